@@ -1,0 +1,17 @@
+"""Fixtures every package's tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of parity kits and research crops, which does not travel with the repository."""
+    folder = Path(os.environ.get("TELESCOPE_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"the parity kit and research crops are not at {folder} (set TELESCOPE_SHARED)")
+    return folder
