@@ -1,0 +1,52 @@
+"""Everything `python -m training` can refuse to do, as one tree.
+
+TrainingError
+├── CheckpointError            a weight file cannot be used
+│   ├── UnreadableCheckpoint   truncated, not a checkpoint, or a pickle with forbidden contents
+│   └── KeyMismatch            unknown, missing or misshapen keys, listed by name
+├── DataError                  a data set, crop or label cannot be used
+├── ConfigError                a setting is unknown or impossible
+├── MissingExtra               an optional dependency is not installed
+└── ExportError                an export cannot be made or published
+    └── ParityError            an exported form does not agree with the trained network
+
+Commands print the message as one sentence and exit with code 2.
+"""
+
+from __future__ import annotations
+
+
+class TrainingError(Exception):
+    """Root of the tree; the message says what was wrong, with the value, and what to do."""
+
+
+class CheckpointError(TrainingError):
+    """A weight file cannot be used."""
+
+
+class UnreadableCheckpoint(CheckpointError):
+    """The file is truncated, not a checkpoint, or a pickle that asks for more than arrays."""
+
+
+class KeyMismatch(CheckpointError):
+    """Keys of a checkpoint do not fit the network; the message lists them by name."""
+
+
+class DataError(TrainingError):
+    """A data set, crop or label cannot be used."""
+
+
+class ConfigError(TrainingError):
+    """A setting is unknown or impossible."""
+
+
+class MissingExtra(TrainingError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class ExportError(TrainingError):
+    """An export cannot be made or published."""
+
+
+class ParityError(ExportError):
+    """An exported form differs from the trained network by more than the tolerance."""

@@ -1,0 +1,95 @@
+"""Layers that TBSRN and the text recogniser share, in the formulas and names of the published code.
+
+Parameter names (`linears.0..3`, `w_1`, `w_2`, `a_2`, `b_2`) are those of the published checkpoints,
+so that `training.convert` maps weights by rule. Formulas: Vaswani et al., Attention Is All You Need,
+2017, except LayerNorm, which divides by the *unbiased* standard deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+# "upscale_in_train" is the usual convention: evaluation is the identity.
+# "downscale_in_infer" is what PaddleOCR trains with: evaluation multiplies by 1 - p, attention maps included.
+DropoutMode = Literal["upscale_in_train", "downscale_in_infer"]
+
+
+class LayerNorm(nn.Layer):
+    """a_2 * (x - mean) / (std + 1e-6) + b_2 over the last axis, with the unbiased std.
+
+    x: float (..., features) -> the same shape. `nn.LayerNorm` divides by the biased std and adds
+    its epsilon under the root; see `training.fold` for the exact conversion.
+    """
+
+    EPSILON = 1e-6
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.a_2 = self.create_parameter([features], default_initializer=nn.initializer.Constant(1.0))
+        self.b_2 = self.create_parameter([features], default_initializer=nn.initializer.Constant(0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(-1, keepdim=True)
+        std = x.std(-1, unbiased=True, keepdim=True)
+        return self.a_2 * (x - mean) / (std + self.EPSILON) + self.b_2
+
+
+class MultiHeadAttention(nn.Layer):
+    """Scaled dot-product attention with several heads, which also returns its maps.
+
+    heads: must divide width. dropout: probability, applied to the maps.
+    """
+
+    def __init__(
+        self, heads: int, width: int, dropout: float = 0.1, *, dropout_mode: DropoutMode = "upscale_in_train"
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not divisible by {heads} heads")
+        self.heads = heads
+        self.linears = nn.LayerList([nn.Linear(width, width) for _ in range(4)])  # query, key, value, output
+        self.dropout = nn.Dropout(dropout, mode=dropout_mode)
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Attend from query to key and value.
+
+        query: float (N, Q, width); key, value: float (N, K, width).
+        mask: bool, broadcastable to (N, heads, Q, K), True where attending is allowed.
+        Returns the output (N, Q, width) and the maps (N, heads, Q, K) after dropout,
+        as the text-focused loss takes them.
+        """
+        q, k, v = (
+            self._split_heads(linear(x)) for linear, x in zip(self.linears, (query, key, value))
+        )
+        scores = paddle.matmul(q, k, transpose_y=True) / math.sqrt(q.shape[-1])  # (N, heads, Q, K)
+        if mask is not None:
+            scores = paddle.where(mask, scores, paddle.full_like(scores, float("-inf")))
+        attention = self.dropout(F.softmax(scores, axis=-1))
+        joined = paddle.matmul(attention, v).transpose([0, 2, 1, 3]).flatten(2)  # (N, Q, width)
+        return self.linears[3](joined), attention
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        n, length, width = x.shape
+        return x.reshape([n, length, self.heads, width // self.heads]).transpose([0, 2, 1, 3])
+
+
+class FeedForward(nn.Layer):
+    """w_2(dropout(relu(w_1(x)))) at every position: float (N, L, width) -> (N, L, width)."""
+
+    def __init__(
+        self, width: int, inner: int, dropout: float = 0.1, *, dropout_mode: DropoutMode = "upscale_in_train"
+    ) -> None:
+        super().__init__()
+        self.w_1 = nn.Linear(width, inner)
+        self.w_2 = nn.Linear(inner, width)
+        self.dropout = nn.Dropout(dropout, mode=dropout_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w_2(self.dropout(F.relu(self.w_1(x))))
