@@ -1,1 +1,1 @@
-"""Train, evaluate, import and export the networks that `model_store` holds. See `python -m training --help`."""
+"""Train, evaluate, import and export the networks of the model store: `python -m training --help`."""

@@ -34,9 +34,9 @@ class LayerNorm(nn.Layer):
         self.b_2 = self.create_parameter([features], default_initializer=nn.initializer.Constant(0.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.mean(-1, keepdim=True)
-        std = x.std(-1, unbiased=True, keepdim=True)
-        return self.a_2 * (x - mean) / (std + self.EPSILON) + self.b_2
+        centred = x - x.mean(-1, keepdim=True)
+        variance = centred.square().sum(-1, keepdim=True) / (x.shape[-1] - 1)
+        return self.a_2 * centred / (variance.sqrt() + self.EPSILON) + self.b_2
 
 
 class MultiHeadAttention(nn.Layer):
@@ -66,7 +66,8 @@ class MultiHeadAttention(nn.Layer):
         as the text-focused loss takes them.
         """
         q, k, v = (
-            self._split_heads(linear(x)) for linear, x in zip(self.linears, (query, key, value))
+            self._split_heads(linear(x))
+            for linear, x in zip(self.linears[:3], (query, key, value), strict=True)
         )
         scores = paddle.matmul(q, k, transpose_y=True) / math.sqrt(q.shape[-1])  # (N, heads, Q, K)
         if mask is not None:

@@ -1,0 +1,105 @@
+"""Spatial transformer in front of TBSRN, used in training only: straightens curved or slanted text.
+
+    lr -> STNHead -> 20 control points -> ThinPlateSpline -> lr, resampled
+
+Shi et al., ASTER, TPAMI 2018; control points and margins as in FudanOCR's Scene Text Telescope.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+from paddle.nn.initializer import Assign, Constant, Normal
+
+CONTROL_POINTS = 20  # ten along the top edge, ten along the bottom
+TARGET_MARGIN = 0.05  # of the image, where the points lie in the straightened picture
+INITIAL_MARGIN = 0.01  # where an untrained head puts them in the input
+HEIGHT_STEP, WIDTH_STEP = 16, 32  # what the pooling of STNHead divides the input by
+
+
+class STNHead(nn.Layer):
+    """Predicts the control points: float (N, 3, H, W) -> (N, 20, 2) as (x, y), 0..1 inside the picture.
+
+    H must be divisible by 16 and W by 32.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        halve = [nn.MaxPool2D(2, 2) for _ in range(4)]
+        self.stn_convnet = nn.Sequential(
+            _conv_block(3, 32),
+            halve[0],
+            _conv_block(32, 64),
+            halve[1],
+            _conv_block(64, 128),
+            halve[2],
+            _conv_block(128, 256),
+            halve[3],
+            _conv_block(256, 256),
+            nn.MaxPool2D((1, 2), (1, 2)),
+            _conv_block(256, 256),
+        )
+        cells = (height // HEIGHT_STEP) * (width // WIDTH_STEP)
+        first = nn.Linear(256 * cells, 512, weight_attr=Normal(std=0.001), bias_attr=Constant(0.0))
+        self.stn_fc1 = nn.Sequential(first, nn.BatchNorm1D(512), nn.ReLU())
+        points = control_points(INITIAL_MARGIN).astype(np.float32).ravel()
+        self.stn_fc2 = nn.Linear(512, points.size, weight_attr=Constant(0.0), bias_attr=Assign(points))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.stn_fc1(self.stn_convnet(x).flatten(1))
+        # 0.1 slows the points down against the rest of the network, as the published head does
+        return self.stn_fc2(0.1 * features).reshape([-1, CONTROL_POINTS, 2])
+
+
+class ThinPlateSpline(nn.Layer):
+    """Resamples a picture so that the given points land on the fixed target points.
+
+    Everything but the points depends on the size alone, so it is solved once, in float64:
+    `weights` (H*W, 20) turns source points into source coordinates of every target pixel.
+    """
+
+    weights: Tensor
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.size = (height, width)
+        targets = control_points(TARGET_MARGIN)
+        system = np.zeros((CONTROL_POINTS + 3, CONTROL_POINTS + 3))
+        system[:CONTROL_POINTS] = _spline_basis(targets, targets)
+        system[CONTROL_POINTS:, :CONTROL_POINTS] = system[:CONTROL_POINTS, CONTROL_POINTS:].T
+        y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+        pixels = np.stack([x.ravel(), y.ravel()], axis=1)  # (H*W, 2)
+        weights = _spline_basis(pixels, targets) @ np.linalg.inv(system)[:, :CONTROL_POINTS]
+        self.register_buffer("weights", paddle.to_tensor(weights.astype(np.float32)), persistable=False)
+
+    def forward(self, images: Tensor, points: Tensor) -> Tensor:
+        """images: float (N, C, H, W); points: (N, 20, 2) in 0..1. Returns (N, C, H, W)."""
+        source = paddle.matmul(self.weights, points).clip(0.0, 1.0)  # (N, H*W, 2)
+        grid = (2.0 * source - 1.0).reshape([-1, *self.size, 2])
+        if images.stop_gradient:  # Paddle 3.3's CPU kernel crashes if this gradient has nowhere to go
+            images = images.detach()
+            images.stop_gradient = False
+        return F.grid_sample(images, grid, align_corners=True)
+
+
+def control_points(margin: float) -> np.ndarray:
+    """Ten points along the top, ten along the bottom, `margin` inside: float64 (20, 2) as (x, y)."""
+    x = np.linspace(margin, 1 - margin, CONTROL_POINTS // 2)
+    return np.concatenate([np.stack([x, np.full_like(x, y)], axis=1) for y in (margin, 1 - margin)])
+
+
+def _spline_basis(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """(P, 2), (20, 2) -> (P, 23): r^2 log r to every centre, then 1, x, y."""
+    squared = ((points[:, None] - centres[None]) ** 2).sum(-1)
+    radial = 0.5 * squared * np.log(np.where(squared == 0, 1.0, squared))
+    return np.concatenate([radial, np.ones((len(points), 1)), points], axis=1)
+
+
+def _conv_block(inputs: int, outputs: int) -> nn.Sequential:
+    he = Normal(std=math.sqrt(2.0 / (9 * outputs)))
+    conv = nn.Conv2D(inputs, outputs, 3, padding=1, weight_attr=he, bias_attr=Constant(0.0))
+    return nn.Sequential(conv, nn.BatchNorm2D(outputs), nn.ReLU())

@@ -1,0 +1,185 @@
+"""TBSRN, the super-resolution network of Scene Text Telescope, in Paddle.
+
+    lr -> [STN, training only] -> block1 -> 5 x (conv-conv-attention, residual) -> block7
+       -> + block1 -> pixel shuffle -> tanh -> sr
+
+Chen, Li, Xue: Scene Text Telescope: Text-Focused Scene Image Super-Resolution, CVPR 2021,
+doi 10.1109/CVPR46437.2021.01185. Parameter names are those of the published checkpoints without
+their prefix; the weights that those hold and never use (gru1, gru2, compress_attention_linear)
+do not exist here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, get_args
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+from paddle.nn.initializer import XavierUniform
+
+from training.errors import ConfigError
+from training.layers import DropoutMode, FeedForward, LayerNorm, MultiHeadAttention
+from training.stn import HEIGHT_STEP, WIDTH_STEP, STNHead, ThinPlateSpline
+
+HEADS = 4
+
+
+def position_encoding(channels: int, height: int, width: int) -> np.ndarray:
+    """Fixed 2-D sine encoding, float32 (channels, height, width), channels divisible by 4.
+
+    The first half of the channels encodes x and the second half y, each as alternating sine and
+    cosine with wavelengths from 2 pi to 20000 pi (Vaswani et al. 2017, once per axis).
+    """
+    half = channels // 2
+    frequencies = np.exp(np.arange(0, half, 2) * (-math.log(10000.0) / half))  # (half / 2,)
+
+    def waves(length: int) -> np.ndarray:
+        angles = frequencies[:, None] * np.arange(length)
+        return np.stack([np.sin(angles), np.cos(angles)], axis=1).reshape(half, length)
+
+    x = np.broadcast_to(waves(width)[:, None, :], (half, height, width))
+    y = np.broadcast_to(waves(height)[:, :, None], (half, height, width))
+    return np.concatenate([x, y]).astype(np.float32)
+
+
+class FeatureEnhancer(nn.Layer):
+    """Attention over all positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W)."""
+
+    position: Tensor
+
+    def __init__(
+        self, channels: int, height: int, width: int, *, dropout: float, dropout_mode: DropoutMode
+    ) -> None:
+        super().__init__()
+        joined = 2 * channels
+        self.multihead = MultiHeadAttention(HEADS, joined, dropout, dropout_mode=dropout_mode)
+        self.mul_layernorm1 = LayerNorm(joined)
+        self.pff = FeedForward(joined, joined, dropout, dropout_mode=dropout_mode)
+        self.mul_layernorm3 = LayerNorm(joined)
+        self.linear = nn.Linear(joined, channels)
+        encoding = paddle.to_tensor(position_encoding(channels, height, width)).unsqueeze(0)
+        # follows from the size, so it is never stored
+        self.register_buffer("position", encoding, persistable=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        position = self.position.expand([n, channels, height, width])
+        tokens = paddle.concat([x, position], axis=1).flatten(2).transpose([0, 2, 1])  # (N, H*W, 2C)
+        tokens = self.mul_layernorm1(tokens + self.multihead(tokens, tokens, tokens)[0])
+        tokens = self.mul_layernorm3(tokens + self.pff(tokens))
+        return self.linear(tokens).transpose([0, 2, 1]).reshape([n, channels, height, width])
+
+
+class ResidualBlock(nn.Layer):
+    """x + enhance(BN(conv(mish(BN(conv(x)))))): (N, C, H, W) -> (N, C, H, W)."""
+
+    def __init__(self, channels: int, enhancer: FeatureEnhancer) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2D(channels, channels, 3, padding=1)
+        self.bn1 = nn.BatchNorm2D(channels)
+        self.conv2 = nn.Conv2D(channels, channels, 3, padding=1)
+        self.bn2 = nn.BatchNorm2D(channels)
+        self.feature_enhancer = enhancer
+        xavier = XavierUniform()
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                xavier(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = F.mish(self.bn1(self.conv1(x)))
+        return x + self.feature_enhancer(self.bn2(self.conv2(features)))
+
+
+class Upsample(nn.Layer):
+    """Twice the size by convolution, pixel shuffle and mish: (N, C, H, W) -> (N, C, 2H, 2W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2D(channels, 4 * channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.mish(F.pixel_shuffle(self.conv(x), 2))
+
+
+class TBSRN(nn.Layer):
+    """float32 (N, 3, height, width) RGB in [0, 1] -> (N, 3, scale*height, scale*width) in (-1, 1).
+
+    height, width: the one LR size this network takes, in pixels. Any with stn=False; with
+    stn=True the height must be divisible by 16 and the width by 32, which its pooling needs.
+    scale: a power of two. hidden: half the number of feature channels; must be even.
+    dropout_mode: "downscale_in_infer" reproduces PaddleOCR, which multiplies by 1 - dropout in
+    evaluation. Weights imported from PaddleOCR have that factor in them already.
+    Raises ConfigError naming the argument.
+    """
+
+    def __init__(
+        self,
+        *,
+        height: int = 16,
+        width: int = 64,
+        scale: int = 2,
+        blocks: int = 5,
+        hidden: int = 32,
+        stn: bool = True,
+        dropout: float = 0.1,
+        dropout_mode: DropoutMode = "upscale_in_train",
+    ) -> None:
+        super().__init__()
+        self.architecture: dict[str, Any] = {
+            "height": height,
+            "width": width,
+            "scale": scale,
+            "blocks": blocks,
+            "hidden": hidden,
+            "stn": stn,
+            "dropout": dropout,
+            "dropout_mode": dropout_mode,
+        }
+        _check(self.architecture)
+        channels = 2 * hidden
+        self.block1 = nn.Sequential(nn.Conv2D(3, channels, 9, padding=4), nn.PReLU())
+        for index in range(2, blocks + 2):
+            enhancer = FeatureEnhancer(channels, height, width, dropout=dropout, dropout_mode=dropout_mode)
+            self.add_sublayer(f"block{index}", ResidualBlock(channels, enhancer))
+        closing = nn.Sequential(nn.Conv2D(channels, channels, 3, padding=1), nn.BatchNorm2D(channels))
+        self.add_sublayer(f"block{blocks + 2}", closing)
+        doublings = [Upsample(channels) for _ in range(scale.bit_length() - 1)]
+        upscale = nn.Sequential(*doublings, nn.Conv2D(channels, 3, 9, padding=4))
+        self.add_sublayer(f"block{blocks + 3}", upscale)
+        if stn:
+            self.stn_head = STNHead(height, width)
+            self.tps = ThinPlateSpline(height, width)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Raises ConfigError if `lr` is not (N, 3, height, width)."""
+        expected = [3, self.architecture["height"], self.architecture["width"]]
+        if list(lr.shape[1:]) != expected:
+            raise ConfigError(f"this TBSRN takes images of {expected}, not {list(lr.shape[1:])}")
+        if self.architecture["stn"] and self.training:
+            lr = self.tps(lr, self.stn_head(lr))
+        blocks = self.architecture["blocks"]
+        shallow = features = self.block1(lr)
+        for index in range(2, blocks + 3):
+            features = getattr(self, f"block{index}")(features)
+        return paddle.tanh(getattr(self, f"block{blocks + 3}")(shallow + features))
+
+
+def _check(architecture: dict[str, Any]) -> None:
+    height, width, stn = (architecture[name] for name in ("height", "width", "stn"))
+    for name in ("height", "width", "scale", "blocks", "hidden"):
+        if architecture[name] < 1:
+            raise ConfigError(f"{name} must be positive, not {architecture[name]}")
+    if architecture["scale"] & (architecture["scale"] - 1):
+        raise ConfigError(f"scale must be a power of two, not {architecture['scale']}")
+    if architecture["hidden"] % 2:
+        raise ConfigError(f"hidden must be even for the position encoding, not {architecture['hidden']}")
+    if stn and height % HEIGHT_STEP:
+        raise ConfigError(f"height must be divisible by {HEIGHT_STEP} with stn, not {height}")
+    if stn and width % WIDTH_STEP:
+        raise ConfigError(f"width must be divisible by {WIDTH_STEP} with stn, not {width}")
+    mode = architecture["dropout_mode"]
+    if mode not in get_args(DropoutMode):
+        raise ConfigError(f"dropout_mode must be one of {get_args(DropoutMode)}, not {mode!r}")
