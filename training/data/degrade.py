@@ -1,0 +1,230 @@
+"""Degradation: a sharp HR crop becomes the LR crop a camera would have delivered.
+
+    HR -> misalign -> blur -> shrink x2 -> light -> noise -> sharpen -> JPEG -> LR
+
+A minority (`heavy_share`) first goes through a second, rougher round at full size, in the spirit of
+BSRGAN (Zhang et al., ICCV 2021) and Real-ESRGAN (Wang et al., ICCVW 2021). Ranges follow what TextZoom's
+own pairs and later work on text super-resolution show; each stands in `DegradeConfig` with its reason.
+
+    from training.data.degrade import degrade, preset
+    lr = degrade(hr, config=preset("medium"), seed=7)
+
+The same seed gives the same bytes in every process with the same numpy and OpenCV.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+
+Range: TypeAlias = tuple[float, float]
+Image: TypeAlias = np.ndarray  # float32 (H, W, 3) RGB in 0..255 between the operators
+
+_FILTERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+
+
+@dataclass(frozen=True)
+class DegradeConfig:
+    """Ranges of every operator; lengths in HR pixels, shares are probabilities in [0, 1].
+
+    A range (low, high) is drawn from uniformly. ValueError names a range that is reversed
+    or a share outside [0, 1].
+    """
+
+    misalign_share: float = 0.8  # LR and HR of TextZoom are two photographs, registered but never exactly
+    shift_px: float = 1.0  # whole-crop shift, each axis, plus or minus
+    corner_px: float = 0.8  # extra shift of each corner (perspective): 1-2 px together at the worst corner
+    light_share: float = 0.7  # two lenses expose differently
+    contrast: Range = (0.8, 1.2)  # gain about the crop's mean
+    brightness: Range = (-20.0, 20.0)  # added, of 255
+    gaussian_share: float = 0.8  # most residual blur of a zoom-out is close to Gaussian
+    sigma_px: Range = (0.4, 2.8)  # 0.4: barely visible; 2.8: strokes of a 32 px word run together
+    sigma_tail_px: Range = (2.8, 4.0)  # the worst crops people send
+    sigma_tail_share: float = 0.08  # a tail, so that training does not live in it
+    anisotropy: Range = (0.5, 1.0)  # minor over major axis: hand shake smears one direction
+    defocus_share: float = 0.12  # disks: a lens out of focus; what remains of 1 is short motion
+    defocus_radius_px: Range = (0.8, 3.2)
+    motion_px: Range = (2.0, 6.0)  # "short": under a stroke's spacing at 32 px high
+    filter_weights: tuple[float, float, float] = (0.4, 0.3, 0.3)  # area, linear, cubic: unknown resizers
+    noise_share: float = 0.9
+    noise_std: Range = (0.5, 8.0)  # of 255; 8 is a phone at night
+    grey_noise_share: float = 0.4  # luminance noise, as denoised phone pictures keep it
+    sharpen_share: float = 0.2  # cameras and scanners sharpen after shrinking
+    sharpen_amount: Range = (0.2, 1.0)  # mild unsharp mask of radius 1 LR px
+    jpeg_share: float = 0.6  # most crops were a JPEG once
+    jpeg_quality: tuple[int, int] = (45, 95)
+    heavy_share: float = 0.1  # full BSRGAN ranges only as a minority: more of it teaches to invent strokes
+    heavy_sigma_px: Range = (0.5, 2.5)
+    heavy_scale: Range = (0.5, 1.0)  # first resize; text was enlarged and shrunk before it came to us
+    heavy_noise_std: Range = (1.0, 20.0)  # BSRGAN goes to 25; with the second round 20 is as strong
+    heavy_jpeg_quality: tuple[int, int] = (30, 90)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_share") and not 0.0 <= value <= 1.0:
+                raise ValueError(f"{field.name} = {value} must lie in [0, 1]")
+            if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
+                raise ValueError(f"{field.name} = {value} must be (low, high)")
+        if self.gaussian_share + self.defocus_share > 1.0:
+            raise ValueError("gaussian_share + defocus_share must not exceed 1")
+
+
+_FULL = DegradeConfig()
+PRESETS: dict[str, DegradeConfig] = {
+    "full": _FULL,
+    "mild": replace(_FULL, sigma_px=(0.4, 1.2), sigma_tail_share=0.0, defocus_radius_px=(0.8, 1.3),
+                    motion_px=(2.0, 3.0), noise_std=(0.5, 3.0), jpeg_quality=(75, 95), heavy_share=0.0),
+    "medium": replace(_FULL, sigma_px=(1.2, 2.0), sigma_tail_share=0.0, defocus_radius_px=(1.3, 2.2),
+                      motion_px=(3.0, 4.5), noise_std=(1.0, 5.0), jpeg_quality=(60, 90), heavy_share=0.0),
+    "hard": replace(_FULL, sigma_px=(2.0, 2.8), sigma_tail_share=0.25, defocus_radius_px=(2.2, 3.2),
+                    motion_px=(4.5, 6.0), noise_std=(2.0, 8.0), jpeg_quality=(45, 75), heavy_share=0.1),
+    "defocus": replace(_FULL, gaussian_share=0.2, defocus_share=0.75, defocus_radius_px=(1.6, 3.2)),
+    "noise-jpeg": replace(_FULL, sigma_px=(0.4, 1.6), sigma_tail_share=0.0, noise_share=1.0,
+                          noise_std=(4.0, 8.0), jpeg_share=1.0, jpeg_quality=(45, 65)),
+}  # fmt: skip
+
+
+def preset(name: str) -> DegradeConfig:
+    """The named configuration; ValueError lists the names when there is none."""
+    if name not in PRESETS:
+        raise ValueError(f"no degradation preset {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def degrade(hr: np.ndarray, *, config: DegradeConfig = _FULL, seed: int) -> np.ndarray:
+    """An LR crop of half the height and width, as a camera might have taken it.
+
+    hr: uint8 (H, W, 3) RGB, H and W even and at least 4, else ValueError. seed: non-negative.
+    Returns uint8 (H/2, W/2, 3) RGB.
+    """
+    if hr.dtype != np.uint8 or hr.ndim != 3 or hr.shape[2] != 3:
+        raise ValueError(f"hr must be uint8 (H, W, 3), got {hr.dtype} {hr.shape}")
+    height, width = hr.shape[:2]
+    if height % 2 or width % 2 or min(height, width) < 4:
+        raise ValueError(f"hr must have even sides of at least 4 pixels, got {height} x {width}")
+    rng = np.random.default_rng(seed)
+    img = _misalign(hr.astype(np.float32), config, rng)
+    img = cv2.filter2D(img, -1, _blur_kernel(config, rng), borderType=cv2.BORDER_REPLICATE)
+    if rng.random() < config.heavy_share:
+        img = _rough_round(img, config, rng)
+    img = cv2.resize(img, (width // 2, height // 2), interpolation=_filter(config, rng))
+    img = _light(img, config, rng)  # after the optics' blur: a sensor exposes, and saturates, what it sees
+    if rng.random() < config.noise_share:
+        img = _noise(img, rng.uniform(*config.noise_std), config.grey_noise_share, rng)
+    if rng.random() < config.sharpen_share:
+        soft = cv2.GaussianBlur(img, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
+        img = img + (img - soft) * np.float32(rng.uniform(*config.sharpen_amount))
+    lr = _to_uint8(img)
+    if rng.random() < config.jpeg_share:
+        lr = _jpeg(lr, _integer(config.jpeg_quality, rng))
+    return lr
+
+
+def _misalign(img: Image, config: DegradeConfig, rng: np.random.Generator) -> Image:
+    if rng.random() >= config.misalign_share:
+        return img
+    height, width = img.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    shift = rng.uniform(-config.shift_px, config.shift_px, (1, 2))
+    moved = corners + shift + rng.uniform(-config.corner_px, config.corner_px, (4, 2))  # (4, 2)
+    matrix = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
+    # Cubic: linear would blur by a random amount of its own, which the ranges below do not count.
+    warped = cv2.warpPerspective(img, matrix, (width, height), flags=cv2.INTER_CUBIC,
+                                 borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    return np.asarray(warped)
+
+
+def _light(img: Image, config: DegradeConfig, rng: np.random.Generator) -> Image:
+    if rng.random() >= config.light_share:
+        return img
+    gain = np.float32(rng.uniform(*config.contrast))
+    offset = np.float32(rng.uniform(*config.brightness))
+    mean = np.float32(img.mean())
+    return np.clip((img - mean) * gain + (mean + offset), 0.0, 255.0)
+
+
+def _blur_kernel(config: DegradeConfig, rng: np.random.Generator) -> np.ndarray:
+    kind = rng.random()
+    angle = rng.uniform(0.0, np.pi)
+    if kind < config.gaussian_share:
+        tail = rng.random() < config.sigma_tail_share
+        major = rng.uniform(*(config.sigma_tail_px if tail else config.sigma_px))
+        return gaussian_kernel(major, major * rng.uniform(*config.anisotropy), angle)
+    if kind < config.gaussian_share + config.defocus_share:
+        return disk_kernel(rng.uniform(*config.defocus_radius_px))
+    return motion_kernel(rng.uniform(*config.motion_px), angle)
+
+
+def _grid(reach: float) -> tuple[np.ndarray, np.ndarray]:
+    return _axes(max(1, int(np.ceil(reach))))
+
+
+@lru_cache(maxsize=64)
+def _axes(half: int) -> tuple[np.ndarray, np.ndarray]:
+    axis = np.arange(-half, half + 1, dtype=np.float32)
+    return axis[None, :], axis[:, None]
+
+
+def gaussian_kernel(major: float, minor: float, angle: float) -> np.ndarray:
+    """float32 (K, K) rotated Gaussian of standard deviations in pixels; angle in radians; sums to 1."""
+    x, y = _grid(2.5 * major)  # 2.5 sigma holds 96 % in two dimensions; 3 costs 40 % more time
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.exp(-0.5 * ((along / major) ** 2 + (across / minor) ** 2))
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def disk_kernel(radius: float) -> np.ndarray:
+    """float32 (K, K) disk of a radius in pixels, its edge one pixel soft so that radii differ smoothly."""
+    x, y = _grid(radius + 0.5)
+    kernel = np.clip(radius + 0.5 - np.sqrt(x * x + y * y), 0.0, 1.0)
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def motion_kernel(length: float, angle: float) -> np.ndarray:
+    """float32 (K, K) straight smear of a length in pixels and an angle in radians, one pixel wide."""
+    x, y = _grid(length / 2 + 0.5)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.clip(length / 2 + 0.5 - abs(along), 0.0, 1.0) * np.clip(1.0 - abs(across), 0.0, 1.0)
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def _rough_round(img: Image, config: DegradeConfig, rng: np.random.Generator) -> Image:
+    height, width = img.shape[:2]
+    img = cv2.GaussianBlur(img, (0, 0), rng.uniform(*config.heavy_sigma_px))
+    scale = rng.uniform(*config.heavy_scale)
+    size = (max(2, round(width * scale)), max(2, round(height * scale)))
+    img = cv2.resize(img, size, interpolation=_filter(config, rng))
+    img = _noise(img, rng.uniform(*config.heavy_noise_std), config.grey_noise_share, rng)
+    dirty = _jpeg(_to_uint8(img), _integer(config.heavy_jpeg_quality, rng))
+    return np.asarray(cv2.resize(dirty.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _filter(config: DegradeConfig, rng: np.random.Generator) -> int:
+    # At exactly one half OpenCV's linear filter equals area; it differs in the rough round's free scales.
+    edges = np.cumsum(config.filter_weights)
+    return _FILTERS[min(2, int(np.searchsorted(edges, rng.random() * edges[-1], side="right")))]
+
+
+def _noise(img: Image, std: float, grey_share: float, rng: np.random.Generator) -> Image:
+    channels = 1 if rng.random() < grey_share else 3
+    noise = rng.standard_normal((*img.shape[:2], channels), np.float32)
+    return img + noise * np.float32(std)
+
+
+def _jpeg(img: np.ndarray, quality: int) -> np.ndarray:
+    done, data = cv2.imencode(".jpg", img[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+    assert done, "an 8-bit RGB array always encodes"
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def _integer(bounds: tuple[int, int], rng: np.random.Generator) -> int:
+    return int(rng.integers(bounds[0], bounds[1], endpoint=True))
+
+
+def _to_uint8(img: Image) -> np.ndarray:
+    return np.clip(np.rint(img), 0.0, 255.0).astype(np.uint8)

@@ -1,0 +1,131 @@
+"""What rendered words stand on: plain, gradient, procedural texture, or a piece of a photograph.
+
+Photographs come only from a folder of the user's (`load_grounds`). Without one the textures below stand
+in: octave noise, brick, planks, asphalt, two-tone signs. They break up plain areas as real walls do, but
+they are not photographs and a model trained on them alone has not seen real clutter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from training.errors import DataError
+
+_PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_PHOTO_SIDE = 640  # longer side kept; a word shows only a small piece, and a thousand photos must fit
+
+
+def load_grounds(folder: Path) -> tuple[np.ndarray, ...]:
+    """The pictures below a folder as uint8 (h, w, 3) RGB, ordered by path, longer side at most 640.
+
+    DataError when there is none, or one cannot be read.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PHOTO_SUFFIXES)
+    if not paths:
+        raise DataError(f"no {', '.join(sorted(_PHOTO_SUFFIXES))} picture under {folder}")
+    return tuple(_load_photo(path) for path in paths)
+
+
+def _load_photo(path: Path) -> np.ndarray:
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise DataError(f"cannot read the picture {path}")
+    scale = _PHOTO_SIDE / max(bgr.shape[:2])
+    if scale < 1.0:
+        bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def photo_piece(photos: Sequence[np.ndarray], size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """float32 (H, W, 3) in 0..255: a random piece of a random photo, enlarged or shrunk to size (H, W)."""
+    photo = photos[int(rng.integers(len(photos)))]
+    height, width = size
+    limit = min(photo.shape[0] / height, photo.shape[1] / width)
+    zoom = limit * rng.uniform(0.25, 1.0) if limit < 4 else rng.uniform(0.7, 4.0)
+    h = min(photo.shape[0], max(2, round(height * zoom)))
+    w = min(photo.shape[1], max(2, round(width * zoom)))
+    top, left = rng.integers(photo.shape[0] - h + 1), rng.integers(photo.shape[1] - w + 1)
+    piece = photo[top : top + h, left : left + w].astype(np.float32)
+    return np.asarray(cv2.resize(piece, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def texture(base: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """float32 (H, W, 3): a base colour (3,) in 0..255 under one of the procedural textures."""
+    relief = _TEXTURES[int(rng.integers(len(_TEXTURES)))](size, rng)  # (H, W), about [-1, 1]
+    tint = 1.0 + rng.uniform(-0.3, 0.3, 3)  # a texture's light and dark differ in hue as well
+    return (base + relief[..., None] * tint * rng.uniform(8.0, 40.0)).astype(np.float32)
+
+
+def gradient(start: np.ndarray, end: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """float32 (H, W, 3): colours start to end, (3,) each, along a random direction."""
+    ramp = _ramp(size, rng.uniform(0.0, 2.0 * np.pi))[..., None]
+    return (start * (1.0 - ramp) + end * ramp).astype(np.float32)
+
+
+def octave_noise(size: tuple[int, int], rng: np.random.Generator, *, octaves: int = 4) -> np.ndarray:
+    """float32 (H, W), about [-1, 1]: noise of halving cell size and halving weight (cloud-like)."""
+    height, width = size
+    total = np.zeros(size, np.float32)
+    for octave in range(octaves):
+        cells = 2 << octave
+        grid = rng.uniform(-1.0, 1.0, (cells, max(2, cells * width // height))).astype(np.float32)
+        total += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC) * np.float32(0.5**octave)
+    return total
+
+
+def soft_shadow(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """float32 (H, W) in [0.45, 1]: a light map with one soft edge across the crop."""
+    edge = _ramp(size, rng.uniform(0.0, 2.0 * np.pi)) - rng.uniform(0.25, 0.75)
+    lit = 1.0 / (1.0 + np.exp(-edge * rng.uniform(6.0, 40.0)))
+    return np.asarray(1.0 - (1.0 - lit) * rng.uniform(0.15, 0.55), np.float32)
+
+
+def _ramp(size: tuple[int, int], angle: float) -> np.ndarray:
+    height, width = size
+    x = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :] * np.float32(np.cos(angle))
+    y = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None] * np.float32(np.sin(angle))
+    return x + y + np.float32(0.5)
+
+
+def _clouds(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    return octave_noise(size, rng)
+
+
+def _asphalt(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    grain = cv2.GaussianBlur(rng.standard_normal(size, np.float32), (0, 0), rng.uniform(0.5, 1.2))
+    return np.asarray(grain * 1.5 + octave_noise(size, rng, octaves=2) * 0.4)
+
+
+def _planks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    height, width = size
+    rows = rng.uniform(-1.0, 1.0, (max(4, height // 2), 3)).astype(np.float32)
+    grain = cv2.resize(rows, (width, height), interpolation=cv2.INTER_CUBIC)
+    seams = (np.arange(height) + rng.integers(height)) % max(8, int(height * rng.uniform(0.4, 0.9))) == 0
+    return np.asarray(grain * 0.7 - seams[:, None] * np.float32(1.2))
+
+
+def _bricks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    height, width = size
+    course = int(rng.integers(8, max(9, height // 2)))
+    y = np.arange(height)[:, None] + rng.integers(course)
+    x = np.arange(width)[None, :] + (y // course % 2) * course  # every second course half a brick on
+    mortar = (y % course < 1) | (x % (2 * course) < 1)
+    return np.asarray(octave_noise(size, rng) * 0.5 + np.where(mortar, rng.uniform(-1.2, 1.2), 0.0), np.float32)
+
+
+def _two_tone(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    height, width = size
+    relief = octave_noise(size, rng, octaves=2) * 0.1
+    border = max(1, int(height * rng.uniform(0.05, 0.2)))
+    side = relief[:border] if rng.random() < 0.5 else relief[-border:]  # the rim of a sign, a shelf edge
+    side += rng.choice([-1.5, 1.5])
+    return relief
+
+
+_TEXTURES: tuple[Callable[[tuple[int, int], np.random.Generator], np.ndarray], ...] = (
+    _clouds, _asphalt, _planks, _bricks, _two_tone,
+)  # fmt: skip
