@@ -1,0 +1,98 @@
+"""The command line.
+
+python -m app serve                      start the service
+python -m app upscale crops/ -o sharp/   super-resolve files or folders, without a server
+python -m app models                     what the model store holds
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from app.errors import StartupError
+from app.logs import configure_logging
+from app.settings import Settings, load_settings
+from model_store.errors import ModelStoreError
+from model_store.store import ModelStore
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0 done, 1 some images failed, 2 it could not start (one sentence on stderr says why)."""
+    arguments = vars(_parser().parse_args(argv))
+    command = arguments.pop("command")
+    try:
+        if command == "serve":
+            return _serve(load_settings(**arguments))
+        if command == "models":
+            return _models(load_settings(**arguments))
+        inputs, out, geometry = arguments.pop("inputs"), arguments.pop("out"), arguments.pop("geometry")
+        return _upscale(inputs, out, geometry, load_settings(**arguments))
+    except (StartupError, ModelStoreError) as exc:
+        print(f"text-telescope: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="start the service", argument_default=argparse.SUPPRESS)
+    serve.add_argument("--host", help="address to listen on")
+    serve.add_argument("--port", type=int, help="port to listen on")
+    upscale = commands.add_parser("upscale", help="super-resolve files", argument_default=argparse.SUPPRESS)
+    upscale.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="image files or folders of them")
+    upscale.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the PNGs")
+    upscale.add_argument("--geometry", choices=("native", "telescope"), default="native")
+    models = commands.add_parser("models", help="list the models", argument_default=argparse.SUPPRESS)
+    for command in (serve, upscale):
+        command.add_argument("--model", help="name or name:version")
+        command.add_argument("--runtime", choices=("auto", "paddle", "openvino", "onnx"))
+        command.add_argument("--device", help="auto, cpu or gpu:N")
+    for command in (serve, upscale, models):
+        command.add_argument("--model-store", type=Path, metavar="DIR", help="folder of published models")
+    serve.epilog = upscale.epilog = (
+        "Every other setting is an environment variable TELESCOPE_...: docs/architecture.md"
+    )
+    return parser
+
+
+def _serve(settings: Settings) -> int:
+    from app.main import create_app, load_artefact, load_predictor
+    from app.server import bind, serve
+
+    configure_logging(settings.log_level)
+    bound = bind(settings.host, settings.port)
+    predictor = load_predictor(load_artefact(settings), settings)
+    host, port = bound.getsockname()[:2]
+    print(f"Text Telescope listens on http://{host}:{port} (documentation at /docs)", file=sys.stderr)
+    serve(create_app(settings, predictor), settings, bound)
+    return 0
+
+
+def _upscale(inputs: list[Path], out: Path, geometry: str, settings: Settings) -> int:
+    from app.main import load_artefact, load_predictor
+    from app.upscale import upscale
+
+    predictor = load_predictor(load_artefact(settings), settings)
+    try:
+        failed = upscale(inputs, out, predictor=predictor, settings=settings, geometry_=geometry)  # type: ignore[arg-type]
+    finally:
+        predictor.close()
+    return 1 if failed else 0
+
+
+def _models(settings: Settings) -> int:
+    for artefact in ModelStore(settings.model_store).artefacts():
+        manifest = artefact.manifest
+        kinds = ", ".join(sorted(manifest.files))
+        print(
+            f"{manifest.ref:<16} {manifest.created_at}  x{manifest.pixels.scale}  {kinds}  {artefact.digest[:12]}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,288 @@
+"""Dynamic micro-batching: many requests, one predictor. Knows nothing of HTTP.
+
+    admit (all of a request's images or none) -> queue -> drop the gone -> batch -> execute -> answers
+      |  refused: Overloaded, RequestTooLarge, NotReady     |  fails: each image once more, alone
+
+Work-conserving: an idle predictor runs at once what is there; while it runs, the queue builds, and the
+next batch takes from it what the plan finds cheapest. Time is the event loop's monotonic clock, and
+nothing polls: the loop sleeps until an image arrives, a delay ends or a batch returns.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from app.batch_plan import BatchPlan
+from app.errors import DeadlineExceeded, InferenceFailed, NotReady, OutOfMemory, Overloaded, RequestTooLarge
+from model_store.pixels import Nchw
+
+Chw = npt.NDArray[np.float32]  # (3, H, W)
+Execute = Callable[[Nchw], Awaitable[Nchw]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_items: int  # images admitted and not yet answered
+    max_bytes: int  # memory their requests hold
+    max_delay_s: float = 0  # work-conserving: an idle predictor never waits
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """One image's answer, with where its time went."""
+
+    sr: Chw
+    queue_s: float
+    inference_s: float
+
+
+class Observer(Protocol):
+    """Who counts what happens here."""
+
+    def batch_ran(self, *, size: int, items: int, seconds: float, waits_s: Sequence[float]) -> None: ...
+
+    def batch_failed(self, *, size: int, items: int) -> None: ...
+
+
+@dataclass(eq=False)
+class _Item:
+    lr: Chw
+    answer: "asyncio.Future[Inferred]"
+    enqueued_at: float
+    deadline: float
+    alone: bool = False  # its batch failed: once more, by itself
+
+
+class Batcher:
+    def __init__(
+        self, execute: Execute, *, batch_seconds: Mapping[int, float], limits: Limits, observer: Observer
+    ) -> None:
+        """execute: runs one batch whose size is a key of `batch_seconds` (which must include 1)."""
+        self._execute = execute
+        self._limits = limits
+        self._observer = observer
+        self._plan = BatchPlan(batch_seconds, max_items=limits.max_items)
+        self._queue: deque[_Item] = deque()
+        self._running: list[_Item] = []
+        self._running_until = 0.0
+        self._arrival = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed_because = ""
+        self._slowdown = 1.0  # recent batches against their warm-up times
+        self._admitted_items = 0
+        self._admitted_bytes = 0
+        self._unfinished = 0  # admitted and without an answer yet, queued or still to be queued
+
+    # What the gauges show.
+    @property
+    def queued_items(self) -> int:
+        return len(self._queue)
+
+    @property
+    def admitted_items(self) -> int:
+        return self._admitted_items
+
+    @property
+    def admitted_bytes(self) -> int:
+        return self._admitted_bytes
+
+    def admit(self, *, items: int, nbytes: int, deadline: float) -> "Admission":
+        """Reserve room for a whole request, or refuse it whole. Use as a context manager.
+
+        deadline: on the event loop's clock. Raises NotReady, RequestTooLarge (it would never fit) or
+        Overloaded with the seconds after which it is worth trying again.
+        """
+        if self._closed_because:
+            raise NotReady(self._closed_because)
+        if items > self._limits.max_items or nbytes > self._limits.max_bytes:
+            raise RequestTooLarge(
+                f"The request needs room for {items} images and {nbytes} bytes; the service holds at most "
+                f"{self._limits.max_items} images and {self._limits.max_bytes} bytes. Send it in parts."
+            )
+        too_many = self._admitted_items + items - self._limits.max_items
+        if too_many > 0 or self._admitted_bytes + nbytes > self._limits.max_bytes:
+            raise _overloaded("The queue is full", self._wait_s(max(too_many, 1)))
+        wait_s = self._wait_s(self._unfinished - len(self._running) + items)
+        left_s = deadline - self._now()
+        if wait_s > left_s:
+            raise _overloaded(f"The wait would be {wait_s:.2f} s, beyond the deadline", wait_s - left_s)
+        return Admission(self, items=items, nbytes=nbytes, deadline=deadline)
+
+    def close(self, reason: str) -> None:
+        """Refuse all further requests with NotReady(reason); those admitted are still answered."""
+        self._closed_because = self._closed_because or reason
+
+    async def idle(self) -> None:
+        """Returns when every admitted request has been answered and let go."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """The executor's loop; cancel it to stop. What is left then fails with NotReady."""
+        try:
+            while True:
+                await self._work_waits()
+                await self._answer(self._take_batch())
+        finally:
+            self.close("The service has stopped")
+            for item in (*self._running, *self._queue):
+                if not item.answer.done():
+                    item.answer.set_exception(NotReady(self._closed_because))
+
+    async def _work_waits(self) -> None:
+        while True:
+            self._drop_the_gone()
+            wait_s = None
+            if self._queue:
+                wait_s = self._queue[0].enqueued_at + self._limits.max_delay_s - self._now()
+                if wait_s <= 0 or len(self._queue) >= self._plan.sizes[-1]:
+                    return
+            self._arrival.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._arrival.wait()
+            except TimeoutError:
+                continue
+
+    def _drop_the_gone(self) -> None:
+        """Cancelled and expired images leave just before a batch is formed, so none is computed in vain."""
+        now = self._now()
+        for item in self._queue:
+            if item.deadline <= now and not item.answer.done():
+                item.answer.set_exception(_expired())
+        if any(item.answer.done() for item in self._queue):
+            self._queue = deque(item for item in self._queue if not item.answer.done())
+
+    def _take_batch(self) -> list[_Item]:
+        if self._queue[0].alone:
+            return [self._queue.popleft()]
+        size = self._plan.first(len(self._queue))
+        return [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
+
+    async def _answer(self, items: list[_Item]) -> None:
+        size = self._plan.smallest_for(len(items))
+        started = self._now()
+        self._running = items
+        self._running_until = started + self._plan.seconds(size) * self._slowdown
+        try:
+            sr = await self._execute(_stack(items, size))
+        except Exception as exc:
+            self._observer.batch_failed(size=size, items=len(items))
+            self._recover(items, size=size, exc=exc)
+        else:
+            seconds = self._now() - started
+            self._slowdown += 0.2 * (seconds / self._plan.seconds(size) - self._slowdown)
+            waits_s = [started - item.enqueued_at for item in items]
+            self._observer.batch_ran(size=size, items=len(items), seconds=seconds, waits_s=waits_s)
+            for item, wait_s, row in zip(items, waits_s, sr, strict=False):  # the padding has no asker
+                if not item.answer.done():
+                    item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds))
+        self._running = []
+
+    def _recover(self, items: list[_Item], *, size: int, exc: Exception) -> None:
+        """Out of memory: smaller batches from now on. Anything else: each image once more, alone."""
+        if isinstance(exc, OutOfMemory) and size > 1:
+            smaller = {s: self._plan.seconds(s) for s in self._plan.sizes if s <= size // 2}
+            self._plan = BatchPlan(smaller, max_items=self._limits.max_items)
+        elif len(items) > 1:
+            for item in items:
+                item.alone = True
+        else:
+            if not items[0].answer.done():
+                items[0].answer.set_exception(_inference_failed(exc))
+            return
+        self._queue.extendleft(reversed(items))
+
+    def _wait_s(self, items: int) -> float:
+        """Predicted seconds until the running batch and `items` more images are done."""
+        running_s = max(0.0, self._running_until - self._now()) if self._running else 0.0
+        return running_s + self._plan.cost(items) * self._slowdown
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class Admission:
+    """One admitted request's room in the queue, given back when the context ends."""
+
+    def __init__(self, batcher: Batcher, *, items: int, nbytes: int, deadline: float) -> None:
+        self._batcher = batcher
+        self._items = items
+        self._nbytes = nbytes
+        self._deadline = deadline
+        self._unfinished = items
+
+    def __enter__(self) -> Self:
+        batcher = self._batcher
+        batcher._admitted_items += self._items
+        batcher._admitted_bytes += self._nbytes
+        batcher._unfinished += self._items
+        batcher._idle.clear()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        batcher = self._batcher
+        batcher._admitted_items -= self._items
+        batcher._admitted_bytes -= self._nbytes
+        batcher._unfinished -= self._unfinished
+        if not batcher._admitted_items:
+            batcher._idle.set()
+
+    async def infer(self, lr: Nchw) -> list[Inferred]:
+        """LR float32 (n, 3, h, w), n of the images admitted -> their answers, in order.
+
+        Raises DeadlineExceeded at the deadline, InferenceFailed, or NotReady if the batcher stops.
+        Cancelling the call takes the images out of the queue.
+        """
+        assert len(lr) <= self._unfinished, "more images than were admitted"
+        batcher = self._batcher
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        items = [_Item(row, loop.create_future(), now, self._deadline) for row in lr]
+        batcher._queue.extend(items)
+        batcher._arrival.set()
+        answers = asyncio.gather(*(item.answer for item in items))
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await answers
+        except TimeoutError as exc:
+            raise _expired() from exc
+        finally:
+            for item in items:
+                item.answer.cancel()
+            self._unfinished -= len(items)
+            batcher._unfinished -= len(items)
+
+
+def _stack(items: Sequence[_Item], size: int) -> Nchw:
+    """(size, 3, h, w): the images, then zeros where the batch is padded."""
+    lr = np.zeros((size, *items[0].lr.shape), np.float32)
+    for row, item in zip(lr, items, strict=False):
+        row[:] = item.lr
+    return lr
+
+
+def _overloaded(what: str, retry_after_s: float) -> Overloaded:
+    seconds = max(1, math.ceil(retry_after_s))
+    return Overloaded(f"{what}; try again in {seconds} s.", retry_after_s=seconds)
+
+
+def _expired() -> DeadlineExceeded:
+    return DeadlineExceeded("The deadline passed before the image was ready.")
+
+
+def _inference_failed(exc: Exception) -> InferenceFailed:
+    if isinstance(exc, InferenceFailed):
+        return exc
+    failed = InferenceFailed(f"The predictor failed: {exc}")
+    failed.__cause__ = exc
+    return failed

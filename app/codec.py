@@ -1,0 +1,151 @@
+"""Bytes <-> RGB: uploaded pictures in, super-resolved pictures out.
+
+    probe (header only, every limit) -> decode (pixels, orientation, RGB) ... encode
+
+Pillow decodes, because it reads a header without touching the pixels, and knows EXIF and CMYK; cv2 encodes.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from app.errors import EmptyBody, ImageTooSmall, TooManyPixels, UndecodableImage, UnsupportedFormat
+from model_store.pixels import Rgb
+
+Format = Literal["png", "jpeg", "webp"]
+MEDIA_TYPES: dict[Format, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+
+# Nothing else is ever decoded: each further format is another parser to attack.
+DECODED = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+_KNOWN_BUT_NOT_DECODED = {
+    "PDF": (0, b"%PDF"),
+    "SVG": (0, b"<svg"),
+    "SVG or XML": (0, b"<?xml"),
+    "HEIC or AVIF": (4, b"ftyp"),
+    "JPEG XL": (0, b"\xff\x0a"),
+    "JPEG 2000": (4, b"jP  "),
+    "ICO": (0, b"\0\0\1\0"),
+    "PSD": (0, b"8BPS"),
+    "PNM": (0, b"P6\n"),
+    "OpenEXR": (0, b"v/1\1"),
+}
+_ENCODE_FLAGS: dict[Format, list[int]] = {
+    "png": [cv2.IMWRITE_PNG_COMPRESSION, 1],  # higher levels cost more time than a crop's bytes are worth
+    # Coloured text loses its edges to chroma subsampling.
+    "jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444],
+    "webp": [cv2.IMWRITE_WEBP_QUALITY, 101],  # above 100 means lossless
+}
+
+# Pillow's own guard only warns below twice this size, in a way that is not thread-safe; `probe` refuses first.
+Image.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What the header says, in the orientation the picture is shown in."""
+
+    width: int
+    height: int
+
+
+def probe(data: bytes, *, max_pixels: int, min_side_px: int) -> ImageInfo:
+    """Read the header only; no pixel is decoded and nothing large is allocated.
+
+    Raises EmptyBody, UnsupportedFormat, UndecodableImage, TooManyPixels or ImageTooSmall.
+    """
+    with _open(data) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise TooManyPixels(f"The image has {width} x {height} pixels; at most {max_pixels} are accepted.")
+        if min(width, height) < min_side_px:
+            raise ImageTooSmall(
+                f"The image is {width} x {height} pixels; each side must be at least {min_side_px} to hold text."
+            )
+        if _lies_on_its_side(image):
+            width, height = height, width
+        return ImageInfo(width, height)
+
+
+def decode(data: bytes) -> Rgb:
+    """A probed picture -> uint8 (H, W, 3), upright by its EXIF orientation.
+
+    Grey is repeated, transparency is laid over white, CMYK and palettes are converted and 16 bits are
+    scaled to 8. Raises UndecodableImage when the data after the header is damaged or missing.
+    """
+    with _open(data) as image:
+        try:
+            image.load()
+            return np.asarray(_to_rgb(_upright(image)))
+        except (MemoryError, UnsupportedFormat):
+            raise
+        except Exception as exc:  # Pillow's plugins raise whatever their parsing runs into
+            raise UndecodableImage(f"The image data is damaged or cut off ({_reason(exc)}).") from exc
+
+
+def encode(rgb: Rgb, image_format: Format) -> bytes:
+    """uint8 (H, W, 3) -> file. PNG and WebP lossless, JPEG quality 95 without chroma subsampling."""
+    done, buffer = cv2.imencode(
+        f".{image_format}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _ENCODE_FLAGS[image_format]
+    )
+    assert done, f"cv2 could not encode {rgb.shape} as {image_format}"
+    return buffer.tobytes()
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise EmptyBody("The image is empty (0 bytes).")
+    try:
+        image = Image.open(BytesIO(data), formats=DECODED)
+        frames = getattr(image, "n_frames", 1)
+    except UnidentifiedImageError as exc:
+        for name, (offset, magic) in _KNOWN_BUT_NOT_DECODED.items():
+            if data[offset : offset + len(magic)] == magic:
+                raise UnsupportedFormat(f"{name} is not accepted; send {_accepted()}.") from exc
+        raise UndecodableImage(f"These {len(data)} bytes are not an image in {_accepted()}.") from exc
+    except Exception as exc:
+        raise UndecodableImage(f"The image's header is damaged ({_reason(exc)}).") from exc
+    if frames > 1 and image.format != "MPO":  # a phone's JPEG may carry a second, smaller picture
+        image.close()
+        raise UnsupportedFormat(f"The image has {frames} frames; send each as an image of its own.")
+    return image
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    """Whether EXIF swaps width and height. TIFF's own size says so already; a PNG's late EXIF is not sought."""
+    if image.format == "TIFF" or "exif" not in image.info:
+        return False
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    except Exception:  # a damaged EXIF block is no reason to refuse a picture
+        return False
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # as above: shown as it lies
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # convert("RGB") would clip every level above 255 to white
+        levels = np.asarray(image).astype(np.float32) * (255 / 65535)
+        image = Image.fromarray(np.rint(levels).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise UnsupportedFormat("Pixels of 32 bits have no agreed white; send 8 or 16 bits a channel.")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image.convert("RGB")
+
+
+def _reason(exc: Exception) -> str:
+    return (str(exc) or type(exc).__name__).splitlines()[0][:200]
+
+
+def _accepted() -> str:
+    return ", ".join(DECODED[:-1]) + " or " + DECODED[-1]

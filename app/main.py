@@ -1,0 +1,158 @@
+"""The application: settings and a predictor in, an ASGI app out.
+
+uvicorn --factory app.main:create_app      # or, with draining and one-sentence errors: python -m app serve
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from app import problems
+from app.errors import InvalidParameter, Overloaded, ServiceError, StartupError
+from app.metrics import Metrics
+from app.middleware import RequestMiddleware
+from app.predictor import Predictor
+from app.problems import Kind, problem_response
+from app.routes import router
+from app.runtimes import open_runtime
+from app.schemas import Problem
+from app.service import Service
+from app.settings import Settings, load_settings
+from model_store.errors import ModelStoreError
+from model_store.store import Artefact, ModelStore
+
+log = logging.getLogger("telescope")
+
+
+def load_artefact(settings: Settings) -> Artefact:
+    """The model to serve. Raises StartupError saying what is wrong with it."""
+    try:
+        return ModelStore(settings.model_store).resolve(settings.model)
+    except ModelStoreError as exc:
+        raise StartupError(f"The model {settings.model!r} cannot be served: {exc}.") from exc
+
+
+def load_predictor(artefact: Artefact, settings: Settings) -> Predictor:
+    """Open and warm the chosen runtime; takes seconds. Raises StartupError saying what to do."""
+    try:
+        return Predictor(
+            lambda: open_runtime(settings.runtime, artefact, device=settings.device, threads=settings.threads),
+            spec=artefact.manifest.pixels,
+            batch_sizes=settings.batch_sizes,
+        )
+    except ModelStoreError as exc:
+        raise StartupError(f"The model {settings.model!r} cannot be served: {exc}.") from exc
+
+
+def create_app(settings: Settings | None = None, predictor: Predictor | None = None) -> FastAPI:
+    """The service as an ASGI application.
+
+    settings: None reads the environment. predictor: None loads one at start-up; one that is given is
+    closed at shutdown all the same. Raises StartupError for bad settings or an unreadable model.
+    """
+    settings = settings or load_settings()
+    artefact = load_artefact(settings)
+    manifest = artefact.manifest
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = Service(
+            artefact, predictor or load_predictor(artefact, settings), settings=settings, metrics=metrics
+        )
+        app.state.service = service
+        _expose(service, metrics)
+        service.start()
+        log.info("ready", extra={"model": manifest.ref, "runtime": service.predictor.runtime})
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPIOffline(
+        title="Text Telescope",
+        summary="Makes small, blurred text crops readable.",
+        version="1",
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    metrics = Metrics()
+    app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.model_headers = {
+        "X-Model-Name": manifest.name,
+        "X-Model-Version": str(manifest.version),
+        "X-Model-Digest": artefact.digest,
+    }
+    app.include_router(router)
+    app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    _put_problem_schema(app)
+    return app
+
+
+def _expose(service: Service, metrics: Metrics) -> None:
+    manifest, batcher = service.artefact.manifest, service.batcher
+    metrics.ready.set_function(lambda: float(service.ready))
+    metrics.model_info.info(
+        {
+            "model": manifest.name,
+            "version": str(manifest.version),
+            "digest": service.artefact.digest,
+            "runtime": service.predictor.runtime,
+            "device": service.predictor.device,
+        }
+    )
+    metrics.gauge("queue_images", "Images waiting for a batch.", lambda: batcher.queued_items)
+    metrics.gauge("admitted_images", "Images admitted and not yet answered.", lambda: batcher.admitted_items)
+    metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: batcher.admitted_bytes)
+
+
+def _tell(
+    request: Request, kind: Kind, *, detail: str, outcome: str, headers: dict[str, str] | None
+) -> JSONResponse:
+    record = request.state.record
+    record.code, record.outcome = kind.code, outcome
+    return problem_response(kind, detail=detail, request_id=record.request_id, headers=headers)
+
+
+async def _service_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, ServiceError)
+    headers = {"Retry-After": str(exc.retry_after_s)} if isinstance(exc, Overloaded) else None
+    return _tell(request, problems.KINDS[type(exc)], detail=str(exc), outcome=exc.outcome, headers=headers)
+
+
+async def _validation_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, RequestValidationError)
+    first = exc.errors()[0]
+    detail = f"{'.'.join(map(str, first['loc']))} is {str(first['input'])[:100]!r}: {first['msg']}."
+    return await _service_error(request, InvalidParameter(detail))
+
+
+async def _http_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, HTTPException)
+    kind = problems.HTTP_KINDS.get(exc.status_code) or Kind(exc.status_code, "http_error", str(exc.detail))
+    detail = f"{request.method} {request.url.path}: {exc.detail}."
+    return _tell(request, kind, detail=detail, outcome="bad_input", headers=dict(exc.headers or {}))
+
+
+def _put_problem_schema(app: FastAPI) -> None:
+    """The error examples point at the Problem schema, which no endpoint returns by its signature."""
+    make = app.openapi
+
+    def openapi() -> dict[str, object]:
+        schema = make()
+        schemas = schema["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema()
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,106 @@
+"""What every request gets, whatever answers it: an id, headers, one count, one log line.
+
+A plain ASGI middleware: Starlette's BaseHTTPMiddleware hides a client's disconnect from the endpoint.
+"""
+
+import logging
+import re
+from dataclasses import dataclass, field
+from time import perf_counter
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.metrics import Metrics
+from app.problems import INTERNAL, problem_response
+from app.service import Timings
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+log = logging.getLogger("telescope.request")
+
+
+@dataclass
+class RequestRecord:
+    """What becomes known of a request on its way; `request.state.record`."""
+
+    request_id: str
+    started: float = field(default_factory=perf_counter)
+    timings: Timings = field(default_factory=Timings)
+    images: int = 0
+    status: int = 0
+    code: str = "ok"
+    outcome: str = "ok"
+
+    def server_timing(self) -> str:
+        phases = [
+            ("decode", self.timings.decode_s),
+            ("queue", self.timings.queue_s),
+            ("inference", self.timings.inference_s),
+            ("encode", self.timings.encode_s),
+            ("total", perf_counter() - self.started),
+        ]
+        return ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in phases)
+
+
+class RequestMiddleware:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        record = RequestRecord(given if _REQUEST_ID.fullmatch(given) else uuid4().hex)
+        scope.setdefault("state", {})["record"] = record
+        self.metrics.requests_received.inc()
+        self.metrics.requests_in_progress.inc()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = record.request_id
+                headers["Server-Timing"] = record.server_timing()
+                headers.update(scope["app"].state.model_headers)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception:
+            record.code, record.outcome = INTERNAL.code, "failed"
+            log.exception("internal error", extra={"request_id": record.request_id})
+            if not record.status:
+                detail = "An unexpected error was logged under this request id."
+                response = problem_response(INTERNAL, detail=detail, request_id=record.request_id)
+                await response(scope, receive, send_with_headers)
+        except BaseException:
+            record.code, record.outcome = "client_disconnected", "cancelled"
+            raise
+        finally:
+            self._finish(scope, record)
+
+    def _finish(self, scope: Scope, record: RequestRecord) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        seconds = perf_counter() - record.started
+        self.metrics.requests_in_progress.dec()
+        self.metrics.requests.labels(route, record.outcome).inc()
+        self.metrics.request_seconds.labels(route).observe(seconds)
+        quiet = route in ("/livez", "/readyz", "/metrics") and record.status < 400
+        log.log(
+            logging.DEBUG if quiet else logging.INFO,
+            "request",
+            extra={
+                "request_id": record.request_id,
+                "method": scope["method"],
+                "route": route,
+                "status": record.status,
+                "code": record.code,
+                "images": record.images,
+                "duration_ms": round(seconds * 1000, 2),
+                "queue_ms": round(record.timings.queue_s * 1000, 2),
+                "inference_ms": round(record.timings.inference_s * 1000, 2),
+            },
+        )

@@ -1,0 +1,83 @@
+"""What the OpenAPI page says of the super-resolution endpoint that its signature cannot: bodies and answers.
+
+The pictures in the examples are real ones, made by the codec.
+"""
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from app import codec
+from app.errors import UnknownModel
+from app.problems import INTERNAL, KINDS, openapi_responses
+from app.schemas import SuperResolveResponse
+
+# Two dark strokes on a light ground, 12 x 6 pixels.
+_GLYPH = np.full((6, 12, 3), 230, np.uint8)
+_GLYPH[1:5, [2, 3, 8, 9]] = 40
+_PICTURE = base64.b64encode(codec.encode(_GLYPH, "png")).decode()
+
+_ANSWER = {
+    "model": {"name": "tbsrn", "version": 1, "digest": "sha256 of the manifest, 64 hexadecimal digits"},
+    "images": [
+        {
+            "outcome": "ok",
+            "index": 0,
+            "filename": "word.png",
+            "input": {"width": 6, "height": 3},
+            "output": {"width": 12, "height": 6},
+            "media_type": "image/png",
+            "data": _PICTURE,
+        },
+        {
+            "outcome": "failed",
+            "index": 1,
+            "filename": "notes.txt",
+            "problem": {
+                "type": "urn:text-telescope:problem:undecodable_image",
+                "title": "The image cannot be decoded",
+                "status": 400,
+                "detail": "These 11 bytes are not an image in PNG, JPEG, WEBP, BMP, TIFF or GIF.",
+                "code": "undecodable_image",
+                "request_id": "8f14e45fceea467a9c1d3b2a5e6f7081",
+            },
+        },
+    ],
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_IMAGES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+
+SUPER_RESOLVE: dict[str, Any] = {
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "description": "One or more parts named `image`, or the bytes of one image. "
+            "PNG, JPEG, WebP, BMP, TIFF or GIF, one frame each.",
+            "content": {
+                "multipart/form-data": {
+                    "schema": {"type": "object", "properties": {"image": _IMAGES}, "required": ["image"]}
+                },
+                "image/png": _BINARY,
+                "image/jpeg": _BINARY,
+                "image/webp": _BINARY,
+            },
+        }
+    },
+    "responses": {
+        200: {
+            "description": "One image and no wish for JSON: the picture. Several images, or "
+            "`Accept: application/json`: one entry per image, in order, each with its own outcome. "
+            "`Accept: application/zip`: the pictures as files beside a `results.json`.",
+            "model": SuperResolveResponse,
+            "content": {
+                "application/json": {"example": _ANSWER},
+                **dict.fromkeys(codec.MEDIA_TYPES.values(), _BINARY),
+                "application/zip": _BINARY,
+            },
+        },
+        # 499 never reaches a client: there is none left.
+        **openapi_responses(*(kind for kind in KINDS.values() if kind.status != 499), INTERNAL),
+    },
+}
+UNKNOWN_MODEL = openapi_responses(KINDS[UnknownModel])

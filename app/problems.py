@@ -1,0 +1,93 @@
+"""The one table from errors to HTTP: status, stable code, title."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from app import errors
+from app.schemas import Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    status: int
+    code: str
+    title: str
+
+
+KINDS: dict[type[errors.ServiceError], Kind] = {
+    errors.EmptyBody: Kind(400, "empty_body", "There is nothing to read"),
+    errors.MalformedMultipart: Kind(400, "malformed_multipart", "The multipart body is malformed"),
+    errors.UndecodableImage: Kind(400, "undecodable_image", "The image cannot be decoded"),
+    errors.UploadTimedOut: Kind(408, "upload_timed_out", "The body did not arrive in time"),
+    errors.TooManyBytes: Kind(413, "too_many_bytes", "The request body is too large"),
+    errors.TooManyImages: Kind(413, "too_many_images", "The request has too many images"),
+    errors.TooManyPixels: Kind(413, "too_many_pixels", "The image is too large"),
+    errors.RequestTooLarge: Kind(413, "request_too_large", "The request would never fit the queue"),
+    errors.UnsupportedMediaType: Kind(415, "unsupported_media_type", "The request's Content-Type is not accepted"),
+    errors.UnsupportedFormat: Kind(415, "unsupported_format", "The image's format is not accepted"),
+    errors.ImageTooSmall: Kind(422, "image_too_small", "The image is too small to hold text"),
+    errors.InvalidParameter: Kind(422, "invalid_parameter", "A parameter is not valid"),
+    errors.UnknownModel: Kind(404, "unknown_model", "The model is not served here"),
+    errors.Overloaded: Kind(429, "overloaded", "The service is at its capacity"),
+    errors.NotReady: Kind(503, "not_ready", "The service is not taking requests"),
+    errors.DeadlineExceeded: Kind(504, "deadline_exceeded", "The deadline passed"),
+    errors.ClientDisconnected: Kind(499, "client_disconnected", "The client has gone"),
+    errors.OutOfMemory: Kind(500, "out_of_memory", "The device ran out of memory"),
+    errors.InferenceFailed: Kind(500, "inference_failed", "The predictor failed on this image"),
+}
+INTERNAL = Kind(500, "internal_error", "The service has a defect")
+# Errors of the HTTP layer itself, which have no exception of ours.
+HTTP_KINDS = {
+    404: Kind(404, "not_found", "There is nothing at this address"),
+    405: Kind(405, "method_not_allowed", "This address does not take that method"),
+}
+
+
+def problem(kind: Kind, *, detail: str, request_id: str) -> Problem:
+    return Problem(
+        type=f"urn:text-telescope:problem:{kind.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        code=kind.code,
+        request_id=request_id,
+    )
+
+
+def problem_response(
+    kind: Kind, *, detail: str, request_id: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    body = problem(kind, detail=detail, request_id=request_id).model_dump()
+    return JSONResponse(body, status_code=kind.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def openapi_responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for these errors, grouped by status, with an example for each code."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        example = problem(kind, detail=f"{kind.title}.", request_id="8f14e45fceea467a9c1d3b2a5e6f7081")
+        entry = by_status.setdefault(
+            kind.status,
+            {
+                "description": "",
+                "content": {
+                    MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}},
+                },
+            },
+        )
+        entry["content"][MEDIA_TYPE]["examples"][kind.code] = {
+            "summary": kind.title,
+            "value": example.model_dump(),
+        }
+        codes = ", ".join(f"`{code}`" for code in entry["content"][MEDIA_TYPE]["examples"])
+        entry["description"] = f"{HTTPStatus(kind.status).phrase}: {codes}"
+        if kind.status == 429:
+            entry["headers"] = {
+                "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, computed."}
+            }
+    return by_status

@@ -1,0 +1,79 @@
+"""The JSON that the service answers with."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details, as `application/problem+json`."""
+
+    type: str = Field(examples=["urn:text-telescope:problem:undecodable_image"])
+    title: str = Field(examples=["The image cannot be decoded"])
+    status: int = Field(examples=[400])
+    detail: str = Field(examples=["The image data is damaged or cut off (image file is truncated)."])
+    code: str = Field(description="Stable; programs may rely on it.", examples=["undecodable_image"])
+    request_id: str = Field(examples=["8f14e45fceea467a9c1d3b2a5e6f7081"])
+
+
+class ModelRef(BaseModel):
+    name: str = Field(examples=["tbsrn"])
+    version: int = Field(examples=[1])
+    digest: str = Field(description="SHA-256 of the model's manifest.")
+
+
+class Size(BaseModel):
+    width: int
+    height: int
+
+
+class DoneImage(BaseModel):
+    """One image that was super-resolved."""
+
+    outcome: Literal["ok"] = "ok"
+    index: int = Field(description="Position in the request, from 0.")
+    filename: str | None
+    input: Size
+    output: Size
+    media_type: str = Field(examples=["image/png"])
+    data: str = Field(description="The picture, base64.")
+
+
+class FailedImage(BaseModel):
+    """One image that was not; its neighbours are not affected."""
+
+    outcome: Literal["failed"] = "failed"
+    index: int
+    filename: str | None
+    problem: Problem
+
+
+class SuperResolveResponse(BaseModel):
+    model: ModelRef
+    images: list[Annotated[DoneImage | FailedImage, Field(discriminator="outcome")]]
+
+
+class ModelInfo(BaseModel):
+    """A served model: its manifest in short, and where it runs."""
+
+    name: str
+    version: int
+    digest: str
+    runtime: str
+    device: str
+    scale: int
+    input: Size = Field(description="What one tile is resized to before the network.")
+    batch_sizes: list[int]
+    training: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    licence: str
+    git_commit: str
+    created_at: str
+
+
+class ModelList(BaseModel):
+    models: list[ModelInfo]
+
+
+class Health(BaseModel):
+    status: Literal["ok", "ready"]

@@ -1,0 +1,105 @@
+"""Every setting of the service, read once from the environment (prefix TELESCOPE_) or a command line.
+
+TELESCOPE_PORT=9000 TELESCOPE_BATCH_SIZES='[1,2,4,8]' python -m app serve
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import StartupError
+from model_store import BUNDLED
+
+MIB = 2**20
+
+
+class Settings(BaseSettings):
+    """Frozen; a value out of range stops start-up with the setting's name and what would be right."""
+
+    model_config = SettingsConfigDict(env_prefix="TELESCOPE_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 opens the service to the network.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose one.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="At 'warning' and above the one line a request is no longer written."
+    )
+
+    model_store: Path = Field(BUNDLED, description="Folder of published models.")
+    model: str = Field("tbsrn", description="Model to serve: a name (newest version) or name:version.")
+    runtime: Literal["auto", "paddle", "openvino", "onnx"] = Field(
+        "auto",
+        description="auto: Paddle Inference if Paddle sees a GPU, else OpenVINO on CPU. Never falls back.",
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu:\d+)$")] = Field(
+        "auto", description="auto, cpu or gpu:N; a device that was asked for and is missing stops start-up."
+    )
+    threads: int = Field(0, ge=0, description="CPU threads of the predictor; 0 leaves it to the runtime.")
+
+    batch_sizes: tuple[int, ...] = Field(
+        (1, 2, 4, 8, 16),
+        description="The only batch sizes that reach the runtime; each is warmed at start-up.",
+    )
+    max_delay_ms: float = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="How long the oldest image may wait for company while the predictor is idle.",
+    )
+    max_queue_images: int = Field(
+        256,
+        ge=1,
+        description="Images admitted and not yet answered, over all requests; more are refused with 429.",
+    )
+    max_queue_bytes: int = Field(
+        512 * MIB,
+        ge=MIB,
+        description="Memory for decoded inputs and their outputs over all admitted requests.",
+    )
+    request_timeout_ms: int = Field(
+        30_000,
+        ge=1,
+        le=600_000,
+        description="Deadline of a request; X-Request-Timeout-Ms may only shorten it.",
+    )
+    drain_timeout_s: float = Field(
+        25,
+        ge=0,
+        description="After SIGTERM, how long requests in flight get; keep the orchestrator's grace above it.",
+    )
+
+    max_images: int = Field(64, ge=1, description="Images in one request.")
+    max_request_bytes: int = Field(32 * MIB, ge=1024, description="Body of one request, counted while it arrives.")
+    max_image_pixels: int = Field(
+        4_000_000, ge=64, description="Width times height of one image, read from its header before decoding."
+    )
+    min_side_px: int = Field(4, ge=1, description="An image narrower or lower than this holds no text.")
+
+    @field_validator("batch_sizes")
+    @classmethod
+    def _sizes_are_usable(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if not sizes or min(sizes) != 1 or len(set(sizes)) != len(sizes):
+            raise ValueError("must be distinct positive numbers that include 1, for example [1,2,4,8,16]")
+        return tuple(sorted(sizes))
+
+    @model_validator(mode="after")
+    def _one_full_request_fits(self) -> Self:
+        if self.max_images > self.max_queue_images:
+            raise ValueError(
+                f"max_queue_images ({self.max_queue_images}) must be at least max_images ({self.max_images}), "
+                "or a full request could never be admitted"
+            )
+        return self
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment and `overrides`; StartupError names the first bad one."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:1]).upper()
+        setting = f"TELESCOPE_{where}" if where else "The settings"
+        value = f" is {first['input']!r}" if where else ""
+        raise StartupError(f"{setting}{value}: {first['msg']}.") from exc
