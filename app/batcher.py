@@ -109,7 +109,7 @@ class Batcher:
             )
         too_many = self._admitted_items + items - self._limits.max_items
         if too_many > 0 or self._admitted_bytes + nbytes > self._limits.max_bytes:
-            raise _overloaded("The queue is full", self._wait_s(max(too_many, 1)))
+            raise _overloaded("The queue is full", self._wait_s(max(0, too_many - len(self._running))))
         wait_s = self._wait_s(self._unfinished - len(self._running) + items)
         left_s = deadline - self._now()
         if wait_s > left_s:

@@ -1,0 +1,311 @@
+"""The batcher on virtual time: every duration below is exact, and no test waits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from app.batcher import Batcher, Inferred, Limits
+from app.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, RequestTooLarge
+from model_store.pixels import Nchw
+from tests.app.fakes import FakeExecutor, NoObserver, in_virtual_time
+
+SECONDS = {1: 1.0, 2: 1.2, 4: 1.6, 8: 2.4}
+NEVER = 10_000.0
+
+
+@asynccontextmanager
+async def batcher(
+    execute: FakeExecutor, *, max_items: int = 64, max_bytes: int = 10**9, max_delay_s: float = 0
+) -> AsyncIterator[Batcher]:
+    made = Batcher(
+        execute,
+        batch_seconds=execute.seconds,
+        limits=Limits(max_items, max_bytes, max_delay_s),
+        observer=NoObserver(),
+    )
+    loop = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        loop.cancel()
+        await asyncio.wait([loop])
+
+
+def images(*values: float) -> Nchw:
+    return np.stack([np.full((3, 2, 4), value, np.float32) for value in values])
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def ask(made: Batcher, *values: float, timeout: float = NEVER) -> list[Inferred]:
+    deadline = now() + timeout
+    with made.admit(items=len(values), nbytes=1, deadline=deadline) as admission:
+        return await admission.infer(images(*values))
+
+
+async def asking(made: Batcher, *values: float, timeout: float = NEVER) -> "asyncio.Task[list[Inferred]]":
+    """A request that has been admitted and queued."""
+    task = asyncio.create_task(ask(made, *values, timeout=timeout))
+    await asyncio.sleep(0)
+    return task
+
+
+def test_an_idle_executor_runs_a_lone_image_at_once() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute) as made:
+            (answer,) = await ask(made, 7)
+            assert execute.started_at == [pytest.approx(0)]
+            assert answer.queue_s == pytest.approx(0)
+            assert answer.inference_s == pytest.approx(1.0)
+            assert (answer.sr == 7).all()
+            assert answer.sr.shape == (3, 4, 8)
+
+    in_virtual_time(scenario)
+
+
+def test_images_that_arrive_while_a_batch_runs_share_the_next_one() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute) as made:
+            first = await asking(made, 1)
+            await asyncio.sleep(0.5)
+            others = [await asking(made, value) for value in (2, 3, 4, 5)]
+            answers = await asyncio.gather(first, *others)
+            assert execute.batches == [[1], [2, 3, 4, 5]]
+            assert [float(a[0].sr[0, 0, 0]) for a in answers] == [1, 2, 3, 4, 5]
+            assert answers[1][0].queue_s == pytest.approx(0.5)
+
+    in_virtual_time(scenario)
+
+
+def test_only_listed_sizes_run_and_a_gap_is_padded_when_that_is_cheaper() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute) as made:
+            answers = await ask(made, 1, 2, 3)
+            assert execute.batches == [[1, 2, 3, 0]]
+            assert [float(a.sr[0, 0, 0]) for a in answers] == [1, 2, 3]
+
+    in_virtual_time(scenario)
+
+
+def test_the_delay_counts_from_the_oldest_image() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute, max_delay_s=3) as made:
+            first = await asking(made, 1)
+            await asyncio.sleep(2)
+            second = await asking(made, 2)
+            await asyncio.gather(first, second)
+            assert execute.started_at == [pytest.approx(3)]
+            assert execute.batches == [[1, 2]]
+
+    in_virtual_time(scenario)
+
+
+def test_a_full_batch_does_not_wait_for_the_delay() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute, max_delay_s=100) as made:
+            await ask(made, *range(1, 9))
+            assert execute.started_at == [pytest.approx(0)]
+
+    in_virtual_time(scenario)
+
+
+def test_admission_is_all_or_none() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute, max_items=8) as made:
+            first = await asking(made, *range(1, 7))
+            await asyncio.sleep(0.1)
+            with pytest.raises(Overloaded) as refused:
+                made.admit(items=3, nbytes=1, deadline=NEVER)
+            assert refused.value.retry_after_s == 3  # the running batch of 8 has 2.3 s left, then there is room
+            assert made.admitted_items == 6
+            second = await asking(made, 7, 8)
+            assert len(await first) == 6
+            assert len(await second) == 2
+            assert made.admitted_items == 0
+
+    in_virtual_time(scenario)
+
+
+def test_the_byte_budget_refuses_too() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS), max_bytes=100) as made:
+            with made.admit(items=1, nbytes=60, deadline=NEVER):
+                with pytest.raises(Overloaded):
+                    made.admit(items=1, nbytes=60, deadline=NEVER)
+                assert made.admitted_bytes == 60
+            assert made.admitted_bytes == 0
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize(("items", "nbytes"), [(9, 1), (1, 101)])
+def test_what_could_never_fit_is_not_told_to_try_again(items: int, nbytes: int) -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS), max_items=8, max_bytes=100) as made:
+            with pytest.raises(RequestTooLarge, match="at most 8 images and 100 bytes"):
+                made.admit(items=items, nbytes=nbytes, deadline=NEVER)
+
+    in_virtual_time(scenario)
+
+
+def test_a_wait_beyond_the_deadline_is_refused_with_the_excess() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute) as made:
+            running = [await asking(made, value) for value in range(1, 25)]  # 1, then 8 + 8 + 8 (one padded)
+            with pytest.raises(Overloaded) as refused:
+                made.admit(items=1, nbytes=1, deadline=now() + 2)
+            # 1 s runs, 24 images in three batches of 8: 8.2 s, 6.2 s more than allowed.
+            assert refused.value.retry_after_s == 7
+            await asyncio.gather(*running)
+            assert now() == pytest.approx(1 + 3 * 2.4)
+
+    in_virtual_time(scenario)
+
+
+def test_a_deadline_in_the_queue_is_kept_to_the_moment_and_saves_the_work() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute) as made:
+            execute.seconds = {1: 5.0}  # five times slower than at warm-up
+            first = await asking(made, 1)
+            late = await asking(made, 2, timeout=2.5)
+            with pytest.raises(DeadlineExceeded):
+                await late
+            assert now() == pytest.approx(2.5)
+            await first
+            await ask(made, 3)
+            assert execute.batches == [[1], [3]]
+
+    in_virtual_time(scenario)
+
+
+def test_a_cancelled_request_leaves_the_queue() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute) as made:
+            first, second, third = [await asking(made, value) for value in (1, 2, 3)]
+            await asyncio.sleep(0.5)
+            second.cancel()
+            await asyncio.gather(first, third)
+            assert execute.batches == [[1], [3]]
+            assert made.admitted_items == 0
+            assert second.cancelled()
+
+    in_virtual_time(scenario)
+
+
+def test_cancelling_a_running_image_does_not_disturb_its_batch() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute) as made:
+            first = await asking(made, 1)
+            await asyncio.sleep(0.1)
+            second, third = [await asking(made, value) for value in (2, 3)]
+            await asyncio.sleep(1.0)
+            second.cancel()
+            await first
+            assert float((await third)[0].sr[0, 0, 0]) == 3
+
+    in_virtual_time(scenario)
+
+
+def test_one_bad_image_spares_its_batch() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        execute.fail_on = 3
+        async with batcher(execute) as made:
+            running = [await asking(made, value) for value in (9, 2, 3, 4)]
+            answers = await asyncio.gather(*running, return_exceptions=True)
+            assert isinstance(answers[2], InferenceFailed)
+            assert [float(a[0].sr[0, 0, 0]) for i, a in enumerate(answers) if i != 2] == [9, 2, 4]  # type: ignore[index]
+            assert execute.batches == [[9], [2, 3, 4, 0], [2], [3], [4]]
+
+    in_virtual_time(scenario)
+
+
+def test_out_of_memory_halves_the_batches_and_answers_everyone() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        execute.out_of_memory_from = 4
+        async with batcher(execute) as made:
+            answers = await ask(made, *range(1, 9))
+            assert [float(a.sr[0, 0, 0]) for a in answers] == list(range(1, 9))
+            assert [len(batch) for batch in execute.batches] == [8, 4, 2, 2, 2, 2]
+
+    in_virtual_time(scenario)
+
+
+def test_out_of_memory_with_a_single_image_fails_that_image() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        execute.out_of_memory_from = 1
+        async with batcher(execute) as made:
+            with pytest.raises(InferenceFailed):
+                await ask(made, 1)
+            assert execute.batches == [[1]]
+
+    in_virtual_time(scenario)
+
+
+def test_an_unexpected_exception_becomes_a_failed_inference_and_the_loop_lives() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute) as made:
+            execute.seconds = {}  # a KeyError inside the executor
+            with pytest.raises(InferenceFailed):
+                await ask(made, 1)
+            execute.seconds = {1: 1.0}
+            assert await ask(made, 2)
+
+    in_virtual_time(scenario)
+
+
+def test_closing_refuses_newcomers_and_answers_those_inside() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS)) as made:
+            inside = await asking(made, 1)
+            made.close("shutting down")
+            with pytest.raises(NotReady, match="shutting down"):
+                made.admit(items=1, nbytes=1, deadline=NEVER)
+            await made.idle()
+            assert inside.done()
+            assert now() == pytest.approx(1.0)
+
+    in_virtual_time(scenario)
+
+
+def test_stopping_tells_everyone_who_still_waits() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor({1: 1.0})) as made:
+            waiting = [await asking(made, value) for value in (1, 2)]
+            await asyncio.sleep(0.5)
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [NotReady, NotReady]
+
+    in_virtual_time(scenario)
+
+
+def test_predictions_follow_a_machine_that_has_become_slower() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute) as made:
+            execute.seconds = {1: 3.0}
+            for value in range(20):
+                await ask(made, value)
+            with pytest.raises(Overloaded):
+                made.admit(items=1, nbytes=1, deadline=now() + 2)
+            made.admit(items=1, nbytes=1, deadline=now() + 3.1)
+
+    in_virtual_time(scenario)
