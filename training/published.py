@@ -1,0 +1,140 @@
+"""Reads weight files that PaddleOCR and FudanOCR publish into plain numpy arrays.
+
+    .pdparams     PaddleOCR: a pickle, read with nothing but numpy arrays allowed
+    .pth          FudanOCR: torch.save, read with weights_only=True (extra `torch`)
+    .safetensors  the keys of either
+
+Nothing here runs code from a file.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy._core.multiarray import _reconstruct, scalar  # what numpy's own pickles name
+
+from model_store.manifest import sha256_of
+from training.checkpoint import METADATA_KEY, Weights, read_safetensors
+from training.errors import MissingExtra, UnreadableCheckpoint
+
+Layout = Literal["paddleocr", "fudanocr"]
+PREFIXES: dict[Layout, str] = {"paddleocr": "transform.", "fudanocr": "module."}
+RECOGNISER = "transformer."
+NAME_TABLE = "StructuredToParameterName@@"  # paddle.save's own bookkeeping
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published checkpoint: arrays by their names without the prefix of the code that wrote them."""
+
+    path: Path
+    sha256: str
+    layout: Layout
+    weights: Weights
+
+    @property
+    def telescope(self) -> Weights:
+        """What is not the recogniser's."""
+        return {name: w for name, w in self.weights.items() if not name.startswith(RECOGNISER)}
+
+    @property
+    def recogniser(self) -> Weights:
+        """The recogniser's arrays, with `transformer.` taken off; empty if the file holds none."""
+        return {
+            name.removeprefix(RECOGNISER): w for name, w in self.weights.items() if name.startswith(RECOGNISER)
+        }
+
+
+def read_published(path: Path) -> Published:
+    """Read by the file's suffix; raises UnreadableCheckpoint, or MissingExtra if torch is needed.
+
+    The layout follows from the keys: Paddle calls the statistics of a batch norm `_mean`.
+    """
+    reader = READERS.get(path.suffix)
+    if reader is None:
+        raise UnreadableCheckpoint(f"{path} must end in one of {', '.join(READERS)}")
+    if not path.is_file():
+        raise UnreadableCheckpoint(f"{path} is not a file")
+    raw = dict(reader(path))
+    raw.pop(NAME_TABLE, None)
+    weights = {str(key): value for key, value in raw.items() if _is_numeric(value)}
+    if not raw or len(weights) < len(raw):
+        raise UnreadableCheckpoint(f"{path} does not hold named arrays alone, so it is not a checkpoint")
+    layout: Layout = "paddleocr" if any(name.endswith("._mean") for name in weights) else "fudanocr"
+    prefix = PREFIXES[layout]
+    stripped = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return Published(path, sha256_of(path), layout, stripped)
+
+
+def _is_numeric(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+
+
+def _read_pdparams(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            content = ArrayUnpickler(stream).load()
+    except Exception as exc:  # a damaged pickle raises nearly anything
+        raise UnreadableCheckpoint(f"{path} cannot be read as .pdparams: {exc}") from exc
+    return _mapping(path, content)
+
+
+def _read_torch(path: Path) -> Mapping[str, Any]:
+    try:
+        import torch
+    except ImportError as exc:
+        raise MissingExtra(f"{path} needs PyTorch: install the extra `torch` (text-telescope[torch])") from exc
+    try:
+        with torch.serialization.safe_globals([scalar, np.dtype, type(np.dtype(np.float64))]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as exc:  # a damaged file raises nearly anything
+        reason = str(exc).splitlines()[0]
+        raise UnreadableCheckpoint(f"{path} cannot be read as .pth: {reason}") from exc
+    content = _mapping(path, content)
+    content = _mapping(path, content.get("state_dict_G", content))
+    return {k: v.float().numpy() if isinstance(v, torch.Tensor) else v for k, v in content.items()}
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Any]:
+    weights, metadata = read_safetensors(path)
+    if METADATA_KEY in metadata:
+        raise UnreadableCheckpoint(f"{path} is a Text Telescope checkpoint already; use it as it is")
+    return weights
+
+
+def _mapping(path: Path, content: object) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise UnreadableCheckpoint(f"{path} holds a {type(content).__name__}, not named arrays")
+    return content
+
+
+READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
+    ".pdparams": _read_pdparams,
+    ".pth": _read_torch,
+    ".safetensors": _read_safetensors,
+}
+
+
+PICKLED_NAMES: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,  # numpy 1
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # numpy 2
+}
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Unpickles containers, numbers, strings and numpy arrays; refuses every other name."""
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as pickle declares it
+        try:
+            return PICKLED_NAMES[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only arrays are allowed") from None
