@@ -1,0 +1,170 @@
+"""Exports a checkpoint for serving, checks that nothing changed, and publishes it.
+
+    python -m training export --weights telescope.safetensors --out exported
+    python -m training export ... --publish --name tbsrn --card CARD.md --facts FACTS.json --store model_store
+
+    checkpoint -> TBSRN -> FoldedTBSRN -> paddle/ -> onnx/ -> parity on real crops -> report.json -> model store
+
+The same checkpoint and library versions give the same bytes.
+FACTS.json holds `training` (data and configuration the weights come from), `metrics` (a list of
+name, value, unit, data, command) and `licence`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from model_store.errors import ModelStoreError
+from model_store.manifest import Metric, PixelSpec, sha256_of
+from model_store.pixels import crops_to_lr
+from model_store.store import Artefact, ModelStore
+from training import parity
+from training.checkpoint import load_checkpoint, read_checkpoint
+from training.errors import ExportError
+from training.fold import FoldedTBSRN
+from training.onnx_form import write_onnx
+from training.tbsrn import TBSRN
+
+ROOT = Path(__file__).parents[1]
+LIBRARIES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "openvino", "numpy")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, required=True, help="our checkpoint, .safetensors")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; new or empty")
+    crops = ROOT / "examples" / "crops"
+    parser.add_argument("--crops", type=Path, default=crops, help="folder or tar of images for parity")
+    parser.add_argument("--publish", action="store_true", help="put the result into the model store")
+    parser.add_argument("--name", help="with --publish: the model's name")
+    parser.add_argument("--version", type=int, help="with --publish: its version (default: the next)")
+    parser.add_argument("--card", type=Path, help="with --publish: its MODEL_CARD.md")
+    parser.add_argument("--facts", type=Path, help="with --publish: JSON with training, metrics, licence")
+    parser.add_argument("--store", type=Path, help="with --publish: the model store's folder")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export, check, and publish if asked; what cannot be published is refused before the export."""
+    facts: dict[str, Any] = {}
+    commit = ""
+    if args.publish:
+        facts = read_facts(args)
+        commit = clean_commit(ROOT)
+    report = export(args.weights, args.out, crops=args.crops)
+    print(json.dumps(report["parity"], indent=1))
+    if args.publish:
+        shutil.copyfile(args.card, args.out / "MODEL_CARD.md")
+        artefact = publish(args.out, args.store, args.name, version=args.version, facts=facts, commit=commit)
+        print(f"published {artefact.manifest.ref} as {artefact.path}")
+
+
+def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
+    """Write paddle/, onnx/, weights/ and report.json into `out`, and return the report.
+
+    Raises ExportError if `out` is not empty, ParityError (after writing the report) naming each
+    form that differs from the trained network by more than `parity.TOLERANCE`.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ExportError(f"{out} exists and is not an empty folder; choose another")
+    network = load_checkpoint(weights)
+    spec = pixel_spec(network.architecture)
+    lr = crops_to_lr(parity.read_crops(crops), spec)
+    (out / "weights").mkdir(parents=True)
+    shutil.copyfile(weights, out / "weights" / "checkpoint.safetensors")
+    folded = write_paddle(network, out / "paddle", spec)
+    write_onnx(out / "paddle", out / "onnx" / "model.onnx", metadata=onnx_metadata(weights, spec))
+    found = parity.differences(parity.dygraph(network), parity.exported_forms(out, folded), lr)
+    report = {
+        "checkpoint": read_checkpoint(weights)[1] | {"sha256": sha256_of(weights)},
+        "parity": found,  # form -> batch size -> largest absolute difference from the trained network
+        "parity_tolerance": parity.TOLERANCE,
+        "parity_crops": crops.name,
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+    (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    parity.require_parity(found)
+    return report
+
+
+def write_paddle(network: TBSRN, folder: Path, spec: PixelSpec) -> FoldedTBSRN:
+    """Write inference.json and inference.pdiparams, input `lr` with a free batch size."""
+    with paddle.utils.unique_name.guard():  # names count from 0, whatever was built before
+        folded = FoldedTBSRN(network)
+        lr = paddle.static.InputSpec([None, 3, spec.height, spec.width], "float32", "lr")
+        static = paddle.jit.to_static(folded, input_spec=[lr], full_graph=True)
+        paddle.jit.save(static, str(folder / "inference"))
+    return folded
+
+
+def onnx_metadata(weights: Path, spec: PixelSpec) -> dict[str, str]:
+    """What the ONNX file says of itself to whoever finds it without its manifest."""
+    return {
+        "description": "Text Telescope TBSRN, text super-resolution, folded for inference",
+        "input": f"lr float32 (N, 3, {spec.height}, {spec.width}) {spec.channels} [{spec.low:g}, {spec.high:g}]",
+        "output": f"sr float32 (N, 3, {spec.height * spec.scale}, {spec.width * spec.scale}), clip to the range",
+        "checkpoint_sha256": sha256_of(weights),
+    }
+
+
+def pixel_spec(architecture: Mapping[str, Any]) -> PixelSpec:
+    return PixelSpec(**{name: architecture[name] for name in ("height", "width", "scale")})
+
+
+def read_facts(args: argparse.Namespace) -> dict[str, Any]:
+    """What --facts says, with metrics as `Metric`; raises ExportError naming what --publish lacks."""
+    for option in ("name", "card", "facts", "store"):
+        if getattr(args, option) is None:
+            raise ExportError(f"--publish needs --{option}")
+    if not args.card.is_file():
+        raise ExportError(f"--card {args.card} is not a file")
+    try:
+        facts = json.loads(args.facts.read_text(encoding="utf-8"))
+        metrics = [Metric(**metric) for metric in facts["metrics"]]
+        return {"training": dict(facts["training"]), "metrics": metrics, "licence": str(facts["licence"])}
+    except (OSError, ValueError, TypeError, KeyError) as exc:
+        raise ExportError(f"--facts {args.facts} must hold training, metrics and licence: {exc!r}") from exc
+
+
+def clean_commit(root: Path) -> str:
+    """HEAD of the repository, whose `training` and `model_store` code is as committed; else ExportError."""
+    try:
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "training", "model_store")
+        if changed:
+            raise ExportError(f"commit first, the manifest names the commit that exported: {changed}")
+        return _git(root, "rev-parse", "HEAD")
+    except (OSError, subprocess.CalledProcessError) as exc:
+        raise ExportError(f"publishing needs git and a checkout at {root}: {exc}") from exc
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def publish(
+    staging: Path, store: Path, name: str, *, version: int | None, facts: dict[str, Any], commit: str
+) -> Artefact:
+    """Put an exported folder into the model store; raises ExportError with the store's reason."""
+    about = read_checkpoint(staging / "weights" / "checkpoint.safetensors")[1]
+    training = {**facts["training"], "architecture": about["architecture"], "source": about["source"]}
+    try:
+        return ModelStore(store).publish(
+            staging,
+            name=name,
+            version=version,
+            pixels=pixel_spec(about["architecture"]),
+            training=training,
+            metrics=facts["metrics"],
+            licence=facts["licence"],
+            git_commit=commit,
+        )
+    except ModelStoreError as exc:
+        raise ExportError(str(exc)) from exc

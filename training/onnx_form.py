@@ -1,0 +1,70 @@
+"""The ONNX form: Paddle's inference model through paddle2onnx, with the graph tidied.
+
+inference.json, inference.pdiparams -> paddle2onnx -> names, no dead nodes, metadata -> model.onnx
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import paddle2onnx
+
+from training.errors import ExportError
+
+OPSET = 17  # the first with LayerNormalization
+
+
+def write_onnx(paddle_folder: Path, out: Path, *, metadata: Mapping[str, str]) -> None:
+    """Write `out` with input `lr`, output `sr`, a free batch size N; raises ExportError if it is not valid."""
+    out.parent.mkdir(parents=True)
+    # "None": paddle2onnx's default optimiser installs packages while it runs
+    paddle2onnx.export(
+        str(paddle_folder / "inference.json"),
+        str(paddle_folder / "inference.pdiparams"),
+        str(out),
+        opset_version=OPSET,
+        optimize_tool="None",
+    )
+    model = onnx.load(out)
+    tidy(model.graph)
+    onnx.helper.set_model_props(model, dict(metadata))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
+        raise ExportError(f"paddle2onnx wrote an invalid graph: {exc}") from exc
+    onnx.save(model, out)
+
+
+def tidy(graph: onnx.GraphProto) -> None:
+    """Name output and batch axis; drop Identity nodes and constants that nothing reads."""
+    (lr,), (sr,) = graph.input, graph.output
+    same = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
+
+    def original(name: str) -> str:
+        while name in same:
+            name = same[name]
+        return name
+
+    nodes = [node for node in graph.node if node.op_type != "Identity"]
+    last = original(sr.name)
+    for node in nodes:
+        node.input[:] = [original(name) for name in node.input]
+        node.output[:] = ["sr" if name == last else name for name in node.output]
+    read = {name for node in nodes for name in node.input}
+    constants = [constant for constant in graph.initializer if constant.name in read]
+    nodes = [node for node in nodes if read.union(["sr"]).intersection(node.output)]
+    _replace(graph.node, nodes)
+    _replace(graph.initializer, constants)
+    del graph.value_info[:]
+    sr.name = "sr"
+    for value in (lr, sr):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+
+
+def _replace(field: Any, items: Sequence[Any]) -> None:  # noqa: ANN401 - a repeated field of either type
+    kept = list(items)
+    del field[:]
+    field.extend(kept)

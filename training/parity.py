@@ -1,0 +1,144 @@
+"""Does every exported form still compute what was trained?
+
+crops -> LR -> { trained network, folded, Paddle Inference, ONNX Runtime, OpenVINO } -> max |difference|
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+from PIL import Image, UnidentifiedImageError
+
+from training.errors import DataError, MissingExtra, ParityError
+
+TOLERANCE = 1e-4  # 1/40 of one 8-bit level; rounding alone is near 1e-6
+BATCH_SIZES = (1, 8)
+CROPS = 16  # two batches of 8; the trained network needs about a second for each crop
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+
+Form = Callable[[np.ndarray], np.ndarray]  # LR float32 (N, 3, h, w) -> SR float32 (N, 3, H, W)
+Differences = dict[str, dict[str, float]]  # form -> batch size -> max |difference|
+
+
+def exported_forms(folder: Path, folded: nn.Layer) -> dict[str, Form]:
+    """Every form by name; `folder` holds paddle/ and onnx/ as `training.export` writes them."""
+    return {
+        "folded": dygraph(folded),
+        "paddle-inference": paddle_inference(folder / "paddle"),
+        "onnxruntime": onnxruntime(folder / "onnx" / "model.onnx"),
+        "openvino-fp32": openvino(folder / "onnx" / "model.onnx"),
+    }
+
+
+def differences(reference: Form, forms: dict[str, Form], lr: np.ndarray) -> Differences:
+    """Largest absolute difference of each form from `reference`, per batch size.
+
+    lr: float32 (N, 3, h, w), N divisible by every batch size.
+    """
+
+    def sr(form: Form, size: int) -> np.ndarray:
+        return np.concatenate([form(batch) for batch in np.split(lr, len(lr) // size)])
+
+    expected = sr(reference, BATCH_SIZES[-1])
+    return {
+        name: {str(size): float(np.abs(sr(form, size) - expected).max()) for size in BATCH_SIZES}
+        for name, form in forms.items()
+    }
+
+
+def require_parity(found: Differences) -> None:
+    """Raises ParityError naming each form beyond TOLERANCE."""
+    beyond = [
+        f"{name} by {value:.2g} at batch size {size}"
+        for name, by_size in found.items()
+        for size, value in by_size.items()
+        if not value <= TOLERANCE  # so that NaN is beyond it too
+    ]
+    if beyond:
+        raise ParityError(
+            f"exported forms differ from the trained network by more than {TOLERANCE:g}: {', '.join(beyond)}"
+        )
+
+
+def dygraph(network: nn.Layer) -> Form:
+    def run(lr: np.ndarray) -> np.ndarray:
+        with paddle.no_grad():
+            return network(paddle.to_tensor(lr)).numpy()
+
+    return run
+
+
+def paddle_inference(folder: Path) -> Form:
+    config = paddle.inference.Config(str(folder / "inference.json"), str(folder / "inference.pdiparams"))
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.set_cpu_math_library_num_threads(os.cpu_count() or 1)
+    predictor = paddle.inference.create_predictor(config)
+
+    def run(lr: np.ndarray) -> np.ndarray:
+        predictor.get_input_handle(predictor.get_input_names()[0]).copy_from_cpu(np.ascontiguousarray(lr))
+        predictor.run()
+        return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+
+    return run
+
+
+def onnxruntime(model: Path) -> Form:
+    try:
+        import onnxruntime
+    except ImportError as exc:
+        raise MissingExtra("checking the ONNX form needs ONNX Runtime: install text-telescope[train]") from exc
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return lambda lr: session.run(["sr"], {"lr": lr})[0]
+
+
+def openvino(model: Path) -> Form:
+    try:
+        import openvino
+    except ImportError as exc:
+        raise MissingExtra("checking the OpenVINO form needs OpenVINO: install text-telescope[cpu]") from exc
+    # the default hint would take bf16 where the CPU has it
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda lr: compiled([lr])["sr"]
+
+
+def read_crops(source: Path) -> list[np.ndarray]:
+    """CROPS images of a folder or tar, the first by name, as uint8 (H, W, 3) RGB.
+
+    Fewer are repeated to fill the batches. Raises DataError if there are none or one cannot be decoded.
+    """
+    crops = [_decode(name, content) for name, content in _first_images(source)]
+    if not crops:
+        raise DataError(f"{source} holds no images ({', '.join(sorted(SUFFIXES))})")
+    return list(itertools.islice(itertools.cycle(crops), CROPS))
+
+
+def _first_images(source: Path) -> Iterator[tuple[str, bytes]]:
+    if source.is_dir():
+        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)[:CROPS]:
+            yield path.name, path.read_bytes()
+        return
+    try:
+        with tarfile.open(source) as archive:
+            members = [m for m in archive if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES]
+            for member in sorted(members, key=lambda m: m.name)[:CROPS]:
+                stream = archive.extractfile(member)
+                assert stream is not None  # only directories and links have none
+                yield member.name, stream.read()
+    except (OSError, tarfile.TarError) as exc:
+        raise DataError(f"{source} is neither a folder nor a tar of images: {exc}") from exc
+
+
+def _decode(name: str, content: bytes) -> np.ndarray:
+    try:
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    except (OSError, UnidentifiedImageError) as exc:
+        raise DataError(f"{name} cannot be decoded: {exc}") from exc
