@@ -46,18 +46,18 @@ class Sample:
 
 
 SAMPLES = (
-    Sample("Harbour", 16, "medium", "Roboto-Bold", 7),
-    Sample("PHARMACY", 16, "medium", "Roboto-Medium", 2),
-    Sample("Bakery", 18, "medium", "FredokaOne-Regular", 6),
-    Sample("STATION", 14, "medium", "FjallaOne-Regular", 7),
-    Sample("Platform", 16, "defocus", "Lato-Bold", 3),
-    Sample("MUSEUM", 20, "hard", "SourceSerifPro-Bold", 6),
-    Sample("garden", 20, "medium", "Lato-Regular", 1),
+    Sample("Harbour", 16, "medium", "Roboto-Bold", 12),
+    Sample("PHARMACY", 16, "medium", "Roboto-Medium", 14),
+    Sample("Bakery", 18, "medium", "FredokaOne-Regular", 13),
+    Sample("STATION", 14, "medium", "FjallaOne-Regular", 5),
+    Sample("Platform", 16, "defocus", "Lato-Bold", 7),
+    Sample("MUSEUM", 20, "hard", "SourceSerifPro-Bold", 8),
+    Sample("garden", 20, "medium", "Lato-Regular", 10),
     Sample("LIBRARY", 12, "mild", "Roboto-Regular", 8),
-    Sample("Theatre", 24, "hard", "SourceSerifPro-Semibold", 5),
-    Sample("PARKING", 15, "noise-jpeg", "Roboto-Bold", 1),
-    Sample("Coffee", 22, "hard", "Lato-Black", 8),
-    Sample("2150379", 16, "medium", "Roboto-Regular", 3),
+    Sample("Theatre", 24, "hard", "SourceSerifPro-Semibold", 14),
+    Sample("PARKING", 15, "noise-jpeg", "Roboto-Bold", 14),
+    Sample("Coffee", 22, "hard", "Lato-Black", 3),
+    Sample("2150379", 16, "medium", "Roboto-Regular", 10),
 )
 
 
@@ -71,7 +71,9 @@ def make_crop(sample: Sample, fonts: Mapping[str, Font]) -> np.ndarray:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the crops and labels.tsv; returns the exit code (2 when the fonts cannot be used)."""
-    parser = argparse.ArgumentParser(prog="python -m examples.make_crops", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.make_crops", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="folder for the PNGs and labels.tsv")
     parser.add_argument("--fonts", type=Path, help="folder of fonts; default: those installed")
     args = parser.parse_args(argv)

@@ -14,12 +14,15 @@ The same seed gives the same bytes in every process with the same numpy and Open
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
 import cv2
 import numpy as np
+
+from training.data.ranges import check_ranges
+from training.errors import ConfigError
 
 Range: TypeAlias = tuple[float, float]
 Image: TypeAlias = np.ndarray  # float32 (H, W, 3) RGB in 0..255 between the operators
@@ -31,7 +34,7 @@ _FILTERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 class DegradeConfig:
     """Ranges of every operator; lengths in HR pixels, shares are probabilities in [0, 1].
 
-    A range (low, high) is drawn from uniformly. ValueError names a range that is reversed
+    A range (low, high) is drawn from uniformly. ConfigError names a range that is reversed
     or a share outside [0, 1].
     """
 
@@ -64,14 +67,9 @@ class DegradeConfig:
     heavy_jpeg_quality: tuple[int, int] = (30, 90)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("_share") and not 0.0 <= value <= 1.0:
-                raise ValueError(f"{field.name} = {value} must lie in [0, 1]")
-            if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
-                raise ValueError(f"{field.name} = {value} must be (low, high)")
+        check_ranges(self)
         if self.gaussian_share + self.defocus_share > 1.0:
-            raise ValueError("gaussian_share + defocus_share must not exceed 1")
+            raise ConfigError("gaussian_share + defocus_share must not exceed 1")
 
 
 _FULL = DegradeConfig()
@@ -90,9 +88,9 @@ PRESETS: dict[str, DegradeConfig] = {
 
 
 def preset(name: str) -> DegradeConfig:
-    """The named configuration; ValueError lists the names when there is none."""
+    """The named configuration; ConfigError lists the names when there is none."""
     if name not in PRESETS:
-        raise ValueError(f"no degradation preset {name!r}; there are: {', '.join(PRESETS)}")
+        raise ConfigError(f"no degradation preset {name!r}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
@@ -145,7 +143,7 @@ def _light(img: Image, config: DegradeConfig, rng: np.random.Generator) -> Image
     gain = np.float32(rng.uniform(*config.contrast))
     offset = np.float32(rng.uniform(*config.brightness))
     mean = np.float32(img.mean())
-    return np.clip((img - mean) * gain + (mean + offset), 0.0, 255.0)
+    return np.asarray(np.clip((img - mean) * gain + (mean + offset), 0.0, 255.0))
 
 
 def _blur_kernel(config: DegradeConfig, rng: np.random.Generator) -> np.ndarray:
@@ -213,13 +211,14 @@ def _filter(config: DegradeConfig, rng: np.random.Generator) -> int:
 def _noise(img: Image, std: float, grey_share: float, rng: np.random.Generator) -> Image:
     channels = 1 if rng.random() < grey_share else 3
     noise = rng.standard_normal((*img.shape[:2], channels), np.float32)
-    return img + noise * np.float32(std)
+    return np.asarray(img + noise * np.float32(std))
 
 
 def _jpeg(img: np.ndarray, quality: int) -> np.ndarray:
-    done, data = cv2.imencode(".jpg", img[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
-    assert done, "an 8-bit RGB array always encodes"
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    _, data = cv2.imencode(".jpg", img[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert bgr is not None, "what was just encoded decodes"
+    return np.ascontiguousarray(bgr[..., ::-1])
 
 
 def _integer(bounds: tuple[int, int], rng: np.random.Generator) -> int:
@@ -227,4 +226,4 @@ def _integer(bounds: tuple[int, int], rng: np.random.Generator) -> int:
 
 
 def _to_uint8(img: Image) -> np.ndarray:
-    return np.clip(np.rint(img), 0.0, 255.0).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(img), 0.0, 255.0), np.uint8)

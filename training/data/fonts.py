@@ -18,6 +18,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 from PIL import ImageFont
 
 from training.errors import DataError
@@ -67,12 +68,14 @@ def find_fonts(folder: Path | None = None) -> tuple[Font, ...]:
     return fonts or (BUNDLED,)
 
 
-def fonts_for(text: str, fonts: Sequence[Font]) -> list[Font]:
-    """Those fonts that have every glyph of the text; DataError when none has."""
-    able = [font for font in fonts if font.has(text)]
-    if not able:
-        raise DataError(f"none of {len(fonts)} fonts has every character of {text!r}; add a font that has")
-    return able
+def choose_font(text: str, fonts: Sequence[Font], rng: np.random.Generator) -> Font:
+    """A random font among those with every glyph of the text; DataError when none has."""
+    start = int(rng.integers(len(fonts))) if fonts else 0
+    for step in range(len(fonts)):  # a walk from a random place: asking every font each time took 2 ms
+        font = fonts[(start + step) % len(fonts)]
+        if font.has(text):
+            return font
+    raise DataError(f"none of {len(fonts)} fonts has every character of {text!r}; add a font that has")
 
 
 def _installed_roots() -> list[Path]:
@@ -80,10 +83,10 @@ def _installed_roots() -> list[Path]:
     roots = [Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), home / ".fonts",
              home / ".local/share/fonts", Path("/System/Library/Fonts"), Path("/Library/Fonts"),
              Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts"]  # fmt: skip
-    packages = {point.value.partition(":")[0] for point in entry_points(group="fonts_ttf")} | {"matplotlib"}
+    packages = {point.module.partition(".")[0] for point in entry_points(group="fonts_ttf")} | {"matplotlib"}
     for package in sorted(packages):
-        spec = find_spec(package)  # found, not imported: a font package needs no code of its own to run
-        roots.extend(Path(place) for place in (spec.submodule_search_locations or ()) if spec)
+        spec = find_spec(package)  # found, not imported: reading its fonts needs none of its code
+        roots.extend(Path(place) for place in (spec.submodule_search_locations if spec else None) or ())
     return [root for root in roots if root.is_dir()]
 
 
@@ -100,7 +103,7 @@ def _is_text(font: Font) -> bool:
         return False  # one broken file among the system's fonts should not stop a run
 
 
-@lru_cache(maxsize=256)  # FreeType may keep a file open per face, and processes have about 1,000
+@lru_cache(maxsize=1024)
 def _load(path: str | None, size: int) -> ImageFont.FreeTypeFont:
     if path is None:
         font = ImageFont.load_default(size)

@@ -1,21 +1,21 @@
 """Glyph masks: a word drawn letter by letter with FreeType, then laid into its crop by one warp.
 
-    draw_word -> Lettering (masks at a fixed em, the word's ink box) -> lay_out (crop's size, perspective)
+draw_word -> Lettering (masks at a fixed em, the word's ink box) -> lay_out (crop's size, perspective)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from training.data.fonts import Font
 from training.errors import DataError
 
-EM_PX = 64  # about twice what an HR crop needs, so that the warp only ever shrinks
+EM_PX = 48  # capitals are then 35 px high: an HR crop is 32 high, and drawing glyphs is the dearest step
 
 
 @dataclass(frozen=True)
@@ -46,31 +46,49 @@ class Lettering:
 def draw_word(text: str, font: Font, style: GlyphStyle) -> Lettering:
     """Masks of a word; DataError when the font draws nothing for it."""
     face = font.at(EM_PX)
-    widths = [face.getlength(char) for char in text]
-    # Ends of prefixes carry the kerning that single letters lack.
-    starts = [face.getlength(text[: i + 1]) - widths[i] + style.spacing_px * i for i in range(len(text))]
-    length = starts[-1] + widths[-1]
-    bend = style.rise * length
+    pieces = _pieces(text, face, style)
+    bend = style.rise * pieces[-1].end
     pad, line = EM_PX, round(1.2 * EM_PX)
-    size = (int(length) + 3 * pad, int(3.4 * EM_PX + abs(bend)) + 2 * style.outline_px)
-    layers = [Image.new("L", size) for _ in range(2)]
-    strokes = (style.bold_px, style.bold_px + style.outline_px)
+    size = (int(pieces[-1].end) + 3 * pad, int(3.4 * EM_PX + abs(bend)))
+    # One layer where there is no rim: drawing glyphs is the dearest step.
+    layers = [Image.new("L", size) for _ in range(2 if style.outline_px else 1)]
+    pens = [ImageDraw.Draw(layer) for layer in layers]
     top = line + max(0.0, bend)
 
     def put(what: str, x: float, y: float) -> None:
-        for layer, stroke in zip(layers, strokes, strict=True):
-            ImageDraw.Draw(layer).text((x, y), what, font=face, fill=255, stroke_width=stroke)
+        for pen, stroke in zip(pens, (style.bold_px, style.bold_px + style.outline_px), strict=False):
+            pen.text((x, y), what, font=face, fill=255, stroke_width=stroke)
 
-    for char, start, width in zip(text, starts, widths, strict=True):
-        t = 2.0 * (start + 0.5 * width) / length - 1.0  # -1 at the first letter, 1 at the last
-        put(char, pad + start, top - bend * (1.0 - t * t))
-    box = layers[1].getbbox()
+    for piece in pieces:
+        t = (piece.start + piece.end) / pieces[-1].end - 1.0  # from -1 at the first letter to 1 at the last
+        put(piece.text, pad + piece.start, top - bend * (1.0 - t * t))
+    box = layers[-1].getbbox()
     if box is None:
         raise DataError(f"{font.name} draws nothing for {text!r}")
     places = {"above": (pad, top - line), "below": (pad, top + line), "right": (box[2] + 0.3 * EM_PX, top)}
     if style.neighbour:
         put(style.neighbour_text, *places[style.neighbour])
-    return Lettering(np.dstack([np.asarray(layer) for layer in layers]), _at_least_tall(box))
+    reach = EM_PX // 2  # as far as margins ever show
+    frame = (max(0, box[0] - reach), max(0, box[1] - reach), box[2] + reach, box[3] + reach)
+    cut = [np.asarray(layer.crop(frame)) for layer in layers]
+    inner = (box[0] - frame[0], box[1] - frame[1], box[2] - frame[0], box[3] - frame[1])
+    return Lettering(cv2.merge([cut[0], cut[-1]]), _at_least_tall(inner))
+
+
+class _Piece(NamedTuple):
+    text: str
+    start: float
+    end: float
+
+
+def _pieces(text: str, face: ImageFont.FreeTypeFont, style: GlyphStyle) -> list[_Piece]:
+    """The whole word at once where FreeType can set it, else its letters with their places."""
+    if not style.spacing_px and not style.rise:
+        return [_Piece(text, 0.0, face.getlength(text))]
+    widths = [face.getlength(char) for char in text]
+    # Ends of prefixes carry the kerning that single letters lack.
+    ends = [face.getlength(text[: i + 1]) + style.spacing_px * i for i in range(len(text))]
+    return [_Piece(char, end - width, end) for char, width, end in zip(text, widths, ends, strict=True)]
 
 
 def _at_least_tall(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -81,7 +99,7 @@ def _at_least_tall(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 
 
 def lay_out(lettering: Lettering, corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """float32 (H, W, 2) in [0, 1]: the masks with the word's ink box warped onto four corners.
+    """float32 (2, H, W) in [0, 1]: fill and rim with the word's ink box warped onto four corners.
 
     corners: float (4, 2), x and y of top left, top right, bottom right, bottom left; size: (H, W).
     """
@@ -92,4 +110,4 @@ def lay_out(lettering: Lettering, corners: np.ndarray, size: tuple[int, int]) ->
     if shrink < 0.6:  # linear sampling skips pixels below one half, which frays thin strokes
         masks = cv2.GaussianBlur(masks, (0, 0), 0.35 / float(shrink))
     warped = cv2.warpPerspective(masks, matrix, size[::-1], flags=cv2.INTER_LINEAR)
-    return np.asarray(warped, np.float32) / np.float32(255.0)
+    return np.multiply(warped.transpose(2, 0, 1), np.float32(1 / 255), order="C")

@@ -3,6 +3,9 @@
 Photographs come only from a folder of the user's (`load_grounds`). Without one the textures below stand
 in: octave noise, brick, planks, asphalt, two-tone signs. They break up plain areas as real walls do, but
 they are not photographs and a model trained on them alone has not seen real clutter.
+
+Grounds are planar, (3, H, W): numpy spreads a mask or a colour over planes several times faster than
+over interleaved pixels.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def _load_photo(path: Path) -> np.ndarray:
 
 
 def photo_piece(photos: Sequence[np.ndarray], size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """float32 (H, W, 3) in 0..255: a random piece of a random photo, enlarged or shrunk to size (H, W)."""
+    """float32 (3, H, W) in 0..255: a random piece of a random photo, enlarged or shrunk to size (H, W)."""
     photo = photos[int(rng.integers(len(photos)))]
     height, width = size
     limit = min(photo.shape[0] / height, photo.shape[1] / width)
@@ -49,21 +52,25 @@ def photo_piece(photos: Sequence[np.ndarray], size: tuple[int, int], rng: np.ran
     h = min(photo.shape[0], max(2, round(height * zoom)))
     w = min(photo.shape[1], max(2, round(width * zoom)))
     top, left = rng.integers(photo.shape[0] - h + 1), rng.integers(photo.shape[1] - w + 1)
-    piece = photo[top : top + h, left : left + w].astype(np.float32)
-    return np.asarray(cv2.resize(piece, (width, height), interpolation=cv2.INTER_AREA))
+    piece = cv2.resize(photo[top : top + h, left : left + w], (width, height), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(piece.transpose(2, 0, 1), np.float32)  # (3, H, W)
 
 
 def texture(base: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """float32 (H, W, 3): a base colour (3,) in 0..255 under one of the procedural textures."""
+    """float32 (3, H, W): a base colour (3,) in 0..255 under one of the procedural textures."""
     relief = _TEXTURES[int(rng.integers(len(_TEXTURES)))](size, rng)  # (H, W), about [-1, 1]
     tint = 1.0 + rng.uniform(-0.3, 0.3, 3)  # a texture's light and dark differ in hue as well
-    return (base + relief[..., None] * tint * rng.uniform(8.0, 40.0)).astype(np.float32)
+    return np.asarray(planes(base) + relief * planes(tint * rng.uniform(8.0, 40.0)))
 
 
 def gradient(start: np.ndarray, end: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """float32 (H, W, 3): colours start to end, (3,) each, along a random direction."""
-    ramp = _ramp(size, rng.uniform(0.0, 2.0 * np.pi))[..., None]
-    return (start * (1.0 - ramp) + end * ramp).astype(np.float32)
+    """float32 (3, H, W): colours start to end, (3,) each, along a random direction."""
+    return np.asarray(planes(start) + planes(end - start) * _ramp(size, rng.uniform(0.0, 2.0 * np.pi)))
+
+
+def planes(colour: np.ndarray) -> np.ndarray:
+    """A colour (3,) as float32 (3, 1, 1), to be spread over planes."""
+    return colour.astype(np.float32)[:, None, None]
 
 
 def octave_noise(size: tuple[int, int], rng: np.random.Generator, *, octaves: int = 4) -> np.ndarray:
@@ -114,13 +121,13 @@ def _bricks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     y = np.arange(height)[:, None] + rng.integers(course)
     x = np.arange(width)[None, :] + (y // course % 2) * course  # every second course half a brick on
     mortar = (y % course < 1) | (x % (2 * course) < 1)
-    return np.asarray(octave_noise(size, rng) * 0.5 + np.where(mortar, rng.uniform(-1.2, 1.2), 0.0), np.float32)
+    joint = np.where(mortar, rng.uniform(-1.2, 1.2), 0.0)
+    return np.asarray(octave_noise(size, rng) * 0.5 + joint, np.float32)
 
 
 def _two_tone(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    height, width = size
     relief = octave_noise(size, rng, octaves=2) * 0.1
-    border = max(1, int(height * rng.uniform(0.05, 0.2)))
+    border = max(1, int(size[0] * rng.uniform(0.05, 0.2)))
     side = relief[:border] if rng.random() < 0.5 else relief[-border:]  # the rim of a sign, a shelf edge
     side += rng.choice([-1.5, 1.5])
     return relief

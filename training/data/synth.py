@@ -12,22 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from training.data.fonts import Font, fonts_for
+from training.data.fonts import Font, choose_font
 from training.data.glyphs import EM_PX, GlyphStyle, Lettering, draw_word, lay_out
-from training.data.grounds import gradient, photo_piece, soft_shadow, texture
+from training.data.grounds import gradient, photo_piece, planes, soft_shadow, texture
+from training.data.ranges import check_ranges
 from training.errors import DataError
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, the recognisers' grey
-Rng = np.random.Generator
+_GREYS = ((0, 70), (0, 70), (70, 190), (190, 255), (190, 255))  # black and white more than between
+Rng: TypeAlias = np.random.Generator
 
 
 @dataclass(frozen=True)
 class SynthConfig:
-    """Shares are probabilities; lengths without a unit are fractions of the crop's height."""
+    """Ranges of every choice; lengths without a unit are fractions of the crop's height.
+
+    A pair (low, high) is drawn from uniformly; a share is a probability. ConfigError when one has no sense.
+    """
 
     height_px: tuple[int, int] = (32, 64)  # HR is 32 high; shrinking more than that sharpens some
     fill: tuple[float, float] = (0.62, 0.92)  # ink height: detectors cut tightly, with little margin
@@ -36,9 +42,9 @@ class SynthConfig:
     spacing_share: float = 0.4
     spacing: tuple[float, float] = (-0.03, 0.22)  # extra advance between letters, of the em
     bold_share: float = 0.4  # signs are set heavier than text fonts
-    bold_px: tuple[int, int] = (1, 3)  # at an em of 64
+    bold_px: tuple[int, int] = (1, 2)  # at an em of 48
     outline_share: float = 0.12
-    outline_px: tuple[int, int] = (2, 5)  # at an em of 64
+    outline_px: tuple[int, int] = (1, 4)  # at an em of 48
     arc_share: float = 0.06  # baseline bent, as on cups and shop fronts
     arc: float = 0.1  # rise of the middle, of the width, up or down
     rotate_deg: float = 5.0
@@ -57,6 +63,9 @@ class SynthConfig:
     lens_sigma_px: tuple[float, float] = (0.25, 0.75)  # rendered edges are sharper than any camera's
     noise_std: tuple[float, float] = (0.0, 3.0)  # of 255
 
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
 
 def render_word(
     text: str,
@@ -74,14 +83,17 @@ def render_word(
     if not text.strip():
         raise DataError("cannot render a blank word")
     rng = np.random.default_rng(seed)
-    able = fonts_for(text, fonts)
-    lettering = draw_word(text, able[int(rng.integers(len(able)))], _style(text, config, rng))
+    font, style = choose_font(text, fonts, rng), _style(text, config, rng)
+    lettering = draw_word(text, font, style)
     height = int(rng.integers(*config.height_px, endpoint=True))
     corners, width = _corners(lettering, height, config, rng)
-    masks = lay_out(lettering, corners, (height, width))  # (H, W, 2)
-    ground = _ground((height, width), config, rng, grounds)
-    ink = _readable(_colour(rng), float(ground.mean((0, 1)) @ _LUMA), config.min_contrast)
-    img, contrast = _compose(ground, ink, masks, config, rng)
+    masks = lay_out(lettering, corners, (height, width))  # (2, H, W)
+    ground = _ground((height, width), config, rng, grounds)  # (3, H, W)
+    mean = ground.mean((1, 2))  # (3,)
+    ink = _readable(_colour(rng), float(mean @ _LUMA), config.min_contrast)
+    contrast = abs(float((ink - mean) @ _LUMA))
+    img = _quieter(ground, mean, 0.28 * contrast)
+    img = _letter(img, masks, (ink, mean), rimmed=style.outline_px > 0, config=config, rng=rng)
     return _photograph(img, contrast, config, rng)
 
 
@@ -118,13 +130,17 @@ def _corners(lettering: Lettering, height: int, config: SynthConfig, rng: Rng) -
 
 def _colour(rng: Rng) -> np.ndarray:
     if rng.random() < 0.5:  # half of all signs are black, white or grey
-        grey = rng.choice([rng.uniform(0, 70), rng.uniform(70, 190), rng.uniform(190, 255)], p=[0.4, 0.2, 0.4])
+        grey = rng.uniform(*_GREYS[int(rng.integers(len(_GREYS)))])
         return np.clip(grey + rng.uniform(-10, 10, 3), 0, 255).astype(np.float32)
-    hsv = np.array([[[rng.integers(180), rng.integers(60, 256), rng.integers(50, 256)]]], np.uint8)
-    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0], np.float32)
+    common = rng.normal((0, 13, 26, 62, 108), (5, 4, 4, 14, 9))  # red, orange, yellow, green, blue paint
+    hue = rng.uniform(0, 180) if rng.random() < 0.25 else common[int(rng.integers(5))]
+    hsv = np.array([[[hue % 180, 255 * rng.beta(2.0, 1.6), 255 * rng.beta(2.5, 1.5)]]], np.float32)
+    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)[0, 0], np.float32)
 
 
-def _ground(size: tuple[int, int], config: SynthConfig, rng: Rng, photos: Sequence[np.ndarray] | None) -> np.ndarray:
+def _ground(
+    size: tuple[int, int], config: SynthConfig, rng: Rng, photos: Sequence[np.ndarray] | None
+) -> np.ndarray:
     kind, base = rng.random(), _colour(rng)
     if photos and kind < config.photo_share:
         return photo_piece(photos, size, rng)
@@ -132,7 +148,7 @@ def _ground(size: tuple[int, int], config: SynthConfig, rng: Rng, photos: Sequen
         return texture(base, size, rng)
     if kind < config.photo_share + config.texture_share + config.gradient_share:
         return gradient(base, base + rng.uniform(-70, 70, 3), size, rng)
-    return np.full((*size, 3), base, np.float32)
+    return np.broadcast_to(planes(base), (3, *size))
 
 
 def _readable(ink: np.ndarray, ground_luma: float, floor: float) -> np.ndarray:
@@ -145,42 +161,55 @@ def _readable(ink: np.ndarray, ground_luma: float, floor: float) -> np.ndarray:
     return ink + (target - ink) * np.float32((wanted - luma) / (target - luma))
 
 
-def _compose(
-    ground: np.ndarray, ink: np.ndarray, masks: np.ndarray, config: SynthConfig, rng: Rng
-) -> tuple[np.ndarray, float]:
-    fill, rim = masks[..., :1], masks[..., 1:]  # (H, W, 1) each
-    mean = ground.mean((0, 1))
-    contrast = abs(float((ink - mean) @ _LUMA))
-    spread = float((ground @ _LUMA).std())
-    img = mean + (ground - mean) * min(1.0, 0.35 * contrast / max(spread, 1e-3))  # ground never louder than ink
+def _quieter(ground: np.ndarray, mean: np.ndarray, limit: float) -> np.ndarray:
+    """The ground with its green's standard deviation held to a limit, so that it does not drown the ink."""
+    spread = float(ground[1].std())
+    return ground if spread <= limit else planes(mean) + (ground - planes(mean)) * np.float32(limit / spread)
+
+
+def _letter(
+    img: np.ndarray,
+    masks: np.ndarray,
+    colours: tuple[np.ndarray, np.ndarray],
+    *,
+    rimmed: bool,
+    config: SynthConfig,
+    rng: Rng,
+) -> np.ndarray:
+    (ink, mean), (fill, rim) = colours, masks  # fill and rim (H, W), img (3, H, W)
     if rng.random() < config.drop_shadow_share:
-        img = img * (1.0 - rng.uniform(0.3, 0.8) * _shifted(rim, rng.uniform(-0.08, 0.08, 2), rng))
+        dark = rng.uniform(0.3, 0.8)
+        img = img * (1.0 - dark * _shifted(rim, rng.uniform(-0.08, 0.08, 2), rng.uniform(0.01, 0.05)))
     if rng.random() < config.glow_share:
-        halo = cv2.GaussianBlur(rim, (0, 0), 0.12 * len(rim))[..., None]
-        img = img + halo * (ink - mean) * 0.5
-    shade = _colour(rng) if rng.random() < 0.4 else np.float32(0.0 if ink @ _LUMA > 127 else 255.0)
-    img = img * (1.0 - rim) + rim * shade if (rim - fill).max() > 0.5 else img
-    letters = gradient(ink, ink * rng.uniform(0.75, 1.0), img.shape[:2], rng)
-    img = img * (1.0 - fill) + fill * letters
+        img = img + cv2.GaussianBlur(rim, (0, 0), 0.12 * len(rim)) * planes((ink - mean) * 0.5)
+    if rimmed:
+        plain = np.full(3, 0.0 if ink @ _LUMA > 127 else 255.0)  # the rim sign painters use
+        img = img + rim * (planes(_colour(rng) if rng.random() < 0.4 else plain) - img)
+    worn = rng.random() < 0.4  # towards one end of the word
+    faded = ink + (mean - ink) * rng.uniform(0.0, 0.3)
+    letters = gradient(ink, faded, fill.shape, rng) if worn else planes(ink)
+    img = img + fill * (letters - img)
     if rng.random() < config.bevel_share:
-        img = img + (fill - _shifted(fill, np.array([0.03, 0.03]), rng, soft=0.01)) * rng.uniform(-60, 60)
-    return img, contrast
+        img = img + (fill - _shifted(fill, np.array([0.03, 0.03]), 0.01)) * np.float32(rng.uniform(-60, 60))
+    return img
 
 
-def _shifted(mask: np.ndarray, offset: np.ndarray, rng: Rng, *, soft: float | None = None) -> np.ndarray:
-    height, width = mask.shape[:2]
-    dx, dy = offset * height
-    moved = cv2.warpAffine(mask, np.array([[1, 0, dx], [0, 1, dy]], np.float32), (width, height))
-    sigma = height * (rng.uniform(0.01, 0.05) if soft is None else soft)
-    return np.asarray(cv2.GaussianBlur(moved, (0, 0), sigma))[..., None]
+def _shifted(mask: np.ndarray, offset: np.ndarray, sigma: float) -> np.ndarray:
+    """The mask (H, W) moved by (x, y) and blurred, both as fractions of its height."""
+    height, width = mask.shape
+    move = np.array([[1, 0, offset[0] * height], [0, 1, offset[1] * height]], np.float32)
+    return np.asarray(cv2.GaussianBlur(cv2.warpAffine(mask, move, (width, height)), (0, 0), sigma * height))
 
 
 def _photograph(img: np.ndarray, contrast: float, config: SynthConfig, rng: Rng) -> np.ndarray:
     if rng.random() < config.fade_share:
-        mean = img.mean((0, 1))
-        img = mean + (img - mean) * rng.uniform(min(1.0, config.min_contrast / max(contrast, 1.0)), 1.0)
+        mean = planes(img.mean((1, 2)))
+        keep = rng.uniform(min(1.0, config.min_contrast / max(contrast, 1.0)), 1.0)
+        img = mean + (img - mean) * np.float32(keep)
     if rng.random() < config.soft_shadow_share:
-        img = img * soft_shadow(img.shape[:2], rng)[..., None]
-    img = cv2.GaussianBlur(img.astype(np.float32), (0, 0), rng.uniform(*config.lens_sigma_px))
-    noise = rng.standard_normal(img.shape, np.float32) * np.float32(rng.uniform(*config.noise_std))
-    return np.clip(np.rint(img + noise), 0.0, 255.0).astype(np.uint8)
+        img = img * soft_shadow(img.shape[1:], rng)
+    rgb = cv2.GaussianBlur(cv2.merge(list(img)), (0, 0), rng.uniform(*config.lens_sigma_px))  # (H, W, 3)
+    # Uniform grain: at a few levels of 255 its shape cannot be seen, and it costs a tenth of Gaussian noise.
+    grain = np.frombuffer(rng.bytes(rgb.size), np.int8).reshape(rgb.shape)
+    scale = rng.uniform(*config.noise_std) / 73.9  # 73.9: standard deviation of a uniform int8
+    return np.asarray(cv2.addWeighted(rgb, 1.0, grain.astype(np.float32), scale, 0.0, dtype=cv2.CV_8U))

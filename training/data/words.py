@@ -1,7 +1,7 @@
 """Random words for rendering: from a list, or made up from letter and digit patterns.
 
-    words = load_words(Path("words.txt"))
-    text = random_word(rng, words=words)
+words = load_words(Path("words.txt"))
+text = random_word(rng, words=words)
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import numpy as np
 
 from training.errors import DataError
 
-_ONSETS = "b c d f g h j k l m n p r s t v w y z br ch cl cr dr fl gr pl pr qu sh sl sp st th tr wh".split()
-_VOWELS = "a e i o u a e i o u ai ea ee ie oo ou".split()
-_CODAS = ["", "", "", *"b c d k l m n p r s t x ck ll nd ng nt rd rk rt ss st th".split()]
+_ONSETS = (*"bcdfghjklmnprstvwyz", "br", "ch", "cl", "dr", "fl", "gr", "pl", "pr", "qu", "sh", "sp", "st",
+           "th", "tr")  # fmt: skip
+_VOWELS = (*"aeiouaeiou", "ai", "ea", "ee", "ie", "oo", "ou")
+_CODAS = ("", "", "", *"bcdklmnprstx", "ck", "ll", "nd", "ng", "nt", "rd", "rt", "ss", "st", "th")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Digits in the shapes signs carry: counts, years, prices, times, telephone numbers, house numbers.
 _DIGIT_PATTERNS = ("#", "##", "###", "####", "20##", "19##", "$#.##", "#.##", "##:##", "##%", "####-####",
                    "##########", "#,###", "##A", "No.##")  # fmt: skip
-_MIXED_PATTERNS = ("@@ ####", "@@@###", "@##", "@#", "##@@###", "@-##", "###@")
+_MIXED_PATTERNS = ("@@####", "@@@###", "@##", "@#", "##@@###", "@-##", "###@")
 
 
 def load_words(path: Path) -> tuple[str, ...]:
@@ -44,7 +45,7 @@ def random_word(rng: np.random.Generator, *, words: Sequence[str] | None = None)
     if kind < 0.15:
         return _fill(_pick(rng, _DIGIT_PATTERNS), rng)
     if kind < 0.25:
-        return _fill(_pick(rng, _MIXED_PATTERNS).replace(" ", ""), rng)
+        return _fill(_pick(rng, _MIXED_PATTERNS), rng)
     word = _pick(rng, words) if words else _made_up(rng)
     case = rng.random()
     if case < 0.45:  # signs shout: capitals are near half of what word data sets hold
@@ -54,9 +55,9 @@ def random_word(rng: np.random.Generator, *, words: Sequence[str] | None = None)
 
 def _made_up(rng: np.random.Generator) -> str:
     if rng.random() < 0.2:  # no language at all, so that no letter sequence stays unseen
-        return "".join(_pick(rng, _LETTERS) for _ in range(rng.integers(2, 9)))
-    syllables = rng.integers(1, 4)
-    parts = (_pick(rng, group) for _ in range(syllables) for group in (_ONSETS, _VOWELS, _CODAS))
+        return "".join(_pick(rng, _LETTERS) for _ in range(int(rng.integers(2, 9))))
+    syllables = rng.choice([1, 2, 3], p=[0.4, 0.45, 0.15])  # scene words have 5 letters on average
+    parts = (_pick(rng, group) for _ in range(int(syllables)) for group in (_ONSETS, _VOWELS, _CODAS))
     return "".join(parts)
 
 
