@@ -4,12 +4,13 @@
       |  refused: Overloaded, RequestTooLarge, NotReady     |  fails: each image once more, alone
 
 Work-conserving: an idle predictor runs at once what is there; while it runs, the queue builds, and the
-next batch takes from it what the plan finds cheapest. Time is the event loop's monotonic clock, and
-nothing polls: the loop sleeps until an image arrives, a delay ends or a batch returns.
+next batch takes from it what the plan finds cheapest. Nothing polls: the loop sleeps until an image
+arrives, a delay ends or a batch returns.
 """
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,10 +63,17 @@ class _Item:
 
 class Batcher:
     def __init__(
-        self, execute: Execute, *, batch_seconds: Mapping[int, float], limits: Limits, observer: Observer
+        self,
+        execute: Execute,
+        *,
+        batch_seconds: Mapping[int, float],
+        limits: Limits,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,  # uvloop's own time() counts in whole milliseconds
     ) -> None:
         """execute: runs one batch whose size is a key of `batch_seconds` (which must include 1)."""
         self._execute = execute
+        self._clock = clock
         self._limits = limits
         self._observer = observer
         self._plan = BatchPlan(batch_seconds, max_items=limits.max_items)
@@ -97,7 +105,7 @@ class Batcher:
     def admit(self, *, items: int, nbytes: int, deadline: float) -> "Admission":
         """Reserve room for a whole request, or refuse it whole. Use as a context manager.
 
-        deadline: on the event loop's clock. Raises NotReady, RequestTooLarge (it would never fit) or
+        deadline: on the batcher's clock. Raises NotReady, RequestTooLarge (it would never fit) or
         Overloaded with the seconds after which it is worth trying again.
         """
         if self._closed_because:
@@ -111,7 +119,7 @@ class Batcher:
         if too_many > 0 or self._admitted_bytes + nbytes > self._limits.max_bytes:
             raise _overloaded("The queue is full", self._wait_s(max(0, too_many - len(self._running))))
         wait_s = self._wait_s(self._unfinished - len(self._running) + items)
-        left_s = deadline - self._now()
+        left_s = deadline - self._clock()
         if wait_s > left_s:
             raise _overloaded(f"The wait would be {wait_s:.2f} s, beyond the deadline", wait_s - left_s)
         return Admission(self, items=items, nbytes=nbytes, deadline=deadline)
@@ -141,7 +149,7 @@ class Batcher:
             self._drop_the_gone()
             wait_s = None
             if self._queue:
-                wait_s = self._queue[0].enqueued_at + self._limits.max_delay_s - self._now()
+                wait_s = self._queue[0].enqueued_at + self._limits.max_delay_s - self._clock()
                 if wait_s <= 0 or len(self._queue) >= self._plan.sizes[-1]:
                     return
             self._arrival.clear()
@@ -153,7 +161,7 @@ class Batcher:
 
     def _drop_the_gone(self) -> None:
         """Cancelled and expired images leave just before a batch is formed, so none is computed in vain."""
-        now = self._now()
+        now = self._clock()
         for item in self._queue:
             if item.deadline <= now and not item.answer.done():
                 item.answer.set_exception(_expired())
@@ -168,7 +176,7 @@ class Batcher:
 
     async def _answer(self, items: list[_Item]) -> None:
         size = self._plan.smallest_for(len(items))
-        started = self._now()
+        started = self._clock()
         self._running = items
         self._running_until = started + self._plan.seconds(size) * self._slowdown
         try:
@@ -177,7 +185,7 @@ class Batcher:
             self._observer.batch_failed(size=size, items=len(items))
             self._recover(items, size=size, exc=exc)
         else:
-            seconds = self._now() - started
+            seconds = self._clock() - started
             self._slowdown += 0.2 * (seconds / self._plan.seconds(size) - self._slowdown)
             waits_s = [started - item.enqueued_at for item in items]
             self._observer.batch_ran(size=size, items=len(items), seconds=seconds, waits_s=waits_s)
@@ -202,11 +210,8 @@ class Batcher:
 
     def _wait_s(self, items: int) -> float:
         """Predicted seconds until the running batch and `items` more images are done."""
-        running_s = max(0.0, self._running_until - self._now()) if self._running else 0.0
+        running_s = max(0.0, self._running_until - self._clock()) if self._running else 0.0
         return running_s + self._plan.cost(items) * self._slowdown
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 class Admission:
@@ -246,13 +251,13 @@ class Admission:
         assert len(lr) <= self._unfinished, "more images than were admitted"
         batcher = self._batcher
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = batcher._clock()
         items = [_Item(row, loop.create_future(), now, self._deadline) for row in lr]
         batcher._queue.extend(items)
         batcher._arrival.set()
         answers = asyncio.gather(*(item.answer for item in items))
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout(self._deadline - now):
                 return await answers
         except TimeoutError as exc:
             raise _expired() from exc

@@ -151,8 +151,12 @@ def _put_problem_schema(app: FastAPI) -> None:
         schema = make()
         schemas = schema["components"]["schemas"]
         schemas["Problem"] = Problem.model_json_schema()
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
+        for unused in ("HTTPValidationError", "ValidationError"):  # ours are problems
+            schemas.pop(unused, None)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -1,6 +1,7 @@
 """The endpoints. Bodies are read in `uploads`, work is done in `service`, errors are told in `problems`."""
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
@@ -55,9 +56,10 @@ async def super_resolve(
     record = request.state.record
     service.check_ready()
     _check_model(parameters.model, service)
-    deadline = asyncio.get_running_loop().time() + _timeout_s(x_request_timeout_ms, settings)
+    timeout_s = _timeout_s(x_request_timeout_ms, settings)
+    deadline = time.monotonic() + timeout_s
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout(timeout_s):
             uploads = await read_uploads(
                 request, max_bytes=settings.max_request_bytes, max_images=settings.max_images
             )

@@ -122,7 +122,7 @@ class Service:
     ) -> list[Done | ServiceError]:
         """One entry per upload, in order: the picture, or what was wrong with that image alone.
 
-        deadline: on the event loop's clock. Raises ServiceError when the request as a whole is refused.
+        deadline: on `time.monotonic`. Raises ServiceError when the request as a whole is refused.
         """
         with self._counts.images(len(uploads)) as outcomes:
             try:

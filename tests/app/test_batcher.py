@@ -25,6 +25,7 @@ async def batcher(
         batch_seconds=execute.seconds,
         limits=Limits(max_items, max_bytes, max_delay_s),
         observer=NoObserver(),
+        clock=now,
     )
     loop = asyncio.create_task(made.run())
     try:
@@ -42,15 +43,15 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def ask(made: Batcher, *values: float, timeout: float = NEVER) -> list[Inferred]:
-    deadline = now() + timeout
+async def ask(made: Batcher, *values: float, within_s: float = NEVER) -> list[Inferred]:
+    deadline = now() + within_s
     with made.admit(items=len(values), nbytes=1, deadline=deadline) as admission:
         return await admission.infer(images(*values))
 
 
-async def asking(made: Batcher, *values: float, timeout: float = NEVER) -> "asyncio.Task[list[Inferred]]":
+async def asking(made: Batcher, *values: float, within_s: float = NEVER) -> "asyncio.Task[list[Inferred]]":
     """A request that has been admitted and queued."""
-    task = asyncio.create_task(ask(made, *values, timeout=timeout))
+    task = asyncio.create_task(ask(made, *values, within_s=within_s))
     await asyncio.sleep(0)
     return task
 
@@ -180,7 +181,7 @@ def test_a_deadline_in_the_queue_is_kept_to_the_moment_and_saves_the_work() -> N
         async with batcher(execute) as made:
             execute.seconds = {1: 5.0}  # five times slower than at warm-up
             first = await asking(made, 1)
-            late = await asking(made, 2, timeout=2.5)
+            late = await asking(made, 2, within_s=2.5)
             with pytest.raises(DeadlineExceeded):
                 await late
             assert now() == pytest.approx(2.5)

@@ -1,0 +1,112 @@
+"""A real server on a loopback port in front of a fake predictor, and a real client."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+
+from app import codec
+from app.main import create_app
+from app.predictor import Predictor
+from app.settings import Settings
+from model_store.manifest import PixelSpec
+from model_store.pixels import Rgb
+from model_store.store import ModelStore
+from tests.app.fakes import FakeRuntime
+
+SPEC = PixelSpec(height=16, width=64, scale=2)
+
+
+@pytest.fixture(scope="session")
+def fake_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one artefact, for tests whose predictor is a fake."""
+    staging = tmp_path_factory.mktemp("staging")
+    (staging / "onnx").mkdir()
+    (staging / "onnx" / "model.onnx").write_bytes(b"not a network")
+    root = tmp_path_factory.mktemp("store")
+    ModelStore(root).publish(
+        staging, name="tbsrn", pixels=SPEC, training={}, metrics=[], licence="none", git_commit="none"
+    )
+    return root
+
+
+class Server:
+    """A running service; `runtime` steers its predictor."""
+
+    def __init__(self, settings: Settings, runtime: FakeRuntime) -> None:
+        self.runtime = runtime
+        predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=settings.batch_sizes)
+        self.app = create_app(settings, predictor)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(self.app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        )
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+        self._thread.start()
+        wait_until(lambda: self._server.started)
+        self.client = httpx.Client(base_url=self.url, timeout=30)
+
+    def post(self, *images: bytes, query: str = "", **kwargs: Any) -> httpx.Response:
+        files = [("image", (f"{i}.png", data)) for i, data in enumerate(images)]
+        return self.client.post(f"/v1/super-resolve{query}", files=files, **kwargs)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample's value; without labels the sum over them."""
+        return sum(
+            sample.value
+            for family in self.app.state.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def stop(self) -> None:
+        self.runtime.gate.set()
+        self.client.close()
+        self._server.should_exit = True
+        self._thread.join()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Return as soon as the condition holds; fail the test when it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition never came true"
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def server(fake_store: Path) -> Iterator[Server]:
+    """The default service, shared by the tests of a module."""
+    running = Server(Settings(model_store=fake_store), FakeRuntime())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def start_server(fake_store: Path) -> Iterator[Callable[..., Server]]:
+    """Services with settings of their own: start_server(max_queue_images=64, ...)."""
+    running: list[Server] = []
+
+    def start(**settings: Any) -> Server:
+        running.append(Server(Settings(model_store=fake_store, **settings), FakeRuntime()))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+def picture(colour: tuple[int, int, int] = (200, 120, 40), *, height: int = 16, width: int = 64) -> Rgb:
+    return np.full((height, width, 3), colour, np.uint8)
+
+
+def png(colour: tuple[int, int, int] = (200, 120, 40), *, height: int = 16, width: int = 64) -> bytes:
+    return codec.encode(picture(colour, height=height, width=width), "png")

@@ -1,0 +1,227 @@
+"""The contracts of the HTTP API, over a real socket."""
+
+import base64
+import json
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import httpx
+import numpy as np
+import pytest
+
+from app import codec
+from tests.app.conftest import Server, picture, png, wait_until
+
+
+def test_one_image_comes_back_as_a_png_of_twice_its_size(server: Server) -> None:
+    response = server.post(png(height=20, width=50))
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/png"
+    assert (codec.decode(response.content) == picture(height=40, width=100)).all()
+
+
+def test_a_raw_body_is_one_image(server: Server) -> None:
+    response = server.client.post("/v1/super-resolve", content=png(), headers={"content-type": "image/png"})
+    assert codec.decode(response.content).shape == (32, 128, 3)
+
+
+@pytest.mark.parametrize(("name", "magic"), [("png", b"\x89PNG"), ("jpeg", b"\xff\xd8"), ("webp", b"RIFF")])
+def test_the_format_is_the_one_asked_for(server: Server, name: str, magic: bytes) -> None:
+    response = server.post(png(), query=f"?format={name}")
+    assert response.headers["content-type"] == f"image/{name}"
+    assert response.content.startswith(magic)
+
+
+def test_telescope_geometry_answers_in_the_models_own_size(server: Server) -> None:
+    response = server.post(png(height=40, width=40), query="?geometry=telescope")
+    assert codec.decode(response.content).shape == (32, 128, 3)
+
+
+def test_several_images_come_back_as_json_in_order_each_with_its_own_outcome(server: Server) -> None:
+    colours = [(10, 20, 30), (40, 50, 60)]
+    response = server.post(png(colours[0]), b"no picture", png(colours[1], height=8, width=9))
+    body = response.json()
+    assert response.status_code == 200
+    assert [entry["outcome"] for entry in body["images"]] == ["ok", "failed", "ok"]
+    assert [entry["index"] for entry in body["images"]] == [0, 1, 2]
+    assert body["images"][1]["problem"]["code"] == "undecodable_image"
+    assert body["images"][1]["problem"]["status"] == 400
+    last = body["images"][2]
+    assert last["input"] == {"width": 9, "height": 8}
+    assert last["output"] == {"width": 18, "height": 16}
+    assert (codec.decode(base64.b64decode(last["data"])) == picture(colours[1], height=16, width=18)).all()
+
+
+def test_a_client_that_asks_for_json_gets_it_for_one_image_too(server: Server) -> None:
+    body = server.post(png(), headers={"Accept": "application/json"}).json()
+    assert body["model"]["name"] == "tbsrn"
+    assert len(body["images"]) == 1
+
+
+def test_a_zip_holds_the_pictures_and_what_became_of_each(server: Server) -> None:
+    response = server.post(
+        png(), b"no picture", png(), headers={"Accept": "application/zip"}, query="?format=webp"
+    )
+    archive = zipfile.ZipFile(BytesIO(response.content))
+    assert archive.namelist() == ["results.json", "000.webp", "002.webp"]
+    results = json.loads(archive.read("results.json"))
+    assert [entry.get("data") for entry in results["images"]] == ["000.webp", None, "002.webp"]
+    assert codec.decode(archive.read("002.webp")).shape == (32, 128, 3)
+
+
+def test_every_response_says_which_request_and_which_model(server: Server) -> None:
+    for path, status in (("/livez", 200), ("/v1/models", 200), ("/nowhere", 404)):
+        response = server.client.get(path, headers={"X-Request-ID": "my.request-1"})
+        assert response.status_code == status
+        assert response.headers["x-request-id"] == "my.request-1"
+        assert response.headers["x-model-name"] == "tbsrn"
+        assert response.headers["x-model-version"] == "1"
+        assert len(response.headers["x-model-digest"]) == 64
+        assert "total;dur=" in response.headers["server-timing"]
+
+
+def test_a_request_id_that_could_forge_headers_or_logs_is_replaced(server: Server) -> None:
+    response = server.client.get("/livez", headers={"X-Request-ID": 'evil", "level": "error'})
+    assert response.headers["x-request-id"].isalnum()
+
+
+def test_server_timing_names_the_phases(server: Server) -> None:
+    timing = server.post(png()).headers["server-timing"]
+    phases = dict(part.split(";dur=") for part in timing.split(", "))
+    assert list(phases) == ["decode", "queue", "inference", "encode", "total"]
+    assert float(phases["inference"]) > 0
+    assert float(phases["total"]) >= float(phases["inference"])
+
+
+def test_the_models_page_describes_what_is_served(server: Server) -> None:
+    (model,) = server.client.get("/v1/models").json()["models"]
+    assert model == server.client.get("/v1/models/tbsrn").json() == server.client.get("/v1/models/tbsrn:1").json()
+    assert model["input"] == {"width": 64, "height": 16}
+    assert model["runtime"] == "fake"
+
+
+def test_sixty_four_clients_each_get_their_own_picture_in_shared_batches(server: Server) -> None:
+    before = server.metric("telescope_images_received_total")
+    colours = [(4 * i, 255 - 4 * i, (37 * i) % 256) for i in range(64)]
+    server.runtime.gate.clear()  # so that the queue builds while the first batch is held
+    with ThreadPoolExecutor(64) as pool:
+        asked = [pool.submit(server.post, png(colour)) for colour in colours]
+        wait_until(lambda: server.metric("telescope_admitted_images") == 64)
+        server.runtime.gate.set()
+        answers = [codec.decode(future.result().content) for future in asked]
+    for colour, answer in zip(colours, answers, strict=True):
+        assert (answer == picture(colour, height=32, width=128)).all()
+    assert max(server.runtime.batches) == 16
+    assert server.metric("telescope_batch_size_sum") > server.metric("telescope_batch_size_count")
+    assert server.metric("telescope_images_received_total") == before + 64
+    assert_reconciled(server)
+
+
+def assert_reconciled(server: Server) -> None:
+    """received = sum of outcomes + in progress, for requests and for images."""
+    for kind in ("requests", "images"):
+        received = server.metric(f"telescope_{kind}_received_total")
+        ended = server.metric(f"telescope_{kind}_total")
+        assert received == ended + server.metric(f"telescope_{kind}_in_progress")
+        assert received > 0
+
+
+def test_a_client_that_leaves_takes_its_image_out_of_the_queue(start_server: Callable[..., Server]) -> None:
+    server = start_server(batch_sizes=(1,))
+    warm_up = len(server.runtime.batches)
+    server.runtime.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(server.post, png())
+        wait_until(lambda: server.metric("telescope_admitted_images") == 1)
+        with pytest.raises(httpx.ReadTimeout):
+            server.post(png(), timeout=0.2)
+        wait_until(lambda: server.metric("telescope_images_total", outcome="cancelled") == 1)
+        server.runtime.gate.set()
+        assert held.result().status_code == 200
+    assert len(server.runtime.batches) == warm_up + 1
+    wait_until(lambda: server.metric("telescope_requests_total", outcome="cancelled") == 1)
+    assert_reconciled(server)
+
+
+def test_a_full_queue_answers_429_with_a_time_to_come_back(start_server: Callable[..., Server]) -> None:
+    server = start_server(max_queue_images=2, max_images=2)
+    server.runtime.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(server.post, png(), png())
+        wait_until(lambda: server.metric("telescope_admitted_images") == 2)
+        refused = server.post(png())
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.json()["code"] == "overloaded"
+        server.runtime.gate.set()
+        assert held.result().status_code == 200
+    assert server.metric("telescope_images_total", outcome="refused") == 1
+    assert_reconciled(server)
+
+
+def test_a_client_may_shorten_the_deadline_but_not_extend_it(start_server: Callable[..., Server]) -> None:
+    server = start_server(request_timeout_ms=300)
+    server.runtime.gate.clear()
+    for header in ({"X-Request-Timeout-Ms": "100"}, {"X-Request-Timeout-Ms": "60000"}):
+        late = server.post(png(), headers=header)
+        assert late.status_code == 504
+        assert late.json()["code"] == "deadline_exceeded"
+    total_ms = float(late.headers["server-timing"].rsplit("=", 1)[1])
+    assert 250 < total_ms < 10_000
+    assert server.metric("telescope_images_total", outcome="expired") == 2
+
+
+def test_a_predictor_that_fails_on_one_image_answers_the_others(server: Server) -> None:
+    server.runtime.fail_on = 200 / 255
+    try:
+        body = server.post(png((1, 1, 1)), png((200, 200, 200)), png((2, 2, 2))).json()
+    finally:
+        server.runtime.fail_on = None
+    assert [entry["outcome"] for entry in body["images"]] == ["ok", "failed", "ok"]
+    assert body["images"][1]["problem"]["code"] == "inference_failed"
+    assert server.metric("telescope_images_total", outcome="failed") == 1
+
+
+def test_draining_turns_readiness_and_new_work_to_503_and_keeps_liveness(
+    start_server: Callable[..., Server],
+) -> None:
+    server = start_server()
+    assert server.client.get("/readyz").status_code == 200
+    server.app.state.service.begin_drain()
+    assert server.client.get("/readyz").status_code == 503
+    assert server.post(png()).json()["code"] == "not_ready"
+    assert server.client.get("/livez").status_code == 200
+    assert server.metric("telescope_ready") == 0
+
+
+def test_the_runtime_is_only_ever_touched_by_its_own_thread(start_server: Callable[..., Server]) -> None:
+    server = start_server()
+    server.post(png(), png())
+    server.stop()
+    assert server.runtime.threads - {"MainThread"} == {"predictor_0"}  # MainThread made the fake
+    assert server.runtime.closed
+
+
+def test_metrics_are_scraped_as_prometheus_text(server: Server) -> None:
+    text = server.client.get("/metrics").text
+    for name in ("telescope_model_info", "telescope_queue_images", "process_resident_memory_bytes"):
+        assert name in text
+
+
+def test_the_documentation_page_asks_no_other_host(server: Server) -> None:
+    page = server.client.get("/docs").text
+    assert "https://" not in page
+    assert server.client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
+
+
+def test_openapi_shows_every_error_and_a_real_picture(server: Server) -> None:
+    schema = server.client.get("/openapi.json").json()
+    responses = schema["paths"]["/v1/super-resolve"]["post"]["responses"]
+    assert set(responses) == {"200", "400", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
+    example = responses["200"]["content"]["application/json"]["example"]["images"][0]["data"]
+    assert codec.decode(base64.b64decode(example)).shape == (6, 12, 3)
+    assert np.ptp(codec.decode(base64.b64decode(example))) > 0
+    references = json.dumps(schema).split('"$ref": "#/components/schemas/')[1:]
+    assert {reference.split('"')[0] for reference in references} <= set(schema["components"]["schemas"])
