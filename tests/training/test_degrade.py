@@ -1,0 +1,182 @@
+"""The degradation: shapes, repeatability, and that each operator does what its range says."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.data.degrade import (
+    PRESETS,
+    DegradeConfig,
+    degrade,
+    disk_kernel,
+    gaussian_kernel,
+    motion_kernel,
+    preset,
+)
+from training.errors import ConfigError
+
+CLEAN = DegradeConfig(
+    misalign_share=0.0,
+    light_share=0.0,
+    gaussian_share=1.0,
+    defocus_share=0.0,
+    sigma_px=(0.05, 0.05),  # a kernel of one
+    sigma_tail_share=0.0,
+    filter_weights=(1.0, 0.0, 0.0),
+    noise_share=0.0,
+    sharpen_share=0.0,
+    jpeg_share=0.0,
+    heavy_share=0.0,
+)
+
+
+def bars(height: int = 32, width: int = 128) -> np.ndarray:
+    """Vertical strokes of two pixels, as thin as letters get, in two colours."""
+    hr = np.full((height, width, 3), (200, 180, 40), np.uint8)
+    hr[:, np.arange(width) % 8 < 2] = (20, 30, 90)
+    return hr
+
+
+def detail(img: np.ndarray) -> float:
+    """Standard deviation of differences between columns: falls with blur."""
+    return float(np.diff(img.astype(float), axis=1).std())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    half_height=st.integers(2, 40),
+    half_width=st.integers(2, 90),
+    name=st.sampled_from(sorted(PRESETS)),
+    seed=st.integers(0, 2**40),
+)
+def test_every_preset_halves_every_even_size_and_repeats_itself(
+    half_height: int, half_width: int, name: str, seed: int
+) -> None:
+    hr = np.random.default_rng(seed).integers(0, 256, (2 * half_height, 2 * half_width, 3), np.uint8)
+    before = hr.copy()
+    lr = degrade(hr, config=preset(name), seed=seed)
+    assert lr.shape == (half_height, half_width, 3)
+    assert lr.dtype == np.uint8
+    assert lr.flags.c_contiguous
+    assert np.array_equal(lr, degrade(hr, config=preset(name), seed=seed))
+    assert np.array_equal(hr, before)
+
+
+def test_another_process_gives_the_same_bytes() -> None:
+    code = (
+        "import hashlib, numpy as np; from training.data.degrade import degrade;"
+        "hr = (np.arange(32 * 128 * 3) % 251).astype(np.uint8).reshape(32, 128, 3);"
+        "print(hashlib.sha256(b''.join(degrade(hr, seed=s).tobytes() for s in range(30))).hexdigest())"
+    )
+    there = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    hr = (np.arange(32 * 128 * 3) % 251).astype(np.uint8).reshape(32, 128, 3)
+    here = hashlib.sha256(b"".join(degrade(hr, seed=s).tobytes() for s in range(30))).hexdigest()
+    assert there.strip() == here
+
+
+def test_seeds_differ() -> None:
+    assert len({degrade(bars(), seed=seed).tobytes() for seed in range(20)}) == 20
+
+
+def test_with_everything_off_only_the_area_mean_remains() -> None:
+    hr = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+    mean = hr.reshape(4, 2, 6, 2, 3).astype(float).mean((1, 3))
+    assert np.abs(degrade(hr, config=CLEAN, seed=1) - mean).max() <= 0.5
+
+
+def test_a_plain_crop_keeps_its_colour_order() -> None:
+    hr = np.full((32, 64, 3), (220, 120, 20), np.uint8)
+    config = replace(CLEAN, jpeg_share=1.0, heavy_share=1.0, misalign_share=1.0)
+    red, green, blue = degrade(hr, config=config, seed=3).reshape(-1, 3).mean(0)
+    assert red > green + 50 > blue + 100
+
+
+def test_harder_presets_leave_less_detail() -> None:
+    quiet = {name: replace(preset(name), noise_share=0.0, jpeg_share=0.0) for name in PRESETS}
+    left = {n: np.mean([detail(degrade(bars(), config=c, seed=s)) for s in range(40)]) for n, c in quiet.items()}
+    assert left["mild"] > left["medium"] > left["hard"]
+
+
+def test_noise_has_the_asked_deviation_in_colour_and_in_grey() -> None:
+    plain = np.full((64, 256, 3), 128, np.uint8)
+    noisy = replace(CLEAN, noise_share=1.0, noise_std=(6.0, 6.0))
+    colour = degrade(plain, config=replace(noisy, grey_noise_share=0.0), seed=5)
+    grey = degrade(plain, config=replace(noisy, grey_noise_share=1.0), seed=5)
+    assert colour.std() == pytest.approx(6.0, rel=0.05)
+    assert grey.std() == pytest.approx(6.0, rel=0.05)
+    assert np.ptp(grey, axis=2).max() == 0
+    assert np.ptp(colour, axis=2).max() > 5
+
+
+def test_misalignment_stays_within_two_pixels() -> None:
+    hr = np.zeros((32, 128, 3), np.uint8)
+    hr[12:20, 60:68] = 255  # a block, so that the clipped ringing of the cubic filter hardly moves its centre
+    config = replace(CLEAN, misalign_share=1.0)
+    yx = np.indices((16, 64))
+    moves = []
+    for seed in range(200):
+        weight = degrade(hr, config=config, seed=seed)[..., 0].astype(float)
+        moves.append(2 * ((yx * weight).sum((1, 2)) / weight.sum() - (7.5, 31.5)))  # HR pixels
+    assert 1.0 < np.abs(moves).max() <= 2.0
+    assert np.abs(np.mean(moves, axis=0)).max() < 0.15  # as often one way as the other
+
+
+@given(
+    major=st.floats(0.3, 4.0),
+    ratio=st.floats(0.3, 1.0),
+    radius=st.floats(0.5, 4.0),
+    length=st.floats(1.0, 8.0),
+    angle=st.floats(0.0, 3.2),
+)
+def test_kernels_neither_brighten_nor_shift(
+    major: float, ratio: float, radius: float, length: float, angle: float
+) -> None:
+    for kernel in (
+        gaussian_kernel(major, major * ratio, angle),
+        disk_kernel(radius),
+        motion_kernel(length, angle),
+    ):
+        assert kernel.shape[0] == kernel.shape[1]
+        assert kernel.shape[0] % 2 == 1
+        assert kernel.min() >= 0
+        assert kernel.sum() == pytest.approx(1.0, abs=1e-5)
+        assert np.allclose(kernel, kernel[::-1, ::-1], atol=1e-6)
+
+
+def test_a_gaussian_kernel_has_the_asked_deviations() -> None:
+    kernel = gaussian_kernel(2.0, 1.0, 0.0)
+    axis = np.arange(len(kernel)) - len(kernel) // 2
+    assert np.sqrt((kernel.sum(0) * axis**2).sum()) == pytest.approx(2.0, rel=0.1)  # cut at 2.5 sigma
+    assert np.sqrt((kernel.sum(1) * axis**2).sum()) == pytest.approx(1.0, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "hr",
+    [np.zeros((31, 128, 3), np.uint8), np.zeros((2, 8, 3), np.uint8), np.zeros((32, 128), np.uint8),
+     np.zeros((32, 128, 3), np.float32)],
+)  # fmt: skip
+def test_an_array_that_is_no_even_rgb_crop_is_refused(hr: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="hr must"):
+        degrade(hr, seed=0)
+
+
+def test_an_unknown_preset_is_refused_with_the_names() -> None:
+    with pytest.raises(ConfigError, match=r"'foggy'.*mild, medium, hard"):
+        preset("foggy")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("jpeg_share", 1.5), ("noise_std", (8.0, 0.5)), ("gaussian_share", 0.95)],
+)
+def test_an_impossible_setting_is_named(setting: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=setting):
+        DegradeConfig(**{setting: value})

@@ -1,0 +1,213 @@
+"""Rendered words: fonts, random words, grounds, and the crops themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from training.data import synth
+from training.data.fonts import BUNDLED, Font, choose_font, find_fonts
+from training.data.glyphs import GlyphStyle, draw_word
+from training.data.grounds import load_grounds, photo_piece, texture
+from training.data.synth import SynthConfig, render_word
+from training.data.words import load_words, random_word
+from training.errors import ConfigError, DataError
+
+CONFIG = SynthConfig()
+# A word and nothing else: letters straight on a plain ground.
+BARE = SynthConfig(
+    spacing_share=0.0, bold_share=0.0, outline_share=0.0, arc_share=0.0, rotate_deg=0.0, shear=0.0,
+    perspective=0.0, neighbour_share=0.0, photo_share=0.0, texture_share=0.0, gradient_share=0.0,
+    drop_shadow_share=0.0, glow_share=0.0, bevel_share=0.0, soft_shadow_share=0.0, fade_share=0.0,
+    noise_std=(0.0, 0.0),
+)  # fmt: skip
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text("ABCabgjkly0189.,:-$%&", min_size=1, max_size=14), seed=st.integers(0, 2**40))
+def test_any_word_renders_within_the_height_and_repeats_itself(text: str, seed: int) -> None:
+    rgb = render_word(text, config=CONFIG, fonts=[BUNDLED], seed=seed)
+    assert rgb.dtype == np.uint8
+    assert rgb.shape[2] == 3
+    assert 32 <= rgb.shape[0] <= 64
+    assert np.array_equal(rgb, render_word(text, config=CONFIG, fonts=[BUNDLED], seed=seed))
+
+
+def test_another_process_gives_the_same_bytes() -> None:
+    code = (
+        "import hashlib; from training.data.fonts import BUNDLED;"
+        "from training.data.synth import SynthConfig, render_word;"
+        "crops = [render_word('Harbour', config=SynthConfig(), fonts=[BUNDLED], seed=s) for s in range(20)];"
+        "print(hashlib.sha256(b''.join(c.tobytes() for c in crops)).hexdigest())"
+    )
+    there = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    crops = [render_word("Harbour", config=CONFIG, fonts=[BUNDLED], seed=s) for s in range(20)]
+    assert there.strip() == hashlib.sha256(b"".join(crop.tobytes() for crop in crops)).hexdigest()
+
+
+def test_width_follows_the_word() -> None:
+    short, long = (render_word(t, config=BARE, fonts=[BUNDLED], seed=1) for t in ("HI", "HIHIHIHIHI"))
+    assert long.shape[1] > 2.5 * short.shape[1]
+
+
+def test_letters_stand_out_from_a_plain_ground_by_the_floor() -> None:
+    config = replace(BARE, min_contrast=90.0, lens_sigma_px=(0.3, 0.3), fill=(0.8, 0.8), height_px=(48, 48))
+    for seed in range(40):
+        luma = render_word("HIM", config=config, fonts=[BUNDLED], seed=seed) @ LUMA
+        low, high = np.percentile(luma, [1, 99])
+        assert high - low >= 0.65 * 90.0  # a worn word's far end keeps 70 %; the lens takes the rest
+
+
+@given(
+    ink=st.tuples(*[st.floats(0, 255)] * 3),
+    ground=st.floats(0, 255),
+    floor=st.floats(1, 127),
+)
+def test_ink_is_moved_to_the_contrast_floor_and_stays_a_colour(
+    ink: tuple[float, ...], ground: float, floor: float
+) -> None:
+    moved = synth._readable(np.array(ink, np.float32), ground, floor)
+    assert abs(float(moved @ LUMA) - ground) >= floor - 0.01
+    assert moved.min() >= -0.01
+    assert moved.max() <= 255.01
+
+
+def test_a_loud_ground_is_quietened_below_the_ink() -> None:
+    loud = np.random.default_rng(0).uniform(0, 255, (3, 32, 64)).astype(np.float32)
+    quiet = synth._quieter(loud, loud.mean((1, 2)), 10.0)
+    assert quiet[1].std() == pytest.approx(10.0, rel=1e-3)
+    assert np.allclose(quiet.mean((1, 2)), loud.mean((1, 2)), atol=0.01)
+
+
+def test_a_blank_word_is_refused() -> None:
+    with pytest.raises(DataError, match="blank"):
+        render_word("  ", config=CONFIG, fonts=[BUNDLED], seed=0)
+
+
+def test_a_font_without_a_glyph_is_left_out() -> None:
+    assert BUNDLED.has("Word 123")
+    assert not BUNDLED.has("\u6f22")
+    with pytest.raises(DataError, match="\u6f22"):
+        render_word("\u6f22", config=CONFIG, fonts=[BUNDLED], seed=0)
+
+
+def test_only_fonts_with_the_glyph_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    fonts = [Font("a.ttf"), Font("b.ttf"), Font("c.ttf")]
+    monkeypatch.setattr(Font, "has", lambda self, text: self.path != "b.ttf")
+    rng = np.random.default_rng(0)
+    assert {choose_font("x", fonts, rng).path for _ in range(60)} == {"a.ttf", "c.ttf"}
+
+
+def test_a_folder_without_a_usable_font_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "broken.ttf").write_bytes(b"not a font")
+    with pytest.raises(DataError, match=r"no \.ttf or \.otf text font"):
+        find_fonts(tmp_path)
+    with pytest.raises(DataError, match="no font folder"):
+        find_fonts(tmp_path / "absent")
+
+
+def test_installed_fonts_all_hold_letters_and_digits() -> None:
+    fonts = find_fonts()
+    assert fonts
+    assert all(font.has("Quick90") for font in fonts)
+
+
+def test_a_bent_or_spaced_word_is_drawn_higher_or_wider() -> None:
+    plain = draw_word("harbour", BUNDLED, GlyphStyle())
+    bent = draw_word("harbour", BUNDLED, GlyphStyle(rise=0.1))
+    spaced = draw_word("harbour", BUNDLED, GlyphStyle(spacing_px=10.0))
+    assert bent.aspect < plain.aspect < spaced.aspect
+
+
+def test_a_rim_surrounds_the_fill() -> None:
+    masks = draw_word("o", BUNDLED, GlyphStyle(outline_px=3)).masks.astype(int)
+    assert (masks[..., 1] >= masks[..., 0]).all()
+    assert masks[..., 1].sum() > 1.3 * masks[..., 0].sum()
+
+
+def test_a_dash_keeps_its_size_in_the_line() -> None:
+    rgb = render_word("-", config=replace(BARE, height_px=(40, 40)), fonts=[BUNDLED], seed=2)
+    luma = rgb @ LUMA
+    ground = np.median(luma)
+    inked = np.abs(luma - ground).max(1) > 20
+    assert 1 <= inked.sum() < 20
+
+
+def test_photographs_are_used_when_given() -> None:
+    photo = np.zeros((100, 200, 3), np.uint8)
+    photo[..., 1] = np.linspace(0, 255, 200, dtype=np.uint8)
+    config = replace(BARE, photo_share=1.0, min_contrast=120.0)
+    rgb = render_word("Hi", config=config, fonts=[BUNDLED], seed=4, grounds=[photo])
+    corner = rgb[0, 0].astype(int)
+    assert corner[0] < 5
+    assert corner[2] < 5
+
+
+@settings(max_examples=30, deadline=None)
+@given(h=st.integers(2, 90), w=st.integers(2, 200), seed=st.integers(0, 1000))
+def test_grounds_have_the_asked_size(h: int, w: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    assert photo_piece([np.zeros((30, 50, 3), np.uint8)], (h, w), rng).shape == (3, h, w)
+    plain = texture(np.full(3, 128.0), (max(h, 8), max(w, 8)), rng)
+    assert plain.shape == (3, max(h, 8), max(w, 8))
+    assert plain.dtype == np.float32
+
+
+def test_a_folder_of_photographs_is_read_as_rgb(tmp_path: Path) -> None:
+    Image.new("RGB", (1280, 320), (250, 10, 10)).save(tmp_path / "red.png")
+    (photo,) = load_grounds(tmp_path)
+    assert photo.shape == (160, 640, 3)
+    assert photo[0, 0].tolist() == [250, 10, 10]
+
+
+@pytest.mark.parametrize(("name", "what"), [("x.png", "cannot read"), ("x.txt", "no .*picture")])
+def test_a_folder_of_unusable_photographs_is_refused(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / name).write_bytes(b"nothing")
+    with pytest.raises(DataError, match=what):
+        load_grounds(tmp_path)
+
+
+def test_random_words_repeat_by_seed_and_mix_their_kinds() -> None:
+    words = [random_word(np.random.default_rng(seed)) for seed in range(400)]
+    assert words == [random_word(np.random.default_rng(seed)) for seed in range(400)]
+    assert all(word and word.isascii() and " " not in word for word in words)
+    share = {
+        kind: np.mean([getattr(word, kind)() for word in words]) for kind in ("isupper", "islower", "istitle")
+    }
+    assert all(value > 0.12 for value in share.values()), share
+    assert 0.05 < np.mean([not any(char.isalpha() for char in word) for word in words]) < 0.25
+
+
+def test_words_come_from_the_list_when_there_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("alpha\n\n beta \n", encoding="utf-8")
+    words = load_words(path)
+    assert words == ("alpha", "beta")
+    drawn = {random_word(np.random.default_rng(seed), words=words).lower() for seed in range(200)}
+    assert {"alpha", "beta"} <= drawn
+    assert not {word for word in drawn if word.isalpha()} - {"alpha", "beta"}
+
+
+def test_an_empty_or_missing_word_list_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n\n", encoding="utf-8")
+    with pytest.raises(DataError, match="holds no word"):
+        load_words(tmp_path / "empty.txt")
+    with pytest.raises(DataError, match="cannot read"):
+        load_words(tmp_path / "absent.txt")
+
+
+def test_an_impossible_setting_is_named() -> None:
+    with pytest.raises(ConfigError, match="glow_share"):
+        SynthConfig(glow_share=-0.1)
+    with pytest.raises(ConfigError, match="fill"):
+        SynthConfig(fill=(0.9, 0.2))
