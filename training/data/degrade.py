@@ -57,13 +57,13 @@ class DegradeConfig:
     noise_std: Range = (0.5, 8.0)  # of 255; 8 is a phone at night
     grey_noise_share: float = 0.4  # luminance noise, as denoised phone pictures keep it
     sharpen_share: float = 0.2  # cameras and scanners sharpen after shrinking
-    sharpen_amount: Range = (0.2, 1.0)  # mild unsharp mask of radius 1 LR px
+    sharpen_amount: Range = (0.2, 0.6)  # mild unsharp mask of sigma 1 LR px; 1.0 would double the noise too
     jpeg_share: float = 0.6  # most crops were a JPEG once
     jpeg_quality: tuple[int, int] = (45, 95)
     heavy_share: float = 0.1  # full BSRGAN ranges only as a minority: more of it teaches to invent strokes
     heavy_sigma_px: Range = (0.5, 2.5)
     heavy_scale: Range = (0.5, 1.0)  # first resize; text was enlarged and shrunk before it came to us
-    heavy_noise_std: Range = (1.0, 20.0)  # BSRGAN goes to 25; with the second round 20 is as strong
+    heavy_noise_std: Range = (1.0, 15.0)  # BSRGAN goes to 25, where words of 16 px are gone for good
     heavy_jpeg_quality: tuple[int, int] = (30, 90)
 
     def __post_init__(self) -> None:
