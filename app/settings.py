@@ -1,24 +1,27 @@
 """Every setting of the service, read once from the environment (prefix TELESCOPE_) or a command line.
 
-TELESCOPE_PORT=9000 TELESCOPE_BATCH_SIZES='[1,2,4,8]' python -m app serve
+TELESCOPE_PORT=9000 TELESCOPE_BATCH_SIZES=1,2,4,8 python -m app serve
 """
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import StartupError
 from model_store import BUNDLED
 
 MIB = 2**20
+PREFIX = "TELESCOPE_"
 
 
 class Settings(BaseSettings):
     """Frozen; a value out of range stops start-up with the setting's name and what would be right."""
 
-    model_config = SettingsConfigDict(env_prefix="TELESCOPE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 opens the service to the network.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose one.")
@@ -37,7 +40,7 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, description="CPU threads of the predictor; 0 leaves it to the runtime.")
 
-    batch_sizes: tuple[int, ...] = Field(
+    batch_sizes: Annotated[tuple[int, ...], NoDecode] = Field(
         (1, 2, 4, 8, 16),
         description="The only batch sizes that reach the runtime; each is warmed at start-up.",
     )
@@ -76,11 +79,16 @@ class Settings(BaseSettings):
     )
     min_side_px: int = Field(4, ge=1, description="An image narrower or lower than this holds no text.")
 
+    @field_validator("batch_sizes", mode="before")
+    @classmethod
+    def _sizes_are_listed(cls, sizes: object) -> object:
+        return sizes.split(",") if isinstance(sizes, str) else sizes
+
     @field_validator("batch_sizes")
     @classmethod
     def _sizes_are_usable(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
         if not sizes or min(sizes) != 1 or len(set(sizes)) != len(sizes):
-            raise ValueError("must be distinct positive numbers that include 1, for example [1,2,4,8,16]")
+            raise ValueError("must be distinct positive numbers that include 1, for example 1,2,4,8,16")
         return tuple(sorted(sizes))
 
     @model_validator(mode="after")
@@ -94,12 +102,20 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from the environment and `overrides`; StartupError names the first bad one."""
+    """Settings from the environment and `overrides`.
+
+    Raises StartupError naming the first bad value, or a TELESCOPE_ variable that is no setting.
+    """
+    known = [f"{PREFIX}{name}".upper() for name in Settings.model_fields]
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            close = get_close_matches(variable, known, n=1)
+            meant = f"; is {close[0]} meant?" if close else "."
+            raise StartupError(f"{variable} is set in the environment, but is no setting{meant}")
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as exc:
         first = exc.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][:1]).upper()
-        setting = f"TELESCOPE_{where}" if where else "The settings"
-        value = f" is {first['input']!r}" if where else ""
-        raise StartupError(f"{setting}{value}: {first['msg']}.") from exc
+        where = f"{PREFIX}{first['loc'][0]}".upper() if first["loc"] else "The settings"
+        value = f" is {first['input']!r}" if first["loc"] else ""
+        raise StartupError(f"{where}{value}: {first['msg']}.") from exc

@@ -1,0 +1,167 @@
+"""Every kind of picture becomes the right RGB."""
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from app import codec
+from app.codec import Format
+from app.errors import UndecodableImage, UnsupportedFormat
+
+RGB = np.random.default_rng(1).integers(0, 255, (20, 40, 3), np.uint8)
+LIMITS = {"max_pixels": 10**6, "min_side_px": 1}
+
+
+def saved(image: Image.Image, image_format: str, **options: Any) -> bytes:
+    stream = BytesIO()
+    image.save(stream, image_format, **options)
+    return stream.getvalue()
+
+
+@given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))),
+    st.sampled_from(["png", "webp"]),
+)
+def test_the_lossless_formats_lose_nothing(rgb: np.ndarray, image_format: Format) -> None:
+    assert (codec.decode(codec.encode(rgb, image_format)) == rgb).all()
+
+
+def test_jpeg_keeps_the_colours_of_thin_strokes() -> None:
+    rgb = np.full((16, 64, 3), 255, np.uint8)
+    rgb[:, ::4] = (255, 0, 0)
+    back = codec.decode(codec.encode(rgb, "jpeg"))
+    assert np.abs(back.astype(int) - rgb).mean() < 3
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "BMP", "TIFF"])
+def test_every_lossless_input_format_is_read_exactly(image_format: str) -> None:
+    options = {"lossless": True} if image_format == "WEBP" else {}
+    assert (codec.decode(saved(Image.fromarray(RGB), image_format, **options)) == RGB).all()
+
+
+def test_a_gif_of_one_frame_is_read() -> None:
+    grey = Image.fromarray(RGB[:, :, 0])
+    assert (codec.decode(saved(grey, "GIF")) == RGB[:, :, :1]).all()
+
+
+def test_grey_is_repeated() -> None:
+    assert (codec.decode(saved(Image.fromarray(RGB[:, :, 0]), "PNG")) == RGB[:, :, :1]).all()
+
+
+def test_black_and_white_is_spread_to_the_full_range() -> None:
+    bits = Image.fromarray(RGB[:, :, 0] > 127)
+    assert set(np.unique(codec.decode(saved(bits, "PNG")))) == {0, 255}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(suffix: str) -> None:
+    levels = np.array([[0, 257, 32896, 65535]] * 4, np.uint16)
+    data = cv2.imencode(suffix, levels)[1].tobytes()
+    assert codec.decode(data)[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_sixteen_bits_of_colour_are_scaled() -> None:
+    levels = np.zeros((4, 4, 3), np.uint16)
+    levels[:, :] = (0x1234, 0x80FF, 0xFFFF)  # cv2 writes BGR
+    data = cv2.imencode(".png", levels)[1].tobytes()
+    assert codec.decode(data)[0, 0].tolist() == [0xFF, 0x80, 0x12]
+
+
+def test_sixteen_bits_of_grey_and_alpha_are_read() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + struct.pack(">HH", 0x8000, 0xFFFF) * 4 for _ in range(4))
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 4, 0, 0, 0)
+    data = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+    assert (codec.decode(data) == 128).all()
+
+
+def test_transparency_lies_on_white() -> None:
+    rgba = np.zeros((4, 8, 4), np.uint8)
+    rgba[:, 4:, 3] = 128  # half-transparent black beside nothing at all
+    decoded = codec.decode(saved(Image.fromarray(rgba), "PNG"))
+    assert decoded[0, 0].tolist() == [255, 255, 255]
+    assert decoded[0, 7].tolist() == pytest.approx([127, 127, 127], abs=1)
+
+
+def test_a_palette_with_a_transparent_colour_lies_on_white() -> None:
+    image = Image.fromarray(RGB[:, :, 0] // 128).convert("P")
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    decoded = codec.decode(saved(image, "PNG", transparency=0))
+    assert {tuple(c) for c in decoded.reshape(-1, 3).tolist()} == {(255, 255, 255), (200, 100, 50)}
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
+def test_cmyk_becomes_the_colour_it_prints(image_format: str) -> None:
+    red = Image.new("CMYK", (40, 20), (0, 255, 255, 0))
+    assert codec.decode(saved(red, image_format))[5, 5].tolist() == pytest.approx([255, 0, 0], abs=3)
+
+
+# How the stored pixels of an upright picture lie for each EXIF orientation, by the EXIF specification.
+TURNS = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF", "WEBP"])
+def test_exif_orientation_is_undone(orientation: int, image_format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.ascontiguousarray(TURNS[orientation](RGB))
+    options = {"lossless": True} if image_format == "WEBP" else {}
+    data = saved(Image.fromarray(stored), image_format, exif=exif, **options)
+    info = codec.probe(data, **LIMITS)
+    assert (info.height, info.width) == RGB.shape[:2]
+    assert (codec.decode(data) == RGB).all()
+
+
+def test_a_damaged_exif_block_does_not_spoil_the_picture() -> None:
+    data = saved(Image.fromarray(RGB), "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    assert (codec.decode(data) == RGB).all()
+
+
+def test_a_phones_jpeg_with_a_second_picture_gives_the_first() -> None:
+    image = Image.fromarray(RGB)
+    data = saved(image, "MPO", save_all=True, append_images=[image.resize((8, 4))])
+    assert codec.decode(data).shape == RGB.shape
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pixels_without_an_agreed_white_are_refused(mode: str) -> None:
+    data = saved(Image.new(mode, (8, 8)), "TIFF")
+    with pytest.raises(UnsupportedFormat, match="32 bits"):
+        codec.decode(data)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]), st.data())
+def test_damage_anywhere_is_a_bad_image_and_nothing_else(
+    junk: bytes, image_format: str, draw: st.DataObject
+) -> None:
+    data = saved(Image.fromarray(RGB), image_format)
+    cut = draw.draw(st.integers(0, len(data)))
+    damaged = data[:cut] + junk + data[cut + len(junk) :]
+    try:
+        codec.probe(damaged, **LIMITS)
+        codec.decode(damaged)
+    except (codec.EmptyBody, UndecodableImage, UnsupportedFormat, codec.TooManyPixels):
+        pass

@@ -1,0 +1,43 @@
+import pytest
+
+from app.errors import StartupError
+from app.settings import Settings, load_settings
+
+
+def test_the_environment_is_read_with_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELESCOPE_PORT", "9001")
+    monkeypatch.setenv("TELESCOPE_BATCH_SIZES", "8,1,2")
+    settings = load_settings()
+    assert settings.port == 9001
+    assert settings.batch_sizes == (1, 2, 8)
+
+
+def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELESCOPE_PORT", "9001")
+    assert load_settings(port=9002).port == 9002
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PORT", "70000", "TELESCOPE_PORT is '70000'"),
+        ("PORT", "http", "TELESCOPE_PORT"),
+        ("RUNTIME", "tensorflow", "'auto', 'paddle', 'openvino' or 'onnx'"),
+        ("DEVICE", "cuda", "TELESCOPE_DEVICE"),
+        ("BATCH_SIZES", "2,4", "include 1, for example 1,2,4,8,16"),
+        ("BATCH_SIZES", "1,two", "TELESCOPE_BATCH_SIZES"),
+        ("BATCH_SIZE", "1", "is TELESCOPE_BATCH_SIZES meant"),
+        ("MAX_IMAGES", "1000", "max_queue_images"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_would_be_right(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"TELESCOPE_{name}", value)
+    with pytest.raises(StartupError, match=says):
+        load_settings()
+
+
+def test_every_setting_says_what_it_does() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
