@@ -1,0 +1,219 @@
+"""The transformer that reads words for the text-focused loss.
+
+    image -> grey -> residual CNN -> features of 8 x 32 places ------.
+                                                                     v
+    word, shifted right -> embedding | position -> self-attention -> attention over the places
+                                                -> feed-forward -> logits of each character
+
+Its attention over the image is what the loss compares between SR and HR. Structure and parameter names are
+those of the published weights (Chen, Li, Xue, Scene Text Telescope, CVPR 2021; names as PaddleOCR has them),
+so those load by rule; the sizes are free, so that a small one can be trained on a CPU.
+
+    recogniser = Recogniser()
+    load_recogniser_state(recogniser, read_published(Path("pretrain_transformer.pth")).weights, origin="...")
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from training.checkpoint import set_weights
+from training.convert import DEAD, rename
+from training.errors import ConfigError
+from training.layers import DropoutMode, FeedForward, LayerNorm, MultiHeadAttention
+from training.recogniser_cnn import ResNet
+from training.text_focus import ALPHABET, LabelBatch
+
+GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as the published loss
+
+
+@dataclass(frozen=True)
+class RecogniserConfig:
+    """Sizes of a `Recogniser`; the defaults are the published network's (62 M parameters)."""
+
+    stem: tuple[int, int] = (64, 128)  # channels before each pooling
+    stages: tuple[int, int, int, int] = (256, 256, 512, 512)  # channels
+    blocks: tuple[int, int, int, int] = (1, 2, 5, 3)  # residual blocks of each stage
+    width: int = 1024  # of the decoder: half embedding, half position
+    heads: int = 16
+    inner: int = 2048  # of the feed-forward
+    dropout: float = 0.1
+    # FudanOCR's convention. With PaddleOCR's, `downscale_in_infer`, evaluation multiplies by 0.9.
+    dropout_mode: DropoutMode = "upscale_in_train"
+
+    def __post_init__(self) -> None:
+        if self.width % (2 * self.heads) or self.width % 4:
+            raise ConfigError(
+                f"recogniser width {self.width} must be a multiple of 4 and of 2 x {self.heads} heads"
+            )
+        if min(*self.stem, *self.stages, *self.blocks, self.inner) < 1 or not 0 <= self.dropout < 1:
+            raise ConfigError(f"recogniser sizes must be 1 or more and dropout in [0, 1): {self}")
+
+    @classmethod
+    def small(cls) -> RecogniserConfig:
+        """A recogniser of 2.1 M parameters that a CPU can train."""
+        return cls(stem=(32, 64), stages=(64, 64, 128, 128), blocks=(1, 1, 1, 1), width=256, heads=8, inner=512)
+
+
+class Reading(NamedTuple):
+    """logits: float (sum of lengths, 37). attention: float (N, heads, longest, places), after dropout."""
+
+    logits: Tensor
+    attention: Tensor
+
+
+class Recogniser(nn.Layer):
+    """Reads words of [0-9a-z] off images in [0, 1].
+
+    pretrained: whether weights have been loaded; the text-focused loss asks. A new one is random.
+    """
+
+    def __init__(self, config: RecogniserConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or RecogniserConfig()
+        self.pretrained = False
+        width, classes = self.config.width, len(ALPHABET)
+        self.embedding_word_with_upperword = _Embedding(classes, width // 2)
+        self.position_dropout = nn.Dropout(self.config.dropout, mode=self.config.dropout_mode)
+        self.encoder = nn.LayerDict({"cnn": _network(self.config)})
+        self.decoder = _Decoder(self.config)
+        self.generator_word_with_upperword = _Generator(width, classes)
+
+    def forward(self, images: Tensor, labels: LabelBatch) -> Reading:
+        """Read with the true word given, as in training.
+
+        images: float (N, 3 or 1, H, W) in [0, 1], H and W multiples of 4 (32 x 128 as published).
+        Logits stand in the order of `labels.targets`.
+        """
+        logits, attention = self.decode(self.encode(images), paddle.to_tensor(labels.inputs))
+        chosen = paddle.gather(logits.flatten(0, 1), paddle.to_tensor(labels.positions))
+        return Reading(chosen, attention)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """float (N, 3 or 1, H, W) -> features of its places (N, H/4 * W/4, width)."""
+        if images.shape[1] == len(GREY):
+            red, green, blue = images.split(3, axis=1)
+            images = GREY[0] * red + GREY[1] * green + GREY[2] * blue
+        features: Tensor = self.encoder["cnn"](images)
+        return features.flatten(2).transpose([0, 2, 1])
+
+    def decode(self, features: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, L, 37) and attention (N, heads, L, P) of one step or many.
+
+        features: (N, P, width) as `encode` gives them. inputs: int64 (N, L), a zero, then classes.
+        """
+        embedded = self.embedding_word_with_upperword(inputs)  # (N, L, width / 2)
+        waves = paddle.to_tensor(position_encoding(embedded.shape[1], embedded.shape[2]))
+        positions = self.position_dropout(waves.expand_as(embedded))
+        decoded, attention = self.decoder(paddle.concat([embedded, positions], axis=2), features)
+        return self.generator_word_with_upperword(decoded), attention
+
+    @paddle.no_grad()
+    def read(self, images: Tensor, *, longest: int = 25) -> list[str]:
+        """What the images say, the likeliest character at each step, at most `longest` of them."""
+        features = self.encode(images)
+        words = paddle.zeros([images.shape[0], 1], dtype="int64")
+        for _ in range(longest):
+            following = self.decode(features, words)[0][:, -1].argmax(-1, keepdim=True)  # (N, 1)
+            words = paddle.concat([words, following], axis=1)
+            if bool((words[:, 1:] == 0).any(axis=1).all()):
+                break
+        return [_until_end(word) for word in words[:, 1:].numpy()]
+
+    def freeze(self, *, dropout: bool = False) -> None:
+        """Evaluation mode without gradients for its weights; `dropout` leaves the dropout alone on."""
+        self.eval()
+        for parameter in self.parameters():
+            parameter.stop_gradient = True
+        for layer in self.sublayers():
+            layer.training = dropout and isinstance(layer, nn.Dropout)
+
+
+def load_recogniser_state(recogniser: Recogniser, weights: Mapping[str, np.ndarray], *, origin: str) -> None:
+    """Give a recogniser published or own weights, and mark it pretrained.
+
+    weights: arrays under the names of FudanOCR (`module.embedding_word...`), of PaddleOCR
+    (`transform.transformer.embedding_word_with_upperword...`, beside the rest of its checkpoint or not), or
+    ours. origin: what messages call them. Raises KeyMismatch listing unknown, missing and misshapen keys.
+    """
+    prefix = next((p for p in _PREFIXES if any(name.startswith(p) for name in weights)), "")
+    kept = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    ours = {
+        _RENAMED.sub(r"\1_with_upperword.", name): value
+        for name, value in kept.items()
+        if not DEAD.match(name) and name != "pe.pe"  # the sine table follows from the width
+    }
+    torch_names = any(name.endswith(".running_mean") for name in ours)
+    ours = rename(ours, recogniser, layout="fudanocr" if torch_names else "paddleocr")
+    set_weights(recogniser, ours, origin=origin)
+    recogniser.pretrained = True
+
+
+# A whole PaddleOCR checkpoint holds the super-resolution network too: only what has the prefix is taken.
+_PREFIXES = ("transform.transformer.", "transformer.", "module.")
+_RENAMED = re.compile(r"^(embedding_word|generator_word)\.")  # FudanOCR's names
+
+
+def position_encoding(length: int, width: int) -> np.ndarray:
+    """Sine and cosine in turn (Vaswani et al. 2017): float32 (1, length, width)."""
+    rates = np.exp(np.arange(0, width, 2, dtype=np.float32) * np.float32(-math.log(10000.0) / width))
+    angles = np.arange(length, dtype=np.float32)[:, None] * rates
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(1, length, width)
+
+
+def _network(config: RecogniserConfig) -> ResNet:
+    return ResNet(stem=config.stem, stages=config.stages, blocks=config.blocks, width=config.width)
+
+
+def _until_end(classes: Iterable[int]) -> str:
+    word = "".join(ALPHABET[index] for index in classes)
+    return word.split(ALPHABET[0], 1)[0]
+
+
+class _Embedding(nn.Layer):
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        self.lut = nn.Embedding(classes, width)
+        self.scale = math.sqrt(width)  # as large as the position encoding beside it
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.lut(inputs) * self.scale
+
+
+class _Generator(nn.Layer):
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.proj(x)
+        return logits
+
+
+class _Decoder(nn.Layer):
+    def __init__(self, config: RecogniserConfig) -> None:
+        super().__init__()
+        width, dropout, mode = config.width, config.dropout, config.dropout_mode
+        self.mask_multihead = MultiHeadAttention(config.heads, width, dropout, dropout_mode=mode)
+        self.mul_layernorm1 = LayerNorm(width)
+        self.multihead = MultiHeadAttention(config.heads, width, dropout, dropout_mode=mode)
+        self.mul_layernorm2 = LayerNorm(width)
+        self.pff = FeedForward(width, config.inner, dropout, dropout_mode=mode)
+        self.mul_layernorm3 = LayerNorm(width)
+
+    def forward(self, text: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """text: (N, L, width), places: (N, P, width) -> (N, L, width), attention over places (N, heads, L, P)."""
+        length = text.shape[1]
+        earlier = paddle.tril(paddle.ones([length, length])).cast("bool")  # (L, L): itself and what precedes
+        text = self.mul_layernorm1(text + self.mask_multihead(text, text, text, earlier)[0])
+        seen, attention = self.multihead(text, places, places)
+        text = self.mul_layernorm2(text + seen)
+        return self.mul_layernorm3(text + self.pff(text)), attention
