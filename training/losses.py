@@ -1,0 +1,87 @@
+"""The text-focused loss: pixels, where a recogniser looks, and what it reads.
+
+    sr, hr ----------------------------> mse
+    sr, hr -> recogniser -> attention -> attention    (position-aware: mean |a_hr - a_sr|)
+    sr     -> recogniser -> logits ----> recognition  (content-aware: weighted cross-entropy)
+    total = scale * (mse + 10 attention + 0.0005 recognition)
+
+Source: Chen, Li, Xue, Scene Text Telescope, CVPR 2021; in numbers, PaddleOCR's TelescopeLoss.
+What the published code bases do differently is named in `text_focus.LossConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor
+
+from training.errors import ConfigError
+from training.recogniser import Reading, Recogniser
+from training.text_focus import LabelBatch, LossConfig, encode_labels, weight_table
+
+
+class LossParts(NamedTuple):
+    """Scalars. total is what to minimise; the parts are unweighted. The last two are None without text focus."""
+
+    total: Tensor
+    mse: Tensor
+    attention: Tensor | None = None
+    recognition: Tensor | None = None
+
+    def floats(self) -> dict[str, float]:
+        """The parts that are there, by name, for logs."""
+        return {name: float(value) for name, value in self._asdict().items() if value is not None}
+
+
+class TextFocusedLoss:
+    """`loss(sr, hr, labels)` -> `LossParts`.
+
+    Not an `nn.Layer`, and on purpose: a network that holds its recogniser as a part switches the
+    recogniser's dropout on with train() and offers its weights to the optimiser, as PaddleOCR's does.
+
+    Raises ConfigError when text focus is asked for and the recogniser is missing or has random weights:
+    PaddleOCR trains with such a one unless its pretrained checkpoint happens to hold the recogniser.
+    """
+
+    def __init__(self, config: LossConfig, recogniser: Recogniser | None = None) -> None:
+        if config.text_focus and (recogniser is None or not recogniser.pretrained):
+            have = "there is none" if recogniser is None else "its weights are random"
+            raise ConfigError(
+                f"text_focus needs a pretrained recogniser, and {have}: "
+                "give its weights (`pretrain-recogniser` makes some), or set text_focus to false"
+            )
+        self.config = config
+        self.recogniser = recogniser if config.text_focus else None
+        if self.recogniser is not None:
+            self.recogniser.freeze(dropout=config.recogniser_dropout)
+            self._log_weights = paddle.to_tensor(np.log(weight_table()).astype(np.float32))
+
+    def __call__(self, sr: Tensor, hr: Tensor, labels: Sequence[str]) -> LossParts:
+        """sr, hr: float (N, 3, H, W), hr in [0, 1]. labels: what is written, any text."""
+        mse = F.mse_loss(sr, hr)
+        if self.recogniser is None:
+            return LossParts(self.config.scale * mse, mse)
+        words = encode_labels(labels)
+        with paddle.no_grad():  # what HR says is the target
+            target = self.recogniser(hr, words)
+        reading = self.recogniser(sr, words)
+        attention = F.l1_loss(reading.attention, target.attention)
+        recognition = self._recognition(reading if self.config.recognition_of == "sr" else target, words)
+        weighted = self.config.attention_weight * attention + self.config.recognition_weight * recognition
+        return LossParts(self.config.scale * (mse + weighted), mse, attention, recognition)
+
+    def _recognition(self, reading: Reading, words: LabelBatch) -> Tensor:
+        return weighted_cross_entropy(reading.logits, paddle.to_tensor(words.targets), self._log_weights)
+
+
+def weighted_cross_entropy(logits: Tensor, targets: Tensor, log_weights: Tensor) -> Tensor:
+    """Mean over characters of -log(w[g,g] e^p[g] / sum_j w[g,j] e^p[j]), g the true class.
+
+    logits: float (M, C). targets: int64 (M,). log_weights: float (C, C), log w, row = true class.
+    Adding log w to the logits is the same in exact arithmetic, and cannot overflow as e^p does in float16.
+    """
+    return F.cross_entropy(logits + paddle.gather(log_weights, targets), targets)
