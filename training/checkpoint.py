@@ -105,7 +105,8 @@ def set_weights(network: nn.Layer, weights: Weights, *, origin: str) -> None:
     if any(problems.values()):
         listed = "; ".join(f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in problems.items() if keys)
         raise KeyMismatch(f"{origin} does not fit the network: {listed}")
-    network.set_state_dict({name: value.astype(np.float32) for name, value in weights.items()})
+    for name, tensor in network.state_dict().items():
+        tensor.set_value(weights[name].astype(np.float32))
 
 
 def _listed(keys: list[str]) -> str:

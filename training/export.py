@@ -5,7 +5,7 @@
 
     checkpoint -> TBSRN -> FoldedTBSRN -> paddle/ -> onnx/ -> parity on real crops -> report.json -> model store
 
-The same checkpoint and library versions give the same bytes.
+Repeated with the same checkpoint, crops and library versions, the command writes the same bytes.
 FACTS.json holds `training` (data and configuration the weights come from), `metrics` (a list of
 name, value, unit, data, command) and `licence`.
 """

@@ -120,7 +120,8 @@ class FoldedEnhancer(nn.Layer):
 
 
 def _joined_projection(enhancer: FeatureEnhancer) -> tuple[np.ndarray, np.ndarray]:
-    query, key, value = ((_array(x.weight), _array(x.bias)) for x in enhancer.multihead.linears[:3])
+    linears = enhancer.multihead.linears
+    query, key, value = ((_array(linears[i].weight), _array(linears[i].bias)) for i in range(3))
     joined = len(query[1])
     root = math.sqrt(joined // HEADS)
     weight = np.concatenate([query[0] / root, key[0], value[0], np.eye(joined)], axis=1)
@@ -161,9 +162,11 @@ def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
     return linear
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def _array(tensor: Tensor | None) -> np.ndarray:
+    assert tensor is not None  # Paddle types biases and gains as optional; ours are there
     return tensor.numpy().astype(np.float64)
 
 
-def _set(parameter: Tensor, values: np.ndarray) -> None:
+def _set(parameter: Tensor | None, values: np.ndarray) -> None:
+    assert parameter is not None
     parameter.set_value(values.astype(np.float32))

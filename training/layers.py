@@ -65,10 +65,7 @@ class MultiHeadAttention(nn.Layer):
         Returns the output (N, Q, width) and the maps (N, heads, Q, K) after dropout,
         as the text-focused loss takes them.
         """
-        q, k, v = (
-            self._split_heads(linear(x))
-            for linear, x in zip(self.linears[:3], (query, key, value), strict=True)
-        )
+        q, k, v = (self._split_heads(self.linears[i](x)) for i, x in enumerate((query, key, value)))
         scores = paddle.matmul(q, k, transpose_y=True) / math.sqrt(q.shape[-1])  # (N, heads, Q, K)
         if mask is not None:
             scores = paddle.where(mask, scores, paddle.full_like(scores, float("-inf")))

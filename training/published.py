@@ -94,7 +94,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
         with torch.serialization.safe_globals([scalar, np.dtype, type(np.dtype(np.float64))]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as exc:  # a damaged file raises nearly anything
-        reason = str(exc).splitlines()[0]
+        reason = next(iter(str(exc).splitlines()), type(exc).__name__)  # torch appends pages of advice
         raise UnreadableCheckpoint(f"{path} cannot be read as .pth: {reason}") from exc
     content = _mapping(path, content)
     content = _mapping(path, content.get("state_dict_G", content))

@@ -1,0 +1,243 @@
+"""Exported forms compute what was trained, and nothing else is published."""
+
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+paddle = pytest.importorskip("paddle")
+onnx = pytest.importorskip("onnx")
+for module in ("paddle2onnx", "onnxruntime", "openvino", "safetensors"):
+    pytest.importorskip(module)
+
+from model_store.store import ModelStore  # noqa: E402 - after the skips
+from training import parity  # noqa: E402
+from training.__main__ import main  # noqa: E402
+from training.checkpoint import save_checkpoint  # noqa: E402
+from training.convert import import_telescope  # noqa: E402
+from training.errors import DataError, ExportError, ParityError  # noqa: E402
+from training.export import ROOT, clean_commit, export, pixel_spec, write_paddle  # noqa: E402
+from training.fold import FoldedTBSRN  # noqa: E402
+from training.onnx_form import write_onnx  # noqa: E402
+from training.published import read_published  # noqa: E402
+from training.tbsrn import TBSRN  # noqa: E402
+
+
+def lively(**changes: object) -> TBSRN:
+    """A small network in which no weight is at its neutral start, so that a lost one shows."""
+    paddle.seed(3)
+    network = TBSRN(**{"blocks": 2, "hidden": 4, "width": 32, **changes})
+    for name, value in network.state_dict().items():
+        spread = 0.3 if "bias" in name or name.endswith(("_mean", "b_2")) else 0.1
+        value.set_value(value + spread * (paddle.rand(value.shape) - 0.5))
+    network.eval()
+    return network
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 70, 3), np.uint8)
+    for index, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(path, lively(), source={"run": "test"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(weights: Path, crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "out"
+    export(weights, out, crops=crops)
+    return out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dropout_mode": "downscale_in_infer"},
+        {"height": 32, "width": 32},
+        {"height": 10, "width": 22, "stn": False},
+        {"scale": 4},
+        {"scale": 1},
+    ],
+)
+def test_folding_changes_nothing(changes: dict[str, object]) -> None:
+    network = lively(**changes)
+    lr = paddle.rand([2, 3, network.architecture["height"], network.architecture["width"]])
+    with paddle.no_grad():
+        expected, folded = network(lr).numpy(), FoldedTBSRN(network)(lr).numpy()
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(folded, expected, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("checkpoint", "recorded"),
+    [
+        ("parity/paddleocr_tbsrn.pdparams", "parity/paddleocr_io.npz"),
+        ("checkpoints/tbsrn_start.safetensors", "checkpoints/tbsrn_start_io.npz"),
+    ],
+)
+def test_every_form_reproduces_the_recorded_outputs(
+    shared_dir: Path, tmp_path: Path, checkpoint: str, recorded: str
+) -> None:
+    network, _ = import_telescope(read_published(shared_dir / checkpoint))
+    folded = write_paddle(network, tmp_path / "paddle", pixel_spec(network.architecture))
+    write_onnx(tmp_path / "paddle", tmp_path / "onnx" / "model.onnx", metadata={})
+    with np.load(shared_dir / recorded) as known:
+        lr, sr = known["lr"], known["sr"]
+    for name, form in parity.exported_forms(tmp_path, folded).items():
+        assert np.abs(form(lr) - sr).max() <= parity.TOLERANCE, name
+        assert np.abs(form(lr[:1]) - sr[:1]).max() <= parity.TOLERANCE, name
+
+
+def test_the_report_covers_every_form_and_batch_size(exported: Path) -> None:
+    found = json.loads((exported / "report.json").read_text())["parity"]
+    assert found.keys() == {"folded", "paddle-inference", "onnxruntime", "openvino-fp32"}
+    assert all(by_size.keys() == {"1", "8"} for by_size in found.values())
+    assert all(value <= parity.TOLERANCE for by_size in found.values() for value in by_size.values())
+
+
+def test_the_onnx_form_names_its_tensors_and_its_source(exported: Path) -> None:
+    model = onnx.load(exported / "onnx" / "model.onnx")
+    (lr,), (sr,) = model.graph.input, model.graph.output
+    assert (lr.name, sr.name) == ("lr", "sr")
+    dims = [d.dim_param or d.dim_value for d in lr.type.tensor_type.shape.dim]
+    assert dims == ["N", 3, 16, 32]
+    assert "Identity" not in {node.op_type for node in model.graph.node}
+    assert "checkpoint_sha256" in {entry.key for entry in model.metadata_props}
+
+
+@pytest.mark.slow
+def test_the_command_repeated_gives_the_same_bytes(weights: Path, crops: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):  # processes of their own: Paddle numbers operations from the start of one
+        command = ["export", "--weights", str(weights), "--crops", str(crops), "--out", str(tmp_path / name)]
+        subprocess.run([sys.executable, "-m", "training", *command], check=True, cwd=ROOT, capture_output=True)
+    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert len(files) == 5
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("error", [2e-4, float("nan")])
+def test_a_form_that_differs_is_named(error: float) -> None:
+    lr = np.zeros((16, 3, 2, 2), np.float32)
+    forms: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "good": lambda batch: batch + 5e-5,
+        "bad": lambda batch: batch + (error if len(batch) == 8 else 0),
+    }
+    found = parity.differences(lambda batch: batch, forms, lr)
+    with pytest.raises(ParityError, match=r"trained network by more than 0.0001: bad by \S+ at batch size 8$"):
+        parity.require_parity(found)
+
+
+def test_a_form_that_differs_is_not_published(
+    weights: Path, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publishing: list[str]
+) -> None:
+    monkeypatch.setattr(parity, "onnxruntime", lambda _: lambda lr: np.zeros_like(lr).repeat(2, 2).repeat(2, 3))
+    command = ["export", "--weights", str(weights), "--out", str(tmp_path / "out"), "--crops", str(crops)]
+    assert main([*command, *publishing]) == 2
+    assert not (tmp_path / "store").exists()
+    assert (tmp_path / "out" / "report.json").is_file()
+
+
+@pytest.fixture
+def publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments that publish to tmp_path / "store", whatever is uncommitted here."""
+    monkeypatch.setattr("training.export.clean_commit", lambda _: "c" * 40)
+    metric = {"name": "psnr", "value": 20.5, "unit": "dB", "data": "crops", "command": "evaluate"}
+    facts = {"training": {"data": "none"}, "metrics": [metric], "licence": "Apache-2.0"}
+    (tmp_path / "facts.json").write_text(json.dumps(facts))
+    (tmp_path / "card.md").write_text("# A card")
+    paths = {"--card": "card.md", "--facts": "facts.json", "--store": "store"}
+    options = [part for option, name in paths.items() for part in (option, str(tmp_path / name))]
+    return ["--publish", "--name", "tiny", *options]
+
+
+def test_publishing_puts_everything_into_the_store(
+    weights: Path, crops: Path, tmp_path: Path, publishing: list[str]
+) -> None:
+    command = ["export", "--weights", str(weights), "--out", str(tmp_path / "out"), "--crops", str(crops)]
+    assert main([*command, *publishing]) == 0
+    artefact = ModelStore(tmp_path / "store").resolve("tiny:1")
+    manifest = artefact.manifest
+    assert {path.name for path in artefact.files("paddle")} == {"inference.json", "inference.pdiparams"}
+    assert [path.read_bytes() for path in artefact.files("weights")] == [weights.read_bytes()]
+    assert {path.name for path in artefact.files("docs")} == {"report.json", "MODEL_CARD.md"}
+    assert (manifest.pixels.height, manifest.pixels.width, manifest.pixels.scale) == (16, 32, 2)
+    assert manifest.training["source"] == {"run": "test"}
+    assert manifest.git_commit == "c" * 40
+
+
+@pytest.mark.parametrize("missing", ["--name", "--card", "--facts", "--store"])
+def test_publishing_without_an_argument_names_it_before_exporting(
+    tmp_path: Path, publishing: list[str], missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = publishing.index(missing)
+    command = ["export", "--weights", "absent", "--out", str(tmp_path / "out")]
+    assert main([*command, *publishing[:at], *publishing[at + 2 :]]) == 2
+    assert f"needs {missing}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"training": {}}', '{"training": {}, "metrics": [1], "licence": ""}']
+)
+def test_incomplete_facts_are_refused(
+    tmp_path: Path, publishing: list[str], content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "facts.json").write_text(content)
+    assert main(["export", "--weights", "absent", "--out", str(tmp_path / "out"), *publishing]) == 2
+    assert "must hold training, metrics and licence" in capsys.readouterr().err
+
+
+def test_code_that_is_not_committed_cannot_publish(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
+
+    with pytest.raises(ExportError, match="checkout"):
+        clean_commit(tmp_path)
+    git("init")
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "code.py").write_text("one")
+    git("add", ".")
+    git("commit", "-m", "one")
+    assert len(clean_commit(tmp_path)) == 40
+    (tmp_path / "training" / "code.py").write_text("two")
+    with pytest.raises(ExportError, match=r"training/code\.py"):
+        clean_commit(tmp_path)
+
+
+def test_an_export_never_mixes_with_what_is_there(exported: Path, weights: Path, crops: Path) -> None:
+    with pytest.raises(ExportError, match="not an empty folder"):
+        export(weights, exported, crops=crops)
+
+
+def test_crops_come_from_a_tar_as_from_a_folder(crops: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "crops.tar", "w") as archive:
+        archive.add(crops, arcname="some/where")
+    for ours, theirs in zip(parity.read_crops(tmp_path / "crops.tar"), parity.read_crops(crops), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_crops_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no images"):
+        parity.read_crops(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"a\.png"):
+        parity.read_crops(tmp_path)
+    with pytest.raises(DataError, match="neither a folder nor a tar"):
+        parity.read_crops(tmp_path / "a.png")
