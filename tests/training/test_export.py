@@ -241,3 +241,10 @@ def test_crops_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         parity.read_crops(tmp_path)
     with pytest.raises(DataError, match="neither a folder nor a tar"):
         parity.read_crops(tmp_path / "a.png")
+
+
+def test_the_published_model_gives_the_start_checkpoint_s_outputs(shared_dir: Path) -> None:
+    artefact = ModelStore(ROOT / "model_store").resolve("tbsrn:1")
+    (model,) = artefact.files("onnx")
+    with np.load(shared_dir / "checkpoints" / "tbsrn_start_io.npz") as known:
+        assert np.abs(parity.onnxruntime(model)(known["lr"]) - known["sr"]).max() <= parity.TOLERANCE
