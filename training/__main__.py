@@ -13,8 +13,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
-from training.errors import TrainingError
+from training.errors import MissingExtra, TrainingError
 
 # command -> (module with add_arguments(parser) and run(args), one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -36,11 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # and is read when the library loads, so it must stand before any command imports Paddle.
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "7")
     chosen = next((a for a in arguments if not a.startswith("-")), None)
-    args = _parser(chosen).parse_args(arguments)
     try:
+        args = _parser(chosen).parse_args(arguments)
         args.run(args)
     except TrainingError as error:
-        print(f"{args.command}: {error}", file=sys.stderr)
+        print(f"{chosen}: {error}", file=sys.stderr)
         return USAGE_ERROR
     return 0
 
@@ -53,10 +54,19 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     for name, (module_path, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
-            module = importlib.import_module(module_path)
+            module = _import(module_path)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
+
+
+def _import(module_path: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_path)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or exc.name.partition(".")[0] in ("training", "model_store"):
+            raise  # our own mistake, not a missing dependency
+        raise MissingExtra(f"{exc.name} is not installed: install text-telescope[train]") from exc
 
 
 if __name__ == "__main__":

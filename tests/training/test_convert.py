@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -181,7 +182,7 @@ def test_a_file_of_no_known_kind_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_pth_without_torch_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "model.pth").write_bytes(b"any")
     with pytest.raises(MissingExtra, match="extra `torch`"):
         read_published(tmp_path / "model.pth")
@@ -192,6 +193,16 @@ def test_a_refusal_is_one_sentence_on_stderr_and_exit_code_2(
 ) -> None:
     assert main(["import-weights", str(tmp_path / "absent.pth"), str(tmp_path / "out.safetensors")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_command_without_its_library_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "training.onnx_form", raising=False)
+    monkeypatch.delitem(sys.modules, "training.export", raising=False)
+    monkeypatch.setitem(sys.modules, "paddle2onnx", None)
+    assert main(["export", "--weights", "any", "--out", "any"]) == 2
+    assert capsys.readouterr().err == "export: paddle2onnx is not installed: install text-telescope[train]\n"
 
 
 def test_a_checkpoint_gives_back_its_network_and_equal_ones_have_equal_bytes(tmp_path: Path) -> None:
