@@ -41,6 +41,11 @@ def save_checkpoint(path: Path, network: TBSRN, *, source: Mapping[str, Any]) ->
         "architecture": network.architecture,
         "source": dict(source),
     }
+    write_described(path, weights, about)
+
+
+def write_described(path: Path, weights: Weights, about: Mapping[str, Any]) -> None:
+    """Write arrays and their description as safetensors, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_bytes(save(weights, metadata={METADATA_KEY: json.dumps(about, sort_keys=True)}))
