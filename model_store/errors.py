@@ -1,10 +1,10 @@
 """Everything that can be wrong with a model store.
 
-    ModelStoreError
-    ├── ModelNotFound       no such name or version
-    ├── InvalidManifest     manifest.json is missing, malformed or of another schema
-    ├── DigestMismatch      a file is missing or is not the one that was published
-    └── VersionExists       publishing onto a version that is there already
+ModelStoreError
+├── ModelNotFound       no such name or version
+├── InvalidManifest     manifest.json is missing, malformed or of another schema
+├── DigestMismatch      a file is missing or is not the one that was published
+└── VersionExists       publishing onto a version that is there already
 """
 
 

@@ -101,7 +101,9 @@ class Manifest:
             raw = json.loads(text)
             found = raw["schema_version"]
             if found != SCHEMA_VERSION:
-                raise InvalidManifest(f"manifest schema {found!r} is not {SCHEMA_VERSION}, the one this version reads")
+                raise InvalidManifest(
+                    f"manifest schema {found!r} is not {SCHEMA_VERSION}, the one this version reads"
+                )
             files = {key: tuple(FileEntry(**entry) for entry in entries) for key, entries in raw["files"].items()}
             metrics = tuple(Metric(**metric) for metric in raw["metrics"])
             return cls(**{**raw, "pixels": PixelSpec(**raw["pixels"]), "files": files, "metrics": metrics})

@@ -77,7 +77,7 @@ class ModelStore:
         return [Artefact.read(self.root / name / str(v)) for name in self._names() for v in self._versions(name)]
 
     def resolve(self, ref: str) -> Artefact:
-        """"tbsrn" is the newest version, "tbsrn:2" that one. Raises ModelNotFound saying what there is."""
+        """ "tbsrn" is the newest version, "tbsrn:2" that one. Raises ModelNotFound saying what there is."""
         name, colon, wanted = ref.partition(":")
         versions = self._versions(name) if NAME.fullmatch(name) else []
         if not versions:

@@ -15,6 +15,8 @@ class OnnxRuntime:
         cuda = "CUDAExecutionProvider"
         if device == "auto":
             device = "gpu:0" if cuda in ort.get_available_providers() else "cpu"
+        elif device != "cpu" and cuda not in ort.get_available_providers():
+            raise _no_cuda(device)
         self.device = device
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -27,10 +29,7 @@ class OnnxRuntime:
             raise StartupError(f"ONNX Runtime cannot load {path} on {device}: {exc}") from exc
         # A provider that fails to start is dropped with a warning, and the processor takes over.
         if device != "cpu" and self._session.get_providers()[0] != cuda:
-            raise StartupError(
-                f"ONNX Runtime has no working CUDA on {device}; install onnxruntime-gpu for your CUDA version, "
-                "or set TELESCOPE_DEVICE=cpu."
-            )
+            raise _no_cuda(device)
         self._input = self._session.get_inputs()[0].name
 
     def run(self, lr_nchw: Nchw) -> Nchw:
@@ -42,3 +41,10 @@ class OnnxRuntime:
 
     def close(self) -> None:
         del self._session
+
+
+def _no_cuda(device: str) -> StartupError:
+    return StartupError(
+        f"ONNX Runtime has no working CUDA for TELESCOPE_DEVICE={device}; install onnxruntime-gpu for your CUDA "
+        "version, or set TELESCOPE_DEVICE=cpu."
+    )

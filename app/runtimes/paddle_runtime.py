@@ -2,6 +2,7 @@
 
 import os
 import platform
+import warnings
 from pathlib import Path
 
 from app.errors import StartupError
@@ -22,7 +23,7 @@ class PaddleRuntime:
         self.device = device
         program, weights = self._files(artefact)
 
-        from paddle import inference
+        from paddle import inference  # after `visible_gpus` has prepared the environment
 
         config = inference.Config(str(program), str(weights))
         config.disable_glog_info()
@@ -69,7 +70,9 @@ class PaddleRuntime:
 def visible_gpus() -> int:
     """How many GPUs the installed Paddle can use; 0 for a CPU build."""
     _wake_mkl_on_amd()
-    import paddle
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # importing Paddle recommends a compiler cache
+        import paddle
 
     return paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
 

@@ -1,0 +1,43 @@
+# Text Telescope. `make help` says what there is; nothing but python3 (3.11 or 3.12) and make is needed before.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.serve ## Install what serving needs and start the service on http://localhost:8000
+	$(BIN)/python -m app serve $(ARGS)
+
+test: $(VENV)/.develop ## Install everything and run the tests (ARGS="-k batcher" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.develop ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.develop ## Put the code into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the virtual environment and all caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
+		{ echo "Text Telescope needs Python 3.11 or 3.12, and $(PYTHON) is another; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[cpu,onnx,paddle,train,dev]'
+	@touch $@ $(VENV)/.serve

@@ -1,0 +1,94 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app import codec
+from app.__main__ import main
+from app.errors import StartupError
+from app.predictor import Predictor
+from app.settings import Settings
+from app.upscale import find, upscale
+from tests.app.conftest import SPEC, picture, png
+from tests.app.fakes import FakeRuntime
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    return Predictor(FakeRuntime, spec=SPEC, batch_sizes=[1, 2, 4])
+
+
+def test_folders_keep_their_structure_and_every_crop_its_own_answer(tmp_path: Path, predictor: Predictor) -> None:
+    colours = {f"sub{i % 3}/crop{i}.png": (20 * i, 255 - 20 * i, i) for i in range(11)}
+    for name, colour in colours.items():
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(colour, height=10 + len(name), width=30))
+    out = tmp_path / "out"
+    failed = upscale([tmp_path / "in"], out, predictor=predictor, settings=Settings(), geometry_="native")
+    predictor.close()
+    assert failed == 0
+    for name, colour in colours.items():
+        expected = picture(colour, height=2 * (10 + len(name)), width=60)
+        assert (codec.decode((out / name).read_bytes()) == expected).all()
+
+
+def test_unreadable_files_get_a_line_each_and_the_others_their_answer(
+    tmp_path: Path, predictor: Predictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, data in {"a.png": png(), "b.png": b"text", "c.jpg": b"", "d.png": png(height=1, width=1)}.items():
+        (tmp_path / name).write_bytes(data)
+    out = tmp_path / "out"
+    assert upscale([tmp_path], out, predictor=predictor, settings=Settings(), geometry_="native") == 3
+    predictor.close()
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(str(tmp_path))]
+    assert [line.split(":")[0].rsplit("/", 1)[1] for line in told] == ["b.png", "c.jpg", "d.png"]
+    assert [p.name for p in out.iterdir()] == ["a.png"]
+
+
+def test_two_inputs_for_one_output_are_refused_before_any_work(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).write_bytes(png())
+    with pytest.raises(StartupError, match=r"would both become .*a\.png"):
+        list(find([tmp_path], tmp_path / "out"))
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="nowhere does not exist"):
+        list(find([tmp_path / "nowhere"], tmp_path))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments], cwd=REPOSITORY, capture_output=True, text=True
+    )
+
+
+def test_upscale_works_from_the_shell_and_tells_failure_by_its_exit_code(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    bad = tmp_path / "bad.png"
+    bad.write_text("not a picture")
+    done = run("upscale", "examples/crops/harbour.png", str(bad), "-o", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "bad.png: These 13 bytes are not an image" in done.stderr
+    lr = codec.decode((REPOSITORY / "examples/crops/harbour.png").read_bytes())
+    sr = codec.decode((tmp_path / "out" / "harbour.png").read_bytes())
+    assert np.array(sr.shape[:2]).tolist() == (2 * np.array(lr.shape[:2])).tolist()
+
+
+def test_models_lists_the_store(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    assert "tbsrn:1" in capsys.readouterr().out
+
+
+def test_a_store_with_a_damaged_model_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "tbsrn" / "1"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    assert main(["models", "--model-store", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

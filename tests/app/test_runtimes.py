@@ -1,0 +1,197 @@
+"""Every runtime on the bundled model: the same pixels, and a clear word when one cannot start."""
+
+import importlib.util
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app import runtimes
+from app.errors import InferenceFailed, OutOfMemory, StartupError
+from app.predictor import Predictor
+from app.runtimes import RUNTIMES, choose, open_runtime
+from app.runtimes.base import Runtime, inference_error
+from model_store import BUNDLED
+from model_store.pixels import Nchw
+from model_store.store import Artefact, ModelStore
+from tests.app.conftest import SPEC
+from tests.app.fakes import FakeRuntime
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Artefact:
+    return ModelStore(BUNDLED).resolve("tbsrn:1")
+
+
+def opened(name: str, artefact: Artefact) -> Runtime:
+    pytest.importorskip(RUNTIMES[name][0])
+    return open_runtime(name, artefact, device="cpu", threads=2)
+
+
+def batch(n: int) -> Nchw:
+    return np.random.default_rng(n).random((n, 3, 16, 64), np.float32)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_runtime_answers_row_by_row_and_keeps_its_answers_apart(name: str, bundled: Artefact) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        runtime = thread.submit(opened, name, bundled).result()
+        assert (runtime.name, runtime.device) == (name, "cpu")
+        four = thread.submit(runtime.run, batch(4)).result()
+        kept = four.copy()
+        other = thread.submit(runtime.run, batch(2)).result()
+        single = thread.submit(runtime.run, batch(4)[2:3]).result()
+        thread.submit(runtime.close).result()
+    assert four.dtype == np.float32
+    assert four.shape == (4, 3, 32, 128)
+    assert other.shape == (2, 3, 32, 128)
+    assert (four == kept).all()  # a later run did not write into an earlier answer
+    assert np.abs(single[0] - four[2]).max() < 1e-4  # a row does not depend on its company
+
+
+@pytest.mark.parametrize("name", ["onnx", "paddle"])
+def test_all_runtimes_agree(name: str, bundled: Artefact) -> None:
+    expected = opened("openvino", bundled).run(batch(3))
+    assert np.abs(opened(name, bundled).run(batch(3)) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    name: str, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "find_spec", lambda package: None)
+    package, _, _, extra = RUNTIMES[name]
+    with pytest.raises(StartupError, match=rf"package {package}.*text-telescope\[{extra}\]"):
+        open_runtime(name, bundled, device="cpu", threads=0)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_gpu_that_is_not_there_stops_the_start(name: str, bundled: Artefact) -> None:
+    pytest.importorskip(RUNTIMES[name][0])
+    with pytest.raises(StartupError, match="TELESCOPE_DEVICE"):
+        open_runtime(name, bundled, device="gpu:7", threads=0)
+
+
+def test_auto_takes_paddle_only_for_a_gpu_that_paddle_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "_paddle_sees_gpu", lambda: True)
+    assert choose("auto", "auto") == "paddle"
+    assert choose("auto", "gpu:0") == "paddle"
+    assert choose("auto", "cpu") == "openvino"
+    monkeypatch.setattr(runtimes, "_paddle_sees_gpu", lambda: False)
+    assert choose("auto", "auto") == "openvino"
+    with pytest.raises(StartupError, match="no installed Paddle sees a GPU"):
+        choose("auto", "gpu:0")
+
+
+def test_a_choice_is_never_second_guessed() -> None:
+    assert [choose(name, "cpu") for name in RUNTIMES] == list(RUNTIMES)
+
+
+class PaddleWithGpus(ModuleType):
+    """What Paddle Inference shows of itself on a machine with two GPUs."""
+
+    def __init__(self) -> None:
+        super().__init__("paddle")
+        self.asked: list[tuple[str, Any]] = []
+        cuda = SimpleNamespace(device_count=lambda: 2)
+        self.device = SimpleNamespace(cuda=cuda, is_compiled_with_cuda=lambda: True)
+        handle = SimpleNamespace()
+        predictor = SimpleNamespace(
+            get_input_names=lambda: ["lr"],
+            get_output_names=lambda: ["sr"],
+            get_input_handle=lambda name: handle,
+            get_output_handle=lambda name: handle,
+        )
+        asked = self.asked
+
+        class Config:
+            def __init__(self, program: str, weights: str) -> None:
+                asked.append(("files", (Path(program).name, Path(weights).name)))
+
+            def __getattr__(self, name: str) -> Any:
+                return lambda *arguments: asked.append((name, arguments))
+
+        self.inference = SimpleNamespace(Config=Config, create_predictor=lambda config: predictor)
+
+
+def test_paddle_is_set_up_on_the_gpu_that_was_asked_for(
+    bundled: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.runtimes.paddle_runtime import GPU_POOL_MIB, PaddleRuntime
+
+    paddle = PaddleWithGpus()
+    monkeypatch.setitem(sys.modules, "paddle", paddle)
+    runtime = PaddleRuntime(bundled, device="gpu:1", threads=0)
+    assert runtime.device == "gpu:1"
+    assert ("enable_use_gpu", (GPU_POOL_MIB, 1)) in paddle.asked
+    assert ("files", ("inference.json", "inference.pdiparams")) in paddle.asked
+    assert PaddleRuntime(bundled, device="auto", threads=0).device == "gpu:0"
+    with pytest.raises(StartupError, match="sees 2 GPUs"):
+        PaddleRuntime(bundled, device="gpu:2", threads=0)
+
+
+@pytest.mark.gpu
+def test_onnx_runtime_on_a_gpu_agrees_with_the_processor(bundled: Artefact) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("onnxruntime-gpu is not installed")
+    runtime = open_runtime("onnx", bundled, device="gpu:0", threads=0)
+    assert np.abs(runtime.run(batch(3)) - opened("onnx", bundled).run(batch(3))).max() < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("CUDA error: out of memory", OutOfMemory),
+        ("Failed to allocate memory for requested buffer", OutOfMemory),
+        ("ResourceExhaustedError: Out of memory error on GPU 0", OutOfMemory),
+        ("Invalid rank for input", InferenceFailed),
+        ("", InferenceFailed),
+    ],
+)
+def test_memory_trouble_is_told_from_other_failures(text: str, kind: type[InferenceFailed]) -> None:
+    assert type(inference_error(RuntimeError(text))) is kind
+
+
+class BrokenRuntime(FakeRuntime):
+    def __init__(self, answer: Nchw) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def run(self, lr_nchw: Nchw) -> Nchw:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (np.full((1, 3, 32, 128), np.nan, np.float32), "not numbers"),
+        (np.zeros((1, 3, 16, 64), np.float32), "the shape"),
+        (np.zeros((0, 3, 32, 128), np.float32), "the shape"),
+    ],
+)
+def test_a_runtime_that_answers_nonsense_does_not_get_past_its_warm_up(answer: Nchw, says: str) -> None:
+    with pytest.raises(StartupError, match=says):
+        Predictor(lambda: BrokenRuntime(answer), spec=SPEC, batch_sizes=[1])
+
+
+def test_every_batch_size_is_warmed_and_timed() -> None:
+    runtime = FakeRuntime()
+    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[4, 1])
+    predictor.close()
+    assert set(runtime.batches) == {1, 4}
+    assert all(seconds > 0 for seconds in predictor.batch_seconds.values())
+
+
+def test_importing_the_service_imports_no_runtime() -> None:
+    for package, *_ in RUNTIMES.values():
+        assert importlib.util.find_spec(package), f"{package} is missing, so this test would show nothing"
+    import subprocess
+
+    code = "import sys, app.main, app.__main__; print([m for m in ('paddle', 'torch', 'openvino', 'onnxruntime') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,222 @@
+"""`python -m app serve` as a user runs it: a real process, the bundled model, a real client."""
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from app import codec
+from model_store import BUNDLED
+from model_store.pixels import resize
+from tests.app.conftest import wait_until
+from tests.conftest import REPOSITORY
+
+pytest.importorskip("openvino")
+CROPS = sorted((REPOSITORY / "examples" / "crops").glob("*.png"))
+
+
+class Process:
+    """A service of its own in a process of its own."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
+            cwd=REPOSITORY,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Not auto: where Paddle is installed too, every start would import it to look for a GPU.
+            env={"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino", **environment},
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stderr
+        self.lines.extend(self.popen.stderr)
+
+    def url(self) -> str:
+        wait_until(lambda: self._address() or self.popen.poll() is not None, 60)
+        return self._address() or pytest.fail("".join(self.lines))
+
+    def _address(self) -> str:
+        found = re.search(r"http://[\d.]+:\d+", "".join(list(self.lines)))
+        return found.group() if found else ""
+
+    def logs(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+    def wait(self) -> int:
+        code = self.popen.wait(60)
+        self._reader.join()
+        assert self.popen.stderr
+        self.popen.stderr.close()
+        return code
+
+    def kill(self) -> None:
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.wait()
+
+
+@pytest.fixture
+def service() -> Iterator[Process]:
+    process = Process()
+    wait_until(lambda: ready(process.url()), 60)
+    yield process
+    process.kill()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def post(url: str, crop: Path) -> httpx.Response:
+    return httpx.post(f"{url}/v1/super-resolve", files={"image": crop.read_bytes()}, timeout=60)
+
+
+def answer(url: str, crop: Path) -> np.ndarray:
+    response = post(url, crop)
+    assert response.status_code == 200, response.text
+    return codec.decode(response.content)
+
+
+def test_a_real_crop_comes_back_twice_as_large_and_sharper_than_bicubic(service: Process) -> None:
+    for crop in CROPS:
+        lr = codec.decode(crop.read_bytes())
+        sr = answer(service.url(), crop)
+        assert sr.shape == (2 * lr.shape[0], 2 * lr.shape[1], 3)
+        bicubic = resize(lr, height=sr.shape[0], width=sr.shape[1])
+        assert sharpness(sr) > sharpness(bicubic), crop.name
+        assert np.abs(sr.astype(float) - bicubic).mean() < 40, f"{crop.name} is another picture"
+
+
+def sharpness(rgb: np.ndarray) -> float:
+    """Mean gradient magnitude of the grey picture."""
+    grey = rgb.astype(float).mean(axis=2)
+    return float(np.hypot(*np.gradient(grey)).mean())
+
+
+def test_sixty_four_clients_at_once_each_get_their_own_answer_in_shared_batches(service: Process) -> None:
+    url = service.url()
+    alone = {crop: answer(url, crop) for crop in CROPS}
+    asked = [CROPS[i % len(CROPS)] for i in range(64)]
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda crop: answer(url, crop), asked))
+    for crop, together in zip(asked, answers, strict=True):
+        assert np.abs(together.astype(int) - alone[crop]).max() <= 1, crop.name
+    metrics = dict(
+        line.rsplit(" ", 1) for line in httpx.get(f"{url}/metrics").text.splitlines() if not line.startswith("#")
+    )
+    labels = '{model="tbsrn",version="1"}'
+    batches = float(metrics[f"telescope_batch_size_count{labels}"])
+    images = float(metrics[f"telescope_batch_size_sum{labels}"])
+    assert images == 64 + len(CROPS)
+    assert batches < images, "no batch held more than one image"
+    assert float(metrics[f"telescope_images_received_total{labels}"]) == images
+    assert float(metrics['telescope_images_total{model="tbsrn",outcome="ok",version="1"}']) == images
+
+
+def test_the_readmes_curl_command_works_as_written(service: Process, tmp_path: Path) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    (command,) = re.findall(r"^(curl .*examples/crops.*)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    target = tmp_path / "sr.png"
+    command = command.replace("localhost:8000", service.url()).replace("-o sr.png", f"-s -o {target}")
+    subprocess.run(command, shell=True, cwd=REPOSITORY, check=True)
+    assert codec.decode(target.read_bytes()).shape[2] == 3
+
+
+def test_sigterm_answers_what_was_accepted_refuses_the_rest_and_exits_cleanly(service: Process) -> None:
+    url = service.url()
+    with ThreadPoolExecutor(48) as pool, httpx.Client(base_url=url) as probe:
+        probe.get("/livez")
+        asked = [pool.submit(post, url, CROPS[0]) for _ in range(48)]
+        wait_until(lambda: "telescope_admitted_images 0.0" not in probe.get("/metrics").text)
+        service.popen.send_signal(signal.SIGTERM)
+        refused = []
+        while not all(future.done() for future in asked):
+            try:
+                refused.append(probe.get("/readyz").status_code)
+            except httpx.TransportError:
+                break
+            time.sleep(0.01)
+        statuses = [future.result().status_code for future in asked if not future.exception()]
+    assert statuses.count(200) >= 1
+    assert set(statuses) <= {200, 503}
+    assert 503 in refused
+    assert service.wait() == 0
+    outcomes = [log["status"] for log in service.logs() if log.get("route") == "/v1/super-resolve"]
+    assert sorted(outcomes) == sorted(statuses), "a request was begun and not answered"
+
+
+def test_the_log_has_one_json_line_a_request_and_no_image_bytes(service: Process) -> None:
+    httpx.post(
+        f"{service.url()}/v1/super-resolve",
+        files={"image": ("secret-name.png", CROPS[0].read_bytes())},
+        headers={"X-Request-ID": "find-me"},
+        timeout=60,
+    )
+    wait_until(lambda: any("find-me" in line for line in list(service.lines)))
+    (line,) = [log for log in service.logs() if log.get("request_id") == "find-me"]
+    assert line["status"] == 200
+    assert line["images"] == 1
+    assert line["duration_ms"] >= line["inference_ms"] > 0
+    assert not any("secret-name" in text for text in service.lines)
+
+
+def failing(*arguments: str, **environment: str) -> str:
+    """The one line with which a start-up stops."""
+    process = Process(*arguments, **environment)
+    assert process.wait() == 2
+    assert len(process.lines) == 1, "".join(process.lines)
+    return process.lines[0]
+
+
+def test_a_busy_port_stops_the_start_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert "choose another with TELESCOPE_PORT" in failing("--port", port)
+
+
+def test_a_tampered_model_stops_the_start_with_the_files_name(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(BUNDLED / "tbsrn", store / "tbsrn")
+    for path in (store / "tbsrn").rglob("*.onnx"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    line = failing("--model-store", str(store))
+    assert "model.onnx is not the file that was published" in line
+
+
+def test_an_unknown_model_stops_the_start_with_what_there_is() -> None:
+    assert "which holds tbsrn" in failing("--model", "other")
+
+
+def test_a_missing_runtime_stops_the_start_with_the_extra(tmp_path: Path) -> None:
+    hidden = tmp_path / "sitecustomize.py"  # hides the package from the process that starts
+    hidden.write_text(
+        "import importlib.util\nreal = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'openvino' else real(name, *a)\n"
+    )
+    line = failing("--runtime", "openvino", PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
+    assert "pip install 'text-telescope[cpu]'" in line
+
+
+def test_a_bad_setting_stops_the_start_with_its_name() -> None:
+    assert "TELESCOPE_MAX_IMAGES" in failing(TELESCOPE_MAX_IMAGES="none")
