@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from examples import make_crops, make_figure
 from training.data import synth
 from training.data.fonts import BUNDLED, Font, choose_font, find_fonts
 from training.data.glyphs import GlyphStyle, draw_word
@@ -211,3 +212,38 @@ def test_an_impossible_setting_is_named() -> None:
         SynthConfig(glow_share=-0.1)
     with pytest.raises(ConfigError, match="fill"):
         SynthConfig(fill=(0.9, 0.2))
+
+
+def test_every_sample_crop_is_labelled_and_as_small_as_a_detector_cuts_them() -> None:
+    crops = make_figure.load_crops(make_crops.OUT, [sample.file for sample in make_crops.SAMPLES])
+    assert sorted(path.name for path in make_crops.OUT.glob("*.png")) == sorted(s.file for s in make_crops.SAMPLES)
+    for sample, (label, lr) in zip(make_crops.SAMPLES, crops, strict=True):
+        assert label.partition("\n")[0] == sample.text
+        assert lr.shape[0] == sample.height
+        assert 12 <= lr.shape[0] <= 24
+        assert 2.5 <= lr.shape[1] / lr.shape[0] <= 5.5
+
+
+def test_sample_crops_can_be_made_without_their_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_crops, "find_fonts", lambda folder: (BUNDLED,))
+    assert make_crops.main(["--out", str(tmp_path)]) == 0
+    assert (tmp_path / "labels.tsv").read_bytes() == (make_crops.OUT / "labels.tsv").read_bytes()
+    assert len(list(tmp_path.glob("*.png"))) == len(make_crops.SAMPLES)
+
+
+def test_the_comparison_shows_input_bicubic_and_what_the_model_gave() -> None:
+    lr = np.full((10, 40, 3), (10, 20, 30), np.uint8)
+    red = np.zeros((20, 80, 3), np.uint8)
+    red[..., 0] = 255
+    sheet = np.asarray(make_figure.comparison([("word", lr)], lambda crop: red))
+    left = make_figure.LABEL_PX + make_figure.GAP_PX + 20
+    y = make_figure.HEAD_PX + make_figure.ROW_PX // 2
+    seen = [sheet[y, left + k * (make_figure.COLUMN_PX + make_figure.GAP_PX)].tolist() for k in range(3)]
+    assert seen == [[10, 20, 30], [10, 20, 30], [255, 0, 0]]
+    assert sheet.shape[1] <= 1000
+
+
+def test_a_figure_without_a_server_says_what_to_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert make_figure.main(["--out", str(tmp_path / "x.png"), "--url", "http://127.0.0.1:9"]) == 2
+    assert "python -m app serve" in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()

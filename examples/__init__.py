@@ -1,0 +1,1 @@
+"""Commands that make the sample crops and the pictures of the docs."""
