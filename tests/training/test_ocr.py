@@ -1,0 +1,108 @@
+"""Real recognisers behind one protocol: they read, in order, without a network, and say what is missing."""
+
+import builtins
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from training import ocr
+from training.errors import ConfigError, DataError, MissingExtra
+
+WORDS = ["Harbour", "EXIT", "2048", "coffee"]
+
+
+def written(word: str, height: int = 48) -> np.ndarray:
+    """The word in dark blue on pale yellow: wrong colour orders and empty crops would show."""
+    (width, tall), base = cv2.getTextSize(word, cv2.FONT_HERSHEY_DUPLEX, 1.2, 2)
+    crop = np.full((tall + base + 16, width + 16, 3), (250, 245, 200), np.uint8)
+    cv2.putText(crop, word, (8, tall + 8), cv2.FONT_HERSHEY_DUPLEX, 1.2, (20, 30, 90), 2, cv2.LINE_AA)
+    return cv2.resize(crop, (round(crop.shape[1] * height / crop.shape[0]), height), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(params=list(ocr.READERS))
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ocr.TextReader]:
+    def no_network(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a recogniser opened a network connection")
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    try:
+        yield ocr.open_reader(request.param)
+    except MissingExtra as missing:
+        pytest.skip(str(missing))
+
+
+def test_clear_words_are_read_in_order_without_a_network(reader: ocr.TextReader) -> None:
+    assert [text.lower() for text in reader.read([written(word) for word in WORDS])] == [w.lower() for w in WORDS]
+
+
+def test_a_crop_is_read_the_same_alone_and_among_others(reader: ocr.TextReader) -> None:
+    crops = [written("coffee"), written("EXIT", height=16), written("Harbour" * 3, height=20)]
+    assert reader.read(crops) == [reader.read([crop])[0] for crop in crops]
+
+
+def test_reading_is_silent(reader: ocr.TextReader, capfd: pytest.CaptureFixture[str]) -> None:
+    reader.read([written("coffee")])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_blank_crop_keeps_its_place(reader: ocr.TextReader) -> None:
+    blank = np.full((32, 128, 3), 200, np.uint8)
+    texts = reader.read([blank, written("coffee"), blank])
+    assert len(texts) == 3
+    assert texts[1] == "coffee"
+
+
+def test_no_crops_give_no_texts(reader: ocr.TextReader) -> None:
+    assert reader.read([]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("rapidocr-v6", "rapidocr"), ("rapidocr-v4", "rapidocr_onnxruntime")]
+)
+def test_a_missing_package_is_named(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(wanted: str, *args: Any, **kwargs: Any) -> Any:
+        if wanted == package:
+            raise ImportError(wanted)
+        return real(wanted, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtra, match=f"needs the package {package.replace('_', '-')}: install"):
+        ocr.open_reader(name)
+
+
+def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    with pytest.raises(MissingExtra, match="apt-get install tesseract-ocr"):
+        ocr.open_reader("tesseract")
+
+
+def test_an_unknown_recogniser_is_named_before_any_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ocr.READERS, "tesseract", lambda: pytest.fail("opened"))
+    with pytest.raises(ConfigError, match="no recogniser 'abbyy'; known are rapidocr-v6, rapidocr-v4, tesseract"):
+        ocr.open_readers(["tesseract", "abbyy"])
+
+
+@pytest.mark.parametrize(
+    ("code", "stdout", "stderr", "message"),
+    [
+        (1, "", "Tesseract couldn't load any languages!\n", "code 1: Tesseract couldn't load any languages!"),
+        (0, "one\n\ftwo\n", "", "answered 2 times for 1 crops"),
+    ],
+)
+def test_a_failing_tesseract_is_reported(
+    monkeypatch: pytest.MonkeyPatch, code: int, stdout: str, stderr: str, message: str
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda program: "/usr/bin/tesseract")
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, code, stdout, stderr)
+    )
+    with pytest.raises(DataError, match=message):
+        ocr.open_reader("tesseract").read([written("exit")])
