@@ -66,8 +66,6 @@ def _serve(settings: Settings) -> int:
     configure_logging(settings.log_level)
     bound = bind(settings.host, settings.port)
     predictor = load_predictor(load_artefact(settings), settings)
-    host, port = bound.getsockname()[:2]
-    print(f"Text Telescope listens on http://{host}:{port} (documentation at /docs)", file=sys.stderr)
     serve(create_app(settings, predictor), settings, bound)
     return 0
 

@@ -2,6 +2,7 @@
 
 import logging
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 
@@ -14,6 +15,7 @@ def configure_logging(level: str) -> None:
             style="{",
             timestamp="time",
             rename_fields={"levelname": "level", "name": "logger"},
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's second copy, for terminals
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

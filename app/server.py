@@ -6,6 +6,7 @@ refused connections; here it meets 503 until the last admitted request is answer
 
 import asyncio
 import socket
+import sys
 from types import FrameType
 
 import uvicorn
@@ -27,6 +28,9 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._event_loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            print(f"Text Telescope listens on http://{host}:{port} (documentation at /docs)", file=sys.stderr)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # super() would note the signal and raise it again at the end: a clean stop would exit with 143.

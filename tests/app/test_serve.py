@@ -72,12 +72,15 @@ class Process:
             self.wait()
 
 
-@pytest.fixture
-def service() -> Iterator[Process]:
+def started() -> Iterator[Process]:
     process = Process()
     wait_until(lambda: ready(process.url()), 60)
     yield process
     process.kill()
+
+
+service = pytest.fixture(scope="module")(started)
+own_service = pytest.fixture(started)
 
 
 def ready(url: str) -> bool:
@@ -121,16 +124,19 @@ def test_sixty_four_clients_at_once_each_get_their_own_answer_in_shared_batches(
         answers = list(pool.map(lambda crop: answer(url, crop), asked))
     for crop, together in zip(asked, answers, strict=True):
         assert np.abs(together.astype(int) - alone[crop]).max() <= 1, crop.name
-    metrics = dict(
-        line.rsplit(" ", 1) for line in httpx.get(f"{url}/metrics").text.splitlines() if not line.startswith("#")
-    )
+    metrics = scraped(url)
     labels = '{model="tbsrn",version="1"}'
-    batches = float(metrics[f"telescope_batch_size_count{labels}"])
-    images = float(metrics[f"telescope_batch_size_sum{labels}"])
-    assert images == 64 + len(CROPS)
+    batches = metrics[f"telescope_batch_size_count{labels}"]
+    images = metrics[f"telescope_batch_size_sum{labels}"]
+    assert images >= 64 + len(CROPS)
     assert batches < images, "no batch held more than one image"
-    assert float(metrics[f"telescope_images_received_total{labels}"]) == images
-    assert float(metrics['telescope_images_total{model="tbsrn",outcome="ok",version="1"}']) == images
+    assert metrics[f"telescope_images_received_total{labels}"] == images
+    assert metrics['telescope_images_total{model="tbsrn",outcome="ok",version="1"}'] == images
+
+
+def scraped(url: str) -> dict[str, float]:
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
 
 def test_the_readmes_curl_command_works_as_written(service: Process, tmp_path: Path) -> None:
@@ -143,13 +149,13 @@ def test_the_readmes_curl_command_works_as_written(service: Process, tmp_path: P
     assert codec.decode(target.read_bytes()).shape[2] == 3
 
 
-def test_sigterm_answers_what_was_accepted_refuses_the_rest_and_exits_cleanly(service: Process) -> None:
-    url = service.url()
+def test_sigterm_answers_what_was_accepted_refuses_the_rest_and_exits_cleanly(own_service: Process) -> None:
+    url = own_service.url()
     with ThreadPoolExecutor(48) as pool, httpx.Client(base_url=url) as probe:
         probe.get("/livez")
         asked = [pool.submit(post, url, CROPS[0]) for _ in range(48)]
         wait_until(lambda: "telescope_admitted_images 0.0" not in probe.get("/metrics").text)
-        service.popen.send_signal(signal.SIGTERM)
+        own_service.popen.send_signal(signal.SIGTERM)
         refused = []
         while not all(future.done() for future in asked):
             try:
@@ -161,8 +167,8 @@ def test_sigterm_answers_what_was_accepted_refuses_the_rest_and_exits_cleanly(se
     assert statuses.count(200) >= 1
     assert set(statuses) <= {200, 503}
     assert 503 in refused
-    assert service.wait() == 0
-    outcomes = [log["status"] for log in service.logs() if log.get("route") == "/v1/super-resolve"]
+    assert own_service.wait() == 0
+    outcomes = [log["status"] for log in own_service.logs() if log.get("route") == "/v1/super-resolve"]
     assert sorted(outcomes) == sorted(statuses), "a request was begun and not answered"
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from app.errors import StartupError
 from app.settings import Settings, load_settings
+from tests.conftest import REPOSITORY
 
 
 def test_the_environment_is_read_with_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,3 +42,11 @@ def test_a_bad_value_is_named_with_what_would_be_right(
 def test_every_setting_says_what_it_does() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
+
+
+def test_the_documents_list_every_setting_with_its_consequence() -> None:
+    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    for name, field in Settings.model_fields.items():
+        (row,) = [line for line in text.splitlines() if f"| `TELESCOPE_{name.upper()}` |" in line]
+        assert row.endswith(f"| {field.description} |")
+    assert text.count("| `TELESCOPE_") == len(Settings.model_fields)
