@@ -139,14 +139,21 @@ def scraped(url: str) -> dict[str, float]:
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
 
-def test_the_readmes_curl_command_works_as_written(service: Process, tmp_path: Path) -> None:
+def test_the_readmes_curl_commands_work_as_written(service: Process, tmp_path: Path) -> None:
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")
-    (command,) = re.findall(r"^(curl .*examples/crops.*)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
-    target = tmp_path / "sr.png"
-    command = command.replace("localhost:8000", service.url()).replace("-o sr.png", f"-s -o {target}")
-    subprocess.run(command, shell=True, cwd=REPOSITORY, check=True)
-    assert codec.decode(target.read_bytes()).shape[2] == 3
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    readme = (REPOSITORY / "README.md").read_text().replace("\\\n", "")
+    commands = [line for line in readme.splitlines() if line.startswith("curl ")]
+    assert len(commands) == 4
+    for command in commands:
+        command = command.replace("curl", "curl --silent --fail").replace("http://", "")
+        command = command.replace("localhost:8000", service.url().removeprefix("http://"))
+        done = subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True)
+        if "-o " not in command:
+            assert [entry["outcome"] for entry in json.loads(done.stdout)["images"]] == ["ok", "ok"]
+    assert (tmp_path / "crops.zip").read_bytes().startswith(b"PK")
+    assert codec.decode((tmp_path / "sr.png").read_bytes()).shape == (32, 128, 3)
 
 
 def test_sigterm_answers_what_was_accepted_refuses_the_rest_and_exits_cleanly(own_service: Process) -> None:
