@@ -39,5 +39,5 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[cpu,onnx,paddle,train,dev]'
+	$(PIP) --editable '.[cpu,onnx,paddle,train,ocr,dev]'
 	@touch $@ $(VENV)/.serve
