@@ -1,0 +1,76 @@
+"""Work spread over processes with the results in order and a bounded number under way.
+
+    for pair in ordered_map(partial(CropBuilder, seed=7), crops, workers=2): ...
+
+Each process makes its worker once, so that fonts and photographs are not sent with every item.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from typing import Any, TypeVar
+
+import cv2
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CHUNK = 16  # items a message: at 1 ms an item, passing them on is then a few per cent
+AHEAD = 4  # chunks under way for each process; more would only fill memory
+
+_worker: Callable[[Any], Any] | None = None  # of this process
+
+
+def ordered_map(
+    make_worker: Callable[[], Callable[[Item], Result]], items: Iterable[Item], *, workers: int
+) -> Iterator[Result]:
+    """`make_worker()(item)` for each item, in order. make_worker, items and results must pickle.
+
+    workers: processes; 1 works in this one. An exception of the worker ends the iteration. Items are drawn
+    as they are needed. Processes end with this one, however it ends.
+    """
+    if workers <= 1:
+        yield from map(make_worker(), items)
+        return
+    remaining = iter(items)
+    under_way: deque[Future[list[Result]]] = deque()
+    # Spawned and not forked: OpenCV's and LMDB's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make_worker,))
+    try:
+        while True:
+            while len(under_way) < AHEAD * workers and (chunk := list(islice(remaining, CHUNK))):
+                under_way.append(pool.submit(_work, chunk))
+            if not under_way:
+                return
+            yield from under_way.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(make_worker: Callable[[], Callable[[Any], Any]]) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; this one's parent ends it
+    cv2.setNumThreads(1)  # the processes are the parallelism
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker = make_worker()
+
+
+def _end_with_parent() -> None:
+    """A killed parent closes nothing that its executor's children wait for: they would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(chunk: list[Any]) -> list[Any]:
+    assert _worker is not None, "the initializer runs first"
+    return [_worker(item) for item in chunk]
