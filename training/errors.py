@@ -7,6 +7,7 @@ TrainingError
 ├── DataError                  a data set, crop or label cannot be used
 ├── ConfigError                a setting is unknown or impossible
 ├── MissingExtra               an optional dependency is not installed
+├── RunError                   a training run cannot start, or cannot go on
 └── ExportError                an export cannot be made or published
     └── ParityError            an exported form does not agree with the trained network
 
@@ -42,6 +43,10 @@ class ConfigError(TrainingError):
 
 class MissingExtra(TrainingError):
     """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class RunError(TrainingError):
+    """A training run cannot start, be resumed, or go on; the message says what to do."""
 
 
 class ExportError(TrainingError):

@@ -1,0 +1,186 @@
+"""What a run is made of: frozen dataclasses, each default with its reason or source.
+
+    config = read_config(Path("training/configs/tiny.yml"), TrainConfig, ["run.steps=10"])   # config_file.py
+
+"sr_telescope.yml" below is PaddleOCR's configuration of Text Telescope; "the paper" is Chen, Li, Xue,
+Scene Text Telescope, CVPR 2021. No framework is imported here: every engine reads the same configuration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from math import cos, pi
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, ConfigDict
+
+from training.data.degrade import DegradeConfig
+from training.data.synth import SynthConfig
+from training.errors import ConfigError
+from training.text_focus import LossConfig
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value  # so that `-o data.train=DIR` is enough
+
+
+Paths: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_as_list)]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Arguments of `TBSRN`, and how it starts."""
+
+    height: int = 16  # of LR, pixels; TextZoom's size
+    width: int = 64
+    scale: int = 2
+    blocks: int = 5  # the paper
+    hidden: int = 32  # half the feature channels; sr_telescope.yml
+    stn: bool = True  # straightens LR, in training only: LR and HR of TextZoom are not quite aligned
+    dropout: float = 0.1
+    # PaddleOCR trains with "downscale_in_infer", which multiplies by 1 - dropout when it evaluates.
+    dropout_mode: Literal["upscale_in_train", "downscale_in_infer"] = "upscale_in_train"
+    # "synchronised" takes statistics over all cards (GPU only), "frozen" keeps those of `init`.
+    batch_norm: Literal["local", "synchronised", "frozen"] = "local"
+    init: Path | None = None  # one of our checkpoints to start from; None: random weights
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments of `TBSRN`."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("batch_norm", "init")}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which words are trained on. Stored roots and rendered words mix; one epoch shows each once."""
+
+    train: Paths = ()  # LMDB roots, as TextZoom or `make-data` lay them out; crops without LR are degraded
+    rendered: int = 0  # words drawn per epoch, new ones each time
+    validation: Paths = ()
+    rendered_validation: int = 0  # always the same words
+    validation_limit: int | None = None  # samples; None: all of them
+    shuffle: bool = True  # FudanOCR; PaddleOCR has `shuffle: False`, so every epoch has the same batches
+    workers: int = 2  # processes that prepare batches; 0: the training process does it itself
+    degrade: DegradeConfig = field(default_factory=DegradeConfig)  # or the name of a preset
+    synth: SynthConfig = field(default_factory=SynthConfig)
+    fonts: Path | None = None  # folder; None: those installed
+    words: Path | None = None  # a word a line; None: made up
+    grounds: Path | None = None  # folder of photographs behind rendered words; None: textures
+
+    def __post_init__(self) -> None:
+        if not self.train and not self.rendered:
+            raise ConfigError("data.train is empty and data.rendered is 0: there is nothing to train on")
+        if not self.validation and not self.rendered_validation:
+            raise ConfigError("data.validation is empty and data.rendered_validation is 0: nothing to evaluate on")
+        _at_least(self, 0, "rendered", "rendered_validation", "workers")
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam."""
+
+    learning_rate: float = 1e-4  # sr_telescope.yml
+    betas: tuple[float, float] = (0.5, 0.999)  # sr_telescope.yml
+    schedule: Literal["constant", "cosine"] = "constant"  # sr_telescope.yml
+    warmup_steps: int = 0  # linear, from 0
+    final_share: float = 0.01  # cosine: of learning_rate, at the last step
+    # "global" clips the norm of all gradients together, as FudanOCR; "per_tensor" each one's, as PaddleOCR.
+    clip: Literal["global", "per_tensor", "none"] = "global"
+    clip_norm: float = 0.25  # both code bases
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0 or self.clip_norm <= 0:
+            raise ConfigError("optimiser.learning_rate and optimiser.clip_norm must be above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optimiser.betas {self.betas} must lie in [0, 1)")
+        _at_least(self, 0, "warmup_steps")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How long, how often, and in which precision."""
+
+    epochs: int = 100  # sr_telescope.yml
+    steps: int | None = None  # ends the run after so many steps instead of `epochs`
+    batch_size: int = 16  # per card; sr_telescope.yml
+    evaluate_every: int = 1000  # steps; sr_telescope.yml
+    save_every: int = 1000  # steps; what a killed run loses at most
+    log_every: int = 10  # steps; a row of metrics.csv is the mean over these
+    evaluation_batch_size: int = 16  # PSNR_Avg depends on it; PaddleOCR's is 16
+    sheet_rows: int = 8  # crops on the LR | bicubic | SR | HR sheet of each evaluation
+    ema_decay: float = 0.0  # of the averaged weights that are evaluated and kept as best; 0: no averaging
+    amp: Literal["none", "bfloat16", "float16"] = "none"  # GPU only; the published runs are float32
+
+    def __post_init__(self) -> None:
+        names = ("epochs", "batch_size", "evaluate_every", "save_every", "log_every", "evaluation_batch_size")
+        _at_least(self, 1, *names)
+        if self.steps is not None:
+            _at_least(self, 1, "steps")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"run.ema_decay is {self.ema_decay}; expected 0 to below 1")
+
+
+@dataclass(frozen=True)
+class CommonConfig:
+    """What training a network of either kind needs."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # an unknown key is an error, here and in every part
+
+    out: Path  # folder of the run: checkpoints, metrics.csv, sheets, tensorboard
+    data: DataConfig
+    engine: str = "paddle"  # see training.engines
+    device: Literal["auto", "cpu", "gpu"] = "auto"  # auto: a GPU if the framework sees one
+    seed: int = 1024  # sr_telescope.yml
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True)
+class TrainConfig(CommonConfig):
+    """`python -m training train`."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    recogniser: Path | None = None  # weights for loss.text_focus: `pretrain-recogniser`'s or published ones
+
+    def __post_init__(self) -> None:
+        if self.loss.text_focus and self.recogniser is None:
+            raise ConfigError(
+                "loss.text_focus needs recogniser, the path of pretrained weights "
+                "(`pretrain-recogniser` makes some); or set loss.text_focus to false"
+            )
+
+
+@dataclass(frozen=True)
+class ReaderConfig:
+    """The recogniser to pretrain."""
+
+    size: Literal["published", "small"] = "published"  # 62 M parameters; 2.1 M, which a CPU can train
+    dropout: float = 0.1  # the published network's
+    height: int = 32  # of what it reads, pixels: HR as TBSRN makes it
+    width: int = 128
+
+
+@dataclass(frozen=True)
+class PretrainConfig(CommonConfig):
+    """`python -m training pretrain-recogniser`."""
+
+    reader: ReaderConfig = field(default_factory=ReaderConfig)
+
+
+def learning_rate_at(config: OptimiserConfig, *, step: int, steps: int) -> float:
+    """The rate of step 0 <= step < steps."""
+    rate = config.learning_rate
+    if step < config.warmup_steps:
+        return rate * (step + 1) / (config.warmup_steps + 1)
+    if config.schedule == "constant":
+        return rate
+    through = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+    return rate * (config.final_share + (1 - config.final_share) * 0.5 * (1 + cos(pi * through)))
+
+
+def _at_least(config: Any, least: int, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < least:
+            raise ConfigError(f"{name} is {getattr(config, name)}; expected {least} or more")
