@@ -1,0 +1,188 @@
+"""A network in any of its forms, ready to turn LR into SR: what `evaluate` and `predict` compute with.
+
+    checkpoint (.safetensors, .pdparams, .pth) -> converted -> OpenVINO or ONNX Runtime, or as trained in Paddle
+    tbsrn:1 of the model store, model.onnx     ->              OpenVINO or ONNX Runtime
+    folder of inference.json, .pdiparams       ->              Paddle Inference
+
+    predictor = open_weights("tbsrn:1")
+    sr_nchw = predictor.run(lr_nchw)
+
+Paddle's dynamic graph reaches 1 to 3 images a second on a CPU, the converted forms 10 to 30, with a
+difference below 1e-4 that `export` checks. `engine` says which library computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_store import BUNDLED
+from model_store.errors import ModelStoreError
+from model_store.manifest import PixelSpec, sha256_of
+from model_store.pixels import Nchw
+from model_store.store import ModelStore
+from training import forms
+from training.errors import CheckpointError, ConfigError, MissingExtra, UnreadableCheckpoint
+
+if TYPE_CHECKING:
+    from training.tbsrn import TBSRN
+
+ENGINES = ("auto", "openvino", "onnxruntime", "paddle")
+CHECKPOINTS = (".safetensors", ".pdparams", ".pth")
+
+Run = Callable[[Nchw], Nchw]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """run: LR float32 (N, 3, h, w) -> SR float32 (N, 3, scale*h, scale*w), not clipped.
+
+    name: the model, as reports print it. engine: the library and its version, and what it ran.
+    """
+
+    name: str
+    engine: str
+    sha256: str
+    spec: PixelSpec
+    run: Run
+
+
+def open_weights(weights: str, *, engine: str = "auto", store: Path = BUNDLED) -> Predictor:
+    """A checkpoint, an exported file or folder, or `name[:version]` of a model store.
+
+    Raises CheckpointError or a subclass in one sentence, MissingExtra naming what to install.
+    """
+    path = Path(weights)
+    if path.suffix in CHECKPOINTS:
+        return _checkpoint(_existing(path), engine)
+    if path.suffix == ".onnx":
+        return _onnx(_existing(path), path.name, engine)
+    if path.is_dir():
+        return _folder(path, engine)
+    if path.exists() or len(path.parts) > 1:
+        _existing(path)
+        raise UnreadableCheckpoint(f"{path} must end in one of {', '.join((*CHECKPOINTS, '.onnx'))}")
+    return _published(weights, engine, store)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UnreadableCheckpoint(f"{path} is not a file")
+    return path
+
+
+def _published(ref: str, engine: str, store: Path) -> Predictor:
+    try:
+        artefact = ModelStore(store).resolve(ref)
+        name = artefact.manifest.ref
+        if engine == "paddle":
+            return _paddle(artefact.files("paddle")[0].parent, name)
+        (model,) = artefact.files("onnx")
+        return _onnx(model, name, engine)
+    except ModelStoreError as exc:
+        raise CheckpointError(f"{ref} is neither a file nor a usable model of the store: {exc}") from exc
+
+
+def _folder(folder: Path, engine: str) -> Predictor:
+    """What `export` writes, one of its two folders, or any Paddle inference folder."""
+    for found in sorted([*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")]):
+        if engine != "paddle":
+            return _onnx(found, folder.name, engine)
+    for place in (folder, folder / "paddle"):
+        if list(place.glob("*.pdiparams")):
+            return _paddle(place, folder.name)
+    raise UnreadableCheckpoint(f"{folder} holds neither a .onnx nor a .pdiparams file")
+
+
+def _checkpoint(path: Path, engine: str) -> Predictor:
+    from training.checkpoint import load_checkpoint  # Paddle: seconds, which a published model need not wait
+    from training.convert import import_telescope
+    from training.export import pixel_spec
+    from training.published import read_published
+
+    is_ours = path.suffix == ".safetensors"
+    network = load_checkpoint(path) if is_ours else import_telescope(read_published(path))[0]
+    spec, digest = pixel_spec(network.architecture), sha256_of(path)
+    if engine == "paddle" or (engine == "auto" and _stay_in_paddle()):
+        from training.parity import dygraph
+
+        return Predictor(
+            path.name, f"Paddle {version('paddlepaddle')}, as trained", digest, spec, dygraph(network)
+        )
+    with TemporaryDirectory() as folder:
+        converted = _convert(network, Path(folder), spec)
+        made = _onnx(converted, path.name, engine)
+    return Predictor(path.name, f"{made.engine}, converted from the checkpoint", digest, spec, made.run)
+
+
+def _stay_in_paddle() -> bool:
+    """On a GPU Paddle is fast enough; without the converter or a runtime there is nothing else."""
+    import paddle
+
+    on_gpu = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    runtime = find_spec("openvino") or find_spec("onnxruntime")
+    return on_gpu or not (find_spec("paddle2onnx") and runtime)
+
+
+def _convert(network: TBSRN, folder: Path, spec: PixelSpec) -> Path:
+    try:
+        from training.export import write_paddle
+        from training.onnx_form import write_onnx
+    except ImportError as exc:
+        raise MissingExtra(f"converting a checkpoint needs {exc.name}: install text-telescope[train]") from exc
+    write_paddle(network, folder / "paddle", spec)
+    write_onnx(folder / "paddle", folder / "onnx" / "model.onnx", metadata={})
+    return folder / "onnx" / "model.onnx"
+
+
+def _onnx(model: Path, name: str, engine: str) -> Predictor:
+    if engine == "paddle":
+        raise ConfigError(f"--engine paddle cannot run {model}; choose openvino or onnxruntime")
+    if engine == "auto":
+        engine = "openvino" if find_spec("openvino") else "onnxruntime"
+    if not find_spec(engine):
+        raise MissingExtra(f"running {name} needs {engine}: install text-telescope[train]")
+    outputs, size = {"openvino": forms.openvino, "onnxruntime": forms.onnxruntime}[engine](model)
+    label = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}[engine]
+    return _probed(name, f"{label} {version(engine)}, fp32", sha256_of(model), size, outputs)
+
+
+def _paddle(folder: Path, name: str) -> Predictor:
+    weights = sorted(folder.glob("*.pdiparams"))[0]
+    programs = [p for p in (weights.with_suffix(".json"), weights.with_suffix(".pdmodel")) if p.is_file()]
+    if not programs:
+        raise UnreadableCheckpoint(f"{folder} has {weights.name} and no .json or .pdmodel of that name")
+    if not find_spec("paddle"):
+        raise MissingExtra(f"running {name} needs Paddle: install text-telescope[paddle]")
+    outputs, size = forms.paddle(programs[0], weights)
+    engine = f"Paddle Inference {version('paddlepaddle')}, fp32"
+    return _probed(name, engine, sha256_of(weights), size, outputs)
+
+
+def _probed(name: str, engine: str, digest: str, size: tuple[int, int], outputs: forms.Outputs) -> Predictor:
+    """Find SR among the outputs, PaddleOCR's export giving LR too, and with it the scale, by one grey crop."""
+    height, width = size
+    try:
+        shapes = [np.shape(value) for value in outputs(np.full((1, 3, height, width), 0.5, np.float32))]
+    except Exception as exc:
+        raise UnreadableCheckpoint(
+            f"{name} does not take RGB of {height}x{width}: {forms.first_line(exc)}"
+        ) from exc
+    for index, shape in enumerate(shapes):
+        scale = shape[2] // height if len(shape) == 4 else 0
+        if scale > 1 and shape == (1, 3, scale * height, scale * width):
+            spec = PixelSpec(height=height, width=width, scale=scale)
+            return Predictor(name, engine, digest, spec, partial(_output, outputs, index))
+    raise UnreadableCheckpoint(f"{name} is no super-resolution network: {height}x{width} becomes {shapes}")
+
+
+def _output(outputs: forms.Outputs, index: int, lr: Nchw) -> Nchw:
+    return np.asarray(outputs(lr)[index], np.float32)
