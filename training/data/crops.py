@@ -107,7 +107,7 @@ def named_config(name: str) -> DegradeConfig:
 
 def _open_tar(path: Path) -> tarfile.TarFile:
     try:
-        return tarfile.open(path)  # noqa: SIM115  # open as long as the source lives
+        return tarfile.open(path)  # open as long as the source lives
     except FileNotFoundError as exc:
         raise DataError(f"{path} does not exist") from exc
     except (OSError, tarfile.TarError, EOFError) as exc:
