@@ -21,7 +21,7 @@ from training.errors import ConfigError
 from training.text_focus import LossConfig
 
 
-def _as_list(value: Any) -> Any:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str | Path) else value  # so that `-o data.train=DIR` is enough
 
 
@@ -180,7 +180,7 @@ def learning_rate_at(config: OptimiserConfig, *, step: int, steps: int) -> float
     return rate * (config.final_share + (1 - config.final_share) * 0.5 * (1 + cos(pi * through)))
 
 
-def _at_least(config: Any, least: int, *names: str) -> None:
+def _at_least(config: object, least: int, *names: str) -> None:
     for name in names:
         if getattr(config, name) < least:
             raise ConfigError(f"{name} is {getattr(config, name)}; expected {least} or more")

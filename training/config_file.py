@@ -62,7 +62,7 @@ def build_config(tree: Tree, kind: type[Config], *, origin: str) -> Config:
         raise ConfigError(f"{origin}: {exc}") from exc
 
 
-def config_tree(config: Any) -> Tree:
+def config_tree(config: object) -> Tree:
     """The configuration as plain JSON values, which `build_config` takes back."""
     tree: Tree = TypeAdapter(type(config)).dump_python(config, mode="json")
     return tree
@@ -127,7 +127,7 @@ def _sentence(error: ValidationError, kind: type[Any]) -> str:
     return f"{key} is {first['input']!r}: {first['msg'].replace('Input', 'it')}"
 
 
-def _known_keys(kind: Any, place: Sequence[str]) -> list[str]:
+def _known_keys(kind: type[Any], place: Sequence[str]) -> list[str]:
     for part in place:
-        kind = get_type_hints(kind).get(part)
+        kind = get_type_hints(kind)[part]
     return [f.name for f in fields(kind)] if is_dataclass(kind) else []

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Loader:
     def steps_per_epoch(self) -> int:
         return len(self.samples) // (self.batch_size * self.world)
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
+    def batches(self, start: int = 0) -> Generator[Batch, None, None]:
         """Batches of steps start, start + 1, ... without end; close the iterator to stop the workers."""
         if not self.workers:
             return (self.samples.batch(numbers, epoch=epoch) for epoch, numbers in map(self.plan, count(start)))
@@ -73,7 +73,7 @@ class Loader:
         first = (place * self.world + self.rank) * self.batch_size
         return epoch, order[first : first + self.batch_size].tolist()
 
-    def _from_workers(self, start: int) -> Iterator[Batch]:
+    def _from_workers(self, start: int) -> Generator[Batch, None, None]:
         pool = ProcessPoolExecutor(
             self.workers,
             mp_context=multiprocessing.get_context(self._start_method),

@@ -152,9 +152,7 @@ def collate(pairs: Sequence[Pair], spec: PixelSpec, *, unreadable: int = 0) -> B
     )
 
 
-def _samples(
-    config: DataConfig, roots: Sequence[Path], rendered: int, spec: PixelSpec, seed: int
-) -> Samples:
+def _samples(config: DataConfig, roots: Sequence[Path], rendered: int, spec: PixelSpec, seed: int) -> Samples:
     if spec.scale != 2:
         raise DataError(f"degradation halves, and the network's scale is {spec.scale}; only 2 can be trained")
     return Samples(

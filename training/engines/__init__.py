@@ -1,0 +1,104 @@
+"""Engines: what a training run needs of a deep-learning framework, numpy in and numpy out.
+
+    config -> open_telescope(config) -> step(batch), ..., predict(lr), save_weights(path)
+    config -> open_recogniser(config) -> step(batch), ..., read(images), save_weights(path)
+
+The loop (`training.fit`), the data and the checkpoints know no framework. To add one: a module with
+`telescope(config)` and `recogniser(config)`, and its line in ENGINES.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from training.config import CommonConfig, PretrainConfig, TrainConfig
+from training.data.samples import Batch, Nchw
+from training.errors import ConfigError, MissingExtra
+
+Arrays = dict[str, np.ndarray]
+
+ENGINES = {"paddle": "training.engines.paddle"}  # name -> module; imported when asked for
+
+
+class NonFinite(Exception):
+    """A loss or gradient is not a number; the weights have not been changed. Carries the step's values."""
+
+    def __init__(self, values: Mapping[str, float]) -> None:
+        self.values = dict(values)
+        bad = {name: value for name, value in values.items() if not np.isfinite(value)}
+        super().__init__(", ".join(f"{name} is {value}" for name, value in bad.items()))
+
+
+class Engine(Protocol):
+    """A network that learns. With several processes, each holds one and calls the same methods in step.
+
+    rank, world: which of how many processes this is; rank 0 evaluates and writes.
+    architecture: the arguments that make the network, as JSON values; a checkpoint of another is refused.
+    """
+
+    rank: int
+    world: int
+    architecture: dict[str, Any]
+
+    def step(self, batch: Batch, *, step: int, learning_rate: float) -> dict[str, float]:
+        """Learn from one batch -> "loss", its parts, and "grad_norm" before clipping, averaged over ranks.
+
+        Randomness follows from (seed, rank, step) alone, so a resumed run repeats it. Raises NonFinite, on
+        every rank, before any weight changes.
+        """
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank; every rank has to ask."""
+
+    def state(self) -> Arrays:
+        """All that learning goes on from: weights, optimiser, averaged weights, loss scaling."""
+
+    def load_state(self, state: Arrays, *, origin: str) -> None:
+        """Take up a `state`. Raises KeyMismatch naming what does not fit."""
+
+    def save_weights(self, path: Path, *, source: Mapping[str, Any]) -> None:
+        """Write the (averaged) weights in the format that the other commands read."""
+
+
+class TelescopeEngine(Engine, Protocol):
+    def predict(self, lr: Nchw) -> Nchw:
+        """SR of LR in evaluation mode, with the averaged weights if there are any."""
+
+
+class RecogniserEngine(Engine, Protocol):
+    def read(self, images: Nchw) -> list[str]:
+        """What images (N, 3, H, W) in [0, 1] say."""
+
+
+def open_telescope(config: TrainConfig) -> TelescopeEngine:
+    """The engine that a configuration names, with its network, loss and optimiser. Raises ConfigError."""
+    engine: TelescopeEngine = _module(config).telescope(config)
+    return engine
+
+
+def open_recogniser(config: PretrainConfig) -> RecogniserEngine:
+    """As `open_telescope`, with a recogniser to pretrain."""
+    engine: RecogniserEngine = _module(config).recogniser(config)
+    return engine
+
+
+def step_seed(seed: int, *, rank: int, step: int) -> int:
+    """Seed of a framework's own draws (dropout) in one step: no generator state has to be stored."""
+    return int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0])
+
+
+def _module(config: CommonConfig) -> ModuleType:
+    if config.engine not in ENGINES:
+        raise ConfigError(f"engine is {config.engine!r}; there are: {', '.join(ENGINES)}")
+    try:
+        return importlib.import_module(ENGINES[config.engine])
+    except ModuleNotFoundError as exc:
+        if exc.name is None or exc.name.startswith("training"):
+            raise
+        raise MissingExtra(f"engine {config.engine} needs {exc.name}, which is not installed") from exc

@@ -1,0 +1,235 @@
+"""The engine on PaddlePaddle: one process on CPU or GPU, or several under `paddle.distributed.launch`.
+
+batch -> network -> loss -> gradients, averaged over processes
+      -> clipped -> Adam -> averaged weights
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+from training.checkpoint import load_checkpoint, save_checkpoint, set_weights
+from training.config import CommonConfig, PretrainConfig, TrainConfig
+from training.data.samples import Batch, Nchw
+from training.engines import Arrays, NonFinite, step_seed
+from training.engines.paddle_parts import (
+    Average,
+    adam,
+    check_amp,
+    freeze_batch_norm,
+    gradient_norm,
+    group,
+    join,
+    load_optimiser,
+    mean_over_ranks,
+    optimiser_arrays,
+    place,
+)
+from training.errors import ConfigError, RunError
+from training.losses import TextFocusedLoss
+from training.recogniser import Recogniser, RecogniserConfig
+from training.recogniser_file import load_recogniser, save_recogniser
+from training.tbsrn import TBSRN
+from training.text_focus import encode_labels
+
+Parts = Mapping[str, Tensor]  # scalars; "loss" is what to minimise
+# (the network as it is to be called, batch) -> parts. Called so and not directly: with several processes
+# it is wrapped, which is how gradients get averaged.
+Loss = Callable[[nn.Layer, Batch], Parts]
+
+
+class PaddleEngine:
+    """An `Engine` around a network and its loss. Process group and device must have been set up."""
+
+    def __init__(
+        self,
+        network: nn.Layer,
+        loss: Loss,
+        *,
+        config: CommonConfig,
+        architecture: dict[str, Any],
+        batch_norm_frozen: bool = False,
+    ) -> None:
+        self.rank, self.world = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
+        self.architecture = architecture
+        self.network = network
+        self._config, self._loss = config, loss
+        self._batch_norm_frozen = batch_norm_frozen
+        # find_unused_parameters: a parameter without gradient on one rank would leave the others waiting.
+        parallel = self.world > 1
+        self._called = paddle.DataParallel(network, find_unused_parameters=True) if parallel else network
+        self._optimiser = adam(network, config.optimiser)
+        decay = config.run.ema_decay
+        self._average = Average(copy.deepcopy(network), decay) if decay else None
+        amp = config.run.amp
+        self._scaler = paddle.amp.GradScaler(init_loss_scaling=2.0**15) if amp == "float16" else None
+
+    def step(self, batch: Batch, *, step: int, learning_rate: float) -> dict[str, float]:
+        paddle.seed(step_seed(self._config.seed, rank=self.rank, step=step))
+        parts = self._gradients(batch)
+        if self._scaler is not None:
+            self._scaler.unscale_(self._optimiser)
+        values = mean_over_ranks({name: float(value) for name, value in parts.items()})
+        values["grad_norm"] = gradient_norm(self.network)
+        self._require_finite(values)
+        self._optimiser.set_lr(learning_rate)
+        if self._scaler is not None:
+            self._scaler.step(self._optimiser)  # leaves the step out when float16 has overflowed
+            self._scaler.update()
+        else:
+            self._optimiser.step()
+        self._optimiser.clear_grad()
+        if self._average is not None:
+            self._average.update(self.network, step)
+        return values
+
+    def gradients(self, batch: Batch) -> Arrays:
+        """Gradients of one batch by parameter name, averaged over ranks; changes nothing. For tests."""
+        self._gradients(batch)
+        found = {
+            name: parameter.grad.numpy()
+            for name, parameter in self.network.named_parameters()
+            if parameter.grad is not None
+        }
+        self._optimiser.clear_grad()
+        return found
+
+    def any(self, flag: bool) -> bool:
+        return bool(flag) if self.world == 1 else mean_over_ranks({"flag": float(flag)})["flag"] > 0
+
+    def state(self) -> Arrays:
+        state = {f"network/{name}": value.numpy() for name, value in self.network.state_dict().items()}
+        state |= {f"optimiser/{n}": v for n, v in optimiser_arrays(self._optimiser, self.network).items()}
+        if self._average is not None:
+            state |= {f"average/{n}": v.numpy() for n, v in self._average.network.state_dict().items()}
+        if self._scaler is not None:
+            state |= {f"scaler/{n}": np.asarray(v) for n, v in self._scaler.state_dict().items()}
+        return state
+
+    def load_state(self, state: Arrays, *, origin: str) -> None:
+        set_weights(self.network, group(state, "network"), origin=origin)
+        load_optimiser(self._optimiser, self.network, group(state, "optimiser"))
+        if self._average is not None:  # averaging may be switched on in the middle of a run
+            weights = group(state, "average") or group(state, "network")
+            set_weights(self._average.network, weights, origin=origin)
+        if self._scaler is not None and (stored := group(state, "scaler")):
+            scalars: Any = {name: value.item() if value.ndim == 0 else value for name, value in stored.items()}
+            self._scaler.load_state_dict(scalars)
+
+    @property
+    def evaluated(self) -> nn.Layer:
+        """The network to evaluate and keep, in evaluation mode: the averaged one if there is one."""
+        network = self.network if self._average is None else self._average.network
+        network.eval()
+        return network
+
+    def _gradients(self, batch: Batch) -> Parts:
+        self.network.train()
+        if self._batch_norm_frozen:
+            freeze_batch_norm(self.network)
+        amp = self._config.run.amp
+        with paddle.amp.auto_cast(enable=amp != "none", dtype=amp if amp != "none" else "float16"):
+            parts = self._loss(self._called, batch)
+        total = parts["loss"] if self._scaler is None else self._scaler.scale(parts["loss"])
+        total.backward()
+        return parts
+
+    def _require_finite(self, values: Mapping[str, float]) -> None:
+        # An overflow in float16 gradients is no accident: the scaler lowers its factor and goes on.
+        checked = {k: v for k, v in values.items() if self._scaler is None or k != "grad_norm"}
+        if not all(np.isfinite(value) for value in checked.values()):
+            self._optimiser.clear_grad()
+            raise NonFinite(checked)
+
+
+class PaddleTelescope(PaddleEngine):
+    """TBSRN under the text-focused loss."""
+
+    @paddle.no_grad()
+    def predict(self, lr: Nchw) -> Nchw:
+        sr: Nchw = self.evaluated(paddle.to_tensor(lr)).numpy()
+        return sr
+
+    def save_weights(self, path: Path, *, source: Mapping[str, Any]) -> None:
+        network = self.evaluated
+        assert isinstance(network, TBSRN)
+        save_checkpoint(path, network, source=source)
+
+
+class PaddleRecogniser(PaddleEngine):
+    """The recogniser, under the cross-entropy of each character."""
+
+    @paddle.no_grad()
+    def read(self, images: Nchw) -> list[str]:
+        words: list[str] = self.evaluated.read(paddle.to_tensor(images))
+        return words
+
+    def save_weights(self, path: Path, *, source: Mapping[str, Any]) -> None:
+        network = self.evaluated
+        assert isinstance(network, Recogniser)
+        save_recogniser(path, network, source=source)
+
+
+def telescope(config: TrainConfig) -> PaddleTelescope:
+    """TBSRN, fresh or from `model.init`, ready to learn. Raises ConfigError, CheckpointError."""
+    _set_up(config)
+    network: nn.Layer = _telescope_network(config)
+    if config.model.batch_norm == "synchronised":
+        if place() == "cpu":
+            raise ConfigError("model.batch_norm synchronised needs GPUs in Paddle; use local or frozen")
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    reader = load_recogniser(config.recogniser) if config.loss.text_focus and config.recogniser else None
+    text_focused = TextFocusedLoss(config.loss, reader)
+
+    def loss(called: nn.Layer, batch: Batch) -> Parts:
+        sr = called(paddle.to_tensor(batch.lr)).astype("float32")
+        parts = text_focused(sr, paddle.to_tensor(batch.hr), batch.labels)
+        named = {"loss": parts.total, "mse": parts.mse}
+        if parts.attention is not None and parts.recognition is not None:
+            named |= {"attention": parts.attention, "recognition": parts.recognition}
+        return named
+
+    frozen = config.model.batch_norm == "frozen"
+    architecture = config.model.architecture
+    return PaddleTelescope(network, loss, config=config, architecture=architecture, batch_norm_frozen=frozen)
+
+
+def recogniser(config: PretrainConfig) -> PaddleRecogniser:
+    """A fresh recogniser, ready to learn to read HR."""
+    _set_up(config)
+    sizes = RecogniserConfig.small() if config.reader.size == "small" else RecogniserConfig()
+    network = Recogniser(RecogniserConfig(**(vars(sizes) | {"dropout": config.reader.dropout})))
+
+    def loss(called: nn.Layer, batch: Batch) -> Parts:
+        words = encode_labels(batch.labels)
+        logits = called(paddle.to_tensor(batch.hr), words).logits.astype("float32")
+        return {"loss": F.cross_entropy(logits, paddle.to_tensor(words.targets))}
+
+    return PaddleRecogniser(network, loss, config=config, architecture={"recogniser": config.reader.size})
+
+
+def _telescope_network(config: TrainConfig) -> TBSRN:
+    if config.model.init is None:
+        return TBSRN(**config.model.architecture)
+    start = load_checkpoint(config.model.init)
+    network = TBSRN(**config.model.architecture)
+    weights = {name: value.numpy() for name, value in start.state_dict().items()}
+    set_weights(network, weights, origin=f"model.init {config.model.init}")
+    return network
+
+
+def _set_up(config: CommonConfig) -> None:
+    try:
+        join(config.device)
+    except (ValueError, RuntimeError, NotImplementedError) as exc:
+        raise RunError(f"device {config.device} cannot be used: {exc}") from exc
+    check_amp(config.run.amp)
+    paddle.seed(config.seed)  # the same on every rank: all start from the same weights

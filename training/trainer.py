@@ -1,0 +1,56 @@
+"""Trains TBSRN from a configuration.
+
+    python -m training train -c training/configs/tiny.yml
+    python -m training train -c training/configs/telescope.yml -o data.train=DIR run.epochs=10
+    python -m training train -c training/configs/telescope.yml --resume
+    python -m paddle.distributed.launch --gpus 0,1,2,3 training/__main__.py train -c ...
+
+Flow:
+    configuration -> engine, samples -> Run.fit (training.fit) -> out/best.safetensors, last.ckpt, metrics.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from model_store.manifest import PixelSpec
+from training.config import TrainConfig
+from training.config_file import add_config_arguments, read_config
+from training.data.run_data import KeptBatches, open_loader
+from training.engines import open_telescope
+from training.fit import BEST_WEIGHTS, Run
+from training.validation import TELESCOPE_COLUMNS, Evaluation, evaluate_telescope
+
+LOSS_COLUMNS = ("mse", "attention", "recognition")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument("--resume", action="store_true", help="go on from out/last.ckpt")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train as the configuration says. Raises TrainingError with one sentence."""
+    train(read_config(args.config, TrainConfig, args.override), resume=args.resume)
+
+
+def train(config: TrainConfig, *, resume: bool = False) -> None:
+    """Train, and leave the run in `config.out`."""
+    model = config.model
+    spec = PixelSpec(model.height, model.width, model.scale)
+    engine = open_telescope(config)
+    loader = open_loader(config, spec, rank=engine.rank, world=engine.world)
+    kept = KeptBatches(config, spec)
+
+    def evaluate() -> Evaluation:
+        rows = config.run.sheet_rows
+        return evaluate_telescope(engine.predict, kept.batches(), spec=spec, sheet_rows=rows)
+
+    columns = (*LOSS_COLUMNS, *TELESCOPE_COLUMNS)
+    work = Run(config, engine, loader, evaluate=evaluate, columns=columns, resume=resume)
+    work.fit()
+    if engine.rank == 0:
+        best = config.out / BEST_WEIGHTS
+        print(f"{best}: step {work.progress.best_step}, PSNR + SSIM {work.progress.best:.4f}")
+        if work.progress.unreadable:
+            print(f"{work.progress.unreadable} unreadable samples were met and replaced")
