@@ -1,0 +1,262 @@
+"""The training loop: what a run leaves, and that nothing that interrupts it changes what it learns."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("tensorboardX")
+from tests.conftest import REPOSITORY  # noqa: E402
+from tests.training.fake_engine import FakeEngine  # noqa: E402
+from training import trainer  # noqa: E402
+from training.__main__ import main  # noqa: E402
+from training.config import TrainConfig  # noqa: E402
+from training.config_file import read_config  # noqa: E402
+from training.errors import CheckpointError, RunError  # noqa: E402
+from training.fit import Run  # noqa: E402
+from training.run_state import Identity, Progress, load_run, save_run  # noqa: E402
+from training.validation import Evaluation  # noqa: E402
+
+TINY = REPOSITORY / "training" / "configs" / "tiny.yml"
+FAST = ["data.workers=0", "data.rendered=10", "data.rendered_validation=3", "run.batch_size=2", "run.steps=12",
+        "run.log_every=2", "run.evaluate_every=4", "run.save_every=3", "run.sheet_rows=2"]  # fmt: skip
+TIMED = ("steps_per_s",)  # the only column that may differ between equal runs
+IDENTITY = Identity("fake", {"blocks": 1, "hidden": 4}, {}, None)
+
+
+def config(out: Path, *overrides: str) -> TrainConfig:
+    return read_config(TINY, TrainConfig, [*FAST, f"out={out}", *overrides])
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeEngine]:
+    """train(config, resume=False, engine=None) -> the engine that learnt."""
+
+    def run(settings: TrainConfig, *, resume: bool = False, engine: FakeEngine | None = None) -> FakeEngine:
+        engine = engine or FakeEngine()
+        monkeypatch.setattr(trainer, "open_telescope", lambda _: engine)
+        trainer.train(settings, resume=resume)
+        return engine
+
+    return run
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "metrics.csv").open(newline="") as stream:
+        return [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(stream)]
+
+
+def test_a_run_leaves_curve_weights_sheets_settings_and_state(tmp_path: Path, train: Callable[..., Any]) -> None:
+    engine = train(config(tmp_path / "run"))
+    assert engine.steps == list(range(12))
+    out = tmp_path / "run"
+    losses = [float(row["loss"]) for row in rows(out) if row["loss"]]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+    evaluated = [row for row in rows(out) if row["val_psnr"]]
+    assert [row["step"] for row in evaluated] == ["4", "8", "12"]
+    assert len({row["val_psnr_bicubic"] for row in evaluated}) == 1
+    assert read_config(out / "config.yml", TrainConfig) == config(out)
+    assert (out / "last.safetensors").read_text().startswith("12 ")
+    with Image.open(out / "sheets" / "step0000012.png") as sheet:
+        assert sheet.size == (4 * (128 + 4), 2 * (32 + 4))
+    assert list((out / "tensorboard").glob("events*"))
+
+
+def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
+    out, scores = tmp_path / "run", iter([3.0, 7.0, 5.0])
+    engine, settings = FakeEngine(), config(tmp_path / "run")
+    loader = trainer.open_loader(settings, trainer.PixelSpec(16, 64, 2), rank=0, world=1)
+    run = Run(
+        settings, engine, loader, evaluate=lambda: Evaluation({}, next(scores)), columns=("mse",), resume=False
+    )
+    run.fit()
+    assert (run.progress.best, run.progress.best_step) == (7.0, 8)
+    assert (out / "best.safetensors").read_text().startswith("8 ")
+
+
+def test_a_stopped_run_says_how_to_go_on_and_then_equals_an_unbroken_one(
+    tmp_path: Path, train: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(config(tmp_path / "whole"))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        out = tmp_path / number.name
+        engine = FakeEngine()
+        engine.on_step = lambda step, n=number: os.kill(os.getpid(), n) if step == 6 else None
+        with pytest.raises(SystemExit) as stop:
+            train(config(out), engine=engine)
+        assert stop.value.code == 130
+        assert "stopped after step 7; go on with the same command and --resume" in capsys.readouterr().out
+        resumed = train(config(out), resume=True)
+        assert resumed.steps == [7, 8, 9, 10, 11]
+        assert (resumed.gain, resumed.rates) == (whole.gain, whole.rates[7:])
+        assert rows(out) == rows(tmp_path / "whole")
+
+
+def test_rows_after_the_state_resumed_from_are_dropped(tmp_path: Path, train: Callable[..., Any]) -> None:
+    train(config(tmp_path / "whole"))
+    engine = FakeEngine()
+
+    def die(step: int) -> None:
+        if step == 11:
+            raise ZeroDivisionError  # as good as a kill: state of step 9, rows of step 10
+
+    engine.on_step = die
+    with pytest.raises(ZeroDivisionError):
+        train(config(tmp_path / "run"), engine=engine)
+    assert rows(tmp_path / "run")[-1]["step"] == "10"
+    with (tmp_path / "run" / "metrics.csv").open("a") as stream:
+        stream.write("11,1,0.0")  # a row cut off in the middle
+    assert train(config(tmp_path / "run"), resume=True).steps == [9, 10, 11]
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_its_batch_saved(
+    tmp_path: Path, train: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, out = FakeEngine(), tmp_path / "run"
+    engine.poisoned_at = 7
+    monkeypatch.setattr(trainer, "open_telescope", lambda _: engine)
+    assert main(["train", "-c", str(TINY), "-o", *FAST, f"out={out}"]) == 2
+    said = capsys.readouterr().err
+    assert "stopped at step 7, before it changed the weights: loss is nan" in said
+    with np.load(out / "not-finite-step7-rank0.npz") as batch:
+        assert (batch["lr"].shape, batch["hr"].shape, len(batch["labels"])) == ((2, 3, 16, 64), (2, 3, 32, 128), 2)
+    engine.poisoned_at = -1
+    assert train(config(out), resume=True).steps[0] == 6
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path, train: Callable[..., Any]) -> None:
+    train(config(tmp_path / "run"))
+    with pytest.raises(RunError, match="holds a run already; go on with --resume"):
+        train(config(tmp_path / "run"))
+
+
+def test_nothing_to_resume_is_one_sentence(tmp_path: Path, train: Callable[..., Any]) -> None:
+    with pytest.raises(RunError, match=r"nothing to resume: .*last\.ckpt does not exist"):
+        train(config(tmp_path / "run"), resume=True)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, train: Callable[..., Any]) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write to .*file"):
+        train(config(tmp_path / "file" / "run"))
+
+
+def test_a_state_of_another_architecture_is_refused_naming_what_differs(
+    tmp_path: Path, train: Callable[..., Any]
+) -> None:
+    train(config(tmp_path / "run"))
+    other = FakeEngine(architecture={"blocks": 5, "hidden": 4})
+    with pytest.raises(RunError, match="of another run: blocks was 1, now 5; give another out"):
+        train(config(tmp_path / "run"), resume=True, engine=other)
+
+
+def test_settings_changed_on_resuming_are_said(
+    tmp_path: Path, train: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(config(tmp_path / "run"))
+    engine = train(config(tmp_path / "run", "run.steps=14", "optimiser.learning_rate=0.001"), resume=True)
+    assert engine.rates == [0.001, 0.001]
+    said = capsys.readouterr().out
+    assert "after step 12; optimiser.learning_rate 0.004 -> 0.001; run.steps 12 -> 14" in said
+
+
+def test_a_truncated_or_foreign_state_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    save_run(path, {"a": np.zeros(1000)}, progress=Progress(), identity=IDENTITY)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is not the state of a training run"):
+        load_run(path, identity=IDENTITY)
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is not the state"):
+        load_run(path, identity=IDENTITY)
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.ckpt"
+    save_run(path, {"a": np.zeros(3)}, progress=Progress(step=1), identity=IDENTITY)
+
+    def full(_: int) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"cannot write .*last\.ckpt: No space left"):
+        save_run(path, {"a": np.ones(3)}, progress=Progress(step=2), identity=IDENTITY)
+    arrays, progress, _ = load_run(path, identity=IDENTITY)
+    assert (arrays["a"].tolist(), progress.step) == ([0.0, 0.0, 0.0], 1)
+
+
+def test_an_unknown_engine_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-c", str(TINY), "-o", "engine=abacus"]) == 2
+    assert "engine is 'abacus'; there are: paddle" in capsys.readouterr().err
+
+
+def test_a_data_root_that_is_missing_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "open_telescope", lambda _: FakeEngine())
+    assert main(["train", "-c", str(TINY), "-o", f"data.train={tmp_path / 'none'}"]) == 2
+    assert f"{tmp_path / 'none'} is not a folder" in capsys.readouterr().err
+
+
+# --- with Paddle, in processes of their own ---------------------------------------------------------
+
+SMALL = ["model.height=8", "model.width=16", "model.hidden=2", "model.dropout=0.1", "run.ema_decay=0.9",
+         "data.rendered=40", "data.rendered_validation=4", "data.workers=1", "run.batch_size=4", "run.steps=60",
+         "run.log_every=1", "run.evaluate_every=20", "run.save_every=7"]  # fmt: skip
+
+
+def start(out: Path, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "training", "train", "-c", str(TINY), *more, "-o", *SMALL, f"out={out}"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[bytes]) -> str:
+    said = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 0, said
+    return said
+
+
+@pytest.mark.slow
+def test_a_run_killed_and_resumed_continues_the_curve_to_the_digit(tmp_path: Path) -> None:
+    pytest.importorskip("paddle")
+    from training.checkpoint import read_checkpoint
+
+    finish(start(tmp_path / "whole"))
+    process = start(tmp_path / "killed")
+    curve = tmp_path / "killed" / "metrics.csv"
+    while not curve.exists() or curve.read_bytes().count(b"\n") < 10:
+        assert process.poll() is None, process.communicate()[1].decode()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert 9 <= len(rows(tmp_path / "killed")) < len(rows(tmp_path / "whole"))
+    finish(start(tmp_path / "killed", "--resume"))
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    for name in ("best.safetensors", "last.safetensors"):
+        ours, theirs = (read_checkpoint(tmp_path / run / name)[0] for run in ("killed", "whole"))
+        assert all(np.array_equal(ours[key], theirs[key]) for key in ours | theirs)
+    losses = [float(row["loss"]) for row in rows(tmp_path / "whole") if row["loss"]]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+
+
+def test_the_sheet_shows_four_pictures_a_row() -> None:
+    from training.validation import _sheet
+
+    lr, hr = np.zeros((8, 16, 3), np.uint8), np.full((16, 32, 3), 200, np.uint8)
+    sheet = _sheet([[lr, hr, hr, hr]] * 3)
+    assert sheet.shape == (3 * 20, 4 * 36, 3)
+    assert not sheet[:16, :32].any()
