@@ -1,0 +1,96 @@
+"""What recognisers read, kept on disk: an interrupted evaluation goes on, and HR is read once for all weights.
+
+    with Readings(out / "readings.jsonl") as readings:
+        texts = readings.read(reader, crops, label="rapidocr-v6 SR")
+
+One line a reading: the reader with its version, the picture's digest, the text. A line cut short by a kill
+is read anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+
+from tqdm import tqdm
+
+from model_store.pixels import Rgb
+from training.errors import DataError
+from training.ocr import TextReader
+
+CHUNK = 24  # crops: a second or two, after which they are kept; Tesseract starts once for each
+PACKAGES = {"rapidocr-v6": "rapidocr", "rapidocr-v4": "rapidocr-onnxruntime"}
+
+
+class Readings:
+    """A file of readings, added to as they are made. DataError when it cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self._known: dict[tuple[str, str], str] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                self._take_up(path.read_text(encoding="utf-8", errors="replace"))
+            self._file = path.open("a", encoding="utf-8")
+            self._file.write("\n")  # ends a line that was cut short; blank lines are passed over
+        except OSError as exc:
+            raise DataError(f"readings cannot be kept in {path}: {exc}") from exc
+
+    def read(self, reader: TextReader, crops: Sequence[Rgb], *, label: str) -> list[str]:
+        """The text of each crop, uint8 (H, W, 3) RGB, asking `reader` only for those not read before."""
+        who = f"{reader.name} {reader_version(reader.name)}"
+        keys = [(who, _digest(crop)) for crop in crops]
+        new = {key: crop for key, crop in zip(keys, crops, strict=True) if key not in self._known}
+        missing = list(new)
+        with tqdm(total=len(missing), desc=label, unit="crop", disable=None, leave=False) as bar:
+            for start in range(0, len(missing), CHUNK):
+                chunk = missing[start : start + CHUNK]
+                self._keep(chunk, reader.read([new[key] for key in chunk]))
+                bar.update(len(chunk))
+        return [self._known[key] for key in keys]
+
+    def __enter__(self) -> Readings:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _keep(self, keys: Sequence[tuple[str, str]], texts: Sequence[str]) -> None:
+        for (who, digest), text in zip(keys, texts, strict=True):
+            self._known[who, digest] = text
+            self._file.write(json.dumps([who, digest, text]) + "\n")
+        self._file.flush()
+
+    def _take_up(self, lines: str) -> None:
+        for line in lines.split("\n"):
+            try:
+                who, digest, text = json.loads(line)
+            except (ValueError, TypeError):
+                continue  # blank, or cut short
+            self._known[who, digest] = text
+
+
+def reader_version(name: str) -> str:
+    """The version that reads, for two may read differently; "unknown" where it does not say."""
+    try:
+        if name in PACKAGES:
+            return version(PACKAGES[name])
+        program = shutil.which(name)
+        if program is not None:
+            told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+            return told.split("\n")[0].removeprefix(name).strip() or "unknown"
+    except PackageNotFoundError:
+        pass
+    return "unknown"
+
+
+def _digest(crop: Rgb) -> str:
+    return blake2b(f"{crop.shape}".encode() + crop.tobytes(), digest_size=16).hexdigest()

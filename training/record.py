@@ -1,0 +1,117 @@
+"""report.json of an evaluation: every figure with what it takes to have it again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from training.data.crops import named_config
+from training.predictor import Predictor
+from training.readings import reader_version
+from training.scores import Score
+
+SCHEMA_VERSION = 1
+LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "paddlepaddle", "openvino", "onnxruntime")
+
+
+def write_report(
+    args: argparse.Namespace,
+    predictor: Predictor,
+    scores: Sequence[Score],
+    *,
+    seconds: Mapping[str, float],
+    degraded: bool,
+) -> dict[str, Any]:
+    """Write report.json into args.out, whole or not at all, and return what it says."""
+    data: dict[str, Any] = {"path": str(args.data), "limit": args.limit}
+    if degraded:
+        presets = {name: asdict(named_config(name)) for name in args.preset.split(",")}
+        data |= {"min_height": args.min_height, "seed": args.seed, "degradation": presets}
+    report = {
+        "schema_version": SCHEMA_VERSION,
+        "command": "python -m training " + shlex.join(sys.argv[1:]),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(Path(__file__).parent),
+        "weights": {
+            "given": args.weights,
+            "name": predictor.name,
+            "sha256": predictor.sha256,
+            "engine": predictor.engine,
+            "input": [predictor.spec.height, predictor.spec.width],
+            "scale": predictor.spec.scale,
+        },
+        "data": data,
+        "batch_size": args.batch_size,
+        "scores": [asdict(score) for score in scores],
+        "recognisers": {name: reader_version(name) for name in scores[0].text},
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "libraries": installed(LIBRARIES),
+        "machine": machine(),
+    }
+    text = json.dumps(_json(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    unfinished = args.out / ".report.json.unfinished"
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(args.out / "report.json")
+    return report
+
+
+def machine() -> str:
+    """The processor and the cores this process may use, as a report states them."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores, Python {platform.python_version()}"
+
+
+def installed(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of those that are installed."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit(folder: Path) -> str | None:
+    """HEAD of the checkout that `folder` lies in, with "-modified" if it differs; None outside of one."""
+    try:
+        command = [
+            "git",
+            "-C",
+            str(folder),
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--dirty=-modified",
+            "--exclude=*",
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _json(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Numbers that JSON has no word for, such as the PSNR of equal pictures, become null."""
+    if isinstance(value, Mapping):
+        return {key: _json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
