@@ -3,6 +3,7 @@
     manifest.py   Manifest, PixelSpec, FileEntry, Metric: the description of one artefact
     pixels.py     RGB uint8 crops <-> float32 NCHW tensors
     store.py      ModelStore: resolve, list, verify, publish
+    mkl.py        what Paddle needs to know of the processor
 
 `app` serves what lies here, `training` publishes it; neither imports the other.
 """

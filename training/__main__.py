@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from model_store.mkl import wake_mkl_on_amd
 from training.errors import MissingExtra, TrainingError
 
 # command -> (module with add_arguments(parser) and run(args), one line of help)
@@ -33,9 +33,7 @@ USAGE_ERROR = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 2 with one sentence on stderr when it is refused."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Paddle's bundled MKL takes a slow path on AMD; this makes its GEMM 3.7 times faster there,
-    # and is read when the library loads, so it must stand before any command imports Paddle.
-    os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "7")
+    wake_mkl_on_amd()  # before any command imports Paddle
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     try:
         args = _parser(chosen).parse_args(arguments)

@@ -1,12 +1,12 @@
 """Paddle Inference on CPU or GPU: the framework the model was made with."""
 
 import os
-import platform
 import warnings
 from pathlib import Path
 
 from app.errors import StartupError
 from app.runtimes.base import inference_error
+from model_store.mkl import wake_mkl_on_amd
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
@@ -69,21 +69,10 @@ class PaddleRuntime:
 
 def visible_gpus() -> int:
     """How many GPUs the installed Paddle can use; 0 for a CPU build."""
-    _wake_mkl_on_amd()
+    wake_mkl_on_amd()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # importing Paddle recommends a compiler cache
         import paddle
 
     return paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
 
-
-def _wake_mkl_on_amd() -> None:
-    """Paddle's MKL takes its slowest path on AMD; this makes its GEMM 3.7 times faster there.
-
-    Read by MKL when it is loaded, hence before `import paddle`. 7 is the AVX-512 path.
-    """
-    if platform.system() != "Linux":
-        return
-    cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    if "AuthenticAMD" in cpu and " avx512f" in cpu:
-        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "7")
