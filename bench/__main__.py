@@ -1,0 +1,36 @@
+"""Command line of the benchmarks.
+
+python -m bench data
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+# what -> (module with add_arguments(parser) and run(args), one line of help)
+BENCHMARKS: dict[str, tuple[str, str]] = {
+    "data": ("bench.data", "how fast training pairs are rendered and degraded"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one benchmark; its module is imported only when it is asked for."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Text Telescope.")
+    commands = parser.add_subparsers(required=True, metavar="what")
+    for name, (module_path, summary) in BENCHMARKS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module = importlib.import_module(module_path)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    args = parser.parse_args(arguments)
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

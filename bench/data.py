@@ -1,0 +1,117 @@
+"""How fast training data is made: pairs a second for each core, and what more processes add.
+
+    python -m bench data
+    python -m bench data --seconds 10 --workers 1,2,4 --json data.json
+
+Two measurements. *One core*: rendering and degradation alone in one process and one thread, over its CPU
+time, which other work on the machine disturbs little. *Workers*: whole samples through the pool of
+processes that `make-data` and training use, over wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from training.data.builders import WordBuilder
+from training.data.crops import make_pair, sample_seed
+from training.data.degrade import DegradeConfig, degrade
+from training.data.fonts import Font, find_fonts
+from training.data.parallel import ordered_map
+from training.data.synth import SynthConfig, render_word
+from training.data.words import random_word
+from training.record import installed, machine
+
+LIBRARIES = ("numpy", "opencv-python-headless", "pillow")
+AIMS = {"render": 300, "degrade": 1000}  # pairs a second for each core
+CROPS = 64  # different words to degrade, of every length
+WARM_UP = 32  # samples before the clock starts: fonts are loaded, processes started
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each measurement (default: %(default)s)")
+    parser.add_argument("--workers", default="1,2", help="numbers of processes, by comma (default: %(default)s)")
+    parser.add_argument("--fonts", type=Path, help="folder of fonts (default: those installed)")
+    parser.add_argument("--json", type=Path, help="keep the figures in this file")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print, and keep the figures where asked."""
+    cv2.setNumThreads(1)
+    fonts = find_fonts(args.fonts)
+    figures: dict[str, Any] = {
+        "machine": machine(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "libraries": installed(LIBRARIES),
+        "fonts": len(fonts),
+        "one_core": {name: one_core(work, args.seconds) for name, work in works(fonts).items()},
+        "workers": {n: with_workers(int(n), fonts, args.seconds) for n in args.workers.split(",")},
+    }
+    print_figures(figures)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def works(fonts: tuple[Font, ...]) -> dict[str, Callable[[int], object]]:
+    """What is measured, by name: a function of a sample's number."""
+    synth, config = SynthConfig(), DegradeConfig()
+
+    def render(number: int) -> np.ndarray:
+        seed = sample_seed(0, str(number))
+        return render_word(random_word(np.random.default_rng(seed)), config=synth, fonts=fonts, seed=seed)
+
+    hr = [make_pair(render(number), config=config, seed=0)[0] for number in range(CROPS)]
+    return {"render": render, "degrade": lambda number: degrade(hr[number % CROPS], config=config, seed=number)}
+
+
+def one_core(work: Callable[[int], object], seconds: float) -> dict[str, float]:
+    """Samples a second of CPU time and of wall time, in this process."""
+    for number in range(WARM_UP):
+        work(number)
+    cpu, wall = time.process_time(), time.perf_counter()
+    for done in count(1):
+        work(WARM_UP + done)
+        if time.perf_counter() - wall > seconds:
+            break
+    rates = {
+        "per_cpu_second": done / (time.process_time() - cpu),
+        "per_second": done / (time.perf_counter() - wall),
+    }
+    return {name: round(rate, 1) for name, rate in rates.items()}
+
+
+def with_workers(workers: int, fonts: tuple[Font, ...], seconds: float) -> float:
+    """Rendered and degraded pairs a second, PNG encoding included, through `workers` processes."""
+    builder = partial(WordBuilder, config=DegradeConfig(), seed=0, fonts=fonts)
+    made: Iterator[object] = ordered_map(builder, count(), workers=workers)
+    for _ in range(WARM_UP * workers):
+        next(made)
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        next(made)
+        done += 1
+    rate = done / (time.perf_counter() - started)
+    made.close()  # type: ignore[attr-defined]  # a generator: closing it ends the processes
+    return round(rate, 1)
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    libraries = ", ".join(f"{name} {number}" for name, number in figures["libraries"].items())
+    print(f"{figures['machine']}; load {figures['load_before']}; {libraries}; {figures['fonts']} fonts\n")
+    print(f"{'one core':10}{'pairs/CPU-s':>14}{'pairs/s':>10}{'aim':>8}")
+    for name, rates in figures["one_core"].items():
+        print(f"{name:10}{rates['per_cpu_second']:14.0f}{rates['per_second']:10.0f}{AIMS[name]:8}")
+    print(f"\n{'workers':10}{'pairs/s':>14}{'times one':>12}   (rendered, degraded, PNG encoded)")
+    first = next(iter(figures["workers"].values()))
+    for workers, rate in figures["workers"].items():
+        print(f"{workers:10}{rate:14.0f}{rate / first:12.2f}")
