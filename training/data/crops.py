@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -44,11 +45,8 @@ class CropSource:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._archive = _open_tar(self.path) if not self.path.is_dir() else None
-        self._members: dict[str, tarfile.TarInfo] = {}
-        if self._archive is not None:
-            self._members = {m.name.removeprefix("./"): m for m in self._archive if m.isfile()}
-        table = self._content(LABELS)
+        with _reader(self.path) as content:
+            table = content(LABELS)
         if table is None:
             raise DataError(f"{self.path} has no {LABELS} (lines of path, tab, text)")
         self.entries = _parse_labels(table, self.path)
@@ -58,18 +56,9 @@ class CropSource:
         return len(self.entries)
 
     def __iter__(self) -> Iterator[Crop]:
-        for name, label in self.entries:
-            yield Crop(name, label, self._content(name))
-
-    def _content(self, name: str) -> bytes | None:
-        try:
-            if self._archive is None:
-                return (self.path / name).read_bytes()
-            member = self._members.get(name.removeprefix("./"))
-            stream = self._archive.extractfile(member) if member else None
-            return stream.read() if stream else None
-        except (OSError, tarfile.TarError, EOFError):  # EOFError: a compressed tar cut short
-            return None
+        with _reader(self.path) as content:
+            for name, label in self.entries:
+                yield Crop(name, label, content(name))
 
 
 def decode_crop(crop: Crop) -> Rgb:
@@ -105,13 +94,36 @@ def named_config(name: str) -> DegradeConfig:
     return DegradeConfig() if name == "default" else preset(name)
 
 
-def _open_tar(path: Path) -> tarfile.TarFile:
+@contextmanager
+def _reader(path: Path) -> Iterator[Callable[[str], bytes | None]]:
+    """A function from a name to its bytes, None where there are none, of a folder or a tar."""
+    if path.is_dir():
+        yield lambda name: _read_file(path / name)
+        return
+    with ExitStack() as stack:
+        try:
+            archive = stack.enter_context(tarfile.open(path))
+            members = {member.name.removeprefix("./"): member for member in archive if member.isfile()}
+        except FileNotFoundError as exc:
+            raise DataError(f"{path} does not exist") from exc
+        except (OSError, tarfile.TarError, EOFError) as exc:  # EOFError: a compressed tar cut short
+            raise DataError(f"{path} is neither a folder nor a whole tar") from exc
+        yield lambda name: _read_member(archive, members.get(name.removeprefix("./")))
+
+
+def _read_file(path: Path) -> bytes | None:
     try:
-        return tarfile.open(path)  # open as long as the source lives
-    except FileNotFoundError as exc:
-        raise DataError(f"{path} does not exist") from exc
-    except (OSError, tarfile.TarError, EOFError) as exc:
-        raise DataError(f"{path} is neither a folder nor a tar: {exc}") from exc
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo | None) -> bytes | None:
+    try:
+        stream = archive.extractfile(member) if member else None
+        return stream.read() if stream else None
+    except (OSError, tarfile.TarError, EOFError):
+        return None
 
 
 def _parse_labels(table: bytes, path: Path) -> list[tuple[str, str]]:
