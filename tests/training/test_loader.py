@@ -89,7 +89,9 @@ def test_rendered_words_are_new_in_every_epoch() -> None:
 
 @settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(1, 3), st.integers(0, 40), st.booleans())
-def test_the_ranks_of_an_epoch_share_its_samples_out(batch_size: int, world: int, extra: int, shuffle: bool) -> None:
+def test_the_ranks_of_an_epoch_share_its_samples_out(
+    batch_size: int, world: int, extra: int, shuffle: bool
+) -> None:
     samples = rendered(batch_size * world + extra)
     loaders = [Loader(samples, batch_size, 3, shuffle=shuffle, rank=r, world=world) for r in range(world)]
     steps = loaders[0].steps_per_epoch
@@ -157,7 +159,9 @@ def test_data_without_one_readable_sample_is_an_error(tmp_path: Path) -> None:
 
 
 def test_validation_is_the_same_every_time_and_whole(tmp_path: Path) -> None:
-    config = DataConfig(rendered=1, validation=(write_pairs(tmp_path / "a", 4, broken=(2,)),), rendered_validation=2)
+    config = DataConfig(
+        rendered=1, validation=(write_pairs(tmp_path / "a", 4, broken=(2,)),), rendered_validation=2
+    )
     samples = validation_samples(config, SPEC, seed=5)
     first, second = (list(validation_batches(samples, batch_size=3)) for _ in range(2))
     assert [len(batch.labels) for batch in first] == [3, 2]

@@ -15,16 +15,16 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("tensorboardX")
-from tests.conftest import REPOSITORY  # noqa: E402
-from tests.training.fake_engine import FakeEngine  # noqa: E402
-from training import trainer  # noqa: E402
-from training.__main__ import main  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
-from training.config_file import read_config  # noqa: E402
-from training.errors import CheckpointError, RunError  # noqa: E402
-from training.fit import Run  # noqa: E402
-from training.run_state import Identity, Progress, load_run, save_run  # noqa: E402
-from training.validation import Evaluation  # noqa: E402
+from tests.conftest import REPOSITORY
+from tests.training.fake_engine import FakeEngine
+from training import trainer
+from training.__main__ import main
+from training.config import TrainConfig
+from training.config_file import read_config
+from training.errors import CheckpointError, RunError
+from training.fit import Run
+from training.run_state import Identity, Progress, load_run, save_run
+from training.validation import Evaluation
 
 TINY = REPOSITORY / "training" / "configs" / "tiny.yml"
 FAST = ["data.workers=0", "data.rendered=10", "data.rendered_validation=3", "run.batch_size=2", "run.steps=12",

@@ -23,6 +23,7 @@ from training.engines import Arrays, NonFinite, step_seed
 from training.engines.paddle_parts import (
     Average,
     adam,
+    average_gradients,
     check_amp,
     freeze_batch_norm,
     gradient_norm,
@@ -32,6 +33,7 @@ from training.engines.paddle_parts import (
     mean_over_ranks,
     optimiser_arrays,
     place,
+    same_on_all_ranks,
 )
 from training.errors import ConfigError, RunError
 from training.losses import TextFocusedLoss
@@ -41,9 +43,7 @@ from training.tbsrn import TBSRN
 from training.text_focus import encode_labels
 
 Parts = Mapping[str, Tensor]  # scalars; "loss" is what to minimise
-# (the network as it is to be called, batch) -> parts. Called so and not directly: with several processes
-# it is wrapped, which is how gradients get averaged.
-Loss = Callable[[nn.Layer, Batch], Parts]
+Loss = Callable[[Batch], Parts]
 
 
 class PaddleEngine:
@@ -63,9 +63,7 @@ class PaddleEngine:
         self.network = network
         self._config, self._loss = config, loss
         self._batch_norm_frozen = batch_norm_frozen
-        # find_unused_parameters: a parameter without gradient on one rank would leave the others waiting.
-        parallel = self.world > 1
-        self._called = paddle.DataParallel(network, find_unused_parameters=True) if parallel else network
+        same_on_all_ranks(network)
         self._optimiser = adam(network, config.optimiser)
         decay = config.run.ema_decay
         self._average = Average(copy.deepcopy(network), decay) if decay else None
@@ -137,9 +135,10 @@ class PaddleEngine:
             freeze_batch_norm(self.network)
         amp = self._config.run.amp
         with paddle.amp.auto_cast(enable=amp != "none", dtype=amp if amp != "none" else "float16"):
-            parts = self._loss(self._called, batch)
+            parts = self._loss(batch)
         total = parts["loss"] if self._scaler is None else self._scaler.scale(parts["loss"])
         total.backward()
+        average_gradients(self.network)
         return parts
 
     def _require_finite(self, values: Mapping[str, float]) -> None:
@@ -189,8 +188,8 @@ def telescope(config: TrainConfig) -> PaddleTelescope:
     reader = load_recogniser(config.recogniser) if config.loss.text_focus and config.recogniser else None
     text_focused = TextFocusedLoss(config.loss, reader)
 
-    def loss(called: nn.Layer, batch: Batch) -> Parts:
-        sr = called(paddle.to_tensor(batch.lr)).astype("float32")
+    def loss(batch: Batch) -> Parts:
+        sr = network(paddle.to_tensor(batch.lr)).astype("float32")
         parts = text_focused(sr, paddle.to_tensor(batch.hr), batch.labels)
         named = {"loss": parts.total, "mse": parts.mse}
         if parts.attention is not None and parts.recognition is not None:
@@ -208,9 +207,9 @@ def recogniser(config: PretrainConfig) -> PaddleRecogniser:
     sizes = RecogniserConfig.small() if config.reader.size == "small" else RecogniserConfig()
     network = Recogniser(RecogniserConfig(**(vars(sizes) | {"dropout": config.reader.dropout})))
 
-    def loss(called: nn.Layer, batch: Batch) -> Parts:
+    def loss(batch: Batch) -> Parts:
         words = encode_labels(batch.labels)
-        logits = called(paddle.to_tensor(batch.hr), words).logits.astype("float32")
+        logits = network(paddle.to_tensor(batch.hr), words).logits.astype("float32")
         return {"loss": F.cross_entropy(logits, paddle.to_tensor(words.targets))}
 
     return PaddleRecogniser(network, loss, config=config, architecture={"recogniser": config.reader.size})
