@@ -1,18 +1,13 @@
 """What one of several processes does in test_distributed: gradients, flags and mishaps, into an npz.
 
-python -m paddle.distributed.launch --nproc_per_node 2 tests/training/rank_script.py RECOGNISER FOLDER
+PYTHONPATH=. python -m paddle.distributed.launch --nproc_per_node 2 tests/training/rank_script.py RECOGNISER FOLDER
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "7")
-sys.path[0] = str(Path(__file__).parents[2])
-
 import paddle
 from paddle import nn
 

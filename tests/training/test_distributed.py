@@ -88,8 +88,8 @@ def test_a_loss_that_is_no_number_on_one_rank_is_refused_on_all(ranks: list[Arra
 
 @pytest.mark.slow
 def test_two_processes_train_and_resume_with_one_writer(tmp_path: Path) -> None:
-    small = ["model.height=8", "model.width=16", "model.hidden=2", "data.rendered=40", "data.workers=0",
-             "data.rendered_validation=4", "run.batch_size=4", "run.evaluate_every=3", "run.save_every=2"]  # fmt: skip
+    small = ["model.height=8", "model.width=16", "model.hidden=2", "data.rendered=40", "data.workers=0"]
+    small += ["data.rendered_validation=4", "run.batch_size=4", "run.evaluate_every=3", "run.save_every=2"]
     tiny = REPOSITORY / "training" / "configs" / "tiny.yml"
     common = ["train", "-c", str(tiny), "-o", *small, "run.log_every=1", f"out={tmp_path / 'run'}"]
     script = REPOSITORY / "training" / "__main__.py"
@@ -105,5 +105,5 @@ def test_two_processes_train_and_resume_with_one_writer(tmp_path: Path) -> None:
         "1",
         "1",
         "2",
-    ]  # 40 / (2 x 4) = 5 a step
+    ]  # 5 steps in each
     assert (tmp_path / "run" / "best.safetensors").is_file()

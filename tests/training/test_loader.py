@@ -138,7 +138,9 @@ def test_a_crop_without_lr_is_degraded_anew_in_every_epoch(tmp_path: Path) -> No
     samples = stored(tmp_path / "crops")
     for number in (0, 1):
         first, again, second = (samples.pair(number, epoch=epoch) for epoch in (0, 0, 1))
-        assert first is not None and again is not None and second is not None
+        assert first is not None
+        assert again is not None
+        assert second is not None
         assert (first.lr.shape, first.hr.shape) == ((16, 64, 3), (32, 128, 3))
         assert np.array_equal(first.hr, second.hr)
         assert np.array_equal(first.lr, again.lr)
@@ -213,7 +215,8 @@ def test_workers_end_with_a_training_process_that_is_killed(tmp_path: Path) -> N
         stderr=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     worker = int(process.stdout.readline())
     assert Path(f"/proc/{worker}").exists()
     process.send_signal(signal.SIGKILL)

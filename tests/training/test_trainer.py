@@ -148,7 +148,7 @@ def test_nothing_to_resume_is_one_sentence(tmp_path: Path, train: Callable[..., 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, train: Callable[..., Any]) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot write to .*file"):
+    with pytest.raises(RunError, match=r"cannot write to .*file"):
         train(config(tmp_path / "file" / "run"))
 
 

@@ -50,7 +50,7 @@ class Engine(Protocol):
         """Learn from one batch -> "loss", its parts, and "grad_norm" before clipping, averaged over ranks.
 
         Randomness follows from (seed, rank, step) alone, so a resumed run repeats it. Raises NonFinite, on
-        every rank, before any weight changes.
+        every rank, before any weight changes; running batch statistics may be spoilt, so a run ends there.
         """
 
     def any(self, flag: bool) -> bool:

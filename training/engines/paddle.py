@@ -84,7 +84,7 @@ class PaddleEngine:
             self._scaler.update()
         else:
             self._optimiser.step()
-        self._optimiser.clear_grad()
+        self._optimiser.clear_grad(set_to_zero=False)
         if self._average is not None:
             self._average.update(self.network, step)
         return values
@@ -97,7 +97,7 @@ class PaddleEngine:
             for name, parameter in self.network.named_parameters()
             if parameter.grad is not None
         }
-        self._optimiser.clear_grad()
+        self._optimiser.clear_grad(set_to_zero=False)
         return found
 
     def any(self, flag: bool) -> bool:
@@ -145,7 +145,7 @@ class PaddleEngine:
         # An overflow in float16 gradients is no accident: the scaler lowers its factor and goes on.
         checked = {k: v for k, v in values.items() if self._scaler is None or k != "grad_norm"}
         if not all(np.isfinite(value) for value in checked.values()):
-            self._optimiser.clear_grad()
+            self._optimiser.clear_grad(set_to_zero=False)
             raise NonFinite(checked)
 
 

@@ -31,7 +31,8 @@ class Average:
     @paddle.no_grad()
     def update(self, network: nn.Layer, step: int) -> None:
         decay = min(self._decay, (1 + step) / (10 + step))
-        learnt = {name for name, _ in network.named_parameters()}
+        # Paddle lists batch statistics among the parameters, as ones that do not learn.
+        learnt = {name for name, parameter in network.named_parameters() if not parameter.stop_gradient}
         current = network.state_dict()
         for name, mean in self.network.state_dict().items():
             value = current[name]
@@ -106,8 +107,8 @@ def average_gradients(network: nn.Layer) -> None:
     joined = paddle.concat([used, *flat])
     paddle.distributed.all_reduce(joined)
     used, *means = (joined / world).split([len(learnt), *(p.size for p in learnt)])
-    for parameter, somewhere, mean in zip(learnt, used.tolist(), means, strict=True):
-        if somewhere:
+    for parameter, share, mean in zip(learnt, used.numpy(), means, strict=True):
+        if share > 0:
             parameter.grad = mean.reshape(parameter.shape).astype(parameter.dtype)
 
 
