@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,11 +84,12 @@ def run(*arguments: object) -> int:
     return command_line.main(["evaluate", *map(str, arguments)])
 
 
-def report(folder: Path) -> dict:
+def report(folder: Path) -> dict[str, Any]:
     def refuse(word: str) -> float:
         raise AssertionError(f"{word} is not JSON")
 
-    return json.loads((folder / "report.json").read_text(), parse_constant=refuse)
+    found: dict[str, Any] = json.loads((folder / "report.json").read_text(), parse_constant=refuse)
+    return found
 
 
 def metric(pairs: Sequence[Pair], batch_size: int) -> dict[str, float]:
