@@ -24,7 +24,8 @@ svg { display: block; width: 15rem; height: 2.6rem; } svg line.axis { stroke: va
 .crop { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .7rem .8rem;
   margin: .6rem 0; } .crop header { display: flex; flex-wrap: wrap; gap: 0 1rem; margin-bottom: .4rem; }
 .crop header b { overflow-wrap: anywhere; } .crop header > span { color: var(--soft); }
-.four { display: grid; grid-template-columns: repeat(4, minmax(9rem, 1fr)); gap: .6rem; overflow-x: auto; }
+.four { display: grid; grid-template-columns: repeat(4, minmax(9rem, 1fr)); gap: .6rem; }
+@media (max-width: 44rem) { .four { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 figure { margin: 0; min-width: 0; } figure img { display: block; width: 100%; aspect-ratio: 4; }
 img.lr { image-rendering: pixelated; } figcaption { font-size: .8rem; color: var(--soft); margin-top: .25rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 .5rem; margin: .15rem 0 0; font-size: .8rem; }
