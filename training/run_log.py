@@ -64,6 +64,8 @@ class RunLog:
         assert not unknown, f"no column for {unknown}"
         self._csv.writerow({"step": step, "epoch": epoch} | {k: repr(v) for k, v in values.items()})
         self._file.flush()
+        if self._bar.disable and "loss" in values:  # no terminal: a cluster's log gets lines instead of a bar
+            self.say(f"step {step}/{self._bar.total}, epoch {epoch}: loss {values['loss']:.4g}")
         for name, value in values.items():
             self._board.add_scalar(name.replace("val_", "validation/"), value, step)
 

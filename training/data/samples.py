@@ -19,7 +19,7 @@ import numpy.typing as npt
 from model_store.manifest import PixelSpec
 from model_store.pixels import crops_to_lr, resize
 from training.config import DataConfig
-from training.data.degrade import degrade
+from training.data.crops import make_pair
 from training.data.fonts import Font, find_fonts
 from training.data.grounds import load_grounds
 from training.data.lmdb import Rgb, Sample, Subset, find_subsets
@@ -115,10 +115,8 @@ class Samples:
         spec = self.spec
         hr, lr = sample.hr, sample.lr
         if lr is None:
-            hr = _at_height(hr, spec.height * spec.scale)
-            # Degraded in its own proportion and stretched after, as a photographed pair is: a lens does
-            # not know that the crop will be stretched.
-            lr = degrade(hr, config=self.config.degrade, seed=seed)
+            # In its own proportion, and stretched after: a lens does not know that the crop will be.
+            hr, lr = make_pair(hr, config=self.config.degrade, seed=seed)
         return Pair(
             sample.label,
             resize(lr, height=spec.height, width=spec.width),
@@ -164,9 +162,3 @@ def _samples(config: DataConfig, roots: Sequence[Path], rendered: int, spec: Pix
         fonts=find_fonts(config.fonts) if rendered else (),
         words=load_words(config.words) if rendered and config.words else None,
     )
-
-
-def _at_height(hr: Rgb, height: int) -> Rgb:
-    """The crop in its own proportion, `height` high, its width even and at least 4, as `degrade` needs."""
-    width = max(4, 2 * round(hr.shape[1] * height / hr.shape[0] / 2))
-    return resize(hr, height=height, width=width)

@@ -7,6 +7,7 @@ batch -> network -> loss -> gradients, averaged over processes
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -231,4 +232,6 @@ def _set_up(config: CommonConfig) -> None:
     except (ValueError, RuntimeError, NotImplementedError) as exc:
         raise RunError(f"device {config.device} cannot be used: {exc}") from exc
     check_amp(config.run.amp)
+    # Paddle says so of every batch normalisation in every run; nothing is to be done about it.
+    warnings.filterwarnings("ignore", "When training, we now always track global mean", UserWarning)
     paddle.seed(config.seed)  # the same on every rank: all start from the same weights
