@@ -251,12 +251,3 @@ def test_a_run_killed_and_resumed_continues_the_curve_to_the_digit(tmp_path: Pat
         assert all(np.array_equal(ours[key], theirs[key]) for key in ours | theirs)
     losses = [float(row["loss"]) for row in rows(tmp_path / "whole") if row["loss"]]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
-
-
-def test_the_sheet_shows_four_pictures_a_row() -> None:
-    from training.validation import _sheet
-
-    lr, hr = np.zeros((8, 16, 3), np.uint8), np.full((16, 32, 3), 200, np.uint8)
-    sheet = _sheet([[lr, hr, hr, hr]] * 3)
-    assert sheet.shape == (3 * 20, 4 * 36, 3)
-    assert not sheet[:16, :32].any()
