@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="LMDB folders, or folder or tar with labels.tsv")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.json and report.html")
-    parser.add_argument("--ocr", default="", help="recognisers, by comma: rapidocr-v6, rapidocr-v4, tesseract")
+    parser.add_argument(
+        "--ocr", default="", help="recognisers, by comma: rapidocr-v6, rapidocr-v4, tesseract, crnn:FILE.pth"
+    )
     parser.add_argument(
         "--preset", default="default", help="degradations of crops, by comma (default: %(default)s)"
     )
@@ -89,8 +91,7 @@ def run(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> list[Score]:
     """Scores of each subset and, last, of all. Every mistake in the arguments shows before the work."""
-    names = [name for name in args.ocr.split(",") if name]
-    readers = open_readers(names)
+    readers = open_readers([name for name in args.ocr.split(",") if name])
     predictor = open_weights(args.weights, engine=args.engine, store=args.store)
     sets, degraded = read_pairs(
         args.data,
@@ -114,10 +115,10 @@ def evaluate(args: argparse.Namespace) -> list[Score]:
                     for kind in PICTURES
                 }
     seconds["reading"] = time.perf_counter() - started
-    scores = with_text(scores, measured, names)
+    scores = with_text(scores, measured, [reader.name for reader in readers])
     print(f"{args.data}, {predictor.name} by {predictor.engine}\n")
     print(score_table(scores, model=predictor.name))
-    report = write_report(args, predictor, scores, seconds=seconds, degraded=degraded)
+    report = write_report(args, predictor, scores, readers=readers, seconds=seconds, degraded=degraded)
     write_page(args.out / "report.html", report, measured, scores)
     print(f"\n{args.out / 'report.json'}, {args.out / 'report.html'}")
     return scores

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,9 +31,10 @@ Rgb = npt.NDArray[np.uint8]  # (H, W, 3)
 
 
 class TextReader(Protocol):
-    """Reads words. name: what `open_reader` knows it by, and reports print."""
+    """Reads words. name: what reports call it. version: of what decides how it reads."""
 
     name: str
+    version: str
 
     def read(self, crops: Sequence[Rgb]) -> list[str]:
         """One text for each crop, uint8 (H, W, 3) RGB of any size, in order; "" where nothing was read.
@@ -51,6 +53,7 @@ class RapidOcrV6:
             from rapidocr import RapidOCR
         except ImportError as exc:
             raise MissingExtra(f"{self.name} needs the package rapidocr: install the extra `ocr`") from exc
+        self.version = version("rapidocr")
         self._engine: Any = RapidOCR()
         _quieten()
 
@@ -76,6 +79,7 @@ class RapidOcrV4:
                 f"{self.name} needs the package rapidocr-onnxruntime: install the extra `ocr`, "
                 "then `pip install --no-deps rapidocr-onnxruntime`"
             ) from exc
+        self.version = version("rapidocr-onnxruntime")
         self._engine: Any = RapidOCR()
         _quieten()
 
@@ -103,6 +107,8 @@ class Tesseract:
         if program is None:
             raise MissingExtra(f"{self.name} needs the program tesseract: apt-get install tesseract-ocr")
         self._program = program
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+        self.version = told.split("\n")[0].removeprefix(self.name).strip() or "unknown"
 
     def read(self, crops: Sequence[Rgb]) -> list[str]:
         if not crops:
@@ -135,6 +141,7 @@ READERS: dict[str, Callable[[], TextReader]] = {
     RapidOcrV4.name: RapidOcrV4,
     Tesseract.name: Tesseract,
 }
+CRNN = "crnn:"  # and the path of FudanOCR's weights
 
 
 def open_reader(name: str) -> TextReader:
@@ -145,9 +152,15 @@ def open_reader(name: str) -> TextReader:
 def open_readers(names: Sequence[str]) -> list[TextReader]:
     """Several readers, all opened before the first is used, so that a missing one is known at once."""
     for name in names:
-        if name not in READERS:
-            raise ConfigError(f"there is no recogniser {name!r}; known are {', '.join(READERS)}")
-    return [READERS[name]() for name in names]
+        if name not in READERS and not name.startswith(CRNN):
+            raise ConfigError(f"there is no recogniser {name!r}; known are {', '.join(READERS)}, {CRNN}FILE.pth")
+    return [READERS[name]() if name in READERS else _crnn(name.removeprefix(CRNN)) for name in names]
+
+
+def _crnn(weights: str) -> TextReader:
+    from training.crnn import Crnn  # Paddle: seconds, which the other readers need not wait
+
+    return Crnn(Path(weights))
 
 
 def _quieten() -> None:

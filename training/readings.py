@@ -10,11 +10,8 @@ is read anew.
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Sequence
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 
@@ -25,7 +22,6 @@ from training.errors import DataError
 from training.ocr import TextReader
 
 CHUNK = 24  # crops: a second or two, after which they are kept; Tesseract starts once for each
-PACKAGES = {"rapidocr-v6": "rapidocr", "rapidocr-v4": "rapidocr-onnxruntime"}
 
 
 class Readings:
@@ -44,7 +40,7 @@ class Readings:
 
     def read(self, reader: TextReader, crops: Sequence[Rgb], *, label: str) -> list[str]:
         """The text of each crop, uint8 (H, W, 3) RGB, asking `reader` only for those not read before."""
-        who = f"{reader.name} {reader_version(reader.name)}"
+        who = f"{reader.name} {reader.version}"
         keys = [(who, _digest(crop)) for crop in crops]
         new = {key: crop for key, crop in zip(keys, crops, strict=True) if key not in self._known}
         missing = list(new)
@@ -76,20 +72,6 @@ class Readings:
             except (ValueError, TypeError):
                 continue  # blank, or cut short
             self._known[who, digest] = text
-
-
-def reader_version(name: str) -> str:
-    """The version that reads, for two may read differently; "unknown" where it does not say."""
-    try:
-        if name in PACKAGES:
-            return version(PACKAGES[name])
-        program = shutil.which(name)
-        if program is not None:
-            told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-            return told.split("\n")[0].removeprefix(name).strip() or "unknown"
-    except PackageNotFoundError:
-        pass
-    return "unknown"
 
 
 def _digest(crop: Rgb) -> str:

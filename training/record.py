@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from training.data.crops import named_config
+from training.ocr import TextReader
 from training.predictor import Predictor
-from training.readings import reader_version
 from training.scores import Score
 
 SCHEMA_VERSION = 1
@@ -31,6 +31,7 @@ def write_report(
     predictor: Predictor,
     scores: Sequence[Score],
     *,
+    readers: Sequence[TextReader],
     seconds: Mapping[str, float],
     degraded: bool,
 ) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def write_report(
         "data": data,
         "batch_size": args.batch_size,
         "scores": [asdict(score) for score in scores],
-        "recognisers": {name: reader_version(name) for name in scores[0].text},
+        "recognisers": {reader.name: reader.version for reader in readers},
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "libraries": installed(LIBRARIES),
         "machine": machine(),

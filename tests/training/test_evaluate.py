@@ -61,6 +61,7 @@ class Echo:
     """A recogniser that reads a crop's brightness, and counts what it was shown."""
 
     name: str = "echo"
+    version: str = "1"
     seen: int = 0
     until: float = float("inf")
     sizes: set[tuple[int, ...]] = field(default_factory=set)
@@ -307,7 +308,7 @@ def test_every_form_of_a_published_model_gives_the_same() -> None:
 
 def test_a_checkpoint_of_another_architecture_is_named(tmp_path: Path) -> None:
     pytest.importorskip("paddle")
-    from training.checkpoint import write_described
+    from training.weights_file import write_described
 
     about = {"format": "text-telescope-checkpoint", "version": 1, "source": {}}
     architecture = {"height": 16, "width": 64, "blocks": 2, "hidden": 4}
