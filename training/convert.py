@@ -16,24 +16,16 @@ The recogniser's arrays in a PaddleOCR checkpoint are left for `training.recogni
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from paddle import nn
 
-from training.checkpoint import Weights, load_checkpoint, save_checkpoint, set_weights
-from training.published import Layout, Published, read_published
+from training.checkpoint import load_checkpoint, save_checkpoint, set_weights
+from training.published import Layout, Published, infer_architecture, read_published
 from training.tbsrn import TBSRN
-
-# Stored by the published code and used by none of it: the GRUs of TSRN, an unused compression, and
-# FudanOCR's unused stem; then what follows from the size (TPS) and PyTorch's batch counters.
-DEAD = re.compile(
-    r"block\d+\.gru[12]\.|.*\.compress_attention_linear\.|(conv|bn)\.[^.]+$|tps\.|.*\.num_batches_tracked$"
-)
-PADDLEOCR_KEEP = 0.9  # 1 - p of its dropout
-SCALED_BY_DROPOUT = ("multihead.linears.3.weight", "pff.w_2.weight")
+from training.weights_file import Weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,18 +51,12 @@ def import_telescope(published: Published) -> tuple[TBSRN, int]:
 
     Raises KeyMismatch listing unknown, missing and misshapen keys by name.
     """
-    weights = published.telescope
-    live = {name: value for name, value in weights.items() if not DEAD.match(name)}
+    live = published.live_telescope
     network = TBSRN(**infer_architecture(live))
     ours = rename(live, network, layout=published.layout)
-    if published.layout == "paddleocr":
-        ours = {
-            name: value * np.float32(PADDLEOCR_KEEP) if name.endswith(SCALED_BY_DROPOUT) else value
-            for name, value in ours.items()
-        }
     set_weights(network, ours, origin=str(published.path))
     network.eval()
-    return network, len(weights) - len(live)
+    return network, len(published.telescope) - len(live)
 
 
 def rename(weights: Weights, network: nn.Layer, *, layout: Layout) -> Weights:
@@ -93,20 +79,6 @@ def _from_torch(name: str, value: np.ndarray, layers: dict[str, Any]) -> tuple[s
         return name, value.T
     renamed = {"running_mean": "_mean", "running_var": "_variance"}.get(last, last)
     return f"{path}.{renamed}" if path else renamed, value
-
-
-def infer_architecture(weights: Weights) -> dict[str, Any]:
-    """Arguments of `TBSRN` that the keys imply; the size is 16x64, which the published codes fix."""
-    residual = [int(m[1]) for name in weights if (m := re.match(r"block(\d+)\.conv1\.", name))]
-    blocks = max(residual, default=6) - 1
-    doublings = sum(bool(re.match(rf"block{blocks + 3}\.\d+\.conv\.weight", name)) for name in weights)
-    first = weights.get("block1.0.weight")
-    return {
-        "blocks": blocks,
-        "hidden": 32 if first is None else len(first) // 2,
-        "scale": 2 ** max(doublings, 1),
-        "stn": any(name.startswith("stn_head.") for name in weights),
-    }
 
 
 def source_record(published: Published) -> dict[str, str]:

@@ -28,11 +28,12 @@ from model_store.manifest import Metric, PixelSpec, sha256_of
 from model_store.pixels import crops_to_lr
 from model_store.store import Artefact, ModelStore
 from training import parity
-from training.checkpoint import load_checkpoint, read_checkpoint
+from training.checkpoint import load_checkpoint
 from training.errors import ExportError
 from training.fold import FoldedTBSRN
 from training.onnx_form import write_onnx
 from training.tbsrn import TBSRN
+from training.weights_file import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "openvino", "numpy")

@@ -25,8 +25,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from training.architecture import HEADS, LAYER_NORM_EPSILON
 from training.layers import FeedForward, LayerNorm
-from training.tbsrn import HEADS, TBSRN, FeatureEnhancer, ResidualBlock
+from training.tbsrn import TBSRN, FeatureEnhancer, ResidualBlock
 
 
 class FoldedTBSRN(nn.Layer):
@@ -141,7 +142,7 @@ def _fold_norm(conv: nn.Conv2D, norm: nn.BatchNorm2D) -> nn.Conv2D:
 
 def _standard_norm(norm: LayerNorm) -> nn.LayerNorm:
     features = norm.a_2.shape[0]
-    standard = nn.LayerNorm(features, epsilon=norm.EPSILON**2)
+    standard = nn.LayerNorm(features, epsilon=LAYER_NORM_EPSILON**2)
     _set(standard.weight, _array(norm.a_2) * math.sqrt((features - 1) / features))
     _set(standard.bias, _array(norm.b_2))
     return standard

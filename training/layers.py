@@ -8,15 +8,12 @@ so that `training.convert` maps weights by rule. Formulas: Vaswani et al., Atten
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-# "upscale_in_train" is the usual convention: evaluation is the identity.
-# "downscale_in_infer" is what PaddleOCR trains with: evaluation multiplies by 1 - p, attention maps included.
-DropoutMode = Literal["upscale_in_train", "downscale_in_infer"]
+from training.architecture import LAYER_NORM_EPSILON, DropoutMode
 
 
 class LayerNorm(nn.Layer):
@@ -26,8 +23,6 @@ class LayerNorm(nn.Layer):
     its epsilon under the root; see `training.fold` for the exact conversion.
     """
 
-    EPSILON = 1e-6
-
     def __init__(self, features: int) -> None:
         super().__init__()
         self.a_2 = self.create_parameter([features], default_initializer=nn.initializer.Constant(1.0))
@@ -36,7 +31,7 @@ class LayerNorm(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(-1, keepdim=True)
         variance = centred.square().sum(-1, keepdim=True) / (x.shape[-1] - 1)
-        return self.a_2 * centred / (variance.sqrt() + self.EPSILON) + self.b_2
+        return self.a_2 * centred / (variance.sqrt() + LAYER_NORM_EPSILON) + self.b_2
 
 
 class MultiHeadAttention(nn.Layer):

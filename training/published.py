@@ -10,6 +10,7 @@ Nothing here runs code from a file.
 from __future__ import annotations
 
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,12 +21,19 @@ import numpy as np
 from numpy._core.multiarray import _reconstruct, scalar  # what numpy's own pickles name
 
 from model_store.manifest import sha256_of
-from training.checkpoint import METADATA_KEY, Weights, read_safetensors
 from training.errors import MissingExtra, UnreadableCheckpoint
+from training.weights_file import METADATA_KEY, Weights, read_safetensors
 
 Layout = Literal["paddleocr", "fudanocr"]
 PREFIXES: dict[Layout, str] = {"paddleocr": "transform.", "fudanocr": "module."}
 RECOGNISER = "transformer."
+# Stored by the published code and used by none of it: the GRUs of TSRN, an unused compression, and
+# FudanOCR's unused stem; then what follows from the size (TPS) and PyTorch's batch counters.
+DEAD = re.compile(
+    r"block\d+\.gru[12]\.|.*\.compress_attention_linear\.|(conv|bn)\.[^.]+$|tps\.|.*\.num_batches_tracked$"
+)
+PADDLEOCR_KEEP = np.float32(0.9)  # 1 - p of its dropout
+SCALED_BY_DROPOUT = ("multihead.linears.3.weight", "pff.w_2.weight")
 NAME_TABLE = "StructuredToParameterName@@"  # paddle.save's own bookkeeping
 
 
@@ -42,6 +50,14 @@ class Published:
     def telescope(self) -> Weights:
         """What is not the recogniser's."""
         return {name: w for name, w in self.weights.items() if not name.startswith(RECOGNISER)}
+
+    @property
+    def live_telescope(self) -> Weights:
+        """TBSRN's arrays without the dead ones, PaddleOCR's factor of evaluation multiplied into its weights."""
+        live = {name: w for name, w in self.telescope.items() if not DEAD.match(name)}
+        if self.layout == "fudanocr":
+            return live
+        return {n: w * PADDLEOCR_KEEP if n.endswith(SCALED_BY_DROPOUT) else w for n, w in live.items()}
 
     @property
     def recogniser(self) -> Weights:
@@ -70,6 +86,20 @@ def read_published(path: Path) -> Published:
     prefix = PREFIXES[layout]
     stripped = {name.removeprefix(prefix): value for name, value in weights.items()}
     return Published(path, sha256_of(path), layout, stripped)
+
+
+def infer_architecture(weights: Weights) -> dict[str, Any]:
+    """Arguments of `TBSRN` that the keys imply; the size is 16x64, which the published codes fix."""
+    residual = [int(m[1]) for name in weights if (m := re.match(r"block(\d+)\.conv1\.", name))]
+    blocks = max(residual, default=6) - 1
+    doublings = sum(bool(re.match(rf"block{blocks + 3}\.\d+\.conv\.weight", name)) for name in weights)
+    first = weights.get("block1.0.weight")
+    return {
+        "blocks": blocks,
+        "hidden": 32 if first is None else len(first) // 2,
+        "scale": 2 ** max(doublings, 1),
+        "stn": any(name.startswith("stn_head.") for name in weights),
+    }
 
 
 def _is_numeric(value: object) -> bool:

@@ -16,51 +16,20 @@ so those load by rule; the sizes are free, so that a small one can be trained on
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from training.architecture import GREY, RecogniserConfig, position_encoding
 from training.checkpoint import set_weights
-from training.convert import DEAD, rename
-from training.errors import ConfigError
-from training.layers import DropoutMode, FeedForward, LayerNorm, MultiHeadAttention
+from training.convert import rename
+from training.layers import FeedForward, LayerNorm, MultiHeadAttention
 from training.recogniser_cnn import ResNet
+from training.recogniser_weights import named_as_ours
 from training.text_focus import ALPHABET, LabelBatch
-
-GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as the published loss
-
-
-@dataclass(frozen=True)
-class RecogniserConfig:
-    """Sizes of a `Recogniser`; the defaults are the published network's (62 M parameters)."""
-
-    stem: tuple[int, int] = (64, 128)  # channels before each pooling
-    stages: tuple[int, int, int, int] = (256, 256, 512, 512)  # channels
-    blocks: tuple[int, int, int, int] = (1, 2, 5, 3)  # residual blocks of each stage
-    width: int = 1024  # of the decoder: half embedding, half position
-    heads: int = 16
-    inner: int = 2048  # of the feed-forward
-    dropout: float = 0.1
-    # FudanOCR's convention. With PaddleOCR's, `downscale_in_infer`, evaluation multiplies by 0.9.
-    dropout_mode: DropoutMode = "upscale_in_train"
-
-    def __post_init__(self) -> None:
-        if self.width % (2 * self.heads) or self.width % 4:
-            raise ConfigError(
-                f"recogniser width {self.width} must be a multiple of 4 and of 2 x {self.heads} heads"
-            )
-        if min(*self.stem, *self.stages, *self.blocks, self.inner) < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(f"recogniser sizes must be 1 or more and dropout in [0, 1): {self}")
-
-    @classmethod
-    def small(cls) -> RecogniserConfig:
-        """A recogniser of 2.1 M parameters that a CPU can train."""
-        return cls(stem=(32, 64), stages=(64, 64, 128, 128), blocks=(1, 1, 1, 1), width=256, heads=8, inner=512)
 
 
 class Reading(NamedTuple):
@@ -144,29 +113,10 @@ def load_recogniser_state(recogniser: Recogniser, weights: Mapping[str, np.ndarr
     (`transform.transformer.embedding_word_with_upperword...`, beside the rest of its checkpoint or not), or
     ours. origin: what messages call them. Raises KeyMismatch listing unknown, missing and misshapen keys.
     """
-    prefix = next((p for p in _PREFIXES if any(name.startswith(p) for name in weights)), "")
-    kept = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    ours = {
-        _RENAMED.sub(r"\1_with_upperword.", name): value
-        for name, value in kept.items()
-        if not DEAD.match(name) and name != "pe.pe"  # the sine table follows from the width
-    }
-    torch_names = any(name.endswith(".running_mean") for name in ours)
-    ours = rename(ours, recogniser, layout="fudanocr" if torch_names else "paddleocr")
+    ours, layout = named_as_ours(weights)
+    ours = rename(ours, recogniser, layout=layout)
     set_weights(recogniser, ours, origin=origin)
     recogniser.pretrained = True
-
-
-# A whole PaddleOCR checkpoint holds the super-resolution network too: only what has the prefix is taken.
-_PREFIXES = ("transform.transformer.", "transformer.", "module.")
-_RENAMED = re.compile(r"^(embedding_word|generator_word)\.")  # FudanOCR's names
-
-
-def position_encoding(length: int, width: int) -> np.ndarray:
-    """Sine and cosine in turn (Vaswani et al. 2017): float32 (1, length, width)."""
-    rates = np.exp(np.arange(0, width, 2, dtype=np.float32) * np.float32(-math.log(10000.0) / width))
-    angles = np.arange(length, dtype=np.float32)[:, None] * rates
-    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(1, length, width)
 
 
 def _network(config: RecogniserConfig) -> ResNet:

@@ -15,10 +15,14 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.nn.initializer import Assign, Constant, Normal
 
-CONTROL_POINTS = 20  # ten along the top edge, ten along the bottom
-TARGET_MARGIN = 0.05  # of the image, where the points lie in the straightened picture
-INITIAL_MARGIN = 0.01  # where an untrained head puts them in the input
-HEIGHT_STEP, WIDTH_STEP = 16, 32  # what the pooling of STNHead divides the input by
+from training.architecture import (
+    CONTROL_POINTS,
+    HEIGHT_STEP,
+    INITIAL_MARGIN,
+    WIDTH_STEP,
+    control_points,
+    spline_weights,
+)
 
 
 class STNHead(nn.Layer):
@@ -67,14 +71,7 @@ class ThinPlateSpline(nn.Layer):
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.size = (height, width)
-        targets = control_points(TARGET_MARGIN)
-        system = np.zeros((CONTROL_POINTS + 3, CONTROL_POINTS + 3))
-        system[:CONTROL_POINTS] = _spline_basis(targets, targets)
-        system[CONTROL_POINTS:, :CONTROL_POINTS] = system[:CONTROL_POINTS, CONTROL_POINTS:].T
-        y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
-        pixels = np.stack([x.ravel(), y.ravel()], axis=1)  # (H*W, 2)
-        weights = _spline_basis(pixels, targets) @ np.linalg.inv(system)[:, :CONTROL_POINTS]
-        self.register_buffer("weights", paddle.to_tensor(weights.astype(np.float32)), persistable=False)
+        self.register_buffer("weights", paddle.to_tensor(spline_weights(height, width)), persistable=False)
 
     def forward(self, images: Tensor, points: Tensor) -> Tensor:
         """images: float (N, C, H, W); points: (N, 20, 2) in 0..1. Returns (N, C, H, W)."""
@@ -84,19 +81,6 @@ class ThinPlateSpline(nn.Layer):
             images = images.detach()
             images.stop_gradient = False
         return F.grid_sample(images, grid, align_corners=True)
-
-
-def control_points(margin: float) -> np.ndarray:
-    """Ten points along the top, ten along the bottom, `margin` inside: float64 (20, 2) as (x, y)."""
-    x = np.linspace(margin, 1 - margin, CONTROL_POINTS // 2)
-    return np.concatenate([np.stack([x, np.full_like(x, y)], axis=1) for y in (margin, 1 - margin)])
-
-
-def _spline_basis(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """(P, 2), (20, 2) -> (P, 23): r^2 log r to every centre, then 1, x, y."""
-    squared = ((points[:, None] - centres[None]) ** 2).sum(-1)
-    radial = 0.5 * squared * np.log(np.where(squared == 0, 1.0, squared))
-    return np.concatenate([radial, np.ones((len(points), 1)), points], axis=1)
 
 
 def _conv_block(inputs: int, outputs: int) -> nn.Sequential:

@@ -11,38 +11,17 @@ do not exist here.
 
 from __future__ import annotations
 
-import math
-from typing import Any, get_args
+from typing import Any
 
-import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.nn.initializer import XavierUniform
 
+from training.architecture import HEADS, DropoutMode, check_telescope, position_encoding_2d
 from training.errors import ConfigError
-from training.layers import DropoutMode, FeedForward, LayerNorm, MultiHeadAttention
-from training.stn import HEIGHT_STEP, WIDTH_STEP, STNHead, ThinPlateSpline
-
-HEADS = 4
-
-
-def position_encoding(channels: int, height: int, width: int) -> np.ndarray:
-    """Fixed 2-D sine encoding, float32 (channels, height, width), channels divisible by 4.
-
-    The first half of the channels encodes x and the second half y, each as alternating sine and
-    cosine with wavelengths from 2 pi to 20000 pi (Vaswani et al. 2017, once per axis).
-    """
-    half = channels // 2
-    frequencies = np.exp(np.arange(0, half, 2) * (-math.log(10000.0) / half))  # (half / 2,)
-
-    def waves(length: int) -> np.ndarray:
-        angles = frequencies[:, None] * np.arange(length)
-        return np.stack([np.sin(angles), np.cos(angles)], axis=1).reshape(half, length)
-
-    x = np.broadcast_to(waves(width)[:, None, :], (half, height, width))
-    y = np.broadcast_to(waves(height)[:, :, None], (half, height, width))
-    return np.concatenate([x, y]).astype(np.float32)
+from training.layers import FeedForward, LayerNorm, MultiHeadAttention
+from training.stn import STNHead, ThinPlateSpline
 
 
 class FeatureEnhancer(nn.Layer):
@@ -60,7 +39,7 @@ class FeatureEnhancer(nn.Layer):
         self.pff = FeedForward(joined, joined, dropout, dropout_mode=dropout_mode)
         self.mul_layernorm3 = LayerNorm(joined)
         self.linear = nn.Linear(joined, channels)
-        encoding = paddle.to_tensor(position_encoding(channels, height, width)).unsqueeze(0)
+        encoding = paddle.to_tensor(position_encoding_2d(channels, height, width)).unsqueeze(0)
         # follows from the size, so it is never stored
         self.register_buffer("position", encoding, persistable=False)
 
@@ -138,7 +117,7 @@ class TBSRN(nn.Layer):
             "dropout": dropout,
             "dropout_mode": dropout_mode,
         }
-        _check(self.architecture)
+        check_telescope(self.architecture)
         channels = 2 * hidden
         self.block1 = nn.Sequential(nn.Conv2D(3, channels, 9, padding=4), nn.PReLU())
         for index in range(2, blocks + 2):
@@ -165,21 +144,3 @@ class TBSRN(nn.Layer):
         for index in range(2, blocks + 3):
             features = getattr(self, f"block{index}")(features)
         return paddle.tanh(getattr(self, f"block{blocks + 3}")(shallow + features))
-
-
-def _check(architecture: dict[str, Any]) -> None:
-    height, width, stn = (architecture[name] for name in ("height", "width", "stn"))
-    for name in ("height", "width", "scale", "blocks", "hidden"):
-        if architecture[name] < 1:
-            raise ConfigError(f"{name} must be positive, not {architecture[name]}")
-    if architecture["scale"] & (architecture["scale"] - 1):
-        raise ConfigError(f"scale must be a power of two, not {architecture['scale']}")
-    if architecture["hidden"] % 2:
-        raise ConfigError(f"hidden must be even for the position encoding, not {architecture['hidden']}")
-    if stn and height % HEIGHT_STEP:
-        raise ConfigError(f"height must be divisible by {HEIGHT_STEP} with stn, not {height}")
-    if stn and width % WIDTH_STEP:
-        raise ConfigError(f"width must be divisible by {WIDTH_STEP} with stn, not {width}")
-    mode = architecture["dropout_mode"]
-    if mode not in get_args(DropoutMode):
-        raise ConfigError(f"dropout_mode must be one of {get_args(DropoutMode)}, not {mode!r}")

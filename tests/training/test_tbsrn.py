@@ -5,10 +5,11 @@ import pytest
 
 paddle = pytest.importorskip("paddle")
 
-from training.errors import ConfigError  # noqa: E402 - after the skip
+from training.architecture import control_points, position_encoding_2d  # noqa: E402 - after the skip
+from training.errors import ConfigError  # noqa: E402
 from training.layers import LayerNorm, MultiHeadAttention  # noqa: E402
-from training.stn import ThinPlateSpline, control_points  # noqa: E402
-from training.tbsrn import TBSRN, position_encoding  # noqa: E402
+from training.stn import ThinPlateSpline  # noqa: E402
+from training.tbsrn import TBSRN  # noqa: E402
 
 
 def tiny(**changes: object) -> TBSRN:
@@ -54,7 +55,7 @@ def test_position_encoding_is_never_stored() -> None:
 
 
 def test_each_half_of_the_position_encoding_follows_one_axis() -> None:
-    encoding = position_encoding(8, 5, 7)
+    encoding = position_encoding_2d(8, 5, 7)
     np.testing.assert_array_equal(encoding[:4], np.broadcast_to(encoding[:4, :1], (4, 5, 7)))
     np.testing.assert_array_equal(encoding[4:], np.broadcast_to(encoding[4:, :, :1], (4, 5, 7)))
     np.testing.assert_allclose(encoding[0, 0], np.sin(np.arange(7)), atol=1e-7)

@@ -233,7 +233,7 @@ def finish(process: subprocess.Popen[bytes]) -> str:
 @pytest.mark.slow
 def test_a_run_killed_and_resumed_continues_the_curve_to_the_digit(tmp_path: Path) -> None:
     pytest.importorskip("paddle")
-    from training.checkpoint import read_checkpoint
+    from training.weights_file import read_checkpoint
 
     finish(start(tmp_path / "whole"))
     process = start(tmp_path / "killed")

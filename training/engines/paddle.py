@@ -17,6 +17,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from training.architecture import RecogniserConfig
 from training.checkpoint import load_checkpoint, save_checkpoint, set_weights
 from training.config import CommonConfig, PretrainConfig, TrainConfig
 from training.data.samples import Batch, Nchw
@@ -38,7 +39,7 @@ from training.engines.paddle_parts import (
 )
 from training.errors import ConfigError, RunError
 from training.losses import TextFocusedLoss
-from training.recogniser import Recogniser, RecogniserConfig
+from training.recogniser import Recogniser
 from training.recogniser_file import load_recogniser, save_recogniser
 from training.tbsrn import TBSRN
 from training.text_focus import encode_labels
