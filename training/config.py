@@ -45,6 +45,10 @@ class ModelConfig:
     batch_norm: Literal["local", "synchronised", "frozen"] = "local"
     init: Path | None = None  # one of our checkpoints to start from; None: random weights
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"model.dropout is {self.dropout}; expected 0 to below 1")
+
     @property
     def architecture(self) -> dict[str, Any]:
         """The arguments of `TBSRN`."""
@@ -74,6 +78,7 @@ class DataConfig:
         if not self.validation and not self.rendered_validation:
             raise ConfigError("data.validation is empty and data.rendered_validation is 0: nothing to evaluate on")
         _at_least(self, 0, "rendered", "rendered_validation", "workers")
+        _at_least(self, 1, "validation_limit")
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,9 @@ class RunConfig:
     amp: Literal["none", "bfloat16", "float16"] = "none"  # GPU only; the published runs are float32
 
     def __post_init__(self) -> None:
-        names = ("epochs", "batch_size", "evaluate_every", "save_every", "log_every", "evaluation_batch_size")
-        _at_least(self, 1, *names)
-        if self.steps is not None:
-            _at_least(self, 1, "steps")
+        _at_least(self, 1, "epochs", "steps", "batch_size", "evaluation_batch_size")
+        _at_least(self, 1, "evaluate_every", "save_every", "log_every")
+        _at_least(self, 0, "sheet_rows")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"run.ema_decay is {self.ema_decay}; expected 0 to below 1")
 
@@ -135,6 +139,9 @@ class CommonConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "seed")
+
 
 @dataclass(frozen=True)
 class TrainConfig(CommonConfig):
@@ -145,6 +152,7 @@ class TrainConfig(CommonConfig):
     recogniser: Path | None = None  # weights for loss.text_focus: `pretrain-recogniser`'s or published ones
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.loss.text_focus and self.recogniser is None:
             raise ConfigError(
                 "loss.text_focus needs recogniser, the path of pretrained weights "
@@ -182,5 +190,6 @@ def learning_rate_at(config: OptimiserConfig, *, step: int, steps: int) -> float
 
 def _at_least(config: object, least: int, *names: str) -> None:
     for name in names:
-        if getattr(config, name) < least:
-            raise ConfigError(f"{name} is {getattr(config, name)}; expected {least} or more")
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise ConfigError(f"{name} is {value}; expected {least} or more")

@@ -67,7 +67,7 @@ class DegradeConfig:
     heavy_jpeg_quality: tuple[int, int] = (30, 90)
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, positive=("heavy_sigma_px", "heavy_scale"), signed=("brightness",))
         if self.gaussian_share + self.defocus_share > 1.0:
             raise ConfigError("gaussian_share + defocus_share must not exceed 1")
 

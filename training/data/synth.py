@@ -64,7 +64,7 @@ class SynthConfig:
     noise_std: tuple[float, float] = (0.0, 3.0)  # of 255
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, positive=("height_px", "fill", "stretch", "lens_sigma_px"), signed=("spacing",))
 
 
 def render_word(
