@@ -2,9 +2,11 @@
 
     probe (header only, every limit) -> decode (pixels, orientation, RGB) ... encode
 
-Pillow decodes, because it reads a header without touching the pixels, and knows EXIF and CMYK; cv2 encodes.
+Pillow decodes, because it reads a header without touching the pixels, and knows EXIF and CMYK. cv2 encodes PNG
+and JPEG; Pillow WebP, whose effort cv2 does not let one choose (three to eight times slower).
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal
@@ -13,7 +15,14 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from app.errors import EmptyBody, ImageTooSmall, TooManyPixels, UndecodableImage, UnsupportedFormat
+from app.errors import (
+    EmptyBody,
+    ImageTooSmall,
+    ResultTooLarge,
+    TooManyPixels,
+    UndecodableImage,
+    UnsupportedFormat,
+)
 from model_store.pixels import Rgb
 
 Format = Literal["png", "jpeg", "webp"]
@@ -36,9 +45,15 @@ _KNOWN_BUT_NOT_DECODED = {
 _ENCODE_FLAGS: dict[Format, list[int]] = {
     "png": [cv2.IMWRITE_PNG_COMPRESSION, 1],  # higher levels cost more time than a crop's bytes are worth
     # Coloured text loses its edges to chroma subsampling.
-    "jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444],
-    "webp": [cv2.IMWRITE_WEBP_QUALITY, 101],  # above 100 means lossless
+    "jpeg": [
+        cv2.IMWRITE_JPEG_QUALITY,
+        95,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ],
 }
+MAX_SIDE: dict[Format, int] = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}  # libpng, libjpeg, WebP
+MAX_JPEG_SCANS = 100  # a progressive picture has about ten; each repeats the whole picture's work
 
 # Pillow's own guard only warns below twice this size, in a way that is not thread-safe; `probe` refuses first.
 Image.MAX_IMAGE_PIXELS = None
@@ -79,18 +94,31 @@ def decode(data: bytes) -> Rgb:
     with _open(data) as image:
         try:
             image.load()
-            return np.asarray(_to_rgb(_upright(image)))
+            _turn_upright(image)
+            return np.asarray(_to_rgb(image))
         except (MemoryError, UnsupportedFormat):
             raise
         except Exception as exc:  # Pillow's plugins raise whatever their parsing runs into
             raise UndecodableImage(f"The image data is damaged or cut off ({_reason(exc)}).") from exc
 
 
+def check_result(image_format: Format, *, height: int, width: int) -> None:
+    """Raises ResultTooLarge when a picture of that size has no place in the format."""
+    if max(height, width) > MAX_SIDE[image_format]:
+        raise ResultTooLarge(
+            f"The answer would be {width} x {height} pixels; {image_format} holds at most "
+            f"{MAX_SIDE[image_format]} a side. Ask for png, or send the line in parts."
+        )
+
+
 def encode(rgb: Rgb, image_format: Format) -> bytes:
     """uint8 (H, W, 3) -> file. PNG and WebP lossless, JPEG quality 95 without chroma subsampling."""
-    done, buffer = cv2.imencode(
-        f".{image_format}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _ENCODE_FLAGS[image_format]
-    )
+    if image_format == "webp":
+        stream = BytesIO()
+        Image.fromarray(rgb).save(stream, "WEBP", lossless=True, method=1, quality=20)  # quality: effort, here
+        return stream.getvalue()
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    done, buffer = cv2.imencode(f".{image_format}", bgr, _ENCODE_FLAGS[image_format])
     assert done, f"cv2 could not encode {rgb.shape} as {image_format}"
     return buffer.tobytes()
 
@@ -100,7 +128,8 @@ def _open(data: bytes) -> Image.Image:
         raise EmptyBody("The image is empty (0 bytes).")
     try:
         image = Image.open(BytesIO(data), formats=DECODED)
-        frames = getattr(image, "n_frames", 1)
+        # Not `n_frames`: counting to the end of a TIFF made of thousands of tiny frames takes seconds.
+        many = getattr(image, "is_animated", False)
     except UnidentifiedImageError as exc:
         for name, (offset, magic) in _KNOWN_BUT_NOT_DECODED.items():
             if data[offset : offset + len(magic)] == magic:
@@ -108,9 +137,12 @@ def _open(data: bytes) -> Image.Image:
         raise UndecodableImage(f"These {len(data)} bytes are not an image in {_accepted()}.") from exc
     except Exception as exc:
         raise UndecodableImage(f"The image's header is damaged ({_reason(exc)}).") from exc
-    if frames > 1 and image.format != "MPO":  # a phone's JPEG may carry a second, smaller picture
+    if many and image.format != "MPO":  # a phone's JPEG may carry a second, smaller picture
         image.close()
-        raise UnsupportedFormat(f"The image has {frames} frames; send each as an image of its own.")
+        raise UnsupportedFormat("The image has several frames; send each as an image of its own.")
+    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        image.close()
+        raise UndecodableImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans.")
     return image
 
 
@@ -124,23 +156,35 @@ def _lies_on_its_side(image: Image.Image) -> bool:
         return False
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # as above: shown as it lies
-        return image
+def _turn_upright(image: Image.Image) -> None:
+    with suppress(Exception):  # as above: shown as it lies
+        ImageOps.exif_transpose(image, in_place=True)  # a copy would no longer know its TIFF tags
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # convert("RGB") would clip every level above 255 to white
-        levels = np.asarray(image).astype(np.float32) * (255 / 65535)
-        image = Image.fromarray(np.rint(levels).astype(np.uint8))
+    if image.mode.startswith("I;16"):
+        image = _grey_of_16_bits(image)
     if image.mode in ("I", "F"):
         raise UnsupportedFormat("Pixels of 32 bits have no agreed white; send 8 or 16 bits a channel.")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return image.convert("RGB")
+
+
+def _grey_of_16_bits(image: Image.Image) -> Image.Image:
+    """Scaled to 8 bits; convert("RGB") would clip every level above 255 to white.
+
+    TIFF keeps 12 bits in the same mode, and may count from white down; a PNG may name one level transparent.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    levels = np.asarray(image).astype(np.float32) * (255 / (2**bits - 1))
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
+        levels = 255 - levels
+    if isinstance(transparent := image.info.get("transparency"), int):
+        levels[np.asarray(image) == transparent] = 255  # over white, as all transparency
+    return Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
 
 
 def _reason(exc: Exception) -> str:

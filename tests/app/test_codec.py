@@ -69,6 +69,39 @@ def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(suffix: str) -> None:
     assert codec.decode(data)[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+def test_twelve_bits_of_grey_reach_white() -> None:
+    levels = np.array([[0, 2048, 4095, 1024]] * 4, np.uint16)
+    packed = b"".join(bytes((a >> 4, (a & 15) << 4 | b >> 8, b & 255)) for a, b in levels.reshape(-1, 2).tolist())
+    data = tiff(levels.shape, packed, bits=12)
+    assert codec.decode(data)[0, :, 0].tolist() == [0, 128, 255, 64]
+
+
+def test_grey_that_counts_from_white_down_is_turned_round() -> None:
+    levels = np.array([[0, 257, 32896, 65535]] * 4, "<u2")
+    data = tiff(levels.shape, levels.tobytes(), bits=16, white_is_zero=True)
+    assert codec.decode(data)[0, :, 0].tolist() == [255, 254, 127, 0]
+
+
+def tiff(shape: tuple[int, ...], pixels: bytes, *, bits: int, white_is_zero: bool = False) -> bytes:
+    """A grey TIFF in one uncompressed strip, little-endian."""
+    height, width = shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: int(not white_is_zero), 277: 1, 278: height}
+    tags |= {273: 8 + 2 + 12 * 9 + 4, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + pixels
+
+
+def test_a_transparent_level_of_sixteen_bits_lies_on_white() -> None:
+    image = Image.fromarray(np.array([[0, 1000, 32896, 65535]] * 4, np.uint16))
+    decoded = codec.decode(saved(image, "PNG", transparency=1000))
+    assert decoded[0, :, 0].tolist() == [0, 255, 128, 255]
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+    with pytest.raises(UndecodableImage, match="100 scans"):
+        codec.probe(saved(Image.fromarray(RGB), "JPEG") + b"\xff\xda" * 1000, **LIMITS)
+
+
 def test_sixteen_bits_of_colour_are_scaled() -> None:
     levels = np.zeros((4, 4, 3), np.uint16)
     levels[:, :] = (0x1234, 0x80FF, 0xFFFF)  # cv2 writes BGR
