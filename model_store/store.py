@@ -60,7 +60,11 @@ class Artefact:
             path = self.path / entry.path
             if not path.is_file():
                 raise DigestMismatch(f"{path} is missing; publish {self.manifest.ref} again or restore the file")
-            if path.stat().st_size != entry.bytes or sha256_of(path) != entry.sha256:
+            try:
+                same = path.stat().st_size == entry.bytes and sha256_of(path) == entry.sha256
+            except OSError as exc:
+                raise DigestMismatch(f"{path} cannot be read: {exc.strerror}") from exc
+            if not same:
                 raise DigestMismatch(
                     f"{path} is not the file that was published as {self.manifest.ref} "
                     f"(SHA-256 differs from the manifest); restore it or publish again"
@@ -74,7 +78,7 @@ class ModelStore:
 
     def artefacts(self) -> list[Artefact]:
         """Every artefact, by name and then version."""
-        return [Artefact.read(self.root / name / str(v)) for name in self._names() for v in self._versions(name)]
+        return [self._read(name, version) for name in self._names() for version in self._versions(name)]
 
     def resolve(self, ref: str) -> Artefact:
         """ "tbsrn" is the newest version, "tbsrn:2" that one. Raises ModelNotFound saying what there is."""
@@ -84,10 +88,10 @@ class ModelStore:
             known = ", ".join(self._names()) or "no models"
             raise ModelNotFound(f"model {name!r} is not in {self.root}, which holds {known}")
         if not colon:
-            return Artefact.read(self.root / name / str(versions[-1]))
-        if not (wanted.isascii() and wanted.isdigit() and int(wanted) in versions):
+            return self._read(name, versions[-1])
+        if wanted not in map(str, versions):
             raise ModelNotFound(f"model {name!r} has no version {wanted!r}, only {', '.join(map(str, versions))}")
-        return Artefact.read(self.root / name / str(int(wanted)))
+        return self._read(name, int(wanted))
 
     def publish(
         self,
@@ -132,6 +136,14 @@ class ModelStore:
                 raise
         return Artefact.read(target)
 
+    def _read(self, name: str, version: int) -> Artefact:
+        artefact = Artefact.read(self.root / name / str(version))
+        if artefact.manifest.ref != f"{name}:{version}":
+            raise InvalidManifest(
+                f"{artefact.path / MANIFEST} describes {artefact.manifest.ref}, not its own folder"
+            )
+        return artefact
+
     def _names(self) -> list[str]:
         if not self.root.is_dir():
             return []
@@ -141,7 +153,11 @@ class ModelStore:
         folder = self.root / name
         if not folder.is_dir():
             return []
-        return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and (p / MANIFEST).is_file())
+        return sorted(
+            int(p.name)
+            for p in folder.iterdir()
+            if p.name.isascii() and p.name.isdigit() and (p / MANIFEST).is_file()
+        )
 
 
 @contextmanager

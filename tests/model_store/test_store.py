@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from model_store import BUNDLED
 from model_store.errors import DigestMismatch, InvalidManifest, ModelNotFound, VersionExists
 from model_store.manifest import PixelSpec
 from model_store.store import Artefact, ModelStore
@@ -175,3 +177,9 @@ def test_a_manifest_is_plain_json_that_others_can_read(store: ModelStore, stagin
     raw = json.loads((artefact.path / "manifest.json").read_text())
     assert raw["files"]["onnx"][0]["bytes"] == 5
     assert time.strptime(raw["created_at"][:19], "%Y-%m-%dT%H:%M:%S")
+
+
+def test_a_manifest_in_anothers_folder_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(BUNDLED / "tbsrn" / "1", tmp_path / "tbsrn" / "2")
+    with pytest.raises(InvalidManifest, match=r"describes tbsrn:1, not its own folder"):
+        ModelStore(tmp_path).resolve("tbsrn")
