@@ -5,9 +5,13 @@ results; a dedicated thread makes that impossible by construction.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import SimpleQueue
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +19,8 @@ from app.errors import InferenceFailed, StartupError
 from app.runtimes.base import Runtime
 from model_store.manifest import PixelSpec
 from model_store.pixels import Nchw
+
+T = TypeVar("T")
 
 
 class Predictor:
@@ -27,12 +33,12 @@ class Predictor:
         """
         self.spec = spec
         self.batch_sizes = tuple(sorted(batch_sizes))
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predictor")
+        self._thread = _Thread("predictor")
         try:
             self._runtime = self._thread.submit(open_runtime).result()
             self.batch_seconds: Mapping[int, float] = self._thread.submit(self._warm_up).result()
         except BaseException:
-            self._thread.shutdown(cancel_futures=True)
+            self._thread.stop()
             raise
 
     @property
@@ -45,15 +51,18 @@ class Predictor:
 
     async def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w), N one of `batch_sizes` -> SR. Raises InferenceFailed."""
-        return await asyncio.wrap_future(self._thread.submit(self._run, lr_nchw))
+        return await asyncio.wrap_future(self._thread.submit(lambda: self._run(lr_nchw)))
 
     def run_blocking(self, lr_nchw: Nchw) -> Nchw:
         """The same for a caller without an event loop, such as the command line."""
-        return self._thread.submit(self._run, lr_nchw).result()
+        return self._thread.submit(lambda: self._run(lr_nchw)).result()
 
-    def close(self) -> None:
-        self._thread.submit(self._runtime.close).result()
-        self._thread.shutdown()
+    def close(self, *, within_s: float = 5) -> None:
+        """Close the runtime after the batch it runs; one that takes longer is left to the process's end."""
+        closed = self._thread.submit(self._runtime.close)
+        self._thread.stop()
+        with suppress(TimeoutError):
+            closed.result(within_s)
 
     def _run(self, lr_nchw: Nchw) -> Nchw:
         assert len(lr_nchw) in self.batch_sizes, f"batch size {len(lr_nchw)} was never warmed"
@@ -84,3 +93,36 @@ class Predictor:
         start = perf_counter()
         self._run(lr_nchw)
         return perf_counter() - start
+
+
+class _Thread:
+    """One daemon thread that does what it is given, in order.
+
+    Not a ThreadPoolExecutor: the interpreter waits for an executor's threads when it ends, so a predictor that
+    never returns would keep the process from stopping.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        threading.Thread(target=self._loop, name=name, daemon=True).start()
+
+    def submit(self, work: Callable[[], T]) -> "Future[T]":
+        future: Future[T] = Future()
+
+        def do() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as exc:
+                    future.set_exception(exc)
+
+        self._work.put(do)
+        return future
+
+    def stop(self) -> None:
+        """End the thread after what it was given so far."""
+        self._work.put(None)
+
+    def _loop(self) -> None:
+        while (do := self._work.get()) is not None:
+            do()

@@ -5,9 +5,10 @@ TELESCOPE_RUNTIME=auto  ->  Paddle Inference when the installed Paddle sees a GP
 
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
 from app.errors import StartupError
-from app.runtimes.base import Runtime
+from app.runtimes.base import Runtime, first_line
 from model_store.store import Artefact
 
 # name -> (module that must be installed, our module, class, the extra that installs it)
@@ -46,11 +47,21 @@ def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int)
             f"The runtime {chosen} (TELESCOPE_RUNTIME={runtime}) needs the package {package}, which is not "
             f"installed; run: pip install 'text-telescope[{extra}]' or choose another runtime."
         )
-    made: Runtime = getattr(import_module(module), cls)(artefact, device=device, threads=threads)
+    made: Runtime = getattr(_imported(module, package), cls)(artefact, device=device, threads=threads)
     return made
+
+
+def _imported(module: str, package: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except (ImportError, OSError) as exc:  # a shared library that is missing, or of another system
+        raise StartupError(
+            f"The package {package} is installed but cannot be loaded ({first_line(exc)}); reinstall it, or "
+            "choose another with TELESCOPE_RUNTIME."
+        ) from exc
 
 
 def _paddle_sees_gpu() -> bool:
     if find_spec("paddle") is None:
         return False
-    return bool(import_module("app.runtimes.paddle_runtime").visible_gpus())
+    return bool(_imported("app.runtimes.paddle_runtime", "paddle").visible_gpus())

@@ -1,5 +1,6 @@
 """What a runtime is: one loaded network on one device, called from one thread only."""
 
+import re
 from typing import Protocol
 
 from app.errors import InferenceFailed, OutOfMemory
@@ -23,9 +24,17 @@ class Runtime(Protocol):
         ...
 
 
+# How the libraries name memory trouble; they have no exception of its own.
+_OUT_OF_MEMORY = re.compile(r"out of memory|bad_alloc|failed to allocate|ResourceExhausted", re.IGNORECASE)
+
+
 def inference_error(exc: Exception) -> InferenceFailed:
-    """A library's exception as ours. The libraries name memory trouble only in the message."""
-    text = str(exc)
-    lowered = text.lower()
-    kind = OutOfMemory if "out of memory" in lowered or "alloc" in lowered else InferenceFailed
-    return kind(f"The predictor failed: {text.strip().splitlines()[0] if text.strip() else type(exc).__name__}")
+    """A library's exception as ours."""
+    kind = OutOfMemory if _OUT_OF_MEMORY.search(str(exc)) else InferenceFailed
+    return kind(first_line(exc))
+
+
+def first_line(exc: BaseException) -> str:
+    """What a library says in its first line; the rest is for its developers."""
+    text = str(exc).strip()
+    return text.splitlines()[0] if text else type(exc).__name__

@@ -3,7 +3,7 @@
 import onnxruntime as ort
 
 from app.errors import StartupError
-from app.runtimes.base import inference_error
+from app.runtimes.base import first_line, inference_error
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
@@ -22,11 +22,11 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # what is a failure reaches us as an exception
         provider = "CPUExecutionProvider" if device == "cpu" else (cuda, {"device_id": device[len("gpu:") :]})
-        (path,) = artefact.files("onnx")
+        path = next(path for path in artefact.files("onnx") if path.suffix == ".onnx")
         try:
             self._session = ort.InferenceSession(str(path), options, providers=[provider])
         except Exception as exc:  # its exceptions derive straight from Exception
-            raise StartupError(f"ONNX Runtime cannot load {path} on {device}: {exc}") from exc
+            raise StartupError(f"ONNX Runtime cannot load {path} on {device}: {first_line(exc)}.") from exc
         # A provider that fails to start is dropped with a warning, and the processor takes over.
         if device != "cpu" and self._session.get_providers()[0] != cuda:
             raise _no_cuda(device)

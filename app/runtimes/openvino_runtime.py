@@ -3,7 +3,7 @@
 import openvino as ov
 
 from app.errors import StartupError
-from app.runtimes.base import inference_error
+from app.runtimes.base import first_line, inference_error
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
@@ -25,12 +25,12 @@ class OpenVinoRuntime:
         }
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
-        (path,) = artefact.files("onnx")
+        path = next(path for path in artefact.files("onnx") if path.suffix == ".onnx")
         try:
             model = ov.Core().compile_model(str(path), "CPU", config)
             self._request = model.create_infer_request()
         except RuntimeError as exc:
-            raise StartupError(f"OpenVINO cannot load {path}: {exc}") from exc
+            raise StartupError(f"OpenVINO cannot load {path}: {first_line(exc)}.") from exc
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         try:

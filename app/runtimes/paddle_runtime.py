@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 from app.errors import StartupError
-from app.runtimes.base import inference_error
+from app.runtimes.base import first_line, inference_error
 from model_store.mkl import wake_mkl_on_amd
 from model_store.pixels import Nchw
 from model_store.store import Artefact
@@ -44,7 +44,7 @@ class PaddleRuntime:
         try:
             self._predictor = inference.create_predictor(config)
         except Exception as exc:
-            raise StartupError(f"Paddle Inference cannot load {program} on {device}: {exc}") from exc
+            raise StartupError(f"Paddle Inference cannot load {program} on {device}: {first_line(exc)}.") from exc
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 
@@ -75,4 +75,3 @@ def visible_gpus() -> int:
         import paddle
 
     return paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
-

@@ -1,7 +1,10 @@
 """Every runtime on the bundled model: the same pixels, and a clear word when one cannot start."""
 
 import importlib.util
+import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -179,6 +182,25 @@ def test_a_runtime_that_answers_nonsense_does_not_get_past_its_warm_up(answer: N
         Predictor(lambda: BrokenRuntime(answer), spec=SPEC, batch_sizes=[1])
 
 
+def test_a_runtime_that_hangs_does_not_hold_up_the_end() -> None:
+    runtime = FakeRuntime()
+    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1])
+    runtime.gate.clear()
+    busy = threading.Thread(target=predictor.run_blocking, args=[np.zeros((1, 3, 16, 64), np.float32)])
+    busy.start()
+    started = time.monotonic()
+    predictor.close(within_s=0.05)
+    assert time.monotonic() - started < 5
+    runtime.gate.set()
+    busy.join()
+
+
+def test_a_package_that_cannot_be_loaded_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "app.runtimes.openvino_runtime", None)
+    with pytest.raises(StartupError, match="openvino is installed but cannot be loaded"):
+        open_runtime("openvino", ModelStore(BUNDLED).resolve("tbsrn"), device="cpu", threads=0)
+
+
 def test_every_batch_size_is_warmed_and_timed() -> None:
     runtime = FakeRuntime()
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[4, 1])
@@ -190,8 +212,7 @@ def test_every_batch_size_is_warmed_and_timed() -> None:
 def test_importing_the_service_imports_no_runtime() -> None:
     for package, *_ in RUNTIMES.values():
         assert importlib.util.find_spec(package), f"{package} is missing, so this test would show nothing"
-    import subprocess
-
-    code = "import sys, app.main, app.__main__; print([m for m in ('paddle', 'torch', 'openvino', 'onnxruntime') if m in sys.modules])"
+    libraries = ("paddle", "torch", "openvino", "onnxruntime")
+    code = f"import sys, app.main, app.__main__; print([m for m in {libraries} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
