@@ -1,7 +1,10 @@
-"""`python -m app upscale`: files or folders of crops -> PNGs of twice the size, without a server."""
+"""`python -m app upscale`: files or folders of crops -> PNGs of twice the size, without a server.
+
+find every source and its target -> for a batch at a time: read -> predictor -> write
+"""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,51 +16,87 @@ from app.errors import ServiceError, StartupError
 from app.geometry import Geometry
 from app.predictor import Predictor
 from app.settings import Settings
-from model_store.pixels import Rgb
+from model_store.pixels import Nchw, Rgb
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+Jobs = dict[Path, Path]  # target -> source
 
 
-def upscale(
-    inputs: Sequence[Path], out: Path, *, predictor: Predictor, settings: Settings, geometry_: Geometry
-) -> int:
-    """Write `out/<name>.png` for every crop; returns how many failed, each with one line on stderr.
+def find(inputs: Sequence[Path], out: Path) -> Jobs:
+    """`out/<name>.png` for every crop; a folder is walked, and its structure kept below `out`.
 
-    A folder is walked, and its structure kept below `out`. Raises StartupError for a path that is not there
-    or two inputs that would become one output.
+    A file that was named is taken whatever its suffix; what lies in `out` already is none of the crops. Raises
+    StartupError for a path that is not there, a folder without pictures, two sources of one target, a target that
+    is a source, or an `out` that is no folder.
     """
-    jobs = list(find(inputs, out))
+    jobs: Jobs = {}
+    if out.exists() and not out.is_dir():
+        raise StartupError(f"{out} is not a folder; the pictures go into one.")
+    for path in inputs:
+        root = path if path.is_dir() else path.parent
+        for source in _sources(path, out):
+            target = (out / source.relative_to(root)).with_suffix(".png")
+            if target in jobs:
+                raise StartupError(f"{jobs[target]} and {source} would both become {target}; upscale them apart.")
+            jobs[target] = source
+    sources = {source.resolve() for source in jobs.values()}
+    for target in jobs:
+        if target.resolve() in sources:
+            raise StartupError(f"{target} would be overwritten, and is one of the crops; choose another folder.")
+    return jobs
+
+
+def _sources(path: Path, out: Path) -> list[Path]:
+    if not path.exists():
+        raise StartupError(f"{path} does not exist.")
+    if not path.is_dir():
+        return [path]
+    own = out.resolve() if out.resolve() != path.resolve() else None
+    found = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    sources = sorted(p for p in found if own is None or own not in p.resolve().parents)
+    if not sources:
+        raise StartupError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
+    return sources
+
+
+def upscale(jobs: Jobs, *, predictor: Predictor, settings: Settings, mode: Geometry) -> int:
+    """Write every target; returns how many failed, each with one line on stderr."""
     failed = 0
+    left = iter(jobs.items())
     with tqdm(total=len(jobs), unit="crop", disable=None) as progress:
-        for chunk in _chunks(jobs, predictor.batch_sizes[-1]):
-            good: list[tuple[Rgb, Path]] = []
-            for source, target in chunk:
-                try:
-                    good.append((_read(source, settings), target))
-                except (ServiceError, OSError) as exc:
-                    failed += 1
-                    tqdm.write(f"{source}: {exc}", file=sys.stderr)
-            for rgb, target in _infer(good, predictor, geometry_):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(codec.encode(rgb, "png"))
+        while chunk := list(islice(left, predictor.batch_sizes[-1])):
+            for source, problem in _chunk(chunk, predictor, settings, mode):
+                failed += 1
+                tqdm.write(f"{source}: {problem}", file=sys.stderr)
             progress.update(len(chunk))
     return failed
 
 
-def find(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """(source, target) for every crop; a file that was named is taken whatever its suffix."""
-    taken: dict[Path, Path] = {}
-    for path in inputs:
-        if not path.exists():
-            raise StartupError(f"{path} does not exist.")
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        root = path if path.is_dir() else path.parent
-        for source in found:
-            target = (out / source.relative_to(root)).with_suffix(".png")
-            if target in taken:
-                raise StartupError(f"{taken[target]} and {source} would both become {target}; upscale them apart.")
-            taken[target] = source
-            yield source, target
+def _chunk(
+    chunk: Sequence[tuple[Path, Path]], predictor: Predictor, settings: Settings, mode: Geometry
+) -> Iterator[tuple[Path, Exception]]:
+    """Super-resolves one batch of (target, source); yields those that failed, and why."""
+    read: list[tuple[Path, Path, Rgb]] = []
+    for target, source in chunk:
+        try:
+            read.append((target, source, _read(source, settings)))
+        except (ServiceError, OSError) as exc:
+            yield source, exc
+    if not read:
+        return
+    try:
+        sr = _infer(np.concatenate([geometry.split(rgb, predictor.spec) for *_, rgb in read]), predictor)
+    except ServiceError as exc:
+        yield from ((source, exc) for _, source, _ in read)
+        return
+    for row, (target, source, rgb) in zip(sr, read, strict=False):
+        height, width = rgb.shape[:2]
+        merged = geometry.merge(row[None], height=height, width=width, geometry=mode, spec=predictor.spec)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(codec.encode(merged, "png"))
+        except OSError as exc:
+            yield source, exc
 
 
 def _read(source: Path, settings: Settings) -> Rgb:
@@ -66,24 +105,8 @@ def _read(source: Path, settings: Settings) -> Rgb:
     return codec.decode(data)
 
 
-def _infer(
-    good: Sequence[tuple[Rgb, Path]], predictor: Predictor, geometry_: Geometry
-) -> Iterator[tuple[Rgb, Path]]:
-    if not good:
-        return
-    tiles = np.concatenate([geometry.split(rgb, predictor.spec) for rgb, _ in good])
-    size = next(size for size in predictor.batch_sizes if size >= len(tiles))
-    padded = np.zeros((size, *tiles.shape[1:]), np.float32)
-    padded[: len(tiles)] = tiles
-    for row, (rgb, target) in zip(predictor.run_blocking(padded), good, strict=False):
-        height, width = rgb.shape[:2]
-        yield (
-            geometry.merge(row[None], height=height, width=width, geometry=geometry_, spec=predictor.spec),
-            target,
-        )
-
-
-def _chunks(jobs: Iterable[tuple[Path, Path]], size: int) -> Iterator[list[tuple[Path, Path]]]:
-    iterator = iter(jobs)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+def _infer(lr: Nchw, predictor: Predictor) -> Nchw:
+    size = next(size for size in predictor.batch_sizes if size >= len(lr))
+    padded = np.zeros((size, *lr.shape[1:]), np.float32)
+    padded[: len(lr)] = lr
+    return predictor.run_blocking(padded)

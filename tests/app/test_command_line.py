@@ -28,7 +28,7 @@ def test_folders_keep_their_structure_and_every_crop_its_own_answer(tmp_path: Pa
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(colour, height=10 + len(name), width=30))
     out = tmp_path / "out"
-    failed = upscale([tmp_path / "in"], out, predictor=predictor, settings=Settings(), geometry_="native")
+    failed = upscale(find([tmp_path / "in"], out), predictor=predictor, settings=Settings(), mode="native")
     predictor.close()
     assert failed == 0
     for name, colour in colours.items():
@@ -42,7 +42,7 @@ def test_unreadable_files_get_a_line_each_and_the_others_their_answer(
     for name, data in {"a.png": png(), "b.png": b"text", "c.jpg": b"", "d.png": png(height=1, width=1)}.items():
         (tmp_path / name).write_bytes(data)
     out = tmp_path / "out"
-    assert upscale([tmp_path], out, predictor=predictor, settings=Settings(), geometry_="native") == 3
+    assert upscale(find([tmp_path], out), predictor=predictor, settings=Settings(), mode="native") == 3
     predictor.close()
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(str(tmp_path))]
     assert [line.split(":")[0].rsplit("/", 1)[1] for line in told] == ["b.png", "c.jpg", "d.png"]
@@ -53,12 +53,50 @@ def test_two_inputs_for_one_output_are_refused_before_any_work(tmp_path: Path) -
     for name in ("a.png", "a.jpg"):
         (tmp_path / name).write_bytes(png())
     with pytest.raises(StartupError, match=r"would both become .*a\.png"):
-        list(find([tmp_path], tmp_path / "out"))
+        find([tmp_path], tmp_path / "out")
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="nowhere does not exist"):
-        list(find([tmp_path / "nowhere"], tmp_path))
+        find([tmp_path / "nowhere"], tmp_path)
+
+
+def test_a_crop_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    with pytest.raises(StartupError, match=r"a\.png would be overwritten"):
+        find([tmp_path], tmp_path)
+
+
+def test_a_second_run_does_not_take_the_firsts_pictures_for_crops(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_bytes(png())
+    assert find([tmp_path], out) == {out / "a.png": tmp_path / "a.png"}
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="holds no pictures"):
+        find([tmp_path], tmp_path / "out")
+
+
+def test_an_out_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    with pytest.raises(StartupError, match="is not a folder"):
+        find([tmp_path / "a.png"], tmp_path / "a.png")
+
+
+def test_a_picture_that_cannot_be_written_spares_the_others(
+    tmp_path: Path, predictor: Predictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(png())
+    out = tmp_path / "out"
+    (out / "a.png").mkdir(parents=True)
+    assert upscale(find([tmp_path], out), predictor=predictor, settings=Settings(), mode="native") == 1
+    predictor.close()
+    assert "a.png: [Errno 21] Is a directory" in capsys.readouterr().err
+    assert (out / "b.png").is_file()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
