@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from app.errors import StartupError
+from app.geometry import Geometry
 from app.logs import configure_logging
 from app.settings import Settings, load_settings
 from model_store.errors import ModelStoreError
@@ -25,8 +26,8 @@ def main(argv: list[str] | None = None) -> int:
             return _serve(load_settings(**arguments))
         if command == "models":
             return _models(load_settings(**arguments))
-        inputs, out, geometry = arguments.pop("inputs"), arguments.pop("out"), arguments.pop("geometry")
-        return _upscale(inputs, out, geometry, load_settings(**arguments))
+        inputs, out, mode = arguments.pop("inputs"), arguments.pop("out"), arguments.pop("geometry")
+        return _upscale(inputs, out, mode, load_settings(**arguments))
     except (StartupError, ModelStoreError) as exc:
         print(f"text-telescope: {exc}", file=sys.stderr)
         return 2
@@ -60,23 +61,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    from app.main import create_app, load_artefact, load_predictor
+    from app.main import create_app, load_model
     from app.server import bind, serve
 
     configure_logging(settings.log_level)
     bound = bind(settings.host, settings.port)
-    predictor = load_predictor(load_artefact(settings), settings)
-    serve(create_app(settings, predictor), settings, bound)
+    serve(create_app(settings, load_model(settings)), settings, bound)
     return 0
 
 
-def _upscale(inputs: list[Path], out: Path, geometry: str, settings: Settings) -> int:
-    from app.main import load_artefact, load_predictor
-    from app.upscale import upscale
+def _upscale(inputs: list[Path], out: Path, mode: Geometry, settings: Settings) -> int:
+    from app.main import load_model
+    from app.upscale import find, upscale
 
-    predictor = load_predictor(load_artefact(settings), settings)
+    jobs = find(inputs, out)
+    predictor = load_model(settings).predictor
     try:
-        failed = upscale(inputs, out, predictor=predictor, settings=settings, geometry_=geometry)  # type: ignore[arg-type]
+        failed = upscale(jobs, predictor=predictor, settings=settings, mode=mode)
     finally:
         predictor.close()
     return 1 if failed else 0

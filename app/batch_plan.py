@@ -39,5 +39,6 @@ class BatchPlan:
 
     def cost(self, waiting: int) -> float:
         """Seconds to run `waiting` images, all batches together; beyond the table, in proportion."""
+        assert waiting >= 0
         last = len(self._cost) - 1
         return self._cost[waiting] if waiting <= last else self._cost[last] * waiting / last

@@ -9,6 +9,7 @@ arrives, a delay ends or a batch returns.
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
@@ -26,6 +27,9 @@ from model_store.pixels import Nchw
 
 Chw = npt.NDArray[np.float32]  # (3, H, W)
 Execute = Callable[[Nchw], Awaitable[Nchw]]
+EXPIRED = "The deadline passed before the image was ready."
+MAX_SLOWDOWN = 8  # one stalled batch must not make the next dozen predictions absurd
+log = logging.getLogger("telescope.batcher")
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ class Batcher:
         self._slowdown = 1.0  # recent batches against their warm-up times
         self._admitted_items = 0
         self._admitted_bytes = 0
-        self._unfinished = 0  # admitted and without an answer yet, queued or still to be queued
+        self._unqueued = 0  # admitted and still being decoded
+        self._stopped = False
 
     # What the gauges show.
     @property
@@ -108,8 +113,7 @@ class Batcher:
         deadline: on the batcher's clock. Raises NotReady, RequestTooLarge (it would never fit) or
         Overloaded with the seconds after which it is worth trying again.
         """
-        if self._closed_because:
-            raise NotReady(self._closed_because)
+        self.check_open()
         if items > self._limits.max_items or nbytes > self._limits.max_bytes:
             raise RequestTooLarge(
                 f"The request needs room for {items} images and {nbytes} bytes; the service holds at most "
@@ -118,11 +122,34 @@ class Batcher:
         too_many = self._admitted_items + items - self._limits.max_items
         if too_many > 0 or self._admitted_bytes + nbytes > self._limits.max_bytes:
             raise _overloaded("The queue is full", self._wait_s(max(0, too_many - len(self._running))))
-        wait_s = self._wait_s(self._unfinished - len(self._running) + items)
         left_s = deadline - self._clock()
-        if wait_s > left_s:
+        if left_s <= 0:
+            raise DeadlineExceeded(EXPIRED)
+        ahead = self._unqueued + len(self._queue)
+        wait_s = self._wait_s(ahead + items)
+        # With nobody ahead it is let in whatever the prediction: only a batch that runs can mend a wrong one.
+        if wait_s > left_s and (ahead or self._running):
             raise _overloaded(f"The wait would be {wait_s:.2f} s, beyond the deadline", wait_s - left_s)
         return Admission(self, items=items, nbytes=nbytes, deadline=deadline)
+
+    @property
+    def is_open(self) -> bool:
+        return not self._closed_because
+
+    def check_open(self) -> None:
+        """Raises NotReady, saying why, once requests are refused."""
+        if self._closed_because:
+            raise NotReady(self._closed_because)
+
+    def check_room(self) -> None:
+        """Raises NotReady or Overloaded when not even one image would be admitted; asked before a body is read."""
+        self.check_open()
+        if self._admitted_items >= self._limits.max_items:
+            raise self.overloaded("The queue is full")
+
+    def overloaded(self, what: str) -> Overloaded:
+        """The refusal for a lack of room, with the time until what is admitted now should be done."""
+        return _overloaded(what, self._wait_s(self._unqueued + len(self._queue)))
 
     def close(self, reason: str) -> None:
         """Refuse all further requests with NotReady(reason); those admitted are still answered."""
@@ -139,7 +166,8 @@ class Batcher:
                 await self._work_waits()
                 await self._answer(self._take_batch())
         finally:
-            self.close("The service has stopped")
+            self._stopped = True
+            self.close("The predictor has stopped; the service must be restarted.")
             for item in (*self._running, *self._queue):
                 if not item.answer.done():
                     item.answer.set_exception(NotReady(self._closed_because))
@@ -164,7 +192,7 @@ class Batcher:
         now = self._clock()
         for item in self._queue:
             if item.deadline <= now and not item.answer.done():
-                item.answer.set_exception(_expired())
+                item.answer.set_exception(DeadlineExceeded(EXPIRED))
         if any(item.answer.done() for item in self._queue):
             self._queue = deque(item for item in self._queue if not item.answer.done())
 
@@ -182,11 +210,13 @@ class Batcher:
         try:
             sr = await self._execute(_stack(items, size))
         except Exception as exc:
+            log.error("a batch of %d failed", len(items), exc_info=exc)
             self._observer.batch_failed(size=size, items=len(items))
             self._recover(items, size=size, exc=exc)
         else:
             seconds = self._clock() - started
-            self._slowdown += 0.2 * (seconds / self._plan.seconds(size) - self._slowdown)
+            ratio = min(seconds / self._plan.seconds(size), MAX_SLOWDOWN)
+            self._slowdown += 0.2 * (ratio - self._slowdown)
             waits_s = [started - item.enqueued_at for item in items]
             self._observer.batch_ran(size=size, items=len(items), seconds=seconds, waits_s=waits_s)
             for item, wait_s, row in zip(items, waits_s, sr, strict=False):  # the padding has no asker
@@ -199,6 +229,7 @@ class Batcher:
         if isinstance(exc, OutOfMemory) and size > 1:
             smaller = {s: self._plan.seconds(s) for s in self._plan.sizes if s <= size // 2}
             self._plan = BatchPlan(smaller, max_items=self._limits.max_items)
+            log.warning("out of memory: batches hold at most %d images from now on", self._plan.sizes[-1])
         elif len(items) > 1:
             for item in items:
                 item.alone = True
@@ -221,14 +252,14 @@ class Admission:
         self._batcher = batcher
         self._items = items
         self._nbytes = nbytes
-        self._deadline = deadline
-        self._unfinished = items
+        self.deadline = deadline
+        self._unqueued = items
 
     def __enter__(self) -> Self:
         batcher = self._batcher
         batcher._admitted_items += self._items
         batcher._admitted_bytes += self._nbytes
-        batcher._unfinished += self._items
+        batcher._unqueued += self._items
         batcher._idle.clear()
         return self
 
@@ -238,7 +269,7 @@ class Admission:
         batcher = self._batcher
         batcher._admitted_items -= self._items
         batcher._admitted_bytes -= self._nbytes
-        batcher._unfinished -= self._unfinished
+        batcher._unqueued -= self._unqueued
         if not batcher._admitted_items:
             batcher._idle.set()
 
@@ -248,24 +279,26 @@ class Admission:
         Raises DeadlineExceeded at the deadline, InferenceFailed, or NotReady if the batcher stops.
         Cancelling the call takes the images out of the queue.
         """
-        assert len(lr) <= self._unfinished, "more images than were admitted"
+        assert len(lr) <= self._unqueued, "more images than were admitted"
         batcher = self._batcher
+        if batcher._stopped:
+            raise NotReady(batcher._closed_because)
         loop = asyncio.get_running_loop()
         now = batcher._clock()
-        items = [_Item(row, loop.create_future(), now, self._deadline) for row in lr]
+        items = [_Item(row, loop.create_future(), now, self.deadline) for row in lr]
         batcher._queue.extend(items)
+        self._unqueued -= len(items)
+        batcher._unqueued -= len(items)
         batcher._arrival.set()
         answers = asyncio.gather(*(item.answer for item in items))
         try:
-            async with asyncio.timeout(self._deadline - now):
+            async with asyncio.timeout(self.deadline - now):
                 return await answers
         except TimeoutError as exc:
-            raise _expired() from exc
+            raise DeadlineExceeded(EXPIRED) from exc
         finally:
             for item in items:
                 item.answer.cancel()
-            self._unfinished -= len(items)
-            batcher._unfinished -= len(items)
 
 
 def _stack(items: Sequence[_Item], size: int) -> Nchw:
@@ -281,13 +314,11 @@ def _overloaded(what: str, retry_after_s: float) -> Overloaded:
     return Overloaded(f"{what}; try again in {seconds} s.", retry_after_s=seconds)
 
 
-def _expired() -> DeadlineExceeded:
-    return DeadlineExceeded("The deadline passed before the image was ready.")
-
-
-def _inference_failed(exc: Exception) -> InferenceFailed:
-    if isinstance(exc, InferenceFailed):
-        return exc
-    failed = InferenceFailed(f"The predictor failed: {exc}")
-    failed.__cause__ = exc
+def _inference_failed(cause: Exception) -> InferenceFailed:
+    """What the client learns; the cause, which may name files and devices, is in the log."""
+    if isinstance(cause, OutOfMemory):
+        failed: InferenceFailed = OutOfMemory("The predictor ran out of memory on this image alone.")
+    else:
+        failed = InferenceFailed("The predictor failed on this image; the cause is in the service's log.")
+    failed.__cause__ = cause
     return failed

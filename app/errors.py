@@ -13,14 +13,16 @@ ServiceError
 │   ├── TooManyBytes             one request
 │   ├── RequestTooLarge          decoded, it would never fit the queue's budget
 │   ├── InvalidParameter
-│   └── UploadTimedOut           the body did not arrive within the request's time
-├── UnknownModel
+│   ├── ResultTooLarge           the answer would not fit the format asked for
+│   ├── UploadTimedOut           the body did not arrive within the request's time
+│   └── UnknownModel
 ├── Overloaded               carries retry_after_s
 ├── NotReady                 draining, or the predictor has stopped
 ├── DeadlineExceeded
 ├── ClientDisconnected       nobody is left to answer
 ├── InferenceFailed          the predictor failed on this image, alone and in company
 │   └── OutOfMemory              the batch was too large for the device
+├── InternalError            a defect of the service itself; the cause is in the log
 └── StartupError             ends the process; one sentence that says what to do
 """
 
@@ -81,6 +83,10 @@ class InvalidParameter(BadInput):
     pass
 
 
+class ResultTooLarge(BadInput):
+    pass
+
+
 class UploadTimedOut(BadInput):
     pass
 
@@ -114,6 +120,10 @@ class InferenceFailed(ServiceError):
 
 
 class OutOfMemory(InferenceFailed):
+    pass
+
+
+class InternalError(ServiceError):
     pass
 
 

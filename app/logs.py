@@ -1,9 +1,12 @@
 """JSON logs on stderr: one object a line, one line a request, never image bytes or file names."""
 
 import logging
+from contextvars import ContextVar
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
+
+request_id: ContextVar[str] = ContextVar("request_id")  # of the request that is being answered
 
 
 def configure_logging(level: str) -> None:
@@ -18,5 +21,12 @@ def configure_logging(level: str) -> None:
             reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's second copy, for terminals
         )
     )
+    handler.addFilter(_add_request_id)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    if known := request_id.get(None):
+        record.request_id = known
+    return True

@@ -6,6 +6,7 @@ uvicorn --factory app.main:create_app      # or, with draining and one-sentence 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,51 +25,52 @@ from app.runtimes import open_runtime
 from app.schemas import Problem
 from app.service import Service
 from app.settings import Settings, load_settings
+from app.uploads import BodyBudget
 from model_store.errors import ModelStoreError
 from model_store.store import Artefact, ModelStore
 
 log = logging.getLogger("telescope")
 
 
-def load_artefact(settings: Settings) -> Artefact:
-    """The model to serve. Raises StartupError saying what is wrong with it."""
-    try:
-        return ModelStore(settings.model_store).resolve(settings.model)
-    except ModelStoreError as exc:
-        raise StartupError(f"The model {settings.model!r} cannot be served: {exc}.") from exc
+@dataclass(frozen=True)
+class LoadedModel:
+    """What the model store holds, and the predictor that was opened and warmed on it."""
+
+    artefact: Artefact
+    predictor: Predictor
 
 
-def load_predictor(artefact: Artefact, settings: Settings) -> Predictor:
-    """Open and warm the chosen runtime; takes seconds. Raises StartupError saying what to do."""
+def load_model(settings: Settings) -> LoadedModel:
+    """Open and warm the model to serve; takes seconds. Raises StartupError saying what to do."""
     try:
-        return Predictor(
+        artefact = ModelStore(settings.model_store).resolve(settings.model)
+        predictor = Predictor(
             lambda: open_runtime(settings.runtime, artefact, device=settings.device, threads=settings.threads),
             spec=artefact.manifest.pixels,
             batch_sizes=settings.batch_sizes,
         )
     except ModelStoreError as exc:
         raise StartupError(f"The model {settings.model!r} cannot be served: {exc}.") from exc
+    return LoadedModel(artefact, predictor)
 
 
-def create_app(settings: Settings | None = None, predictor: Predictor | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, model: LoadedModel | None = None) -> FastAPI:
     """The service as an ASGI application.
 
-    settings: None reads the environment. predictor: None loads one at start-up; one that is given is
+    settings: None reads the environment. model: None loads one at start-up; one that is given is
     closed at shutdown all the same. Raises StartupError for bad settings or an unreadable model.
     """
     settings = settings or load_settings()
-    artefact = load_artefact(settings)
-    manifest = artefact.manifest
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(
-            artefact, predictor or load_predictor(artefact, settings), settings=settings, metrics=metrics
-        )
+        loaded = model or load_model(settings)
+        service = Service(loaded.artefact, loaded.predictor, settings=settings, metrics=metrics)
         app.state.service = service
-        _expose(service, metrics)
+        app.state.body_budget = BodyBudget(settings.max_upload_bytes, service.batcher.overloaded)
+        _expose(app.state.body_budget, service, metrics)
         service.start()
-        log.info("ready", extra={"model": manifest.ref, "runtime": service.predictor.runtime})
+        log.info("ready", extra={"model": loaded.artefact.manifest.ref, "runtime": loaded.predictor.runtime})
         try:
             yield
         finally:
@@ -84,11 +86,6 @@ def create_app(settings: Settings | None = None, predictor: Predictor | None = N
     metrics = Metrics()
     app.state.settings = settings
     app.state.metrics = metrics
-    app.state.model_headers = {
-        "X-Model-Name": manifest.name,
-        "X-Model-Version": str(manifest.version),
-        "X-Model-Digest": artefact.digest,
-    }
     app.include_router(router)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     app.add_exception_handler(ServiceError, _service_error)
@@ -98,9 +95,9 @@ def create_app(settings: Settings | None = None, predictor: Predictor | None = N
     return app
 
 
-def _expose(service: Service, metrics: Metrics) -> None:
+def _expose(bodies: BodyBudget, service: Service, metrics: Metrics) -> None:
     manifest, batcher = service.artefact.manifest, service.batcher
-    metrics.ready.set_function(lambda: float(service.ready))
+    metrics.ready.set_function(lambda: float(batcher.is_open))
     metrics.model_info.info(
         {
             "model": manifest.name,
@@ -113,6 +110,7 @@ def _expose(service: Service, metrics: Metrics) -> None:
     metrics.gauge("queue_images", "Images waiting for a batch.", lambda: batcher.queued_items)
     metrics.gauge("admitted_images", "Images admitted and not yet answered.", lambda: batcher.admitted_items)
     metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: batcher.admitted_bytes)
+    metrics.gauge("body_bytes", "Bytes of request bodies held in memory.", lambda: bodies.held)
 
 
 def _tell(
@@ -138,7 +136,7 @@ async def _validation_error(request: Request, exc: Exception) -> JSONResponse:
 
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
-    kind = problems.HTTP_KINDS.get(exc.status_code) or Kind(exc.status_code, "http_error", str(exc.detail))
+    kind = problems.HTTP_KINDS.get(exc.status_code) or Kind(exc.status_code, "http_error", str(exc.detail), "")
     detail = f"{request.method} {request.url.path}: {exc.detail}."
     return _tell(request, kind, detail=detail, outcome="bad_input", headers=dict(exc.headers or {}))
 

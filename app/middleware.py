@@ -3,6 +3,7 @@
 A plain ASGI middleware: Starlette's BaseHTTPMiddleware hides a client's disconnect from the endpoint.
 """
 
+import asyncio
 import logging
 import re
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.errors import InternalError, NotReady, ServiceError
+from app.logs import request_id
 from app.metrics import Metrics
-from app.problems import INTERNAL, problem_response
+from app.problems import KINDS, problem_response
 from app.service import Timings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -28,6 +31,7 @@ class RequestRecord:
     started: float = field(default_factory=perf_counter)
     timings: Timings = field(default_factory=Timings)
     images: int = 0
+    failed: int = 0  # of the images
     status: int = 0
     code: str = "ok"
     outcome: str = "ok"
@@ -64,21 +68,25 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = record.request_id
                 headers["Server-Timing"] = record.server_timing()
-                headers.update(scope["app"].state.model_headers)
+                headers.update(scope["app"].state.service.model_headers)
             await send(message)
 
+        async def refuse(error: ServiceError) -> None:
+            kind = KINDS[type(error)]
+            record.code, record.outcome = kind.code, error.outcome
+            if not record.status:
+                response = problem_response(kind, detail=str(error), request_id=record.request_id)
+                await response(scope, receive, send_with_headers)
+
+        request_id.set(record.request_id)
         try:
             await self.app(scope, receive, send_with_headers)
-        except Exception:
-            record.code, record.outcome = INTERNAL.code, "failed"
-            log.exception("internal error", extra={"request_id": record.request_id})
-            if not record.status:
-                detail = "An unexpected error was logged under this request id."
-                response = problem_response(INTERNAL, detail=detail, request_id=record.request_id)
-                await response(scope, receive, send_with_headers)
-        except BaseException:
-            record.code, record.outcome = "client_disconnected", "cancelled"
+        except asyncio.CancelledError:  # the server stops; its patience with this request is at its end
+            await refuse(NotReady("The service has stopped; send the request to another replica."))
             raise
+        except Exception:
+            log.exception("internal error")
+            await refuse(InternalError("An unexpected error was logged under this request's id."))
         finally:
             self._finish(scope, record)
 
@@ -93,12 +101,12 @@ class RequestMiddleware:
             logging.DEBUG if quiet else logging.INFO,
             "request",
             extra={
-                "request_id": record.request_id,
                 "method": scope["method"],
                 "route": route,
                 "status": record.status,
                 "code": record.code,
                 "images": record.images,
+                "images_failed": record.failed,
                 "duration_ms": round(seconds * 1000, 2),
                 "queue_ms": round(record.timings.queue_s * 1000, 2),
                 "inference_ms": round(record.timings.inference_s * 1000, 2),

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from app import codec
-from app.errors import UnknownModel
-from app.problems import INTERNAL, KINDS, openapi_responses
+from app.errors import NotReady, UnknownModel
+from app.problems import KINDS, openapi_responses
 from app.schemas import SuperResolveResponse
 
 # Two dark strokes on a light ground, 12 x 6 pixels.
@@ -45,6 +45,13 @@ _ANSWER = {
         },
     ],
 }
+_HEADERS = {  # of every answer, errors included
+    "X-Request-ID": "The request's own, if it sent a usable one (up to 128 letters, digits, '.', '_' or '-').",
+    "X-Model-Name": "The model that answered.",
+    "X-Model-Version": "Its version.",
+    "X-Model-Digest": "SHA-256 of its manifest.",
+    "Server-Timing": "Milliseconds of decode, queue, inference, encode and total; the longest of each phase.",
+}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _IMAGES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
 
@@ -58,9 +65,7 @@ SUPER_RESOLVE: dict[str, Any] = {
                 "multipart/form-data": {
                     "schema": {"type": "object", "properties": {"image": _IMAGES}, "required": ["image"]}
                 },
-                "image/png": _BINARY,
-                "image/jpeg": _BINARY,
-                "image/webp": _BINARY,
+                **{f"image/{name.lower()}": _BINARY for name in codec.DECODED if name != "MPO"},
             },
         }
     },
@@ -70,6 +75,9 @@ SUPER_RESOLVE: dict[str, Any] = {
             "`Accept: application/json`: one entry per image, in order, each with its own outcome. "
             "`Accept: application/zip`: the pictures as files beside a `results.json`.",
             "model": SuperResolveResponse,
+            "headers": {
+                name: {"schema": {"type": "string"}, "description": text} for name, text in _HEADERS.items()
+            },
             "content": {
                 "application/json": {"example": _ANSWER},
                 **dict.fromkeys(codec.MEDIA_TYPES.values(), _BINARY),
@@ -77,7 +85,8 @@ SUPER_RESOLVE: dict[str, Any] = {
             },
         },
         # 499 never reaches a client: there is none left.
-        **openapi_responses(*(kind for kind in KINDS.values() if kind.status != 499), INTERNAL),
+        **openapi_responses(*(kind for kind in KINDS.values() if kind.status != 499)),
     },
 }
 UNKNOWN_MODEL = openapi_responses(KINDS[UnknownModel])
+NOT_READY = openapi_responses(KINDS[NotReady])

@@ -1,6 +1,7 @@
 """The endpoints. Bodies are read in `uploads`, work is done in `service`, errors are told in `problems`."""
 
 import asyncio
+import re
 import time
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
@@ -15,7 +16,7 @@ from app.codec import Format
 from app.errors import ClientDisconnected, InvalidParameter, ServiceError, UnknownModel, UploadTimedOut
 from app.geometry import Geometry
 from app.negotiation import choose
-from app.openapi import SUPER_RESOLVE, UNKNOWN_MODEL
+from app.openapi import NOT_READY, SUPER_RESOLVE, UNKNOWN_MODEL
 from app.responses import model_info, render
 from app.schemas import Health, ModelInfo, ModelList
 from app.service import Options, Service
@@ -46,7 +47,6 @@ class Parameters(BaseModel):
 async def super_resolve(
     request: Request,
     parameters: Annotated[Parameters, Query()],
-    accept: Annotated[str, Header(include_in_schema=False)] = "",
     x_request_timeout_ms: Annotated[
         str | None, Header(description="Deadline in milliseconds; may only shorten the configured one.")
     ] = None,
@@ -55,28 +55,30 @@ async def super_resolve(
     service: Service = request.app.state.service
     settings: Settings = request.app.state.settings
     record = request.state.record
-    service.check_ready()
     _check_model(parameters.model, service)
     timeout_s = _timeout_s(x_request_timeout_ms, settings)
     deadline = time.monotonic() + timeout_s
-    try:
-        async with asyncio.timeout(timeout_s):
-            uploads = await read_uploads(
-                request, max_bytes=settings.max_request_bytes, max_images=settings.max_images
-            )
-    except TimeoutError as exc:
-        raise UploadTimedOut("The body did not arrive within the request's deadline.") from exc
-    record.images = len(uploads)
-    answers = await _while_connected(
-        request.receive,
-        service.super_resolve(
-            uploads,
-            options=Options(format=parameters.format, geometry=parameters.geometry),
-            deadline=deadline,
-            timings=record.timings,
-        ),
-    )
-    shape = choose(accept, images=len(uploads))
+    service.batcher.check_room()
+    with request.app.state.body_budget.body() as take:
+        try:
+            async with asyncio.timeout(timeout_s):
+                uploads = await read_uploads(
+                    request, take, max_bytes=settings.max_request_bytes, max_images=settings.max_images
+                )
+        except TimeoutError as exc:
+            raise UploadTimedOut("The body did not arrive within the request's deadline.") from exc
+        record.images = len(uploads)
+        answers = await _while_connected(
+            request.receive,
+            service.super_resolve(
+                uploads,
+                options=Options(format=parameters.format, geometry=parameters.geometry),
+                deadline=deadline,
+                timings=record.timings,
+            ),
+        )
+    record.failed = sum(isinstance(answer, ServiceError) for answer in answers)
+    shape = choose(",".join(request.headers.getlist("accept")), images=len(uploads))
     if shape == "image" and isinstance(answers[0], ServiceError):
         raise answers[0]
     return await asyncio.to_thread(
@@ -108,19 +110,27 @@ async def root() -> RedirectResponse:
     return RedirectResponse("/docs")
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", summary="Is the process alive?", tags=["operations"])
 async def livez() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", summary="Does the service take requests?", tags=["operations"])
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", summary="Does the service take requests?", tags=["operations"], responses=NOT_READY)
 async def readyz(request: Request) -> Health:
     """200 while requests are taken; 503 while draining or when the predictor has stopped."""
-    request.app.state.service.check_ready()
+    request.app.state.service.batcher.check_open()
     return Health(status="ready")
 
 
-@router.get("/metrics", summary="Prometheus metrics", tags=["operations"], response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    tags=["operations"],
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -134,8 +144,10 @@ def _check_model(wanted: str | None, service: Service) -> None:
 def _timeout_s(header: str | None, settings: Settings) -> float:
     if header is None:
         return settings.request_timeout_ms / 1000
-    if not (header.isascii() and header.isdigit() and int(header) > 0):
-        raise InvalidParameter(f"X-Request-Timeout-Ms is {header!r}; it must be a positive whole number.")
+    if not re.fullmatch("[0-9]{1,9}", header) or int(header) == 0:  # int() refuses thousands of digits
+        raise InvalidParameter(
+            f"X-Request-Timeout-Ms is {header[:20]!r}; it must be a number from 1 to 999999999."
+        )
     return min(int(header), settings.request_timeout_ms) / 1000
 
 

@@ -1,10 +1,14 @@
 """uvicorn with a drain: SIGTERM first turns readiness and new work to 503, and stops when all is answered.
 
 uvicorn alone closes its listening socket at once, so a load balancer that has not noticed yet meets
-refused connections; here it meets 503 until the last admitted request is answered.
+refused connections; here it meets 503 for a grace, and until the last admitted request is answered.
 """
 
 import asyncio
+import errno
+import logging
+import os
+import signal
 import socket
 import sys
 from types import FrameType
@@ -13,16 +17,17 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.errors import StartupError
+from app.service import Service
 from app.settings import Settings
 
 
 class DrainingServer(uvicorn.Server):
-    """The first SIGTERM or SIGINT drains; a second one stops at once."""
+    """The first SIGTERM or SIGINT drains; a second one ends the process at once."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, *, drain_timeout_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: Settings) -> None:
         super().__init__(config)
         self._app = app
-        self._drain_timeout_s = drain_timeout_s
+        self._settings = settings
         self._draining = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -30,27 +35,30 @@ class DrainingServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            print(f"Text Telescope listens on http://{host}:{port} (documentation at /docs)", file=sys.stderr)
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            print(f"Text Telescope listens on {url} (documentation at /docs)", file=sys.stderr)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # super() would note the signal and raise it again at the end: a clean stop would exit with 143.
         if self._draining or not self.started:
-            self.should_exit = self.force_exit = True
-        else:
-            self._draining = True
-            self._event_loop.call_soon_threadsafe(self._begin_drain)
+            logging.shutdown()
+            os._exit(128 + sig)  # whatever a thread or a connection is still busy with
+        self._draining = True
+        # Only an orchestrator's signal comes with a load balancer that has to notice.
+        grace_s = self._settings.drain_grace_s if sig == signal.SIGTERM else 0
+        self._event_loop.call_soon_threadsafe(self._begin_drain, grace_s)
 
-    def _begin_drain(self) -> None:
-        self._drain = asyncio.create_task(self._drain_then_exit())
+    def _begin_drain(self, grace_s: float) -> None:
+        self._drain = asyncio.create_task(self._drain_then_exit(grace_s))
 
-    async def _drain_then_exit(self) -> None:
-        service = self._app.state.service
+    async def _drain_then_exit(self, grace_s: float) -> None:
+        service: Service = self._app.state.service
         service.begin_drain()
         try:
-            async with asyncio.timeout(self._drain_timeout_s):
-                await service.batcher.idle()
+            async with asyncio.timeout(self._settings.drain_timeout_s):
+                await asyncio.gather(service.batcher.idle(), asyncio.sleep(grace_s))
         except TimeoutError:
-            pass
+            service.abandon()
         self.should_exit = True
 
 
@@ -64,12 +72,16 @@ def bind(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-    except OSError as exc:
+    except (OSError, ValueError) as exc:  # ValueError: a host with characters that no name has
         bound.close()
-        raise StartupError(
-            f"Cannot listen on {host}:{port} ({exc.strerror or exc}); stop what uses it, "
-            "or choose another with TELESCOPE_PORT or --port."
-        ) from exc
+        busy = isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE
+        remedy = (
+            "stop what uses it, or choose another port with TELESCOPE_PORT or --port"
+            if busy
+            else "choose another address with TELESCOPE_HOST or --host, or another port"
+        )
+        why = getattr(exc, "strerror", None) or exc
+        raise StartupError(f"Cannot listen on {host} port {port} ({why}); {remedy}.") from exc
     return bound
 
 
@@ -82,4 +94,4 @@ def serve(app: FastAPI, settings: Settings, bound: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,  # idle keep-alive connections; the drain has waited for the busy ones
     )
-    DrainingServer(config, app, drain_timeout_s=settings.drain_timeout_s).run(sockets=[bound])
+    DrainingServer(config, app, settings).run(sockets=[bound])

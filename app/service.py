@@ -6,7 +6,9 @@ Decoding and encoding run in worker threads, so the event loop stays free to adm
 """
 
 import asyncio
+import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,9 +18,9 @@ from typing import TypeVar
 import numpy as np
 
 from app import codec, geometry
-from app.batcher import Admission, Batcher, Limits
+from app.batcher import EXPIRED, Admission, Batcher, Limits
 from app.codec import Format, ImageInfo
-from app.errors import NotReady, ServiceError
+from app.errors import DeadlineExceeded, InternalError, ServiceError
 from app.geometry import Geometry
 from app.metrics import Metrics
 from app.predictor import Predictor
@@ -27,6 +29,7 @@ from model_store.pixels import Nchw
 from model_store.store import Artefact
 
 T = TypeVar("T")
+log = logging.getLogger("telescope.service")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class Service:
 
     def __init__(self, artefact: Artefact, predictor: Predictor, *, settings: Settings, metrics: Metrics) -> None:
         self.artefact = artefact
+        self.model_headers = {
+            "X-Model-Name": artefact.manifest.name,
+            "X-Model-Version": str(artefact.manifest.version),
+            "X-Model-Digest": artefact.digest,
+        }
         self.predictor = predictor
         self._settings = settings
         self._metrics = metrics
@@ -82,35 +90,25 @@ class Service:
             predictor.run, batch_seconds=predictor.batch_seconds, limits=limits, observer=self._counts
         )
         self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="codec")
-        self._loop: asyncio.Task[None] | None = None
-        self._draining = False
-
-    @property
-    def ready(self) -> bool:
-        return self._loop is not None and not self._loop.done() and not self._draining
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self.batcher.run(), name="batcher")
+        self._loop.add_done_callback(_tell_if_it_broke)
 
     def begin_drain(self) -> None:
         """From now on every new request is refused; those admitted are answered."""
-        self._draining = True
         self.batcher.close("The service is shutting down; send the request to another replica.")
 
-    async def stop(self) -> None:
+    def abandon(self) -> None:
+        """Refuse also the requests that were admitted and have no answer yet."""
         self.begin_drain()
-        if self._loop:
-            self._loop.cancel()
-            await asyncio.wait([self._loop])
-        self._workers.shutdown(cancel_futures=True)
-        await asyncio.to_thread(self.predictor.close)
+        self._loop.cancel()
 
-    def check_ready(self) -> None:
-        """Raises NotReady, before a request's body is read."""
-        if self._draining:
-            raise NotReady("The service is shutting down; send the request to another replica.")
-        if not self.ready:
-            raise NotReady("The predictor has stopped; the service must be restarted.")
+    async def stop(self) -> None:
+        self.abandon()
+        await asyncio.wait([self._loop])
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self.predictor.close)
 
     async def super_resolve(
         self,
@@ -140,8 +138,10 @@ class Service:
         self, uploads: Sequence[Upload], options: Options, deadline: float, timings: Timings
     ) -> list[Done | ServiceError]:
         self._metrics.upload_bytes.inc(sum(len(upload.data) for upload in uploads))
-        infos = await self._in_worker(lambda: [self._probe(upload) for upload in uploads])
+        infos = await self._in_worker(lambda: [self._probe(upload, options) for upload in uploads])
         good = [info for info in infos if isinstance(info, ImageInfo)]
+        if not good:
+            return [info for info in infos if isinstance(info, ServiceError)]
         admission = self.batcher.admit(
             items=sum(geometry.tile_count(info.height, info.width) for info in good),
             nbytes=sum(self._memory(info) for info in good),
@@ -161,27 +161,39 @@ class Service:
         self, upload: Upload, admission: Admission, options: Options, timings: Timings
     ) -> Done | ServiceError:
         try:
-            decoded = await self._in_worker(lambda: self._decode(upload))
-            inferred = await admission.infer(decoded.tiles)
-            sr = np.stack([tile.sr for tile in inferred])
-            encoded = await self._in_worker(lambda: self._encode(sr, decoded, options))
+            async with asyncio.timeout(admission.deadline - time.monotonic()):
+                decoded = await self._in_worker(lambda: self._decode(upload))
+                inferred = await admission.infer(decoded.tiles)
+                sr = np.stack([tile.sr for tile in inferred])
+                encoded = await self._in_worker(lambda: self._encode(sr, decoded, options))
         except ServiceError as exc:
             return exc
+        except TimeoutError:
+            return DeadlineExceeded(EXPIRED)
+        except Exception as exc:  # ours to mend, but not a reason to fail the request's other images
+            log.exception("internal error")
+            failed = InternalError("An unexpected error was logged under this request's id.")
+            failed.__cause__ = exc
+            return failed
         timings.decode_s = max(timings.decode_s, decoded.seconds)
         timings.queue_s = max(timings.queue_s, *(tile.queue_s for tile in inferred))
         timings.inference_s = max(timings.inference_s, *(tile.inference_s for tile in inferred))
         timings.encode_s = max(timings.encode_s, encoded.seconds)
         return encoded.done
 
-    def _probe(self, upload: Upload) -> ImageInfo | ServiceError:
+    def _probe(self, upload: Upload, options: Options) -> ImageInfo | ServiceError:
         try:
-            return codec.probe(
+            info = codec.probe(
                 upload.data,
                 max_pixels=self._settings.max_image_pixels,
                 min_side_px=self._settings.min_side_px,
             )
+            if options.geometry == "native":
+                scale = self._spec.scale
+                codec.check_result(options.format, height=scale * info.height, width=scale * info.width)
         except ServiceError as exc:
             return exc
+        return info
 
     def _memory(self, info: ImageInfo) -> int:
         """Bytes of the decoded picture and of its output."""
@@ -208,6 +220,11 @@ class Service:
 
     async def _in_worker(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+
+
+def _tell_if_it_broke(loop: "asyncio.Task[None]") -> None:
+    if not loop.cancelled() and loop.exception():
+        log.critical("the batcher has stopped; /readyz answers 503 until a restart", exc_info=loop.exception())
 
 
 @dataclass(frozen=True)

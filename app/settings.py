@@ -23,7 +23,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 opens the service to the network.")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 opens the service to the network."
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="At 'warning' and above the one line a request is no longer written."
@@ -53,6 +55,7 @@ class Settings(BaseSettings):
     max_queue_images: int = Field(
         256,
         ge=1,
+        le=100_000,
         description="Images admitted and not yet answered, over all requests; more are refused with 429.",
     )
     max_queue_bytes: int = Field(
@@ -66,14 +69,20 @@ class Settings(BaseSettings):
         le=600_000,
         description="Deadline of a request; X-Request-Timeout-Ms may only shorten it.",
     )
+    drain_grace_s: float = Field(
+        2, ge=0, description="After SIGTERM, how long /readyz answers 503 at least, for load balancers to notice."
+    )
     drain_timeout_s: float = Field(
-        25,
+        15,
         ge=0,
-        description="After SIGTERM, how long requests in flight get; keep the orchestrator's grace above it.",
+        description="After SIGTERM, how long admitted requests get; an orchestrator should wait 15 s more.",
     )
 
     max_images: int = Field(64, ge=1, description="Images in one request.")
     max_request_bytes: int = Field(32 * MIB, ge=1024, description="Body of one request, counted while it arrives.")
+    max_upload_bytes: int = Field(
+        256 * MIB, ge=1024, description="Bodies held at once, over all requests; more are refused with 429."
+    )
     max_image_pixels: int = Field(
         4_000_000, ge=64, description="Width times height of one image, read from its header before decoding."
     )
@@ -97,6 +106,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"max_queue_images ({self.max_queue_images}) must be at least max_images ({self.max_images}), "
                 "or a full request could never be admitted"
+            )
+        if self.max_request_bytes > self.max_upload_bytes:
+            raise ValueError(
+                f"max_upload_bytes ({self.max_upload_bytes}) must be at least max_request_bytes "
+                f"({self.max_request_bytes}), or a full request could never be read"
             )
         return self
 

@@ -4,9 +4,10 @@ Two shapes are taken: multipart/form-data with one or more parts named `image`, 
 image under its own Content-Type.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -15,6 +16,7 @@ from app.errors import (
     EmptyBody,
     InvalidParameter,
     MalformedMultipart,
+    Overloaded,
     TooManyBytes,
     TooManyImages,
     UnsupportedMediaType,
@@ -22,20 +24,60 @@ from app.errors import (
 from app.service import Upload
 
 FIELD = "image"
+Take = Callable[[int], None]
 
 
-class _InMemoryParser(MultiPartParser):
+class BodyBudget:
+    """Bytes of request bodies in memory, over all requests.
+
+    overloaded: makes the refusal, which carries the time after which it is worth trying again.
+    """
+
+    def __init__(self, max_bytes: int, overloaded: Callable[[str], Overloaded]) -> None:
+        self._max_bytes = max_bytes
+        self._overloaded = overloaded
+        self.held = 0
+
+    @contextmanager
+    def body(self) -> Iterator[Take]:
+        """Gives `take(nbytes)`, which raises Overloaded; what was taken is given back at the end."""
+        taken = 0
+
+        def take(nbytes: int) -> None:
+            nonlocal taken
+            if self.held + nbytes > self._max_bytes:
+                raise self._overloaded("Too many bodies are being received")
+            self.held += nbytes
+            taken += nbytes
+
+        try:
+            yield take
+        finally:
+            self.held -= taken
+
+
+class _Parser(MultiPartParser):
     spool_max_size = 0  # never to disk: the body's limit bounds it, and the root file system may be read-only
+    complete = False
+
+    def on_end(self) -> None:
+        """The closing boundary; without it the last picture may be cut off."""
+        self.complete = True
+
+    def close(self) -> None:
+        """Also the files of a body that was refused halfway."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
-async def read_uploads(request: Request, *, max_bytes: int, max_images: int) -> list[Upload]:
+async def read_uploads(request: Request, take: Take, *, max_bytes: int, max_images: int) -> list[Upload]:
     """The images of one request, in order. Raises the BadInput that names what is wrong with the body."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if media_type == "multipart/form-data":
-            return await _multipart(request, max_bytes=max_bytes, max_images=max_images)
+            return await _multipart(request, _limited(request, take, max_bytes), max_images=max_images)
         if media_type.startswith("image/"):
-            return [Upload(b"".join([chunk async for chunk in _limited(request, max_bytes)]))]
+            return [Upload(b"".join([chunk async for chunk in _limited(request, take, max_bytes)]))]
     except ClientDisconnect as exc:
         raise ClientDisconnected("The client went away while sending.") from exc
     raise UnsupportedMediaType(
@@ -44,11 +86,15 @@ async def read_uploads(request: Request, *, max_bytes: int, max_images: int) -> 
     )
 
 
-async def _multipart(request: Request, *, max_bytes: int, max_images: int) -> list[Upload]:
-    stream = _limited(request, max_bytes)
-    parser = _InMemoryParser(request.headers, stream, max_files=max_images, max_fields=0)
+async def _multipart(request: Request, stream: AsyncGenerator[bytes, None], *, max_images: int) -> list[Upload]:
+    parser = _Parser(request.headers, stream, max_files=max_images, max_fields=0)
     try:
         form = await parser.parse()
+        if not parser.complete:
+            raise MalformedMultipart("The multipart body ends before its closing boundary.")
+        return _uploads(form)
+    except UnicodeError as exc:
+        raise MalformedMultipart(f"The multipart body's names cannot be read: {exc}.") from exc
     except MultiPartException as exc:
         if exc.message.startswith("Too many files"):
             raise TooManyImages(f"At most {max_images} images are taken in one request; send several.") from exc
@@ -58,23 +104,28 @@ async def _multipart(request: Request, *, max_bytes: int, max_images: int) -> li
                 "parameters into the address (?format=jpeg)."
             ) from exc
         raise MalformedMultipart(f"The multipart body cannot be read: {exc.message}") from exc
-    uploads = []
-    try:
-        for name, part in form.multi_items():
-            assert isinstance(part, UploadFile)  # max_fields=0 refuses the rest
-            if name != FIELD:
-                raise InvalidParameter(
-                    f"The multipart body has a file named {name!r}; images are named '{FIELD}'."
-                )
-            uploads.append(Upload(part.file.read(), part.filename or None))
     finally:
-        await form.close()
+        parser.close()
+
+
+def _uploads(form: FormData) -> list[Upload]:
+    uploads = []
+    for name, part in form.multi_items():
+        assert isinstance(part, UploadFile)  # max_fields=0 refuses the rest
+        if name != FIELD:
+            raise InvalidParameter(f"The multipart body has a file named {name!r}; images are named '{FIELD}'.")
+        uploads.append(Upload(part.file.read(), _printable(part.filename)))
     if not uploads:
         raise EmptyBody(f"The multipart body has no part named '{FIELD}'.")
     return uploads
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+def _printable(filename: str | None) -> str | None:
+    """As JSON can carry it: a charset of the client's choice may have left half characters."""
+    return filename.encode(errors="replace").decode() if filename else None
+
+
+async def _limited(request: Request, take: Take, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """The body's chunks. A declared length over the limit is refused before the first of them."""
     message = f"The body is larger than {max_bytes} bytes; send fewer or smaller images."
     declared = request.headers.get("content-length", "")
@@ -85,4 +136,5 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
         received += len(chunk)
         if received > max_bytes:
             raise TooManyBytes(message)
+        take(len(chunk))
         yield chunk

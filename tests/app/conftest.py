@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from app import codec
-from app.main import create_app
+from app.main import LoadedModel, create_app
 from app.predictor import Predictor
 from app.settings import Settings
 from model_store.manifest import PixelSpec
@@ -43,7 +43,7 @@ class Server:
     def __init__(self, settings: Settings, runtime: FakeRuntime) -> None:
         self.runtime = runtime
         predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=settings.batch_sizes)
-        self.app = create_app(settings, predictor)
+        self.app = create_app(settings, LoadedModel(ModelStore(settings.model_store).resolve("tbsrn"), predictor))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(

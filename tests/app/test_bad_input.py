@@ -89,7 +89,7 @@ def test_a_wrong_parameter_is_named(server: Server, query: str, named: str) -> N
     assert named in response.json()["detail"]
 
 
-@pytest.mark.parametrize("value", ["0", "-5", "soon", "1e3", "²"])
+@pytest.mark.parametrize("value", ["0", "-5", "soon", "1e3", "²", "9" * 5000])
 def test_a_timeout_that_is_no_positive_number_is_refused(server: Server, value: str) -> None:
     response = server.post(png(), headers={"X-Request-Timeout-Ms": value.encode()})
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
@@ -118,6 +118,10 @@ def test_parameters_in_the_body_are_pointed_to_the_address(server: Server) -> No
     assert "?format=jpeg" in response.json()["detail"]
 
 
+# A whole picture, in a body that may have lost the next one.
+PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="\\xff..png"\r\n\r\n' + png()
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "status", "code"),
     [
@@ -126,6 +130,8 @@ def test_parameters_in_the_body_are_pointed_to_the_address(server: Server) -> No
         ("multipart/form-data", b"x", 400, "malformed_multipart"),
         ("multipart/form-data; boundary=b", b"garbage", 400, "malformed_multipart"),
         ("multipart/form-data; boundary=b", b"--b--\r\n", 400, "empty_body"),
+        ("multipart/form-data; boundary=b", PART, 400, "malformed_multipart"),
+        ("multipart/form-data; boundary=b; charset=undefined", PART + b"\r\n--b--", 400, "malformed_multipart"),
         ("image/png", b"", 400, "empty_body"),
     ],
 )
@@ -134,6 +140,22 @@ def test_a_body_that_holds_no_image(
 ) -> None:
     response = server.client.post("/v1/super-resolve", content=body, headers={"content-type": content_type})
     assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+def test_a_file_name_of_half_characters_is_told_as_json_can(server: Server) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=b; charset=unicode_escape"}
+    body = PART.replace(b"\\xff.", b"\\ud800") + b"\r\n--b--\r\n"
+    headers["accept"] = "application/json"
+    response = server.client.post("/v1/super-resolve", content=body, headers=headers)
+    assert response.json()["images"][0]["filename"] == "?.png"
+
+
+def test_an_answer_that_its_format_cannot_hold_is_refused_before_any_work(server: Server) -> None:
+    line = png(height=4, width=8200)
+    response = server.post(line, query="?format=webp")
+    assert (response.status_code, response.json()["code"]) == (413, "result_too_large")
+    assert server.post(line).status_code == 200
+    assert server.post(line, query="?format=webp&geometry=telescope").status_code == 200
 
 
 def test_a_body_over_the_limit_is_refused_by_its_declared_length(start_server: Callable[..., Server]) -> None:

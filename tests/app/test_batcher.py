@@ -305,8 +305,55 @@ def test_predictions_follow_a_machine_that_has_become_slower() -> None:
             execute.seconds = {1: 3.0}
             for value in range(20):
                 await ask(made, value)
+            await asking(made, 20)
             with pytest.raises(Overloaded):
-                made.admit(items=1, nbytes=1, deadline=now() + 2)
-            made.admit(items=1, nbytes=1, deadline=now() + 3.1)
+                made.admit(items=1, nbytes=1, deadline=now() + 5)
+            made.admit(items=1, nbytes=1, deadline=now() + 6.1)
+
+    in_virtual_time(scenario)
+
+
+def test_one_stalled_batch_does_not_refuse_what_follows() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute) as made:
+            execute.seconds = {1: 1000.0}
+            await ask(made, 1)
+            execute.seconds = {1: 1.0}
+            await asking(made, 2)
+            made.admit(items=1, nbytes=1, deadline=now() + 5)
+
+    in_virtual_time(scenario)
+
+
+def test_a_gloomy_prediction_refuses_nobody_while_the_predictor_is_idle() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute) as made:
+            execute.seconds = {1: 3.0}
+            for value in range(20):
+                await ask(made, value)
+            execute.seconds = {1: 1.0}
+            assert await ask(made, 20, within_s=1.5)
+
+    in_virtual_time(scenario)
+
+
+def test_a_request_that_comes_after_its_deadline_is_told_so() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS)) as made:
+            with pytest.raises(DeadlineExceeded):
+                made.admit(items=1, nbytes=1, deadline=now())
+
+    in_virtual_time(scenario)
+
+
+def test_an_image_decoded_after_the_stop_is_refused_and_does_not_hang() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS)) as made:
+            admission = made.admit(items=1, nbytes=1, deadline=NEVER)
+            await asyncio.sleep(0)
+        with admission, pytest.raises(NotReady):
+            await admission.infer(images(1))
 
     in_virtual_time(scenario)

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import re
+import threading
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -157,7 +159,7 @@ def test_a_full_queue_answers_429_with_a_time_to_come_back(start_server: Callabl
         assert refused.json()["code"] == "overloaded"
         server.runtime.gate.set()
         assert held.result().status_code == 200
-    assert server.metric("telescope_images_total", outcome="refused") == 1
+    assert server.metric("telescope_requests_total", outcome="refused") == 1
     assert_reconciled(server)
 
 
@@ -196,11 +198,79 @@ def test_draining_turns_readiness_and_new_work_to_503_and_keeps_liveness(
     assert server.metric("telescope_ready") == 0
 
 
+def test_requests_that_are_abandoned_get_503_and_not_silence(start_server: Callable[..., Server]) -> None:
+    server = start_server()
+    server.runtime.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(server.post, png()) for _ in range(2)]
+        wait_until(lambda: server.metric("telescope_admitted_images") == 2)
+        service = server.app.state.service
+        service._loop.get_loop().call_soon_threadsafe(service.abandon)
+        answers = [future.result() for future in asked]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(503, "not_ready")] * 2
+    assert server.client.get("/readyz").status_code == 503
+    assert_reconciled(server)
+
+
+def test_a_defect_on_one_image_spares_its_neighbours(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = codec.encode
+
+    def broken(rgb: np.ndarray, image_format: codec.Format) -> bytes:
+        if rgb.shape[0] == 24:
+            raise ZeroDivisionError("a slip of the pen")
+        return encode(rgb, image_format)
+
+    good, bad = png(), png(height=12)
+    monkeypatch.setattr(codec, "encode", broken)
+    body = server.post(good, bad).json()
+    assert [entry["outcome"] for entry in body["images"]] == ["ok", "failed"]
+    assert body["images"][1]["problem"]["code"] == "internal_error"
+    assert server.post(bad).status_code == 500
+    assert "pen" not in server.post(bad).text
+
+
+def test_the_deadline_holds_while_a_picture_is_decoded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoding = threading.Event()
+    monkeypatch.setattr(codec, "decode", lambda data: decoding.wait(30) and picture())
+    response = server.post(png(), headers={"X-Request-Timeout-Ms": "100"})
+    decoding.set()
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+
+
+def test_bodies_beyond_the_memory_for_them_are_refused_until_others_are_answered(
+    start_server: Callable[..., Server],
+) -> None:
+    crop = png() + b"\0" * 1500  # a PNG may be followed by anything
+    server = start_server(max_request_bytes=2048, max_upload_bytes=2500)
+    server.runtime.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(server.post, crop)
+        wait_until(lambda: server.metric("telescope_admitted_images") == 1)
+        refused = server.post(crop)
+        assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+        assert int(refused.headers["retry-after"]) >= 1
+        server.runtime.gate.set()
+        assert held.result().status_code == 200
+    assert server.metric("telescope_body_bytes") == 0
+    assert server.post(crop).status_code == 200
+
+
+def test_probes_may_be_asked_without_a_body(server: Server) -> None:
+    for path in ("/livez", "/readyz"):
+        response = server.client.head(path)
+        assert (response.status_code, response.content) == (200, b"")
+
+
+def test_several_accept_headers_are_one_list(server: Server) -> None:
+    headers = [("Accept", "text/html"), ("Accept", "application/zip")]
+    assert server.post(png(), headers=headers).headers["content-type"] == "application/zip"
+
+
 def test_the_runtime_is_only_ever_touched_by_its_own_thread(start_server: Callable[..., Server]) -> None:
     server = start_server()
     server.post(png(), png())
     server.stop()
-    assert server.runtime.threads - {"MainThread"} == {"predictor_0"}  # MainThread made the fake
+    assert server.runtime.threads - {"MainThread"} == {"predictor"}  # MainThread made the fake
     assert server.runtime.closed
 
 
@@ -212,7 +282,7 @@ def test_metrics_are_scraped_as_prometheus_text(server: Server) -> None:
 
 def test_the_documentation_page_asks_no_other_host(server: Server) -> None:
     page = server.client.get("/docs").text
-    assert "https://" not in page
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
     assert server.client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
 
 

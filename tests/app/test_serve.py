@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,48 @@ def test_sigterm_answers_what_was_accepted_refuses_the_rest_and_exits_cleanly(ow
     assert sorted(outcomes) == sorted(statuses), "a request was begun and not answered"
 
 
+def crowd(url: str, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
+    """Requests for some ten seconds of work, all admitted."""
+    files = [("image", CROPS[0].read_bytes())] * 64
+    asked = [pool.submit(httpx.post, f"{url}/v1/super-resolve", files=files, timeout=60) for _ in range(4)]
+    wait_until(lambda: "telescope_admitted_images 256.0" in httpx.get(f"{url}/metrics").text)
+    return asked
+
+
+def test_what_is_not_answered_within_the_drain_gets_503() -> None:
+    process = Process(TELESCOPE_DRAIN_TIMEOUT_S="0.2")
+    with ThreadPoolExecutor(4) as pool:
+        asked = crowd(process.url(), pool)
+        process.popen.send_signal(signal.SIGTERM)
+        answers = [future.result() for future in asked]
+    assert process.wait() == 0
+    for answer in answers:
+        assert "not_ready" in {entry["problem"]["code"] for entry in answer.json()["images"] if "problem" in entry}
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    process = Process()
+    with ThreadPoolExecutor(4) as pool:
+        asked = crowd(process.url(), pool)
+        process.popen.send_signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{process.url()}/readyz").status_code == 503)
+        started_at = time.monotonic()
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+        assert time.monotonic() - started_at < 3
+        assert all(isinstance(future.exception(), httpx.TransportError) for future in asked)
+
+
+def test_readiness_is_down_for_a_grace_before_an_idle_service_ends() -> None:
+    process = Process(TELESCOPE_DRAIN_GRACE_S="1")
+    url = process.url()
+    process.popen.send_signal(signal.SIGTERM)
+    wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
+    since = time.monotonic()
+    assert process.wait() == 0
+    assert time.monotonic() - since > 0.8
+
+
 def test_the_log_has_one_json_line_a_request_and_no_image_bytes(service: Process) -> None:
     httpx.post(
         f"{service.url()}/v1/super-resolve",
@@ -205,7 +247,7 @@ def failing(*arguments: str, **environment: str) -> str:
 def test_a_busy_port_stops_the_start_with_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert "choose another with TELESCOPE_PORT" in failing("--port", port)
+        assert "choose another port with TELESCOPE_PORT" in failing("--port", port)
 
 
 def test_a_tampered_model_stops_the_start_with_the_files_name(tmp_path: Path) -> None:

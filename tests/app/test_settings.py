@@ -29,6 +29,8 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
         ("BATCH_SIZES", "1,two", "TELESCOPE_BATCH_SIZES"),
         ("BATCH_SIZE", "1", "is TELESCOPE_BATCH_SIZES meant"),
         ("MAX_IMAGES", "1000", "max_queue_images"),
+        ("MAX_REQUEST_BYTES", "999999999", "max_upload_bytes"),
+        ("HOST", "", "TELESCOPE_HOST"),
     ],
 )
 def test_a_bad_value_is_named_with_what_would_be_right(
