@@ -135,7 +135,8 @@ def slow(source, target):
     time.sleep(60)
 shutil.copyfile = slow
 ModelStore(Path(sys.argv[1])).publish(
-    Path(sys.argv[2]), name="tbsrn", pixels=PixelSpec(16, 64, 2), training={}, metrics=[], licence="", git_commit=""
+    Path(sys.argv[2]), name="tbsrn", pixels=PixelSpec(16, 64, 2),
+    training={}, metrics=[], licence="", git_commit="",
 )
 """
 
