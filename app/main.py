@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
         loaded = model or load_model(settings)
         service = Service(loaded.artefact, loaded.predictor, settings=settings, metrics=metrics)
         app.state.service = service
+        app.state.model_headers = _model_headers(loaded.artefact)
         app.state.body_budget = BodyBudget(settings.max_upload_bytes, service.batcher.overloaded)
         _expose(app.state.body_budget, service, metrics)
         service.start()
@@ -93,6 +94,15 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     app.add_exception_handler(HTTPException, _http_error)
     _put_problem_schema(app)
     return app
+
+
+def _model_headers(artefact: Artefact) -> dict[str, str]:
+    manifest = artefact.manifest
+    return {
+        "X-Model-Name": manifest.name,
+        "X-Model-Version": str(manifest.version),
+        "X-Model-Digest": artefact.digest,
+    }
 
 
 def _expose(bodies: BodyBudget, service: Service, metrics: Metrics) -> None:

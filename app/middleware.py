@@ -68,7 +68,7 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = record.request_id
                 headers["Server-Timing"] = record.server_timing()
-                headers.update(scope["app"].state.service.model_headers)
+                headers.update(scope["app"].state.model_headers)
             await send(message)
 
         async def refuse(error: ServiceError) -> None:

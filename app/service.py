@@ -70,11 +70,6 @@ class Service:
 
     def __init__(self, artefact: Artefact, predictor: Predictor, *, settings: Settings, metrics: Metrics) -> None:
         self.artefact = artefact
-        self.model_headers = {
-            "X-Model-Name": artefact.manifest.name,
-            "X-Model-Version": str(artefact.manifest.version),
-            "X-Model-Digest": artefact.digest,
-        }
         self.predictor = predictor
         self._settings = settings
         self._metrics = metrics
