@@ -115,7 +115,8 @@ class RunConfig:
     evaluation_batch_size: int = 16  # PSNR_Avg depends on it; PaddleOCR's is 16
     sheet_rows: int = 8  # crops on the LR | bicubic | SR | HR sheet of each evaluation
     ema_decay: float = 0.0  # of the averaged weights that are evaluated and kept as best; 0: no averaging
-    amp: Literal["none", "bfloat16", "float16"] = "none"  # GPU only; the published runs are float32
+    amp: Literal["none", "bfloat16", "float16"] = "none"  # Paddle: GPU only; the published runs are float32
+    compile: bool = False  # torch only: torch.compile, minutes of waiting that a long run on a GPU earns back
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "epochs", "steps", "batch_size", "evaluation_batch_size")
@@ -133,7 +134,7 @@ class CommonConfig:
 
     out: Path  # folder of the run: checkpoints, metrics.csv, sheets, tensorboard
     data: DataConfig
-    engine: str = "paddle"  # see training.engines
+    engine: str = "paddle"  # or "torch"; see training.engines
     device: Literal["auto", "cpu", "gpu"] = "auto"  # auto: a GPU if the framework sees one
     seed: int = 1024  # sr_telescope.yml
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)

@@ -18,6 +18,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from training.data.degrade import preset
+from training.engines import ENGINES
 from training.errors import ConfigError
 
 Config = TypeVar("Config")
@@ -36,6 +37,15 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="settings laid over the file, such as run.epochs=10 data.train=DIR",
     )
+    parser.add_argument(
+        "--engine", choices=tuple(ENGINES), help="framework that trains (default: the file's, or paddle)"
+    )
+
+
+def configured(args: argparse.Namespace, kind: type[Config]) -> Config:
+    """The configuration that the arguments of `add_config_arguments` name. Raises ConfigError."""
+    engine = [f"engine={args.engine}"] if args.engine else []
+    return read_config(args.config, kind, [*args.override, *engine])
 
 
 def read_config(path: Path, kind: type[Config], overrides: Sequence[str] = ()) -> Config:

@@ -12,7 +12,7 @@ import argparse
 
 from model_store.manifest import PixelSpec
 from training.config import PretrainConfig
-from training.config_file import add_config_arguments, read_config
+from training.config_file import add_config_arguments, configured
 from training.data.run_data import KeptBatches, open_loader
 from training.engines import open_recogniser
 from training.fit import BEST_WEIGHTS, Run
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Pretrain as the configuration says. Raises TrainingError with one sentence."""
-    pretrain(read_config(args.config, PretrainConfig, args.override), resume=args.resume)
+    pretrain(configured(args, PretrainConfig), resume=args.resume)
 
 
 def pretrain(config: PretrainConfig, *, resume: bool = False) -> None:

@@ -15,7 +15,7 @@ import argparse
 
 from model_store.manifest import PixelSpec
 from training.config import TrainConfig
-from training.config_file import add_config_arguments, read_config
+from training.config_file import add_config_arguments, configured
 from training.data.run_data import KeptBatches, open_loader
 from training.engines import open_telescope
 from training.fit import BEST_WEIGHTS, Run
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train as the configuration says. Raises TrainingError with one sentence."""
-    train(read_config(args.config, TrainConfig, args.override), resume=args.resume)
+    train(configured(args, TrainConfig), resume=args.resume)
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> None:

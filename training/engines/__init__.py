@@ -23,7 +23,8 @@ from training.errors import ConfigError, MissingExtra
 
 Arrays = dict[str, np.ndarray]
 
-ENGINES = {"paddle": "training.engines.paddle"}  # name -> module; imported when asked for
+# name -> module, imported when asked for, and the extra that brings its framework
+ENGINES = {"paddle": ("training.engines.paddle", "train"), "torch": ("training.engines.torch", "torch")}
 
 
 class NonFinite(Exception):
@@ -93,12 +94,25 @@ def step_seed(seed: int, *, rank: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0])
 
 
+def group(state: Arrays, prefix: str) -> Arrays:
+    """Entries of `state` below `prefix/`, without it."""
+    return {k.removeprefix(f"{prefix}/"): v for k, v in state.items() if k.startswith(f"{prefix}/")}
+
+
 def _module(config: CommonConfig) -> ModuleType:
     if config.engine not in ENGINES:
         raise ConfigError(f"engine is {config.engine!r}; there are: {', '.join(ENGINES)}")
+    return engine_module(config.engine)
+
+
+def engine_module(name: str) -> ModuleType:
+    """The module of an engine. MissingExtra says what to install."""
+    path, extra = ENGINES[name]
     try:
-        return importlib.import_module(ENGINES[config.engine])
+        return importlib.import_module(path)
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.startswith("training"):
             raise
-        raise MissingExtra(f"engine {config.engine} needs {exc.name}, which is not installed") from exc
+        raise MissingExtra(
+            f"engine {name} needs {exc.name}, which is not installed: install text-telescope[{extra}]"
+        ) from exc

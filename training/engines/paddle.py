@@ -21,7 +21,7 @@ from training.architecture import RecogniserConfig
 from training.checkpoint import load_checkpoint, save_checkpoint, set_weights
 from training.config import CommonConfig, PretrainConfig, TrainConfig
 from training.data.samples import Batch, Nchw
-from training.engines import Arrays, NonFinite, step_seed
+from training.engines import Arrays, NonFinite, group, step_seed
 from training.engines.paddle_parts import (
     Average,
     adam,
@@ -29,7 +29,6 @@ from training.engines.paddle_parts import (
     check_amp,
     freeze_batch_norm,
     gradient_norm,
-    group,
     join,
     load_optimiser,
     mean_over_ranks,

@@ -155,8 +155,3 @@ def load_optimiser(optimiser: paddle.optimizer.Adam, network: nn.Layer, arrays: 
         name, _, moment = key.rpartition("/")
         stored[f"{names[name]}_{moment}"] = paddle.to_tensor(value)
     optimiser.set_state_dict(stored)
-
-
-def group(state: Arrays, prefix: str) -> Arrays:
-    """Entries of `state` below `prefix/`, without it."""
-    return {k.removeprefix(f"{prefix}/"): v for k, v in state.items() if k.startswith(f"{prefix}/")}

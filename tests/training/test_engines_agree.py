@@ -1,0 +1,179 @@
+"""The two engines held against each other: weights, outputs, gradients, and runs that change engine."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+paddle = pytest.importorskip("paddle")
+torch = pytest.importorskip("torch")
+from tests.training.rank_script import settings  # noqa: E402
+from training.architecture import RecogniserConfig  # noqa: E402
+from training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from training.config import PretrainConfig, TrainConfig  # noqa: E402
+from training.config_file import build_config  # noqa: E402
+from training.data.samples import Batch  # noqa: E402
+from training.engines import paddle as paddle_engine  # noqa: E402
+from training.engines import torch as torch_engine  # noqa: E402
+from training.engines.torch_weights import (  # noqa: E402
+    load_recogniser,
+    load_telescope,
+    save_recogniser,
+    save_telescope,
+)
+from training.errors import KeyMismatch  # noqa: E402
+from training.recogniser import Recogniser  # noqa: E402
+from training.recogniser_file import load_recogniser as load_paddle_recogniser  # noqa: E402
+from training.recogniser_file import save_recogniser as save_paddle_recogniser  # noqa: E402
+from training.tbsrn import TBSRN  # noqa: E402
+from training.text_focus import encode_labels  # noqa: E402
+
+READER = RecogniserConfig(stem=(4, 8), stages=(8, 12, 12, 16), blocks=(1, 1, 2, 1), width=32, heads=4, inner=48)
+LABELS = ("Exit", "BREAD", "tea42", "a")
+ENGINES = {"paddle": paddle_engine, "torch": torch_engine}
+
+
+def shaken(network: Any) -> Any:
+    """As after some training: nothing that starts at 0 or 1 is still there, and the STN bends its pictures."""
+    draw = np.random.default_rng(3)
+    for name, value in network.state_dict().items():
+        noise = draw.standard_normal(value.shape).astype(np.float32)
+        if name.endswith("_variance"):
+            value.set_value(np.exp(0.3 * noise))
+        else:
+            value.set_value(value.numpy() + (0.002 if "stn_fc2" in name else 0.03) * noise)
+        if name.endswith("block8.1.weight"):
+            value.set_value(0.05 * value.numpy())  # else the tanh saturates
+    network.eval()
+    return network
+
+
+def telescope_file(folder: Path, **architecture: Any) -> Path:
+    paddle.seed(5)
+    save_checkpoint(folder / "tbsrn.safetensors", shaken(TBSRN(**architecture)), source={})
+    return folder / "tbsrn.safetensors"
+
+
+def recogniser_file(folder: Path) -> Path:
+    paddle.seed(6)
+    save_paddle_recogniser(folder / "reader.safetensors", shaken(Recogniser(READER)), source={})
+    return folder / "reader.safetensors"
+
+
+def batch(*, height: int = 16, width: int = 32) -> Batch:
+    draw = np.random.default_rng(7)
+    lr = draw.random((4, 3, height, width), np.float32)
+    return Batch(LABELS, lr, draw.random((4, 3, 2 * height, 2 * width), np.float32))
+
+
+def text_focused(folder: Path, **changes: Any) -> TrainConfig:
+    sizes = {"height": 16, "width": 32, "stn": True, "hidden": 4, "blocks": 2, "dropout": 0.0}
+    start = telescope_file(folder, **sizes)
+    return settings(recogniser_file(folder), **sizes, **({"batch_norm": "local"} | changes), init=str(start))
+
+
+@pytest.mark.parametrize("mode", ["upscale_in_train", "downscale_in_infer"])
+def test_outputs_agree_at_the_published_size(tmp_path: Path, mode: str) -> None:
+    path = telescope_file(tmp_path, dropout_mode=mode)
+    lr = np.random.default_rng(1).random((2, 3, 16, 64), np.float32)
+    with paddle.no_grad():
+        expected = load_checkpoint(path)(paddle.to_tensor(lr)).numpy()
+    architecture, run = torch_engine.predictor(path)
+    assert architecture["dropout_mode"] == mode
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(run(lr), expected, rtol=0, atol=1e-5)
+
+
+def test_the_reference_implementation_s_outputs_are_met(shared_dir: Path) -> None:
+    recorded = np.load(shared_dir / "parity" / "paddleocr_io.npz")
+    _, run = torch_engine.predictor(shared_dir / "parity" / "paddleocr_tbsrn.pdparams")
+    np.testing.assert_allclose(run(recorded["lr"]), recorded["sr"], rtol=0, atol=1e-4)
+
+
+def test_a_file_of_fudanocr_loads_as_it_is(shared_dir: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(shared_dir / "checkpoints" / "tbsrn_start.safetensors")
+    torch.save({"state_dict_G": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "start.pth")
+    recorded = np.load(shared_dir / "checkpoints" / "tbsrn_start_io.npz")
+    _, run = torch_engine.predictor(tmp_path / "start.pth")
+    np.testing.assert_allclose(run(recorded["lr"]), recorded["sr"], rtol=0, atol=1e-5)
+    unknown = load_telescope(tmp_path / "start.pth").load_state_dict(state, strict=False)
+    assert not [name for name in unknown.missing_keys if not name.startswith("tps.")]
+
+
+def test_weights_go_there_and_back_without_loss(tmp_path: Path) -> None:
+    first = telescope_file(tmp_path)
+    save_telescope(tmp_path / "back.safetensors", load_telescope(first), source={})
+    assert (tmp_path / "back.safetensors").read_bytes() == first.read_bytes()
+    reader = recogniser_file(tmp_path)
+    save_recogniser(tmp_path / "reader_back.safetensors", load_recogniser(reader), source={})
+    assert (tmp_path / "reader_back.safetensors").read_bytes() == reader.read_bytes()
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    config = settings(None, init=str(telescope_file(tmp_path, blocks=2)))
+    with pytest.raises(KeyMismatch, match=r"model\.init .*tbsrn\.safetensors does not fit.*block3\.bn1\._mean"):
+        torch_engine.telescope(config)
+
+
+def test_recognisers_see_and_read_alike(tmp_path: Path) -> None:
+    path, words = recogniser_file(tmp_path), encode_labels(LABELS)
+    ours, theirs = load_recogniser(path), load_paddle_recogniser(path)
+    images = np.random.default_rng(2).random((4, 3, 16, 64), np.float32)
+    with torch.no_grad(), paddle.no_grad():
+        logits, attention = ours(torch.from_numpy(images), words)
+        expected = theirs(paddle.to_tensor(images), words)
+    np.testing.assert_allclose(logits.numpy(), expected.logits.numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(attention.numpy(), expected.attention.numpy(), rtol=0, atol=1e-5)
+    assert ours.read(torch.from_numpy(images)) == theirs.read(paddle.to_tensor(images))
+
+
+def test_gradients_of_a_text_focused_step_agree(tmp_path: Path) -> None:
+    config = text_focused(tmp_path)
+    ours, theirs = (ENGINES[name].telescope(config) for name in ("torch", "paddle"))
+    assert_close(ours.gradients(batch()), theirs.gradients(batch()))
+    found, expected = (e.step(batch(), step=0, learning_rate=0.0) for e in (ours, theirs))
+    assert found.keys() == expected.keys() >= {"loss", "mse", "attention", "recognition", "grad_norm"}
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_gradients_of_a_pretraining_step_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RecogniserConfig, "small", classmethod(lambda cls: READER))
+    tree = {"out": "unused", "device": "cpu", "data": {"rendered": 1, "rendered_validation": 1},
+            "reader": {"size": "small", "dropout": 0.0}}  # fmt: skip
+    config = build_config(tree, PretrainConfig, origin="test")
+    ours, theirs = (ENGINES[name].recogniser(config) for name in ("torch", "paddle"))
+    recogniser_file(tmp_path)
+    save_paddle_recogniser(tmp_path / "start.safetensors", shaken(theirs.network), source={})
+    state = {f"network/{k}": v.numpy() for k, v in theirs.network.state_dict().items()}
+    ours.load_state(state, origin="test")
+    assert_close(ours.gradients(batch()), theirs.gradients(batch()))
+
+
+@pytest.mark.parametrize(("before", "after"), [("paddle", "torch"), ("torch", "paddle")])
+def test_a_run_goes_on_with_the_other_engine(tmp_path: Path, before: str, after: str) -> None:
+    """The optimiser's state too: with Adam's moments or steps lost, the third step's loss is another."""
+    config = text_focused(tmp_path, batch_norm="frozen")
+    whole, first, second = (ENGINES[name].telescope(config) for name in (before, before, after))
+    losses = [whole.step(batch(), step=k, learning_rate=0.01)["loss"] for k in range(4)]
+    for k in range(2):
+        first.step(batch(), step=k, learning_rate=0.01)
+    second.load_state(first.state(), origin="first")
+    resumed = [second.step(batch(), step=k, learning_rate=0.01)["loss"] for k in (2, 3)]
+    assert resumed == pytest.approx(losses[2:], rel=1e-3)
+    forgetful = ENGINES[after].telescope(config)
+    forgetful.load_state({k: v for k, v in first.state().items() if "optimiser" not in k}, origin="first")
+    lost = [forgetful.step(batch(), step=k, learning_rate=0.01)["loss"] for k in (2, 3)]
+    assert abs(lost[1] - losses[3]) > 10 * abs(resumed[1] - losses[3])
+
+
+def assert_close(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """Each gradient to 1e-4 of its largest value, or rounding of the network's largest where it should be 0."""
+    assert found.keys() == expected.keys()
+    overall = max(np.abs(value).max() for value in expected.values())
+    for name, value in expected.items():
+        largest = np.abs(value).max()
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-4 * largest + 1e-5 * overall, err_msg=name)

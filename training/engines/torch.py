@@ -1,0 +1,253 @@
+"""The engine on PyTorch: one process on CPU or GPU, or several under `torchrun`.
+
+    batch -> network -> loss -> gradients, averaged over processes -> clipped -> Adam -> averaged weights
+
+    python -m training train -c training/configs/tiny.yml --engine torch
+    torchrun --nproc_per_node 4 -m training train -c training/configs/telescope.yml --engine torch
+
+For hardware that Paddle has no build for, and on CPUs with bfloat16 several times faster than Paddle. What
+a run writes is what the Paddle engine writes, and goes on there. Repeats to the digit on a CPU; on a GPU
+sums in another order round otherwise.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.architecture import RecogniserConfig
+from training.config import CommonConfig, PretrainConfig, TrainConfig
+from training.data.samples import Batch, Nchw
+from training.engines import Arrays, NonFinite, group, step_seed
+from training.engines.torch_net import TBSRN
+from training.engines.torch_parts import (
+    Average,
+    average_gradients,
+    clip_gradients,
+    freeze_batch_norm,
+    join,
+    load_optimiser,
+    mean_over_ranks,
+    optimiser_arrays,
+    rank_and_world,
+    same_on_all_ranks,
+)
+from training.engines.torch_reader import Recogniser, TextFocusedLoss
+from training.engines.torch_weights import (
+    as_array,
+    load_recogniser,
+    load_telescope,
+    places,
+    save_recogniser,
+    save_telescope,
+    set_weights,
+    to_arrays,
+)
+from training.errors import ConfigError, RunError
+from training.text_focus import encode_labels
+
+Parts = Mapping[str, Tensor]  # scalars; "loss" is what to minimise
+Loss = Callable[[nn.Module, Batch], Parts]  # the network is given, for it may be a compiled one
+
+
+class TorchEngine:
+    """An `Engine` around a network, on its device, and its loss."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        *,
+        config: CommonConfig,
+        architecture: dict[str, Any],
+        batch_norm_frozen: bool = False,
+    ) -> None:
+        self.rank, self.world = rank_and_world()
+        self.architecture = architecture
+        self.network = network
+        self.device = next(network.parameters()).device
+        self._config, self._loss = config, loss
+        self._batch_norm_frozen = batch_norm_frozen
+        same_on_all_ranks(network)
+        optimiser = config.optimiser
+        self._optimiser = torch.optim.Adam(network.parameters(), optimiser.learning_rate, optimiser.betas)
+        decay = config.run.ema_decay
+        self._average = Average(copy.deepcopy(network), decay) if decay else None
+        self._learning: Any = torch.compile(network) if config.run.compile else network
+
+    def step(self, batch: Batch, *, step: int, learning_rate: float) -> dict[str, float]:
+        torch.manual_seed(step_seed(self._config.seed, rank=self.rank, step=step))
+        parts = self._gradients(batch)
+        norm = clip_gradients(self.network, self._config.optimiser)
+        names, scalars = [*parts, "grad_norm"], [*(value.detach() for value in parts.values()), norm]
+        found = dict(zip(names, torch.stack(scalars).tolist(), strict=True))  # one wait for the device
+        values = mean_over_ranks(found, self.device)
+        if not all(np.isfinite(value) for value in values.values()):
+            self._optimiser.zero_grad()
+            raise NonFinite(values)
+        for settings in self._optimiser.param_groups:
+            settings["lr"] = learning_rate
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        if self._average is not None:
+            self._average.update(self.network, step)
+        return values
+
+    def gradients(self, batch: Batch) -> Arrays:
+        """Gradients of one batch by our parameter names, averaged over ranks; changes nothing. For tests."""
+        self._gradients(batch)
+        used = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
+        known = places(self.network).items()
+        found = {ours: as_array(used[place.name], place) for ours, place in known if place.name in used}
+        self._optimiser.zero_grad()
+        return found
+
+    def any(self, flag: bool) -> bool:
+        return mean_over_ranks({"flag": float(flag)}, self.device)["flag"] > 0
+
+    def state(self) -> Arrays:
+        state = {f"network/{name}": value for name, value in to_arrays(self.network).items()}
+        moments = optimiser_arrays(self._optimiser, self.network, self._config.optimiser)
+        state |= {f"optimiser/{name}": value for name, value in moments.items()}
+        if self._average is not None:
+            state |= {f"average/{name}": value for name, value in to_arrays(self._average.network).items()}
+        return state
+
+    def load_state(self, state: Arrays, *, origin: str) -> None:
+        set_weights(self.network, group(state, "network"), origin=origin)
+        load_optimiser(self._optimiser, self.network, group(state, "optimiser"), self._config.optimiser)
+        if self._average is not None:  # averaging may be switched on in the middle of a run
+            weights = group(state, "average") or group(state, "network")
+            set_weights(self._average.network, weights, origin=origin)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network to evaluate and keep, in evaluation mode: the averaged one if there is one."""
+        network = self.network if self._average is None else self._average.network
+        return network.eval()
+
+    def _gradients(self, batch: Batch) -> Parts:
+        self.network.train()
+        if self._batch_norm_frozen:
+            freeze_batch_norm(self.network)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.run.amp != "none"):
+            parts = self._loss(self._learning, batch)
+        parts["loss"].backward()
+        average_gradients(self.network)
+        return parts
+
+
+class TorchTelescope(TorchEngine):
+    """TBSRN under the text-focused loss."""
+
+    @torch.no_grad()
+    def predict(self, lr: Nchw) -> Nchw:
+        sr: Nchw = self.evaluated(torch.from_numpy(lr).to(self.device)).cpu().numpy()
+        return sr
+
+    def save_weights(self, path: Path, *, source: Mapping[str, Any]) -> None:
+        network = self.evaluated
+        assert isinstance(network, TBSRN)
+        save_telescope(path, network, source=source)
+
+
+class TorchRecogniser(TorchEngine):
+    """The recogniser, under the cross-entropy of each character."""
+
+    def read(self, images: Nchw) -> list[str]:
+        network = self.evaluated
+        assert isinstance(network, Recogniser)
+        return network.read(torch.from_numpy(images).to(self.device))
+
+    def save_weights(self, path: Path, *, source: Mapping[str, Any]) -> None:
+        network = self.evaluated
+        assert isinstance(network, Recogniser)
+        save_recogniser(path, network, source=source)
+
+
+def telescope(config: TrainConfig) -> TorchTelescope:
+    """TBSRN, fresh or from `model.init`, ready to learn. Raises ConfigError, CheckpointError."""
+    device = _set_up(config)
+    network: nn.Module = _placed(_telescope_network(config), device)
+    if config.model.batch_norm == "synchronised":
+        if device.type == "cpu":
+            raise ConfigError("model.batch_norm synchronised needs GPUs; use local or frozen")
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    reader = load_recogniser(config.recogniser) if config.loss.text_focus and config.recogniser else None
+    text_focused = _placed(TextFocusedLoss(config.loss, reader), device)
+
+    def loss(learning: nn.Module, batch: Batch) -> Parts:
+        sr = learning(_images(batch.lr, device)).float()
+        parts: Parts = text_focused(sr, _images(batch.hr, device), batch.labels)
+        return parts
+
+    frozen = config.model.batch_norm == "frozen"
+    architecture = config.model.architecture
+    return TorchTelescope(network, loss, config=config, architecture=architecture, batch_norm_frozen=frozen)
+
+
+def recogniser(config: PretrainConfig) -> TorchRecogniser:
+    """A fresh recogniser, ready to learn to read HR."""
+    device = _set_up(config)
+    sizes = RecogniserConfig.small() if config.reader.size == "small" else RecogniserConfig()
+    network = _placed(Recogniser(dataclasses.replace(sizes, dropout=config.reader.dropout)), device)
+
+    def loss(learning: nn.Module, batch: Batch) -> Parts:
+        words = encode_labels(batch.labels)
+        logits, _ = learning(_images(batch.hr, device), words)
+        return {"loss": F.cross_entropy(logits, torch.from_numpy(words.targets).to(device))}
+
+    return TorchRecogniser(network, loss, config=config, architecture={"recogniser": config.reader.size})
+
+
+def predictor(path: Path) -> tuple[dict[str, Any], Callable[[Nchw], Nchw]]:
+    """A checkpoint's architecture, and LR -> SR on a GPU if there is one. Raises CheckpointError."""
+    network = load_telescope(path)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    _placed(network, device)
+
+    @torch.no_grad()
+    def run(lr: Nchw) -> Nchw:
+        sr: Nchw = network(_images(lr, device)).cpu().numpy()
+        return sr
+
+    return network.architecture, run
+
+
+def _images(images: Nchw, device: torch.device) -> Tensor:
+    return torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+
+
+def _placed(network: nn.Module, device: torch.device) -> Any:  # noqa: ANN401 - the module it was given
+    """On its device, with channels last in memory: tensor cores and oneDNN's bfloat16 want them so."""
+    moved: Any = network.to(device)
+    return moved.to(memory_format=torch.channels_last)
+
+
+def _telescope_network(config: TrainConfig) -> TBSRN:
+    network = TBSRN(**config.model.architecture)
+    if config.model.init is not None:
+        weights = to_arrays(load_telescope(config.model.init))
+        set_weights(network, weights, origin=f"model.init {config.model.init}")
+    return network
+
+
+def _set_up(config: CommonConfig) -> torch.device:
+    if config.run.amp == "float16":
+        raise ConfigError("run.amp is float16, which the torch engine does not scale losses for; use bfloat16")
+    try:
+        device = join(config.device)
+    except (ValueError, RuntimeError) as exc:
+        raise RunError(f"device {config.device} cannot be used: {exc}") from exc
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    torch.manual_seed(config.seed)  # the same on every rank: all start from the same weights
+    return device
