@@ -32,9 +32,10 @@ from training.data.fonts import Font, find_fonts
 from training.data.parallel import ordered_map
 from training.data.synth import SynthConfig, render_word
 from training.data.words import random_word
-from training.record import installed, machine
+from training.record import machine
+from training.versions import versions
 
-LIBRARIES = ("numpy", "opencv-python-headless", "pillow")
+LIBRARIES = ("numpy", "cv2", "PIL")
 AIMS = {"render": 300, "degrade": 1000}  # pairs a second for each core
 CROPS = 64  # different words to degrade, of every length
 LOOP_SECONDS = 2.0
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     figures: dict[str, Any] = {
         "machine": machine(),
         "load_before": round(os.getloadavg()[0], 2),
-        "libraries": installed(LIBRARIES),
+        "libraries": versions(LIBRARIES),
         "fonts": len(fonts),
         "one_core": {name: one_core(work, args.seconds) for name, work in works(fonts).items()},
         "workers": best_rounds([int(n) for n in args.workers.split(",")], fonts, args),

@@ -13,7 +13,6 @@ name, value, unit, data, command) and `licence`.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -33,10 +32,11 @@ from training.errors import ExportError
 from training.fold import FoldedTBSRN
 from training.onnx_form import write_onnx
 from training.tbsrn import TBSRN
+from training.versions import versions
 from training.weights_file import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
-LIBRARIES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "openvino", "numpy")
+LIBRARIES = ("paddle", "paddle2onnx", "onnx", "onnxruntime", "openvino", "numpy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +88,7 @@ def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
         "parity": found,  # form -> batch size -> largest absolute difference from the trained network
         "parity_tolerance": parity.TOLERANCE,
         "parity_crops": crops.name,
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "libraries": versions(LIBRARIES),
     }
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     parity.require_parity(found)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +30,7 @@ from model_store.pixels import Nchw
 from model_store.store import ModelStore
 from training import forms
 from training.errors import CheckpointError, ConfigError, MissingExtra, UnreadableCheckpoint
+from training.versions import versions
 
 if TYPE_CHECKING:
     from training.tbsrn import TBSRN
@@ -114,9 +114,7 @@ def _checkpoint(path: Path, engine: str) -> Predictor:
     if engine == "paddle" or (engine == "auto" and _stay_in_paddle()):
         from training.parity import dygraph
 
-        return Predictor(
-            path.name, f"Paddle {version('paddlepaddle')}, as trained", digest, spec, dygraph(network)
-        )
+        return Predictor(path.name, f"{_library('paddle')}, as trained", digest, spec, dygraph(network))
     with TemporaryDirectory() as folder:
         converted = _convert(network, Path(folder), spec)
         made = _onnx(converted, path.name, engine)
@@ -151,8 +149,7 @@ def _onnx(model: Path, name: str, engine: str) -> Predictor:
     if not find_spec(engine):
         raise MissingExtra(f"running {name} needs {engine}: install text-telescope[train]")
     outputs, size = {"openvino": forms.openvino, "onnxruntime": forms.onnxruntime}[engine](model)
-    label = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}[engine]
-    return _probed(name, f"{label} {version(engine)}, fp32", sha256_of(model), size, outputs)
+    return _probed(name, f"{_library(engine)}, fp32", sha256_of(model), size, outputs)
 
 
 def _paddle(folder: Path, name: str) -> Predictor:
@@ -163,8 +160,12 @@ def _paddle(folder: Path, name: str) -> Predictor:
     if not find_spec("paddle"):
         raise MissingExtra(f"running {name} needs Paddle: install text-telescope[paddle]")
     outputs, size = forms.paddle(programs[0], weights)
-    engine = f"Paddle Inference {version('paddlepaddle')}, fp32"
-    return _probed(name, engine, sha256_of(weights), size, outputs)
+    return _probed(name, f"{_library('paddle')} Inference, fp32", sha256_of(weights), size, outputs)
+
+
+def _library(module: str) -> str:
+    """`openvino` -> `openvino 2026.4.1`, by the package that brings it."""
+    return " ".join(next(iter(versions([module]).items())))
 
 
 def _probed(name: str, engine: str, digest: str, size: tuple[int, int], outputs: forms.Outputs) -> Predictor:

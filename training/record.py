@@ -8,22 +8,22 @@ import math
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from training.data.crops import named_config
 from training.ocr import TextReader
 from training.predictor import Predictor
+from training.run_state import git_commit
 from training.scores import Score
+from training.versions import versions
 
 SCHEMA_VERSION = 1
-LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "paddlepaddle", "openvino", "onnxruntime")
+LIBRARIES = ("numpy", "cv2", "PIL", "paddle", "openvino", "onnxruntime")
 
 
 def write_report(
@@ -44,7 +44,7 @@ def write_report(
         "schema_version": SCHEMA_VERSION,
         "command": "python -m training " + shlex.join(sys.argv[1:]),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "git_commit": git_commit(Path(__file__).parent),
+        "git_commit": git_commit(),
         "weights": {
             "given": args.weights,
             "name": predictor.name,
@@ -58,7 +58,7 @@ def write_report(
         "scores": [asdict(score) for score in scores],
         "recognisers": {reader.name: reader.version for reader in readers},
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "libraries": installed(LIBRARIES),
+        "libraries": versions(LIBRARIES),
         "machine": machine(),
     }
     text = json.dumps(_json(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -78,35 +78,6 @@ def machine() -> str:
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{model}, {cores} cores, Python {platform.python_version()}"
-
-
-def installed(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of those that are installed."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def git_commit(folder: Path) -> str | None:
-    """HEAD of the checkout that `folder` lies in, with "-modified" if it differs; None outside of one."""
-    try:
-        command = [
-            "git",
-            "-C",
-            str(folder),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--dirty=-modified",
-            "--exclude=*",
-        ]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401  # any JSON value

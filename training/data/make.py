@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,10 +35,11 @@ from training.data.lmdb import Subset
 from training.data.lmdb_writer import RECIPE, LmdbWriter
 from training.data.parallel import ordered_map
 from training.errors import ConfigError, DataError
+from training.stop import INTERRUPTED
+from training.versions import versions
 
 RENDERED = "rendered"
-INTERRUPTED = 130  # what shells expect after Ctrl-C
-_PIXEL_LIBRARIES = ("numpy", "opencv-python-headless", "pillow")  # another version may round otherwise
+_PIXEL_LIBRARIES = ("numpy", "cv2", "PIL")  # another version may round otherwise
 _log = logging.getLogger(__name__)
 
 
@@ -103,8 +103,7 @@ def _job(args: argparse.Namespace, preset: str | None) -> Job:
 
 
 def _make(out: Path, job: Job, *, workers: int) -> None:
-    versions = {name: version(name) for name in _PIXEL_LIBRARIES}
-    recipe = json.dumps(job.about | versions, sort_keys=True)
+    recipe = json.dumps(job.about | versions(_PIXEL_LIBRARIES), sort_keys=True)
     if out.is_dir() and _stored_recipe(out) == recipe:
         print(f"{out}: complete already, {len(Subset(out))} samples")
         return
