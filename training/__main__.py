@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
 from model_store.mkl import wake_mkl_on_amd
 from training.errors import MissingExtra, TrainingError
+from training.stop import INTERRUPTED
 
 # command -> (module with add_arguments(parser) and run(args), one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 2 with one sentence on stderr when it is refused."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     wake_mkl_on_amd()  # before any command imports Paddle
+    warnings.filterwarnings("ignore", "No ccache found", UserWarning)  # Paddle's word on importing it
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     try:
         args = _parser(chosen).parse_args(arguments)
@@ -41,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrainingError as error:
         print(f"{chosen}: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 

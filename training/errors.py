@@ -1,7 +1,7 @@
 """Everything `python -m training` can refuse to do, as one tree.
 
 TrainingError
-├── CheckpointError            a weight file cannot be used
+├── CheckpointError            a weight file cannot be used, or written
 │   ├── UnreadableCheckpoint   truncated, not a checkpoint, or a pickle with forbidden contents
 │   └── KeyMismatch            unknown, missing or misshapen keys, listed by name
 ├── DataError                  a data set, crop or label cannot be used
@@ -22,7 +22,7 @@ class TrainingError(Exception):
 
 
 class CheckpointError(TrainingError):
-    """A weight file cannot be used."""
+    """A weight file cannot be used, or written."""
 
 
 class UnreadableCheckpoint(CheckpointError):

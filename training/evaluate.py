@@ -36,10 +36,10 @@ from training.readings import Readings
 from training.record import write_report
 from training.report import write_page
 from training.scores import PICTURES, BatchedMetric, Score, score_table, text_score
+from training.stop import INTERRUPTED
 
 BATCH_SIZE = 16  # of the published evaluation; PSNR_Avg and SSIM_Avg depend on it
 OVERALL = "all"
-INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
 @dataclass(eq=False)

@@ -20,7 +20,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from training.errors import KeyMismatch, UnreadableCheckpoint
+from training.errors import CheckpointError, KeyMismatch, UnreadableCheckpoint
 
 FORMAT = "text-telescope-checkpoint"
 VERSION = 1
@@ -43,11 +43,14 @@ def write_checkpoint(
 
 
 def write_described(path: Path, weights: Weights, about: Mapping[str, Any]) -> None:
-    """Write arrays and their description as safetensors, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write arrays and their description as safetensors, whole or not at all. CheckpointError if it cannot."""
     unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(save(weights, metadata={METADATA_KEY: json.dumps(about, sort_keys=True)}))
-    unfinished.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(save(weights, metadata={METADATA_KEY: json.dumps(about, sort_keys=True)}))
+        unfinished.replace(path)
+    except OSError as exc:
+        raise CheckpointError(f"cannot write {path}: {exc}") from exc
 
 
 def read_checkpoint(path: Path) -> tuple[Weights, dict[str, Any]]:

@@ -108,6 +108,9 @@ def test_an_unreadable_sample_is_skipped_counted_and_reported(
 def test_a_wrong_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere is not a folder"):
         find_subsets([tmp_path / "nowhere"])
+    (tmp_path / "begun.partial").mkdir()
+    with pytest.raises(DataError, match=r"begun is half-written: only begun\.partial is there"):
+        find_subsets([tmp_path / "begun"])
     with pytest.raises(DataError, match="holds no LMDB"):
         find_subsets([tmp_path])
     with pytest.raises(DataError, match=r"no data\.mdb"):

@@ -130,6 +130,9 @@ def find_subsets(roots: Iterable[Path]) -> list[Subset]:
     subsets = []
     for root in map(Path, roots):
         if not root.is_dir():
+            partial = root.with_name(root.name + PARTIAL_SUFFIX)
+            if partial.exists():
+                raise DataError(f"{root} is half-written: only {partial.name} is there; run make-data again")
             raise DataError(f"{root} is not a folder")
         folders = sorted(
             file.parent

@@ -64,10 +64,9 @@ def read_pairs(
     presets, seed, min_height: of the degradation, for crops only. limit: the first so many of each set.
     DataError says why a path is no data, or that nothing in it is usable.
     """
-    if data.is_dir() and next(data.rglob(DATA_FILE), None) is not None:
+    begun = not data.exists() and data.with_name(data.name + PARTIAL_SUFFIX).exists()
+    if begun or (data.is_dir() and next(data.rglob(DATA_FILE), None) is not None):
         return [_stored(subset, spec, limit) for subset in find_subsets([data])], False
-    if not data.exists() and data.with_name(data.name + PARTIAL_SUFFIX).exists():
-        raise DataError(f"{data} is half-written: only {data.name}{PARTIAL_SUFFIX} is there; run make-data again")
     if data.is_dir() and not (data / LABELS).is_file():
         raise DataError(f"{data} holds neither an LMDB ({DATA_FILE}) nor {LABELS}")
     if spec.scale != 2:

@@ -1,0 +1,58 @@
+"""`python -m training` as a user runs it: one sentence and code 2, whatever else a library has to say."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("paddle")
+from tests.conftest import REPOSITORY
+from training import __main__ as command_line
+from training import predict
+from training.checkpoint import save_checkpoint
+from training.errors import CheckpointError
+from training.tbsrn import TBSRN
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+TINY = str(REPOSITORY / "training" / "configs" / "tiny.yml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["export", "--weights", "absent.safetensors", "--out", "out"], "absent.safetensors cannot be read"),
+        (["train", "-c", TINY, "-o", "model.init=absent.safetensors"], "absent.safetensors cannot be read"),
+    ],
+)
+def test_a_refusal_is_the_only_line_even_where_paddle_is_imported(arguments: list[str], sentence: str) -> None:
+    command = [sys.executable, "-m", "training", *arguments]
+    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert sentence in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["train"], ["evaluate", "--weights", "w"]])
+def test_what_is_missing_from_a_command_is_said_with_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: python -m training" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_command_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "run", interrupted)
+    assert command_line.main(["predict", "--weights", "w", "--image", "i", "--out", "o"]) == 130
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"cannot write .*file/ours\.safetensors"):
+        save_checkpoint(tmp_path / "file" / "ours.safetensors", TBSRN(blocks=1, hidden=2), source={})
