@@ -1,13 +1,15 @@
 """Exports a checkpoint for serving, checks that nothing changed, and publishes it.
 
     python -m training export --weights telescope.safetensors --out exported
-    python -m training export ... --publish --name tbsrn --card CARD.md --facts FACTS.json --store model_store
+    python -m training export ... --publish --name tbsrn --card CARD.md --facts FACTS.json --store model_store \
+        --evaluation evaluation
 
     checkpoint -> TBSRN -> FoldedTBSRN -> paddle/ -> onnx/ -> parity on real crops -> report.json -> model store
 
 Repeated with the same checkpoint, crops and library versions, the command writes the same bytes.
-FACTS.json holds `training` (data and configuration the weights come from), `metrics` (a list of
-name, value, unit, data, command) and `licence`.
+FACTS.json holds `training` (data and configuration the weights come from), `licence`, and optionally `metrics`
+(a list of name, value, unit, data, command). --evaluation is a folder that `evaluate` wrote for these weights:
+its figures join the metrics, and its report.json lies in the artefact as evaluation.json.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from training.checkpoint import load_checkpoint
 from training.errors import ExportError
 from training.fold import FoldedTBSRN
 from training.onnx_form import write_onnx
+from training.record import report_metrics
 from training.tbsrn import TBSRN
 from training.versions import versions
 from training.weights_file import read_checkpoint
@@ -49,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", type=int, help="with --publish: its version (default: the next)")
     parser.add_argument("--card", type=Path, help="with --publish: its MODEL_CARD.md")
     parser.add_argument("--facts", type=Path, help="with --publish: JSON with training, metrics, licence")
+    parser.add_argument("--evaluation", type=Path, help="with --publish: the --out of `evaluate` on these weights")
     parser.add_argument("--store", type=Path, help="with --publish: the model store's folder")
 
 
@@ -63,6 +67,9 @@ def run(args: argparse.Namespace) -> None:
     print(json.dumps(report["parity"], indent=1))
     if args.publish:
         shutil.copyfile(args.card, args.out / "MODEL_CARD.md")
+        if args.evaluation:
+            # Not the page beside it: its pictures are whoever's the test data is.
+            shutil.copyfile(args.evaluation / "report.json", args.out / "evaluation.json")
         artefact = publish(args.out, args.store, args.name, version=args.version, facts=facts, commit=commit)
         print(f"published {artefact.manifest.ref} as {artefact.path}")
 
@@ -128,10 +135,28 @@ def read_facts(args: argparse.Namespace) -> dict[str, Any]:
         raise ExportError(f"--card {args.card} is not a file")
     try:
         facts = json.loads(args.facts.read_text(encoding="utf-8"))
-        metrics = [Metric(**metric) for metric in facts["metrics"]]
-        return {"training": dict(facts["training"]), "metrics": metrics, "licence": str(facts["licence"])}
+        metrics = [Metric(**metric) for metric in facts.get("metrics", [])]
+        found = {"training": dict(facts["training"]), "metrics": metrics, "licence": str(facts["licence"])}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise ExportError(f"--facts {args.facts} must hold training and licence: {exc!r}") from exc
+    if args.evaluation:
+        metrics += evaluated_metrics(args.evaluation, args.weights)
+    return found
+
+
+def evaluated_metrics(folder: Path, weights: Path) -> list[Metric]:
+    """The figures of an evaluation, which must have been of these weights; else ExportError."""
+    path = folder / "report.json"
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        digest, metrics = report["weights"]["sha256"], report_metrics(report)
     except (OSError, ValueError, TypeError, KeyError) as exc:
-        raise ExportError(f"--facts {args.facts} must hold training, metrics and licence: {exc!r}") from exc
+        raise ExportError(f"{path} is not the report of an evaluation: {exc!r}") from exc
+    if weights.is_file() and digest != sha256_of(weights):
+        raise ExportError(
+            f"{path} evaluates {report['weights']['given']}, which is not {weights}: run evaluate on it"
+        )
+    return metrics
 
 
 def clean_commit(root: Path) -> str:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from model_store.manifest import Metric
 from training.data.crops import named_config
 from training.ocr import TextReader
 from training.predictor import Predictor
@@ -23,6 +24,7 @@ from training.scores import Score
 from training.versions import versions
 
 SCHEMA_VERSION = 1
+SUFFIXES = {"sr": "", "bicubic": "_bicubic", "hr": "_hr"}  # picture -> what the names of its figures end in
 LIBRARIES = ("numpy", "cv2", "PIL", "paddle", "openvino", "onnxruntime")
 
 
@@ -66,6 +68,26 @@ def write_report(
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(args.out / "report.json")
     return report
+
+
+def report_metrics(report: Mapping[str, Any]) -> list[Metric]:
+    """The figures of a report as a manifest lists them: of each subset, bicubic and SR, HR where it was read."""
+    found = []
+    for score in report["scores"]:
+        figures = {
+            f"{name}{SUFFIXES[picture]}": (score[picture][name], unit)
+            for picture in ("bicubic", "sr")
+            for name, unit in (("psnr_avg", "dB"), ("ssim_avg", "1"))
+        }
+        for reader, text in score["text"].items():
+            figures |= {f"{reader}_accuracy{SUFFIXES[p]}": (text[p]["accuracy"], "fraction") for p in SUFFIXES}
+        data = f"{Path(report['data']['path']).name}, {score['name']}, {score['crops']} crops"
+        found += [
+            Metric(name, value, unit, data, report["command"])
+            for name, (value, unit) in figures.items()
+            if value is not None  # PSNR of equal pictures
+        ]
+    return found
 
 
 def machine() -> str:

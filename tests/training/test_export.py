@@ -80,7 +80,7 @@ def test_folding_changes_nothing(changes: dict[str, object]) -> None:
     with paddle.no_grad():
         expected, folded = network(lr).numpy(), FoldedTBSRN(network)(lr).numpy()
     assert expected.std() > 0.01
-    np.testing.assert_allclose(folded, expected, atol=1e-5)
+    np.testing.assert_allclose(folded, expected, atol=2e-5, rtol=0)  # rounding alone, of values up to 1
 
 
 @pytest.mark.slow
@@ -182,6 +182,48 @@ def test_publishing_puts_everything_into_the_store(
     assert manifest.git_commit == "c" * 40
 
 
+@pytest.fixture
+def evaluation(weights: Path, crops: Path, tmp_path: Path) -> Path:
+    """What `evaluate` leaves for these weights."""
+    (crops / "labels.tsv").write_text("".join(f"{index}.png\tword\n" for index in range(3)))
+    out = tmp_path / "evaluation"
+    command = ["evaluate", "--weights", str(weights), "--data", str(crops), "--out", str(out), "--min-height", "1"]
+    assert main(command) == 0
+    return out
+
+
+def test_the_evaluation_goes_into_the_artefact_and_its_figures_into_the_manifest(
+    weights: Path, crops: Path, tmp_path: Path, publishing: list[str], evaluation: Path
+) -> None:
+    command = ["export", "--weights", str(weights), "--out", str(tmp_path / "out"), "--crops", str(crops)]
+    assert main([*command, *publishing, "--evaluation", str(evaluation)]) == 0
+    artefact = ModelStore(tmp_path / "store").resolve("tiny:1")
+    (stored,) = (path for path in artefact.files("docs") if path.name == "evaluation.json")
+    assert stored.read_bytes() == (evaluation / "report.json").read_bytes()
+    (score,) = json.loads(stored.read_text())["scores"]
+    found = {metric.name: (metric.value, metric.data) for metric in artefact.manifest.metrics}
+    data = f"{crops.name}, default, 3 crops"
+    assert found == {
+        "psnr": (20.5, "crops"),
+        "psnr_avg": (score["sr"]["psnr_avg"], data),
+        "psnr_avg_bicubic": (score["bicubic"]["psnr_avg"], data),
+        "ssim_avg": (score["sr"]["ssim_avg"], data),
+        "ssim_avg_bicubic": (score["bicubic"]["ssim_avg"], data),
+    }
+
+
+def test_an_evaluation_of_other_weights_is_refused(
+    tmp_path: Path, publishing: list[str], evaluation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "other.safetensors", lively(blocks=1), source={})
+    command = ["export", "--weights", str(tmp_path / "other.safetensors"), "--out", str(tmp_path / "out")]
+    assert main([*command, *publishing, "--evaluation", str(evaluation)]) == 2
+    assert "tiny.safetensors, which is not" in capsys.readouterr().err
+    assert main([*command, *publishing, "--evaluation", str(tmp_path)]) == 2
+    assert "report.json is not the report of an evaluation" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("missing", ["--name", "--card", "--facts", "--store"])
 def test_publishing_without_an_argument_names_it_before_exporting(
     tmp_path: Path, publishing: list[str], missing: str, capsys: pytest.CaptureFixture[str]
@@ -193,14 +235,15 @@ def test_publishing_without_an_argument_names_it_before_exporting(
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"training": {}}', '{"training": {}, "metrics": [1], "licence": ""}']
+    "content",
+    ["{", "[]", '{"training": {}}', '{"training": {}, "metrics": [1], "licence": ""}', '{"licence": ""}'],
 )
 def test_incomplete_facts_are_refused(
     tmp_path: Path, publishing: list[str], content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "facts.json").write_text(content)
     assert main(["export", "--weights", "absent", "--out", str(tmp_path / "out"), *publishing]) == 2
-    assert "must hold training, metrics and licence" in capsys.readouterr().err
+    assert "must hold training and licence" in capsys.readouterr().err
 
 
 def test_code_that_is_not_committed_cannot_publish(tmp_path: Path) -> None:
