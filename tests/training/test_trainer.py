@@ -1,7 +1,9 @@
 """The training loop: what a run leaves, and that nothing that interrupts it changes what it learns."""
 
 import csv
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("tensorboardX")
+from tensorboardX.proto.event_pb2 import Event
+
 from tests.conftest import REPOSITORY
 from tests.training.fake_engine import FakeEngine
 from training import trainer
@@ -69,7 +73,33 @@ def test_a_run_leaves_curve_weights_sheets_settings_and_state(tmp_path: Path, tr
     assert (out / "last.safetensors").read_text().startswith("12 ")
     with Image.open(out / "sheets" / "step0000012.png") as sheet:
         assert sheet.size == (4 * (128 + 4), 2 * (32 + 4))
-    assert list((out / "tensorboard").glob("events*"))
+    (events,) = (out / "tensorboard").glob("events*")
+    shown = tensorboard(events)
+    assert shown["loss"] == pytest.approx(losses)
+    assert shown["validation/psnr"] == pytest.approx([float(row["val_psnr"]) for row in evaluated])
+    assert len(shown["lr-bicubic-sr-hr"]) == 3
+
+
+def tensorboard(events: Path) -> dict[str, list[float]]:
+    """What TensorBoard shows, by tag: scalars in order, and the width of each picture."""
+    found: dict[str, list[float]] = {}
+    content = events.read_bytes()
+    while content:  # each record: length of 8 bytes, check sum of 4, event, check sum of 4
+        length = int.from_bytes(content[:8], "little")
+        for value in Event.FromString(content[12 : 12 + length]).summary.value:
+            found.setdefault(value.tag, []).append(value.image.width or value.simple_value)
+        content = content[16 + length :]
+    return found
+
+
+def test_a_terminal_sees_a_progress_bar_with_the_loss(
+    tmp_path: Path, train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    train(config(tmp_path / "run"))
+    assert re.search(r"12/12 .*step/s, loss=0\.\d+", terminal.getvalue())
 
 
 def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
