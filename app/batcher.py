@@ -116,8 +116,8 @@ class Batcher:
         self.check_open()
         if items > self._limits.max_items or nbytes > self._limits.max_bytes:
             raise RequestTooLarge(
-                f"The request needs room for {items} images and {nbytes} bytes; the service holds at most "
-                f"{self._limits.max_items} images and {self._limits.max_bytes} bytes. Send it in parts."
+                f"The request needs room for {items} windows and {nbytes} bytes; the service holds at most "
+                f"{self._limits.max_items} windows and {self._limits.max_bytes} bytes. Send it in parts."
             )
         too_many = self._admitted_items + items - self._limits.max_items
         if too_many > 0 or self._admitted_bytes + nbytes > self._limits.max_bytes:

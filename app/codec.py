@@ -102,7 +102,7 @@ def decode(data: bytes) -> Rgb:
             raise UndecodableImage(f"The image data is damaged or cut off ({_reason(exc)}).") from exc
 
 
-def check_result(image_format: Format, *, height: int, width: int) -> None:
+def check_result(image_format: Format, height: int, width: int) -> None:
     """Raises ResultTooLarge when a picture of that size has no place in the format."""
     if max(height, width) > MAX_SIDE[image_format]:
         raise ResultTooLarge(

@@ -117,8 +117,10 @@ def _expose(bodies: BodyBudget, service: Service, metrics: Metrics) -> None:
             "device": service.predictor.device,
         }
     )
-    metrics.gauge("queue_images", "Images waiting for a batch.", lambda: batcher.queued_items)
-    metrics.gauge("admitted_images", "Images admitted and not yet answered.", lambda: batcher.admitted_items)
+    metrics.gauge(
+        "queue_windows", "Windows waiting for a batch; a word is one or two.", lambda: batcher.queued_items
+    )
+    metrics.gauge("admitted_windows", "Windows admitted and not yet answered.", lambda: batcher.admitted_items)
     metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: batcher.admitted_bytes)
     metrics.gauge("body_bytes", "Bytes of request bodies held in memory.", lambda: bodies.held)
 

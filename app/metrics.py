@@ -57,14 +57,14 @@ class Metrics:
             "telescope_images_in_progress", "Images received and not done with.", _MODEL, registry=registry
         )
         self.decode_seconds = Histogram(
-            "telescope_decode_seconds", "Bytes to tile, one image.", buckets=_SECONDS, registry=registry
+            "telescope_decode_seconds", "Bytes to windows, one image.", buckets=_SECONDS, registry=registry
         )
         self.encode_seconds = Histogram(
-            "telescope_encode_seconds", "Tile to bytes, one image.", buckets=_SECONDS, registry=registry
+            "telescope_encode_seconds", "Windows to bytes, one image.", buckets=_SECONDS, registry=registry
         )
         self.queue_seconds = Histogram(
             "telescope_queue_wait_seconds",
-            "Queue to the start of its batch, one image.",
+            "Queue to the start of its batch, one window.",
             _MODEL,
             buckets=_SECONDS,
             registry=registry,
@@ -77,7 +77,7 @@ class Metrics:
             registry=registry,
         )
         self.batch_items = Histogram(
-            "telescope_batch_size", "Images in one batch.", _MODEL, buckets=_ITEMS, registry=registry
+            "telescope_batch_size", "Windows in one batch.", _MODEL, buckets=_ITEMS, registry=registry
         )
         self.batch_padding = Counter(
             "telescope_batch_padding", "Empty rows computed to fill a batch size.", _MODEL, registry=registry

@@ -30,7 +30,7 @@ def render(
     if shape == "image":
         (done,) = answers
         assert isinstance(done, Done)
-        return Response(done.data, media_type=MEDIA_TYPES[image_format])
+        return Response(done.data, media_type=MEDIA_TYPES[image_format], headers={"X-Method": done.method})
     manifest = artefact.manifest
     images: list[DoneImage | FailedImage] = []
     files: dict[str, bytes] = {}
@@ -47,6 +47,7 @@ def render(
                 filename=upload.filename,
                 input=Size(width=answer.input_size[0], height=answer.input_size[1]),
                 output=Size(width=answer.output_size[0], height=answer.output_size[1]),
+                method=answer.method,
                 media_type=MEDIA_TYPES[image_format],
                 data=name if shape == "zip" else base64.b64encode(answer.data).decode(),
             )

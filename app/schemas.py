@@ -35,6 +35,9 @@ class DoneImage(BaseModel):
     filename: str | None
     input: Size
     output: Size
+    method: Literal["super_resolved", "enlarged"] = Field(
+        description="`enlarged`: without the network, for a crop higher than it can answer."
+    )
     media_type: str = Field(examples=["image/png"])
     data: str = Field(description="The picture, base64.")
 
@@ -62,7 +65,7 @@ class ModelInfo(BaseModel):
     runtime: str
     device: str
     scale: int
-    input: Size = Field(description="What one tile is resized to before the network.")
+    input: Size = Field(description="What one window is resized to before the network.")
     batch_sizes: list[int]
     training: dict[str, Any]
     metrics: list[dict[str, Any]]

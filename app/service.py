@@ -1,6 +1,6 @@
 """Uploaded bytes in, super-resolved bytes out. Knows no HTTP.
 
-    probe every header -> admit the whole request -> for each image: decode -> tiles -> batcher -> encode
+    probe every header -> admit the whole request -> for each image: decode -> windows -> batcher -> encode
 
 Decoding and encoding run in worker threads, so the event loop stays free to admit, cancel and answer.
 """
@@ -12,23 +12,23 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from time import perf_counter
-from typing import TypeVar
-
-import numpy as np
+from typing import Literal, TypeVar
 
 from app import codec, geometry
 from app.batcher import EXPIRED, Admission, Batcher, Limits
-from app.codec import Format, ImageInfo
+from app.codec import Format
 from app.errors import DeadlineExceeded, InternalError, ServiceError
-from app.geometry import Geometry
+from app.geometry import Chw, Geometry, Layout
 from app.metrics import Metrics
 from app.predictor import Predictor
 from app.settings import Settings
-from model_store.pixels import Nchw
+from model_store.pixels import Nchw, Rgb
 from model_store.store import Artefact
 
 T = TypeVar("T")
+Method = Literal["super_resolved", "enlarged"]
 log = logging.getLogger("telescope.service")
 
 
@@ -53,6 +53,17 @@ class Done:
     data: bytes
     input_size: tuple[int, int]  # width, height
     output_size: tuple[int, int]
+    method: Method
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One crop on its way: where its pixels come from, how they become windows, and where the answer goes."""
+
+    size: tuple[int, int]  # height, width
+    layout: Layout
+    read: Callable[[], Rgb]
+    finish: Callable[[Rgb], bytes]
 
 
 @dataclass
@@ -77,7 +88,7 @@ class Service:
         self._spec = manifest.pixels
         self._counts = metrics.for_model(manifest.name, manifest.version)
         limits = Limits(
-            max_items=settings.max_queue_images,
+            max_items=settings.max_queue_windows,
             max_bytes=settings.max_queue_bytes,
             max_delay_s=settings.max_delay_ms / 1000,
         )
@@ -133,34 +144,47 @@ class Service:
         self, uploads: Sequence[Upload], options: Options, deadline: float, timings: Timings
     ) -> list[Done | ServiceError]:
         self._metrics.upload_bytes.inc(sum(len(upload.data) for upload in uploads))
-        infos = await self._in_worker(lambda: [self._probe(upload, options) for upload in uploads])
-        good = [info for info in infos if isinstance(info, ImageInfo)]
+        crops = await self._in_worker(lambda: [self._crop(upload, options) for upload in uploads])
+        good = [crop for crop in crops if isinstance(crop, Crop)]
         if not good:
-            return [info for info in infos if isinstance(info, ServiceError)]
+            return [crop for crop in crops if isinstance(crop, ServiceError)]
         admission = self.batcher.admit(
-            items=sum(geometry.tile_count(info.height, info.width) for info in good),
-            nbytes=sum(self._memory(info) for info in good),
+            items=sum(len(crop.layout.starts) for crop in good),
+            nbytes=sum(self._memory(crop) for crop in good),
             deadline=deadline,
         )
         with admission:
             async with asyncio.TaskGroup() as group:
                 answers = [
-                    info
-                    if isinstance(info, ServiceError)
-                    else group.create_task(self._one(upload, admission, options, timings))
-                    for upload, info in zip(uploads, infos, strict=True)
+                    crop
+                    if isinstance(crop, ServiceError)
+                    else group.create_task(self._one(crop, admission, timings))
+                    for crop in crops
                 ]
         return [answer if isinstance(answer, ServiceError) else answer.result() for answer in answers]
 
-    async def _one(
-        self, upload: Upload, admission: Admission, options: Options, timings: Timings
-    ) -> Done | ServiceError:
+    def _crop(self, upload: Upload, options: Options) -> Crop | ServiceError:
+        try:
+            info = codec.probe(
+                upload.data, max_pixels=self._settings.max_image_pixels, min_side_px=self._settings.min_side_px
+            )
+            layout = geometry.plan(info.height, info.width, geometry=options.geometry, spec=self._spec)
+            codec.check_result(options.format, *layout.output)
+        except ServiceError as exc:
+            return exc
+        return Crop(
+            size=(info.height, info.width),
+            layout=layout,
+            read=lambda: codec.decode(upload.data),
+            finish=lambda rgb: codec.encode(rgb, options.format),
+        )
+
+    async def _one(self, crop: Crop, admission: Admission, timings: Timings) -> Done | ServiceError:
         try:
             async with asyncio.timeout(admission.deadline - time.monotonic()):
-                decoded = await self._in_worker(lambda: self._decode(upload))
-                inferred = await admission.infer(decoded.tiles)
-                sr = np.stack([tile.sr for tile in inferred])
-                encoded = await self._in_worker(lambda: self._encode(sr, decoded, options))
+                decoded = await self._in_worker(lambda: self._decode(crop))
+                windows = await admission.infer(decoded.windows) if crop.layout.starts else []
+                encoded = await self._in_worker(lambda: self._encode(crop, decoded, [w.sr for w in windows]))
         except ServiceError as exc:
             return exc
         except TimeoutError:
@@ -171,47 +195,35 @@ class Service:
             failed.__cause__ = exc
             return failed
         timings.decode_s = max(timings.decode_s, decoded.seconds)
-        timings.queue_s = max(timings.queue_s, *(tile.queue_s for tile in inferred))
-        timings.inference_s = max(timings.inference_s, *(tile.inference_s for tile in inferred))
+        timings.queue_s = max(timings.queue_s, *(window.queue_s for window in windows), 0)
+        timings.inference_s = max(timings.inference_s, *(window.inference_s for window in windows), 0)
         timings.encode_s = max(timings.encode_s, encoded.seconds)
         return encoded.done
 
-    def _probe(self, upload: Upload, options: Options) -> ImageInfo | ServiceError:
-        try:
-            info = codec.probe(
-                upload.data,
-                max_pixels=self._settings.max_image_pixels,
-                min_side_px=self._settings.min_side_px,
-            )
-            if options.geometry == "native":
-                scale = self._spec.scale
-                codec.check_result(options.format, height=scale * info.height, width=scale * info.width)
-        except ServiceError as exc:
-            return exc
-        return info
+    def _memory(self, crop: Crop) -> int:
+        """Bytes of a crop's picture, its answer, and its windows in float32 before and after the network."""
+        spec = self._spec
+        window = 4 * 3 * spec.height * spec.width * (1 + spec.scale**2)
+        return 3 * (prod(crop.size) + prod(crop.layout.output)) + window * len(crop.layout.starts)
 
-    def _memory(self, info: ImageInfo) -> int:
-        """Bytes of the decoded picture and of its output."""
-        return 3 * info.width * info.height * (1 + self._spec.scale**2)
-
-    def _decode(self, upload: Upload) -> "_Decoded":
+    def _decode(self, crop: Crop) -> "_Decoded":
         start = perf_counter()
-        rgb = codec.decode(upload.data)
-        tiles = geometry.split(rgb, self._spec)
+        rgb = crop.read()
+        windows = geometry.split(rgb, crop.layout, self._spec)
         seconds = perf_counter() - start
         self._metrics.decode_seconds.observe(seconds)
-        return _Decoded(tiles, width=rgb.shape[1], height=rgb.shape[0], seconds=seconds)
+        return _Decoded(rgb, windows, seconds)
 
-    def _encode(self, sr: Nchw, decoded: "_Decoded", options: Options) -> "_Encoded":
+    def _encode(self, crop: Crop, decoded: "_Decoded", sr: Sequence[Chw]) -> "_Encoded":
         start = perf_counter()
-        rgb = geometry.merge(
-            sr, height=decoded.height, width=decoded.width, geometry=options.geometry, spec=self._spec
-        )
-        data = codec.encode(rgb, options.format)
+        rgb = geometry.merge(sr, crop.layout, self._spec) if sr else geometry.enlarge(decoded.rgb, crop.layout)
+        data = crop.finish(rgb)
         seconds = perf_counter() - start
         self._metrics.encode_seconds.observe(seconds)
         self._metrics.result_bytes.inc(len(data))
-        return _Encoded(Done(data, (decoded.width, decoded.height), (rgb.shape[1], rgb.shape[0])), seconds)
+        height, width = crop.size
+        method: Method = "super_resolved" if sr else "enlarged"
+        return _Encoded(Done(data, (width, height), (rgb.shape[1], rgb.shape[0]), method), seconds)
 
     async def _in_worker(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)
@@ -224,9 +236,8 @@ def _tell_if_it_broke(loop: "asyncio.Task[None]") -> None:
 
 @dataclass(frozen=True)
 class _Decoded:
-    tiles: Nchw
-    width: int
-    height: int
+    rgb: Rgb
+    windows: Nchw
     seconds: float
 
 

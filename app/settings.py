@@ -52,11 +52,11 @@ class Settings(BaseSettings):
         le=1000,
         description="How long the oldest image may wait for company while the predictor is idle.",
     )
-    max_queue_images: int = Field(
-        256,
+    max_queue_windows: int = Field(
+        1024,
         ge=1,
         le=100_000,
-        description="Images admitted and not yet answered, over all requests; more are refused with 429.",
+        description="Windows admitted and not yet answered, over all requests; more are refused with 429.",
     )
     max_queue_bytes: int = Field(
         512 * MIB,
@@ -102,9 +102,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_full_request_fits(self) -> Self:
-        if self.max_images > self.max_queue_images:
+        if self.max_images > self.max_queue_windows:
             raise ValueError(
-                f"max_queue_images ({self.max_queue_images}) must be at least max_images ({self.max_images}), "
+                f"max_queue_windows ({self.max_queue_windows}) must be at least max_images ({self.max_images}), "
                 "or a full request could never be admitted"
             )
         if self.max_request_bytes > self.max_upload_bytes:

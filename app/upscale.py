@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from app import codec, geometry
 from app.errors import ServiceError, StartupError
-from app.geometry import Geometry
+from app.geometry import Chw, Geometry, Layout
 from app.predictor import Predictor
 from app.settings import Settings
-from model_store.pixels import Nchw, Rgb
+from model_store.pixels import Rgb
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 Jobs = dict[Path, Path]  # target -> source
@@ -76,22 +76,23 @@ def _chunk(
     chunk: Sequence[tuple[Path, Path]], predictor: Predictor, settings: Settings, mode: Geometry
 ) -> Iterator[tuple[Path, Exception]]:
     """Super-resolves one batch of (target, source); yields those that failed, and why."""
-    read: list[tuple[Path, Path, Rgb]] = []
+    read: list[tuple[Path, Path, Rgb, Layout]] = []
     for target, source in chunk:
         try:
-            read.append((target, source, _read(source, settings)))
+            rgb = _read(source, settings)
         except (ServiceError, OSError) as exc:
             yield source, exc
-    if not read:
-        return
+            continue
+        read.append((target, source, rgb, geometry.plan(*rgb.shape[:2], geometry=mode, spec=predictor.spec)))
+    windows = [window for *_, rgb, layout in read for window in geometry.split(rgb, layout, predictor.spec)]
     try:
-        sr = _infer(np.concatenate([geometry.split(rgb, predictor.spec) for *_, rgb in read]), predictor)
+        answers = iter(_infer(windows, predictor))
     except ServiceError as exc:
-        yield from ((source, exc) for _, source, _ in read)
+        yield from ((source, exc) for _, source, *_ in read)
         return
-    for row, (target, source, rgb) in zip(sr, read, strict=False):
-        height, width = rgb.shape[:2]
-        merged = geometry.merge(row[None], height=height, width=width, geometry=mode, spec=predictor.spec)
+    for target, source, rgb, layout in read:
+        sr = list(islice(answers, len(layout.starts)))
+        merged = geometry.merge(sr, layout, predictor.spec) if sr else geometry.enlarge(rgb, layout)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(codec.encode(merged, "png"))
@@ -105,8 +106,11 @@ def _read(source: Path, settings: Settings) -> Rgb:
     return codec.decode(data)
 
 
-def _infer(lr: Nchw, predictor: Predictor) -> Nchw:
-    size = next(size for size in predictor.batch_sizes if size >= len(lr))
-    padded = np.zeros((size, *lr.shape[1:]), np.float32)
-    padded[: len(lr)] = lr
-    return predictor.run_blocking(padded)
+def _infer(windows: Sequence[Chw], predictor: Predictor) -> list[Chw]:
+    answers: list[Chw] = []
+    for first in range(0, len(windows), predictor.batch_sizes[-1]):
+        batch = np.stack(windows[first : first + predictor.batch_sizes[-1]])
+        size = next(size for size in predictor.batch_sizes if size >= len(batch))
+        padded = np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
+        answers += list(predictor.run_blocking(padded)[: len(batch)])
+    return answers

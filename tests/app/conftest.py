@@ -92,7 +92,7 @@ def server(fake_store: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def start_server(fake_store: Path) -> Iterator[Callable[..., Server]]:
-    """Services with settings of their own: start_server(max_queue_images=64, ...)."""
+    """Services with settings of their own: start_server(max_queue_windows=64, ...)."""
     running: list[Server] = []
 
     def start(**settings: Any) -> Server:

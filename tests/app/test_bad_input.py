@@ -151,7 +151,7 @@ def test_a_file_name_of_half_characters_is_told_as_json_can(server: Server) -> N
 
 
 def test_an_answer_that_its_format_cannot_hold_is_refused_before_any_work(server: Server) -> None:
-    line = png(height=4, width=8200)
+    line = png(height=40, width=8200)
     response = server.post(line, query="?format=webp")
     assert (response.status_code, response.json()["code"]) == (413, "result_too_large")
     assert server.post(line).status_code == 200

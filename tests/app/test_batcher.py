@@ -154,7 +154,7 @@ def test_the_byte_budget_refuses_too() -> None:
 def test_what_could_never_fit_is_not_told_to_try_again(items: int, nbytes: int) -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS), max_items=8, max_bytes=100) as made:
-            with pytest.raises(RequestTooLarge, match="at most 8 images and 100 bytes"):
+            with pytest.raises(RequestTooLarge, match="at most 8 windows and 100 bytes"):
                 made.admit(items=items, nbytes=nbytes, deadline=NEVER)
 
     in_virtual_time(scenario)

@@ -110,7 +110,7 @@ def test_sixty_four_clients_each_get_their_own_picture_in_shared_batches(server:
     server.runtime.gate.clear()  # so that the queue builds while the first batch is held
     with ThreadPoolExecutor(64) as pool:
         asked = [pool.submit(server.post, png(colour)) for colour in colours]
-        wait_until(lambda: server.metric("telescope_admitted_images") == 64)
+        wait_until(lambda: server.metric("telescope_admitted_windows") == 64)
         server.runtime.gate.set()
         answers = [codec.decode(future.result().content) for future in asked]
     for colour, answer in zip(colours, answers, strict=True):
@@ -136,7 +136,7 @@ def test_a_client_that_leaves_takes_its_image_out_of_the_queue(start_server: Cal
     server.runtime.gate.clear()
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(server.post, png())
-        wait_until(lambda: server.metric("telescope_admitted_images") == 1)
+        wait_until(lambda: server.metric("telescope_admitted_windows") == 1)
         with pytest.raises(httpx.ReadTimeout):
             server.post(png(), timeout=0.2)
         wait_until(lambda: server.metric("telescope_images_total", outcome="cancelled") == 1)
@@ -148,11 +148,11 @@ def test_a_client_that_leaves_takes_its_image_out_of_the_queue(start_server: Cal
 
 
 def test_a_full_queue_answers_429_with_a_time_to_come_back(start_server: Callable[..., Server]) -> None:
-    server = start_server(max_queue_images=2, max_images=2)
+    server = start_server(max_queue_windows=2, max_images=2)
     server.runtime.gate.clear()
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(server.post, png(), png())
-        wait_until(lambda: server.metric("telescope_admitted_images") == 2)
+        wait_until(lambda: server.metric("telescope_admitted_windows") == 2)
         refused = server.post(png())
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
@@ -203,7 +203,7 @@ def test_requests_that_are_abandoned_get_503_and_not_silence(start_server: Calla
     server.runtime.gate.clear()
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(server.post, png()) for _ in range(2)]
-        wait_until(lambda: server.metric("telescope_admitted_images") == 2)
+        wait_until(lambda: server.metric("telescope_admitted_windows") == 2)
         service = server.app.state.service
         service._loop.get_loop().call_soon_threadsafe(service.abandon)
         answers = [future.result() for future in asked]
@@ -245,7 +245,7 @@ def test_bodies_beyond_the_memory_for_them_are_refused_until_others_are_answered
     server.runtime.gate.clear()
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(server.post, crop)
-        wait_until(lambda: server.metric("telescope_admitted_images") == 1)
+        wait_until(lambda: server.metric("telescope_admitted_windows") == 1)
         refused = server.post(crop)
         assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
         assert int(refused.headers["retry-after"]) >= 1
@@ -276,7 +276,7 @@ def test_the_runtime_is_only_ever_touched_by_its_own_thread(start_server: Callab
 
 def test_metrics_are_scraped_as_prometheus_text(server: Server) -> None:
     text = server.client.get("/metrics").text
-    for name in ("telescope_model_info", "telescope_queue_images", "process_resident_memory_bytes"):
+    for name in ("telescope_model_info", "telescope_queue_windows", "process_resident_memory_bytes"):
         assert name in text
 
 

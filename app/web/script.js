@@ -1,0 +1,219 @@
+/* The demo page: a picture in, the service's answer beside its bicubic enlargement. No library, no other host. */
+
+import { bicubic } from "./bicubic.js";
+
+const $ = (id) => document.getElementById(id);
+const stage = $("stage");
+const PHASES = ["decode", "queue", "inference", "encode"];
+const METHODS = { super_resolved: "Super-resolved", enlarged: "Enlarged without the network" };
+const recognises = document.documentElement.dataset.recogniser !== "none";
+
+let running = new AbortController(); // of the newest picture; a newer one ends it, here and on the server
+let result = null; // {width, height} of the answer on the stage
+
+/** What the service, or the way to it, says went wrong. */
+class Problem extends Error {
+  constructor(title, detail) {
+    super(detail);
+    this.title = title;
+  }
+}
+
+// A picture's way through the page
+
+async function show(file, name) {
+  running.abort();
+  const { signal } = (running = new AbortController());
+  busy(name);
+  try {
+    const before = enlarged(file); // while the server works
+    const answer = await superResolve(file, name, signal);
+    const after = new Blob([fromBase64(answer.image.data)], { type: answer.image.media_type });
+    await compare(await before, after, answer.image);
+    if (signal.aborted) return;
+    tell(answer, name, after);
+    if (recognises) await Promise.all([read(file, "text-before", signal), read(after, "text-after", signal)]);
+  } catch (problem) {
+    if (!signal.aborted) fail(problem);
+  }
+}
+
+async function superResolve(file, name, signal) {
+  const body = new FormData();
+  body.append("image", file, name);
+  const started = performance.now();
+  const { answer, headers } = await post("v1/super-resolve", body, signal);
+  const seen = performance.now() - started;
+  const [image] = answer.images;
+  if (image.outcome !== "ok") throw new Problem(image.problem.title, image.problem.detail);
+  return { image, model: answer.model, timing: headers.get("Server-Timing") ?? "", seen };
+}
+
+async function post(address, body, signal) {
+  let response;
+  try {
+    response = await fetch(address, { method: "POST", body, signal, headers: { Accept: "application/json" } });
+  } catch {
+    throw new Problem("The service did not answer", "It cannot be reached, or it ended the connection.");
+  }
+  const answer = await response.json().catch(() => null);
+  if (response.ok && answer) return { answer, headers: response.headers };
+  throw new Problem(
+    answer?.title ?? "The service did not answer as expected",
+    answer?.detail ?? `Status ${response.status} ${response.statusText}.`,
+  );
+}
+
+/** The picture's pixels as the service sees them, enlarged; null when this browser cannot read the format. */
+async function enlarged(file) {
+  const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => null);
+  if (!bitmap) return null;
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "white"; // under what is transparent, as on the server
+  pen.fillRect(0, 0, bitmap.width, bitmap.height);
+  pen.drawImage(bitmap, 0, 0);
+  const { data } = pen.getImageData(0, 0, bitmap.width, bitmap.height);
+  return bicubic(data, bitmap.width, bitmap.height, 2);
+}
+
+async function read(picture, id, signal) {
+  $(id).textContent = "reading…";
+  const body = new FormData();
+  body.append("image", picture, "crop.png");
+  const text = await post("v1/recognise", body, signal).then(
+    ({ answer }) => (answer.text ? `${answer.text} (${Math.round(100 * answer.confidence)} %)` : "nothing"),
+    (problem) => problem.message,
+  );
+  if (!signal.aborted) $(id).textContent = text;
+}
+
+// What the page shows
+
+function busy(name) {
+  say(`Super-resolving ${name}…`);
+  $("progress").hidden = false;
+  stage.setAttribute("aria-busy", "true");
+}
+
+function idle() {
+  $("progress").hidden = true;
+  stage.removeAttribute("aria-busy");
+}
+
+async function compare(before, after, image) {
+  URL.revokeObjectURL($("after").src);
+  $("after").src = URL.createObjectURL(after);
+  await $("after").decode();
+  result = image.output;
+  const canvas = $("before");
+  canvas.width = result.width;
+  canvas.height = result.height;
+  if (before) canvas.getContext("2d").putImageData(before, 0, 0);
+  $("comparison").classList.toggle("only-after", !before);
+  $("caption-before").textContent = before ? "Before: bicubic" : "This browser cannot show the original's format";
+  stage.dataset.shows = "comparison";
+  resize();
+}
+
+function tell({ image, model, timing, seen }, name, after) {
+  idle();
+  const size = ({ width, height }) => `${width} × ${height}`;
+  $("model").textContent = `${model.name}:${model.version}`;
+  $("size").textContent = `${size(image.input)} → ${size(image.output)} px`;
+  $("method").textContent = METHODS[image.method] ?? (image.method ?? "super_resolved").replaceAll("_", " ");
+  $("reason").textContent = image.reason ?? "";
+  const total = tellTiming(timing);
+  $("seen").textContent = milliseconds(seen);
+  const link = $("download");
+  link.href = URL.createObjectURL(after);
+  link.download = `${name.replace(/\.[^.]*$/, "")}-x2.png`;
+  link.removeAttribute("aria-disabled");
+  say(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}.`);
+}
+
+function tellTiming(header) {
+  const spent = {};
+  for (const [, phase, duration] of header.matchAll(/(\w+);dur=([\d.]+)/g)) spent[phase] = Number(duration);
+  const other = spent.total - PHASES.reduce((sum, phase) => sum + spent[phase], 0);
+  for (const phase of PHASES) $(phase).textContent = milliseconds(spent[phase]);
+  $("total").textContent = milliseconds(spent.total);
+  for (const [phase, share] of Object.entries({ ...spent, other: Math.max(0, other) })) {
+    document.querySelector(`.bar .${phase}`)?.style.setProperty("flex-grow", share);
+  }
+  return spent.total;
+}
+
+function fail(problem) {
+  idle();
+  const title = document.createElement("strong");
+  const detail = document.createElement("p");
+  title.textContent = problem.title ?? "This page ran into an error";
+  detail.textContent = problem.message;
+  $("problem").replaceChildren(title, detail);
+  stage.dataset.shows = "problem";
+  say("");
+}
+
+const say = (text) => ($("status").textContent = text);
+const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+/** The picture's size on the screen: as large as the stage allows, in whole steps where that enlarges. */
+function resize() {
+  if (!result) return;
+  const room = $("scroller");
+  const fit = Math.min(room.clientWidth / result.width, room.clientHeight / result.height, 8);
+  const zoom = $("zoom").value === "fit" ? (fit > 1 ? Math.floor(fit) : fit) : Number($("zoom").value);
+  $("comparison").style.width = `${result.width * zoom}px`;
+}
+
+function slide() {
+  const percent = $("slider").value;
+  $("comparison").style.setProperty("--divider", `${percent}%`);
+  $("slider").setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
+}
+
+// Where pictures come from
+
+function take(files) {
+  if (files.length) show(files[0], files[0].name);
+  else fail(new Problem("There is no picture in it", "Drop or paste an image file, or choose one."));
+}
+
+$("file").addEventListener("change", ({ target }) => {
+  if (target.files.length) take(target.files);
+  target.value = ""; // so that the same file can be chosen again
+});
+document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  stage.classList.add("dragging");
+});
+document.addEventListener("dragleave", ({ relatedTarget }) => {
+  if (!relatedTarget) stage.classList.remove("dragging");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  stage.classList.remove("dragging");
+  take(event.dataTransfer.files);
+});
+for (const button of document.querySelectorAll(".samples button")) {
+  button.addEventListener("click", async () => {
+    const { src } = button.querySelector("img");
+    const sample = await fetch(src).catch(() => null);
+    if (sample?.ok) show(await sample.blob(), src.split("/").at(-1));
+    else fail(new Problem("The sample cannot be loaded", "The service cannot be reached."));
+  });
+}
+
+$("slider").addEventListener("input", slide);
+$("zoom").addEventListener("change", resize);
+$("pixels").addEventListener("change", ({ target }) => stage.classList.toggle("pixelated", target.checked));
+new ResizeObserver(resize).observe($("scroller"));
+slide();
+$("shell").textContent = `curl -F image=@crop.png ${new URL("v1/super-resolve", document.baseURI)} -o sr.png`;
+fetch("v1/models")
+  .then((response) => response.json())
+  .then(({ models: [model] }) => ($("model").textContent = `${model.name}:${model.version}`))
+  .catch(() => {}); // the answer names it too
