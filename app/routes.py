@@ -7,7 +7,6 @@ from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive
@@ -103,11 +102,6 @@ async def model(request: Request, name: str) -> ModelInfo:
     service: Service = request.app.state.service
     _check_model(name, service)
     return model_info(service)
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    return RedirectResponse("/docs")
 
 
 @router.head("/livez", include_in_schema=False)

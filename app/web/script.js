@@ -4,6 +4,7 @@ import { bicubic } from "./bicubic.js";
 
 const $ = (id) => document.getElementById(id);
 const stage = $("stage");
+const SCALE = 2; // of geometry=native, whatever the model
 const PHASES = ["decode", "queue", "inference", "encode"];
 const METHODS = { super_resolved: "Super-resolved", enlarged: "Enlarged without the network" };
 const recognises = document.documentElement.dataset.recogniser !== "none";
@@ -26,10 +27,12 @@ async function show(file, name) {
   const { signal } = (running = new AbortController());
   busy(name);
   try {
-    const before = enlarged(file); // while the server works
+    const before = enlarged(file).catch(() => null); // while the server works
     const answer = await superResolve(file, name, signal);
     const after = new Blob([fromBase64(answer.image.data)], { type: answer.image.media_type });
-    await compare(await before, after, answer.image);
+    const pixels = await before;
+    if (signal.aborted) return;
+    await compare(pixels, after, answer.image);
     if (signal.aborted) return;
     tell(answer, name, after);
     if (recognises) await Promise.all([read(file, "text-before", signal), read(after, "text-after", signal)]);
@@ -43,10 +46,10 @@ async function superResolve(file, name, signal) {
   body.append("image", file, name);
   const started = performance.now();
   const { answer, headers } = await post("v1/super-resolve", body, signal);
-  const seen = performance.now() - started;
+  const roundTrip = performance.now() - started;
   const [image] = answer.images;
   if (image.outcome !== "ok") throw new Problem(image.problem.title, image.problem.detail);
-  return { image, model: answer.model, timing: headers.get("Server-Timing") ?? "", seen };
+  return { image, model: answer.model, timing: headers.get("Server-Timing") ?? "", roundTrip };
 }
 
 async function post(address, body, signal) {
@@ -64,17 +67,16 @@ async function post(address, body, signal) {
   );
 }
 
-/** The picture's pixels as the service sees them, enlarged; null when this browser cannot read the format. */
+/** The picture's pixels as the service sees them, enlarged. Throws where this browser cannot read the format. */
 async function enlarged(file) {
-  const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => null);
-  if (!bitmap) return null;
+  const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const pen = canvas.getContext("2d");
   pen.fillStyle = "white"; // under what is transparent, as on the server
   pen.fillRect(0, 0, bitmap.width, bitmap.height);
   pen.drawImage(bitmap, 0, 0);
   const { data } = pen.getImageData(0, 0, bitmap.width, bitmap.height);
-  return bicubic(data, bitmap.width, bitmap.height, 2);
+  return bicubic(data, bitmap.width, bitmap.height, SCALE);
 }
 
 async function read(picture, id, signal) {
@@ -111,25 +113,24 @@ async function compare(before, after, image) {
   canvas.height = result.height;
   if (before) canvas.getContext("2d").putImageData(before, 0, 0);
   $("comparison").classList.toggle("only-after", !before);
-  $("caption-before").textContent = before ? "Before: bicubic" : "This browser cannot show the original's format";
+  $("caption-before").textContent = before ? "Before: bicubic enlargement" : "This browser cannot show the original's format";
   stage.dataset.shows = "comparison";
   resize();
 }
 
-function tell({ image, model, timing, seen }, name, after) {
+function tell({ image, model, timing, roundTrip }, name, after) {
   idle();
   const size = ({ width, height }) => `${width} × ${height}`;
   $("model").textContent = `${model.name}:${model.version}`;
   $("size").textContent = `${size(image.input)} → ${size(image.output)} px`;
   $("method").textContent = METHODS[image.method] ?? (image.method ?? "super_resolved").replaceAll("_", " ");
-  $("reason").textContent = image.reason ?? "";
   const total = tellTiming(timing);
-  $("seen").textContent = milliseconds(seen);
+  $("round-trip").textContent = milliseconds(roundTrip);
   const link = $("download");
   link.href = URL.createObjectURL(after);
-  link.download = `${name.replace(/\.[^.]*$/, "")}-x2.png`;
+  link.download = `${name.replace(/\.[^.]*$/, "")}-x${SCALE}.png`;
   link.removeAttribute("aria-disabled");
-  say(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}.`);
+  say(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}. ${image.reason ?? ""}`);
 }
 
 function tellTiming(header) {

@@ -1,0 +1,70 @@
+"""The demo page at `/` and its files below `/web`: static, read once, sent with headers that allow nothing else.
+
+The page talks to the API like any other client; there is no endpoint made for it.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+
+WEB = Path(__file__).parent / "web"
+HEADERS = {
+    # No inline script or style, no other host; blob: and data: hold pictures on their way to the screen.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",  # kept, but asked about each time: page, script and API belong together
+}
+_MEDIA_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+
+
+@dataclass(frozen=True)
+class Asset:
+    body: bytes
+    media_type: str
+    etag: str  # of the content, so that replicas agree whenever their files were written
+
+
+def mount_pages(app: FastAPI) -> None:
+    """Add the demo page and its files to the application."""
+    assets = {file.relative_to(WEB).as_posix(): _read(file) for file in WEB.rglob("*.*")}
+    index = assets.pop("index.html")
+    pages = APIRouter(include_in_schema=False)
+
+    @pages.head("/")
+    @pages.get("/")
+    async def page(request: Request) -> Response:
+        return _send(index, request)
+
+    @pages.head("/web/{name:path}")
+    @pages.get("/web/{name:path}")
+    async def asset(request: Request, name: str) -> Response:
+        if name not in assets:
+            raise HTTPException(404)
+        return _send(assets[name], request)
+
+    app.include_router(pages)
+
+
+def _read(file: Path) -> Asset:
+    body = file.read_bytes()
+    return Asset(body, _MEDIA_TYPES[file.suffix], f'"{sha256(body).hexdigest()[:32]}"')
+
+
+def _send(asset: Asset, request: Request) -> Response:
+    headers = {**HEADERS, "ETag": asset.etag}
+    if asset.etag in request.headers.get("if-none-match", ""):  # also in a list, or weakened by a proxy
+        return Response(status_code=304, headers=headers)
+    return Response(asset.body, headers=headers, media_type=asset.media_type)
