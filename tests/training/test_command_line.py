@@ -1,6 +1,8 @@
 """`python -m training` as a user runs it: one sentence and code 2, whatever else a library has to say."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ from tests.conftest import REPOSITORY
 from training import __main__ as command_line
 from training import predict
 from training.checkpoint import save_checkpoint
+from training.config import PretrainConfig, TrainConfig
+from training.config_file import read_config
 from training.errors import CheckpointError
 from training.tbsrn import TBSRN
 
@@ -42,6 +46,26 @@ def test_what_is_missing_from_a_command_is_said_with_code_2(
         command_line.main(arguments)
     assert ended.value.code == 2
     assert "usage: python -m training" in capsys.readouterr().err
+
+
+def documented_commands() -> list[list[str]]:
+    """Every `python -m training ...` in the code blocks of docs/training.md, as words after `training`."""
+    text = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
+    found = re.findall(r"^python -m .*?training(?:/__main__\.py)? (.*)$", blocks, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in found]
+
+
+def test_the_documents_name_every_command() -> None:
+    assert {words[0] for words in documented_commands()} == set(command_line.COMMANDS)
+
+
+@pytest.mark.parametrize("words", documented_commands(), ids=" ".join)
+def test_a_documented_command_is_one_that_is_taken(words: list[str]) -> None:
+    args = command_line._parser(words[0]).parse_args(words)
+    if "config" in args:
+        kind = TrainConfig if words[0] == "train" else PretrainConfig
+        read_config(REPOSITORY / args.config, kind, args.override)
 
 
 def test_ctrl_c_ends_a_command_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
