@@ -66,6 +66,7 @@ class DataConfig:
     validation_limit: int | None = None  # samples; None: all of them
     shuffle: bool = True  # FudanOCR; PaddleOCR has `shuffle: False`, so every epoch has the same batches
     workers: int = 2  # processes that prepare batches; 0: the training process does it itself
+    window_share: float = 0.0  # of training words, in natural proportion instead of stretched; TextZoom: none
     degrade: DegradeConfig = field(default_factory=DegradeConfig)  # or the name of a preset
     synth: SynthConfig = field(default_factory=SynthConfig)
     fonts: Path | None = None  # folder; None: those installed
@@ -78,6 +79,8 @@ class DataConfig:
         if not self.validation and not self.rendered_validation:
             raise ConfigError("data.validation is empty and data.rendered_validation is 0: nothing to evaluate on")
         _at_least(self, 0, "rendered", "rendered_validation", "workers")
+        if not 0 <= self.window_share <= 1:
+            raise ConfigError(f"data.window_share is {self.window_share}; expected 0 to 1")
         _at_least(self, 1, "validation_limit")
 
 

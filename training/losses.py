@@ -61,11 +61,17 @@ class TextFocusedLoss:
             self._log_weights = paddle.to_tensor(np.log(weight_table()).astype(np.float32))
 
     def __call__(self, sr: Tensor, hr: Tensor, labels: Sequence[str]) -> LossParts:
-        """sr, hr: float (N, 3, H, W), hr in [0, 1]. labels: what is written, any text."""
+        """sr, hr: float (N, 3, H, W), hr in [0, 1]. labels: any text, "" for mse alone."""
         mse = F.mse_loss(sr, hr)
         if self.recogniser is None:
             return LossParts(self.config.scale * mse, mse)
-        words = encode_labels(labels)
+        known = [row for row, label in enumerate(labels) if label]  # pieces of words have none
+        if not known:
+            zero = paddle.zeros([])
+            return LossParts(self.config.scale * mse, mse, zero, zero)
+        if len(known) < len(labels):
+            sr, hr = (paddle.index_select(x, paddle.to_tensor(known)) for x in (sr, hr))
+        words = encode_labels([labels[row] for row in known])
         with paddle.no_grad():  # what HR says is the target
             target = self.recogniser(hr, words)
         reading = self.recogniser(sr, words)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -103,6 +104,19 @@ def test_harder_presets_leave_less_detail() -> None:
     quiet = {name: replace(preset(name), noise_share=0.0, jpeg_share=0.0) for name in PRESETS}
     left = {n: np.mean([detail(degrade(bars(), config=c, seed=s)) for s in range(40)]) for n, c in quiet.items()}
     assert left["mild"] > left["medium"] > left["hard"]
+
+
+def test_a_sharp_pair_is_shrunk_and_nothing_else() -> None:
+    hr = np.random.default_rng(0).integers(0, 256, (32, 80, 3), dtype=np.uint8)
+    config = replace(preset("sharp"), jpeg_share=0.0)
+    shrunk = [
+        cv2.resize(hr, (40, 16), interpolation=kind)
+        for kind in (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+    ]
+    for seed in range(10):
+        assert any(np.array_equal(degrade(hr, config=config, seed=seed), lr) for lr in shrunk)
+    half = [degrade(hr, config=replace(config, sharp_share=0.5), seed=seed) for seed in range(40)]
+    assert 8 < sum(any(np.array_equal(found, lr) for lr in shrunk) for found in half) < 32
 
 
 def test_noise_has_the_asked_deviation_in_colour_and_in_grey() -> None:

@@ -190,3 +190,15 @@ def test_targets_spell_the_normalised_words(labels: list[str]) -> None:
 def test_no_labels_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="no labels"):
         encode_labels([])
+
+
+def test_pictures_without_a_label_count_in_the_mse_alone(recogniser: Recogniser) -> None:
+    loss = TextFocusedLoss(LossConfig(), recogniser)
+    draw = np.random.default_rng(4)
+    sr, hr = (paddle.to_tensor(draw.random((3, 3, 32, 128), np.float32)) for _ in range(2))
+    partly, labelled = loss(sr, hr, ["ab", "", "c"]).floats(), loss(sr[::2], hr[::2], ["ab", "c"]).floats()
+    for part in ("attention", "recognition"):
+        assert partly[part] == pytest.approx(labelled[part], rel=1e-5)
+    assert partly["mse"] == pytest.approx(float(((sr - hr) ** 2).mean()), rel=1e-5)
+    none = loss(sr, hr, ["", "", ""]).floats()
+    assert none["total"] == none["mse"] == pytest.approx(partly["mse"])

@@ -27,6 +27,7 @@ from training.errors import ConfigError
 Range: TypeAlias = tuple[float, float]
 Image: TypeAlias = np.ndarray  # float32 (H, W, 3) RGB in 0..255 between the operators
 
+_SHARP_JPEG = (80, 95)  # quality; below, blocks show in a crop of 16 px
 _FILTERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 
 
@@ -38,6 +39,9 @@ class DegradeConfig:
     or a share outside [0, 1].
     """
 
+    sharp_share: float = (
+        0.0  # shrunk, perhaps a JPEG, nothing else: what is readable must stay so
+    )
     misalign_share: float = 0.8  # LR and HR of TextZoom are two photographs, registered but never exactly
     shift_px: float = 1.0  # whole-crop shift, each axis, plus or minus
     corner_px: float = 0.8  # extra move of each corner (slight perspective); with the shift at most 1.8 px
@@ -75,6 +79,7 @@ class DegradeConfig:
 _FULL = DegradeConfig()
 PRESETS: dict[str, DegradeConfig] = {
     "full": _FULL,
+    "sharp": replace(_FULL, sharp_share=1.0),
     "mild": replace(_FULL, sigma_px=(0.4, 1.2), sigma_tail_share=0.0, defocus_radius_px=(0.8, 1.3),
                     motion_px=(2.0, 3.0), noise_std=(0.5, 3.0), jpeg_quality=(75, 95), heavy_share=0.0),
     "medium": replace(_FULL, sigma_px=(1.2, 2.0), sigma_tail_share=0.0, defocus_radius_px=(1.3, 2.2),
@@ -106,6 +111,9 @@ def degrade(hr: np.ndarray, *, config: DegradeConfig = _FULL, seed: int) -> np.n
     if height % 2 or width % 2 or min(height, width) < 4:
         raise ValueError(f"hr must have even sides of at least 4 pixels, got {height} x {width}")
     rng = np.random.default_rng(seed)
+    # Without a share nothing is drawn, so that a seed gives what it gave before there was one.
+    if config.sharp_share and rng.random() < config.sharp_share:
+        return _sharp(hr, config, rng)
     img = _misalign(hr.astype(np.float32), config, rng)
     img = cv2.filter2D(img, -1, _blur_kernel(config, rng), borderType=cv2.BORDER_REPLICATE)
     if rng.random() < config.heavy_share:
@@ -121,6 +129,12 @@ def degrade(hr: np.ndarray, *, config: DegradeConfig = _FULL, seed: int) -> np.n
     if rng.random() < config.jpeg_share:
         lr = _jpeg(lr, _integer(config.jpeg_quality, rng))
     return lr
+
+
+def _sharp(hr: np.ndarray, config: DegradeConfig, rng: np.random.Generator) -> np.ndarray:
+    height, width = hr.shape[:2]
+    lr = cv2.resize(hr, (width // 2, height // 2), interpolation=_filter(config, rng))
+    return _jpeg(lr, _integer(_SHARP_JPEG, rng)) if rng.random() < config.jpeg_share else np.asarray(lr)
 
 
 def _misalign(img: Image, config: DegradeConfig, rng: np.random.Generator) -> Image:

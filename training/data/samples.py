@@ -1,7 +1,7 @@
 """Every word a configuration trains on, by number: stored pairs, stored crops, rendered words.
 
-    stored pair -------------------------------------> stretched to LR and HR size
-    stored crop or rendered word -> 32 px high -> degrade -> stretched to LR and HR size
+    stored pair ----------------------------------------> stretched to LR and HR size, or a window
+    stored crop or rendered word -> 32 px high -> degrade -> the same
 
 A sample depends on nothing but (seed, epoch, number), so that a step number says what is learnt from next,
 on any number of processes.
@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import PixelSpec
-from model_store.pixels import crops_to_lr, resize
+from model_store.pixels import crops_to_lr
 from training.config import DataConfig
 from training.data.crops import make_pair
 from training.data.fonts import Font, find_fonts
+from training.data.framing import stretch, window
 from training.data.grounds import load_grounds
 from training.data.lmdb import Rgb, Sample, Subset, find_subsets
 from training.data.synth import render_word
@@ -35,7 +36,10 @@ TRIES = 64  # neighbours to try in the place of an unreadable sample; more in a 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One word to learn from: lr (height, width, 3), hr `scale` times that, uint8 RGB."""
+    """One word to learn from: lr (height, width, 3), hr `scale` times that, uint8 RGB.
+
+    label: "" where a window shows a piece of the word, of which nobody knows what it says.
+    """
 
     label: str
     lr: Rgb
@@ -87,15 +91,15 @@ class Samples:
 
     def pair(self, number: int, *, epoch: int) -> Pair | None:
         """One sample, or None if it is stored and cannot be read."""
-        draws = np.random.SeedSequence([self.seed, epoch, number]).generate_state(3)
-        word_seed, render_seed, degrade_seed = map(int, draws)
+        draws = np.random.SeedSequence([self.seed, epoch, number]).generate_state(4)
+        word_seed, render_seed, degrade_seed, frame_seed = map(int, draws)
         if number >= self.stored:
             text = random_word(np.random.default_rng(word_seed), words=self.words)
             photos = self._photos()
             hr = render_word(text, config=self.config.synth, fonts=self.fonts, seed=render_seed, grounds=photos)
-            return self._pair(Sample(text, hr), degrade_seed)
+            return self._pair(Sample(text, hr), degrade_seed, frame_seed)
         sample = self._stored(number)
-        return None if sample is None else self._pair(sample, degrade_seed)
+        return None if sample is None else self._pair(sample, degrade_seed, frame_seed)
 
     def _readable(self, number: int, epoch: int) -> tuple[Pair, int]:
         for skipped in range(TRIES):
@@ -111,17 +115,15 @@ class Samples:
             number -= len(subset)
         raise IndexError(number)
 
-    def _pair(self, sample: Sample, seed: int) -> Pair:
-        spec = self.spec
-        hr, lr = sample.hr, sample.lr
+    def _pair(self, sample: Sample, degrade_seed: int, frame_seed: int) -> Pair:
+        hr, lr, label = sample.hr, sample.lr, sample.label
         if lr is None:
             # In its own proportion, and stretched after: a lens does not know that the crop will be.
-            hr, lr = make_pair(hr, config=self.config.degrade, seed=seed)
-        return Pair(
-            sample.label,
-            resize(lr, height=spec.height, width=spec.width),
-            resize(hr, height=spec.height * spec.scale, width=spec.width * spec.scale),
-        )
+            hr, lr = make_pair(hr, config=self.config.degrade, seed=degrade_seed)
+        if np.random.default_rng(frame_seed).random() >= self.config.window_share:
+            return Pair(label, *stretch(lr, hr, self.spec))
+        lr, hr, whole = window(lr, hr, self.spec, seed=frame_seed)
+        return Pair(label if whole else "", lr, hr)
 
     def _photos(self) -> Sequence[np.ndarray] | None:
         if self._grounds is None and self.config.grounds is not None:
@@ -136,6 +138,7 @@ def training_samples(config: DataConfig, spec: PixelSpec, *, seed: int) -> Sampl
 
 def validation_samples(config: DataConfig, spec: PixelSpec, *, seed: int) -> Samples:
     """What is evaluated on; take `epoch=VALIDATION_EPOCH`."""
+    config = replace(config, window_share=0.0)  # figures of one geometry, and every word whole
     return _samples(config, config.validation, config.rendered_validation, spec, seed)
 
 

@@ -78,7 +78,9 @@ class TorchEngine:
         self._batch_norm_frozen = batch_norm_frozen
         same_on_all_ranks(network)
         optimiser = config.optimiser
-        self._optimiser = torch.optim.Adam(network.parameters(), optimiser.learning_rate, optimiser.betas)
+        self._optimiser = torch.optim.Adam(
+            network.parameters(), optimiser.learning_rate, optimiser.betas, fused=True
+        )
         decay = config.run.ema_decay
         self._average = Average(copy.deepcopy(network), decay) if decay else None
         self._learning: Any = torch.compile(network) if config.run.compile else network

@@ -154,11 +154,16 @@ class TextFocusedLoss(nn.Module):
         self.register_buffer("log_weights", torch.from_numpy(np.log(weight_table()).astype(np.float32)))
 
     def forward(self, sr: Tensor, hr: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
-        """sr, hr: float32 (N, 3, H, W), hr in [0, 1]. labels: what is written, any text."""
+        """sr, hr: float32 (N, 3, H, W), hr in [0, 1]. labels: any text, "" for mse alone."""
         mse = F.mse_loss(sr, hr)
         if self.recogniser is None:
             return {"loss": self.config.scale * mse, "mse": mse}
-        words = encode_labels(labels)
+        known = [row for row, label in enumerate(labels) if label]  # pieces of words have none
+        if not known:
+            return {"loss": self.config.scale * mse, "mse": mse, "attention": 0 * mse, "recognition": 0 * mse}
+        if len(known) < len(labels):
+            sr, hr = sr[known], hr[known]
+        words = encode_labels([labels[row] for row in known])
         with torch.no_grad():  # what HR says is the target
             hr_logits, target = self.recogniser(hr, words)
         sr_logits, attention_map = self.recogniser(sr, words)
