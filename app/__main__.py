@@ -1,12 +1,13 @@
 """The command line.
 
 python -m app serve                      start the service
-python -m app upscale crops/ -o sharp/   super-resolve files or folders, without a server
+python -m app upscale crops/ -o sharp/   super-resolve files or folders; with --url, by a service
 python -m app models                     what the model store holds
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.errors import StartupError
@@ -26,8 +27,10 @@ def main(argv: list[str] | None = None) -> int:
             return _serve(load_settings(**arguments))
         if command == "models":
             return _models(load_settings(**arguments))
-        inputs, out, mode = arguments.pop("inputs"), arguments.pop("out"), arguments.pop("geometry")
-        return _upscale(inputs, out, mode, load_settings(**arguments))
+        inputs, out, geometry = arguments.pop("inputs"), arguments.pop("out"), arguments.pop("geometry")
+        if "url" in arguments:
+            return _upscale_there(inputs, out, geometry, **arguments)
+        return _upscale(inputs, out, geometry, load_settings(**arguments))
     except (StartupError, ModelStoreError) as exc:
         print(f"text-telescope: {exc}", file=sys.stderr)
         return 2
@@ -47,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="image files or folders of them")
     upscale.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the PNGs")
     upscale.add_argument("--geometry", choices=("native", "telescope"), default="native")
+    upscale.add_argument("--url", help="have a running service do it, for example http://127.0.0.1:8000")
     models = commands.add_parser("models", help="list the models", argument_default=argparse.SUPPRESS)
     for command in (serve, upscale):
         command.add_argument("--model", help="name or name:version")
@@ -70,17 +74,43 @@ def _serve(settings: Settings) -> int:
     return 0
 
 
-def _upscale(inputs: list[Path], out: Path, mode: Geometry, settings: Settings) -> int:
+def _upscale(inputs: list[Path], out: Path, geometry: Geometry, settings: Settings) -> int:
     from app.main import load_model
-    from app.upscale import find, upscale
+    from app.upscale import Local, find, upscale
 
     jobs = find(inputs, out)
     predictor = load_model(settings).predictor
     try:
-        failed = upscale(jobs, predictor=predictor, settings=settings, mode=mode)
+        upscaler = Local(predictor, settings=settings, geometry=geometry)
+        failed = upscale(jobs, upscaler, batch=predictor.batch_sizes[-1])
     finally:
         predictor.close()
     return 1 if failed else 0
+
+
+def _upscale_there(
+    inputs: list[Path], out: Path, geometry: Geometry, *, url: str, model: str | None = None, **local: object
+) -> int:
+    """By the service at `url`."""
+    if local:
+        option = next(iter(local)).replace("_", "-")
+        raise StartupError(f"--{option} is the service's own choice; leave it out with --url.")
+    try:
+        from app.client import Answer, TelescopeClient, TelescopeError
+    except ImportError as exc:
+        raise StartupError("--url needs the package httpx: pip install 'text-telescope[client]'.") from exc
+    from app.upscale import find, upscale
+
+    def upscaler(crops: Sequence[bytes]) -> list[bytes | str]:
+        answers = client.answers(crops, geometry=geometry, model=model)
+        return [answer.data if isinstance(answer, Answer) else answer.problem.detail for answer in answers]
+
+    jobs = find(inputs, out)
+    try:
+        with TelescopeClient(url, max_images=32) as client:  # of 64: one request is computed, the next on its way
+            return 1 if upscale(jobs, upscaler, batch=64) else 0
+    except TelescopeError as exc:
+        raise StartupError(f"{url}: {exc}") from exc
 
 
 def _models(settings: Settings) -> int:

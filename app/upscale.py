@@ -1,25 +1,30 @@
-"""`python -m app upscale`: files or folders of crops -> PNGs of twice the size, without a server.
+"""`python -m app upscale`: files or folders of crops -> PNGs of twice the size.
 
-find every source and its target -> for a batch at a time: read -> predictor -> write
+find every source and its target -> for a batch at a time: read -> upscaler -> write
+
+The upscaler is `Local`, or a service's client (`app/__main__.py`).
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from app import codec, geometry
+from app import codec
 from app.errors import ServiceError, StartupError
-from app.geometry import Chw, Geometry, Layout
+from app.geometry import Chw, Geometry, Layout, enlarge, merge, plan, split
 from app.predictor import Predictor
 from app.settings import Settings
 from model_store.pixels import Rgb
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 Jobs = dict[Path, Path]  # target -> source
+Upscaler = Callable[
+    [Sequence[bytes]], Sequence[bytes | str]
+]  # files -> PNGs in order; a str says why there is none
 
 
 def find(inputs: Sequence[Path], out: Path) -> Jobs:
@@ -59,58 +64,80 @@ def _sources(path: Path, out: Path) -> list[Path]:
     return sources
 
 
-def upscale(jobs: Jobs, *, predictor: Predictor, settings: Settings, mode: Geometry) -> int:
-    """Write every target; returns how many failed, each with one line on stderr."""
+def upscale(jobs: Jobs, upscaler: Upscaler, *, batch: int) -> int:
+    """Write every target, handing over `batch` crops at a time.
+
+    Returns how many failed, each with one line on stderr.
+    """
     failed = 0
     left = iter(jobs.items())
     with tqdm(total=len(jobs), unit="crop", disable=None) as progress:
-        while chunk := list(islice(left, predictor.batch_sizes[-1])):
-            for source, problem in _chunk(chunk, predictor, settings, mode):
+        while chunk := list(islice(left, batch)):
+            for source, problem in _chunk(chunk, upscaler):
                 failed += 1
                 tqdm.write(f"{source}: {problem}", file=sys.stderr)
             progress.update(len(chunk))
     return failed
 
 
-def _chunk(
-    chunk: Sequence[tuple[Path, Path]], predictor: Predictor, settings: Settings, mode: Geometry
-) -> Iterator[tuple[Path, Exception]]:
-    """Super-resolves one batch of (target, source); yields those that failed, and why."""
-    read: list[tuple[Path, Path, Rgb, Layout]] = []
+def _chunk(chunk: Sequence[tuple[Path, Path]], upscaler: Upscaler) -> Iterator[tuple[Path, str]]:
+    """Answers some (target, source); yields those that failed, and why."""
+    read: list[tuple[Path, Path, bytes]] = []
     for target, source in chunk:
         try:
-            rgb = _read(source, settings)
-        except (ServiceError, OSError) as exc:
-            yield source, exc
+            read.append((target, source, source.read_bytes()))
+        except OSError as exc:
+            yield source, str(exc)
+    for (target, source, _), answer in zip(read, upscaler([data for *_, data in read]), strict=True):
+        if isinstance(answer, str):
+            yield source, answer
             continue
-        read.append((target, source, rgb, geometry.plan(*rgb.shape[:2], geometry=mode, spec=predictor.spec)))
-    windows = [window for *_, rgb, layout in read for window in geometry.split(rgb, layout, predictor.spec)]
-    try:
-        answers = iter(_infer(windows, predictor))
-    except ServiceError as exc:
-        yield from ((source, exc) for _, source, *_ in read)
-        return
-    for target, source, rgb, layout in read:
-        sr = list(islice(answers, len(layout.starts)))
-        merged = geometry.merge(sr, layout, predictor.spec) if sr else geometry.enlarge(rgb, layout)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(codec.encode(merged, "png"))
+            target.write_bytes(answer)
         except OSError as exc:
-            yield source, exc
+            yield source, str(exc)
 
 
-def _read(source: Path, settings: Settings) -> Rgb:
-    data = source.read_bytes()
-    codec.probe(data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
-    return codec.decode(data)
+class Local:
+    """An upscaler of this process: decode -> windows -> predictor -> merge -> PNG."""
 
+    def __init__(self, predictor: Predictor, *, settings: Settings, geometry: Geometry) -> None:
+        self._predictor = predictor
+        self._settings = settings
+        self._geometry: Geometry = geometry
 
-def _infer(windows: Sequence[Chw], predictor: Predictor) -> list[Chw]:
-    answers: list[Chw] = []
-    for first in range(0, len(windows), predictor.batch_sizes[-1]):
-        batch = np.stack(windows[first : first + predictor.batch_sizes[-1]])
-        size = next(size for size in predictor.batch_sizes if size >= len(batch))
-        padded = np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
-        answers += list(predictor.run_blocking(padded)[: len(batch)])
-    return answers
+    def __call__(self, crops: Sequence[bytes]) -> list[bytes | str]:
+        read = [self._read(crop) for crop in crops]
+        good = [one for one in read if not isinstance(one, str)]
+        windows = [window for rgb, layout in good for window in split(rgb, layout, self._predictor.spec)]
+        try:
+            answers = iter(self._infer(windows))
+        except ServiceError as exc:
+            return [one if isinstance(one, str) else str(exc) for one in read]
+        return [one if isinstance(one, str) else self._merged(*one, answers) for one in read]
+
+    def _read(self, data: bytes) -> tuple[Rgb, Layout] | str:
+        settings = self._settings
+        try:
+            codec.probe(data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
+            rgb = codec.decode(data)
+        except ServiceError as exc:
+            return str(exc)
+        height, width = rgb.shape[:2]
+        return rgb, plan(height, width, geometry=self._geometry, spec=self._predictor.spec)
+
+    def _infer(self, windows: Sequence[Chw]) -> list[Chw]:
+        sizes = self._predictor.batch_sizes
+        answers: list[Chw] = []
+        for first in range(0, len(windows), sizes[-1]):
+            batch = np.stack(windows[first : first + sizes[-1]])
+            size = next(size for size in sizes if size >= len(batch))
+            padded = np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
+            answers += list(self._predictor.run_blocking(padded)[: len(batch)])
+        return answers
+
+    def _merged(self, rgb: Rgb, layout: Layout, answers: Iterator[Chw]) -> bytes:
+        sr = list(islice(answers, len(layout.starts)))
+        merged = merge(sr, layout, self._predictor.spec) if sr else enlarge(rgb, layout)
+        return codec.encode(merged, "png")

@@ -10,8 +10,8 @@ from app.__main__ import main
 from app.errors import StartupError
 from app.predictor import Predictor
 from app.settings import Settings
-from app.upscale import find, upscale
-from tests.app.conftest import SPEC, picture, png
+from app.upscale import Jobs, Local, find, upscale
+from tests.app.conftest import SPEC, Server, picture, png
 from tests.app.fakes import FakeRuntime
 from tests.conftest import REPOSITORY
 
@@ -21,6 +21,10 @@ def predictor() -> Predictor:
     return Predictor(FakeRuntime, spec=SPEC, batch_sizes=[1, 2, 4])
 
 
+def locally(jobs: Jobs, predictor: Predictor) -> int:
+    return upscale(jobs, Local(predictor, settings=Settings(), geometry="native"), batch=4)
+
+
 def test_folders_keep_their_structure_and_every_crop_its_own_answer(tmp_path: Path, predictor: Predictor) -> None:
     colours = {f"sub{i % 3}/crop{i}.png": (20 * i, 255 - 20 * i, i) for i in range(11)}
     for name, colour in colours.items():
@@ -28,7 +32,7 @@ def test_folders_keep_their_structure_and_every_crop_its_own_answer(tmp_path: Pa
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(colour, height=10 + len(name), width=30))
     out = tmp_path / "out"
-    failed = upscale(find([tmp_path / "in"], out), predictor=predictor, settings=Settings(), mode="native")
+    failed = locally(find([tmp_path / "in"], out), predictor)
     predictor.close()
     assert failed == 0
     for name, colour in colours.items():
@@ -42,7 +46,7 @@ def test_unreadable_files_get_a_line_each_and_the_others_their_answer(
     for name, data in {"a.png": png(), "b.png": b"text", "c.jpg": b"", "d.png": png(height=1, width=1)}.items():
         (tmp_path / name).write_bytes(data)
     out = tmp_path / "out"
-    assert upscale(find([tmp_path], out), predictor=predictor, settings=Settings(), mode="native") == 3
+    assert locally(find([tmp_path], out), predictor) == 3
     predictor.close()
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(str(tmp_path))]
     assert [line.split(":")[0].rsplit("/", 1)[1] for line in told] == ["b.png", "c.jpg", "d.png"]
@@ -93,7 +97,7 @@ def test_a_picture_that_cannot_be_written_spares_the_others(
         (tmp_path / name).write_bytes(png())
     out = tmp_path / "out"
     (out / "a.png").mkdir(parents=True)
-    assert upscale(find([tmp_path], out), predictor=predictor, settings=Settings(), mode="native") == 1
+    assert locally(find([tmp_path], out), predictor) == 1
     predictor.close()
     assert "a.png: [Errno 21] Is a directory" in capsys.readouterr().err
     assert (out / "b.png").is_file()
@@ -130,3 +134,57 @@ def test_a_store_with_a_damaged_model_is_told_in_one_line(
     (folder / "manifest.json").write_text("{}")
     assert main(["models", "--model-store", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_service_upscales_as_this_process_does(
+    server: Server, tmp_path: Path, predictor: Predictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for i in range(70):
+        (tmp_path / "in" / "sub" / f"{i}.png").write_bytes(png((3 * i, 255 - i, i), height=10 + i % 7))
+    (tmp_path / "in" / "bad.png").write_bytes(b"text")
+    there, here = tmp_path / "there", tmp_path / "here"
+    assert main(["upscale", "--url", server.url, str(tmp_path / "in"), "-o", str(there)]) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(str(tmp_path))]
+    assert told == [f"{tmp_path}/in/bad.png: These 4 bytes are not an image in {codec._accepted()}."]
+    assert locally(find([tmp_path / "in"], here), predictor) == 1
+    predictor.close()
+    for i in range(70):
+        name = f"sub/{i}.png"
+        assert (codec.decode((there / name).read_bytes()) == codec.decode((here / name).read_bytes())).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--url", "http://127.0.0.1:1"], "http://127.0.0.1:1: The service cannot be reached"),
+        (["--url", "127.0.0.1:1"], "does not begin with http://"),
+        (["--url", "http://127.0.0.1:1", "--model-store", "models"], "--model-store is the service's own choice"),
+    ],
+)
+def test_a_service_that_cannot_be_used_is_told_in_one_sentence(
+    arguments: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    assert main(["upscale", *arguments, str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert why in err
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_model_of_the_service_is_told_in_one_sentence(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    arguments = [
+        "upscale",
+        "--url",
+        server.url,
+        "--model",
+        "other",
+        str(tmp_path / "a.png"),
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert main(arguments) == 2
+    assert "'other' is not served here" in capsys.readouterr().err
