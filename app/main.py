@@ -15,10 +15,10 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from app import problems
+from app.demo import mount_demo
 from app.errors import InvalidParameter, Overloaded, ServiceError, StartupError
 from app.metrics import Metrics
 from app.middleware import RequestMiddleware
-from app.pages import mount_pages
 from app.predictor import Predictor
 from app.problems import Kind, problem_response
 from app.routes import router
@@ -89,7 +89,7 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     app.state.settings = settings
     app.state.metrics = metrics
     app.include_router(router)
-    mount_pages(app)
+    mount_demo(app, settings)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     )
     min_side_px: int = Field(4, ge=1, description="An image narrower or lower than this holds no text.")
 
+    demo_ocr: bool = Field(
+        False,
+        description="The demo page shows what OCR reads before and after; needs the extra `ocr`, and CPU.",
+    )
+
     @field_validator("batch_sizes", mode="before")
     @classmethod
     def _sizes_are_listed(cls, sizes: object) -> object:

@@ -6,8 +6,9 @@ const $ = (id) => document.getElementById(id);
 const stage = $("stage");
 const SCALE = 2; // of geometry=native, whatever the model
 const PHASES = ["decode", "queue", "inference", "encode"];
+const FACTS = ["size", "method", ...PHASES, "total", "round-trip", "text-before", "text-after"];
 const METHODS = { super_resolved: "Super-resolved", enlarged: "Enlarged without the network" };
-const recognises = document.documentElement.dataset.recogniser !== "none";
+const recogniser = document.documentElement.dataset.recogniser; // empty: the service reads no text
 
 let running = new AbortController(); // of the newest picture; a newer one ends it, here and on the server
 let result = null; // {width, height} of the answer on the stage
@@ -35,7 +36,7 @@ async function show(file, name) {
     await compare(pixels, after, answer.image);
     if (signal.aborted) return;
     tell(answer, name, after);
-    if (recognises) await Promise.all([read(file, "text-before", signal), read(after, "text-after", signal)]);
+    if (recogniser) await Promise.all([read(file, "text-before", signal), read(after, "text-after", signal)]);
   } catch (problem) {
     if (!signal.aborted) fail(problem);
   }
@@ -139,14 +140,20 @@ function tellTiming(header) {
   const other = spent.total - PHASES.reduce((sum, phase) => sum + spent[phase], 0);
   for (const phase of PHASES) $(phase).textContent = milliseconds(spent[phase]);
   $("total").textContent = milliseconds(spent.total);
-  for (const [phase, share] of Object.entries({ ...spent, other: Math.max(0, other) })) {
-    document.querySelector(`.bar .${phase}`)?.style.setProperty("flex-grow", share);
-  }
+  tellShares({ ...spent, other: Math.max(0, other) });
   return spent.total;
+}
+
+function tellShares(spent) {
+  for (const part of document.querySelectorAll(".bar span")) part.style.flexGrow = spent[part.className] ?? 0;
 }
 
 function fail(problem) {
   idle();
+  for (const id of FACTS) $(id).textContent = "–"; // what stands there is another picture's
+  tellShares({});
+  $("download").removeAttribute("href");
+  $("download").setAttribute("aria-disabled", "true");
   const title = document.createElement("strong");
   const detail = document.createElement("p");
   title.textContent = problem.title ?? "This page ran into an error";
@@ -213,6 +220,7 @@ $("zoom").addEventListener("change", resize);
 $("pixels").addEventListener("change", ({ target }) => stage.classList.toggle("pixelated", target.checked));
 new ResizeObserver(resize).observe($("scroller"));
 slide();
+$("recogniser").textContent = recogniser;
 $("shell").textContent = `curl -F image=@crop.png ${new URL("v1/super-resolve", document.baseURI)} -o sr.png`;
 fetch("v1/models")
   .then((response) => response.json())

@@ -1,6 +1,6 @@
 """The demo page at `/` and its files below `/web`: static, read once, sent with headers that allow nothing else.
 
-The page talks to the API like any other client; there is no endpoint made for it.
+The page talks to the API like any other client; only /v1/recognise is made for it, where that is switched on.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,11 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 
+from app.recognise import Recogniser, recognise_router
+from app.settings import Settings
+
 WEB = Path(__file__).parent / "web"
+RECOGNISER = "{{recogniser}}"  # stands in the page for the recogniser's name
 HEADERS = {
     # No inline script or style, no other host; blob: and data: hold pictures on their way to the screen.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -37,15 +41,26 @@ class Asset:
     etag: str  # of the content, so that replicas agree whenever their files were written
 
 
-def mount_pages(app: FastAPI) -> None:
-    """Add the demo page and its files to the application."""
-    assets = {file.relative_to(WEB).as_posix(): _read(file) for file in WEB.rglob("*.*")}
-    index = assets.pop("index.html")
+def mount_demo(app: FastAPI, settings: Settings) -> None:
+    """Add the demo page, its files and, if wished for, its recogniser to the application.
+
+    Raises StartupError when the recogniser is wished for and not installed.
+    """
+    recogniser = Recogniser(settings) if settings.demo_ocr else None
+    if recogniser:
+        app.include_router(recognise_router(recogniser, settings))
+    assets = {
+        file.relative_to(WEB).as_posix(): _asset(file.suffix, file.read_bytes())
+        for file in WEB.rglob("*.*")
+        if file.name != "index.html"
+    }
+    page = (WEB / "index.html").read_text()
+    index = _asset(".html", page.replace(RECOGNISER, recogniser.name if recogniser else "").encode())
     pages = APIRouter(include_in_schema=False)
 
     @pages.head("/")
     @pages.get("/")
-    async def page(request: Request) -> Response:
+    async def home(request: Request) -> Response:
         return _send(index, request)
 
     @pages.head("/web/{name:path}")
@@ -58,9 +73,8 @@ def mount_pages(app: FastAPI) -> None:
     app.include_router(pages)
 
 
-def _read(file: Path) -> Asset:
-    body = file.read_bytes()
-    return Asset(body, _MEDIA_TYPES[file.suffix], f'"{sha256(body).hexdigest()[:32]}"')
+def _asset(suffix: str, body: bytes) -> Asset:
+    return Asset(body, _MEDIA_TYPES[suffix], f'"{sha256(body).hexdigest()[:32]}"')
 
 
 def _send(asset: Asset, request: Request) -> Response:
