@@ -226,14 +226,20 @@ def test_a_pair_is_the_same_at_any_size_of_its_crop(shared_dir: Path) -> None:
 
 def test_ordered_map_ends_with_the_first_error(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        list(ordered_map(_divider, iter([1, 2, 0, 4]), workers=2))
-    assert list(ordered_map(_divider, iter(range(1, 60)), workers=2)) == [60 / n for n in range(1, 60)]
-
-
-def _divider() -> "_Divider":
-    return _Divider()
+        list(ordered_map(_Divider, iter([1, 2, 0, 4]), workers=2))
+    assert list(ordered_map(_Divider, iter(range(1, 60)), workers=2)) == [60 / n for n in range(1, 60)]
 
 
 class _Divider:
     def __call__(self, number: int) -> float:
         return 60 / number
+
+
+def test_a_process_that_dies_is_one_sentence() -> None:
+    with pytest.raises(DataError, match="a process that prepares data died; it may have run out of memory"):
+        list(ordered_map(_Dying, range(4), workers=1))
+
+
+class _Dying:
+    def __call__(self, number: int) -> None:
+        os._exit(9)  # as a kernel short of memory ends it

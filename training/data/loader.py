@@ -8,26 +8,16 @@ of workers changes nothing but the speed.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import count
-from multiprocessing.process import parent_process
 
-import cv2
 import numpy as np
 
+from training.data.parallel import ordered_map
 from training.data.samples import VALIDATION_EPOCH, Batch, Pair, Samples, collate
-from training.errors import ConfigError, DataError
-
-BATCHES_PER_WORKER = 3  # one in work and two ready: a slow sample (a long word) does not stop the step
+from training.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,6 @@ class Loader:
     workers: int = 0
     rank: int = 0
     world: int = 1
-    _start_method: str = field(default="spawn", repr=False)  # a fork would copy the framework's threads
 
     def __post_init__(self) -> None:
         if not self.steps_per_epoch:
@@ -62,9 +51,8 @@ class Loader:
 
     def batches(self, start: int = 0) -> Generator[Batch, None, None]:
         """Batches of steps start, start + 1, ... without end; close the iterator to stop the workers."""
-        if not self.workers:
-            return (self.samples.batch(numbers, epoch=epoch) for epoch, numbers in map(self.plan, count(start)))
-        return self._from_workers(start)
+        plans = map(self.plan, count(start))
+        return ordered_map(partial(_Batcher, self.samples), plans, workers=self.workers, chunk=1)
 
     def plan(self, step: int) -> tuple[int, list[int]]:
         """The epoch of a step, and the sample numbers that this rank takes in it."""
@@ -73,24 +61,16 @@ class Loader:
         first = (place * self.world + self.rank) * self.batch_size
         return epoch, order[first : first + self.batch_size].tolist()
 
-    def _from_workers(self, start: int) -> Generator[Batch, None, None]:
-        pool = ProcessPoolExecutor(
-            self.workers,
-            mp_context=multiprocessing.get_context(self._start_method),
-            initializer=_start_worker,
-            initargs=(self.samples,),
-        )
-        waiting: deque[Future[Batch]] = deque()
-        try:
-            for step in count(start):
-                epoch, numbers = self.plan(step)
-                waiting.append(pool.submit(_work, numbers, epoch))
-                if len(waiting) >= BATCHES_PER_WORKER * self.workers:
-                    yield waiting.popleft().result()
-        except BrokenProcessPool as exc:
-            raise DataError("a process that prepares batches died; it may have run out of memory") from exc
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+
+class _Batcher:
+    """What a worker process does: (epoch, sample numbers) -> their batch."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+
+    def __call__(self, plan: tuple[int, list[int]]) -> Batch:
+        epoch, numbers = plan
+        return self._samples.batch(numbers, epoch=epoch)
 
 
 def validation_batches(samples: Samples, *, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
@@ -112,27 +92,3 @@ def _order(length: int, seed: int, epoch: int | None) -> np.ndarray:
     if epoch is None:
         return np.arange(length)
     return np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(length)
-
-
-_samples: Samples | None = None  # of a worker process
-
-
-def _start_worker(samples: Samples) -> None:
-    global _samples
-    _samples = samples
-    cv2.setNumThreads(1)  # workers are the parallelism; threads within each would fight over the cores
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training process's to answer
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """A training process that is killed cannot stop its workers, and they would wait for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(numbers: Sequence[int], epoch: int) -> Batch:
-    assert _samples is not None, "the initializer ran"
-    return _samples.batch(numbers, epoch=epoch)

@@ -112,7 +112,7 @@ def _make(out: Path, job: Job, *, workers: int) -> None:
     with LmdbWriter(out, recipe=recipe) as writer, bar, logging_redirect_tqdm():
         tasks = iter(job.tasks)
         passed = _pass_over(tasks, job.make_builder(), len(writer))
-        for made in _chain(passed, ordered_map(job.make_builder, tasks, workers=workers)):
+        for made in _chain(passed, ordered_map(job.make_builder, tasks, workers=workers if workers > 1 else 0)):
             bar.update()
             if isinstance(made, Skipped):
                 skipped[made.kind] += 1

@@ -12,12 +12,15 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, TypeVar
 
 import cv2
+
+from training.errors import DataError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,28 +32,31 @@ _worker: Callable[[Any], Any] | None = None  # of this process
 
 
 def ordered_map(
-    make_worker: Callable[[], Callable[[Item], Result]], items: Iterable[Item], *, workers: int
-) -> Iterator[Result]:
+    make_worker: Callable[[], Callable[[Item], Result]], items: Iterable[Item], *, workers: int, chunk: int = CHUNK
+) -> Generator[Result, None, None]:
     """`make_worker()(item)` for each item, in order. make_worker, items and results must pickle.
 
-    workers: processes; 1 works in this one. An exception of the worker ends the iteration. Items are drawn
-    as they are needed. Processes end with this one, however it ends.
+    workers: processes; 0 works in this one. An exception of the worker ends the iteration, as does a worker's
+    death (DataError); closing the iterator ends the processes, and so does the end of this one, however it
+    ends. Items are drawn as they are needed.
     """
-    if workers <= 1:
+    if not workers:
         yield from map(make_worker(), items)
         return
     remaining = iter(items)
     under_way: deque[Future[list[Result]]] = deque()
-    # Spawned and not forked: OpenCV's and LMDB's threads do not survive a fork.
+    # Spawned and not forked: OpenCV's, LMDB's and the framework's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make_worker,))
     try:
         while True:
-            while len(under_way) < AHEAD * workers and (chunk := list(islice(remaining, CHUNK))):
-                under_way.append(pool.submit(_work, chunk))
+            while len(under_way) < AHEAD * workers and (taken := list(islice(remaining, chunk))):
+                under_way.append(pool.submit(_work, taken))
             if not under_way:
                 return
             yield from under_way.popleft().result()
+    except BrokenProcessPool as exc:
+        raise DataError("a process that prepares data died; it may have run out of memory") from exc
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -58,7 +64,7 @@ def ordered_map(
 def _start(make_worker: Callable[[], Callable[[Any], Any]]) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; this one's parent ends it
-    cv2.setNumThreads(1)  # the processes are the parallelism
+    cv2.setNumThreads(1)  # the processes are the parallelism; threads within each would fight over the cores
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = make_worker()
 
@@ -71,6 +77,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(chunk: list[Any]) -> list[Any]:
+def _work(items: list[Any]) -> list[Any]:
     assert _worker is not None, "the initializer runs first"
-    return [_worker(item) for item in chunk]
+    return [_worker(item) for item in items]
