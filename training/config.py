@@ -117,6 +117,9 @@ class RunConfig:
     log_every: int = 10  # steps; a row of metrics.csv is the mean over these
     evaluation_batch_size: int = 16  # PSNR_Avg depends on it; PaddleOCR's is 16
     sheet_rows: int = 8  # crops on the LR | bicubic | SR | HR sheet of each evaluation
+    # Recognisers (training.ocr) that read SR at each evaluation: the best is then what they read best, and not
+    # what has the highest PSNR and SSIM.
+    readers: tuple[str, ...] = ()
     ema_decay: float = 0.0  # of the averaged weights that are evaluated and kept as best; 0: no averaging
     amp: Literal["none", "bfloat16", "float16"] = "none"  # Paddle: GPU only; the published runs are float32
     compile: bool = False  # torch only: torch.compile, minutes of waiting that a long run on a GPU earns back

@@ -19,7 +19,8 @@ from training.config_file import add_config_arguments, configured
 from training.data.run_data import KeptBatches, open_loader
 from training.engines import open_telescope
 from training.fit import BEST_WEIGHTS, Run
-from training.validation import TELESCOPE_COLUMNS, Evaluation, evaluate_telescope
+from training.ocr import open_readers
+from training.validation import JUDGE_COLUMNS, TELESCOPE_COLUMNS, Evaluation, Judge, evaluate_telescope
 
 LOSS_COLUMNS = ("mse", "attention", "recognition")
 
@@ -41,16 +42,17 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     engine = open_telescope(config)
     loader = open_loader(config, spec, rank=engine.rank, world=engine.world)
     kept = KeptBatches(config, spec)
+    judge = Judge(open_readers(config.run.readers)) if config.run.readers and engine.rank == 0 else None
 
     def evaluate() -> Evaluation:
         rows = config.run.sheet_rows
-        return evaluate_telescope(engine.predict, kept.batches(), spec=spec, sheet_rows=rows)
+        return evaluate_telescope(engine.predict, kept.batches(), spec=spec, sheet_rows=rows, judge=judge)
 
-    columns = (*LOSS_COLUMNS, *TELESCOPE_COLUMNS)
+    columns = (*LOSS_COLUMNS, *TELESCOPE_COLUMNS, *(JUDGE_COLUMNS if config.run.readers else ()))
     work = Run(config, engine, loader, evaluate=evaluate, columns=columns, resume=resume)
     work.fit()
     if engine.rank == 0:
         best = config.out / BEST_WEIGHTS
-        print(f"{best}: step {work.progress.best_step}, PSNR + SSIM {work.progress.best:.4f}")
+        print(f"{best}: step {work.progress.best_step}, score {work.progress.best:.4f}")
         if work.progress.unreadable:
             print(f"{work.progress.unreadable} unreadable samples were met and replaced")

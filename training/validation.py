@@ -5,7 +5,7 @@ Small on purpose: `python -m training evaluate` says more, reading accuracy incl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from model_store.pixels import crops_to_lr, resize, sr_to_crops
 from training.data.lmdb import Rgb
 from training.data.samples import Batch, Nchw
 from training.metrics import SRMetric, text_figures
+from training.ocr import TextReader
 
 GAP = 4  # pixels of white between the pictures of a sheet
 
@@ -33,25 +34,67 @@ class Evaluation:
 
 TELESCOPE_COLUMNS = ("val_psnr", "val_ssim", "val_psnr_bicubic", "val_ssim_bicubic")
 READER_COLUMNS = ("val_accuracy", "val_character_error_rate")
+JUDGE_COLUMNS = (*READER_COLUMNS, "val_accuracy_bicubic")
+
+
+class Judge:
+    """Real recognisers that say which checkpoint is best: PSNR rises while text becomes harder to read.
+
+    Bicubic is the same at every evaluation and read once.
+    """
+
+    def __init__(self, readers: Sequence[TextReader]) -> None:
+        self._readers = readers
+        self._bicubic: float | None = None
+
+    def values(self, sr: Sequence[Rgb], bicubic: Sequence[Rgb], labels: Sequence[str]) -> dict[str, float]:
+        """JUDGE_COLUMNS, as means over the recognisers."""
+        if self._bicubic is None:
+            self._bicubic = self._read(bicubic, labels)[0]
+        return dict(zip(JUDGE_COLUMNS, (*self._read(sr, labels), self._bicubic), strict=True))
+
+    def _read(self, crops: Sequence[Rgb], labels: Sequence[str]) -> tuple[float, float]:
+        figures = [text_figures(reader.read(crops), labels) for reader in self._readers]
+        accuracy, errors = zip(*((f.accuracy, f.character_error_rate) for f in figures), strict=True)
+        return float(np.mean(accuracy)), float(np.mean(errors))
 
 
 def evaluate_telescope(
-    predict: Callable[[Nchw], Nchw], batches: Iterable[Batch], *, spec: PixelSpec, sheet_rows: int
+    predict: Callable[[Nchw], Nchw],
+    batches: Iterable[Batch],
+    *,
+    spec: PixelSpec,
+    sheet_rows: int,
+    judge: Judge | None = None,
 ) -> Evaluation:
-    """PSNR_Avg and SSIM_Avg over the batches, as PaddleOCR's SRMetric; their sum is the score."""
+    """PSNR_Avg and SSIM_Avg over the batches, as PaddleOCR's SRMetric; their sum is the score.
+
+    With a judge the score is the share of words read right less that of characters read wrong.
+    """
     ours, bicubic = SRMetric(), SRMetric()
+    made: list[Rgb] = []
+    plain: list[Rgb] = []
+    labels: list[str] = []
     rows: list[list[Rgb]] = []
     for batch in batches:
         sr, enlarged = predict(batch.lr), bicubic_sr(batch.lr, spec)
         ours.update(sr, batch.hr)
         bicubic.update(enlarged, batch.hr)
+        if judge is not None:
+            made += sr_to_crops(sr, spec)
+            plain += sr_to_crops(enlarged, spec)
+            labels += batch.labels
         if len(rows) < sheet_rows:
             columns = [sr_to_crops(pictures, spec) for pictures in (batch.lr, enlarged, sr, batch.hr)]
             rows += [list(row) for row in zip(*columns, strict=True)][: sheet_rows - len(rows)]
     figures, baseline = ours.result(), bicubic.result()
     measured = (figures.psnr_avg, figures.ssim_avg, baseline.psnr_avg, baseline.ssim_avg)
     values = dict(zip(TELESCOPE_COLUMNS, measured, strict=True))
-    return Evaluation(values, figures.all, _sheet(rows) if rows else None)
+    sheet = _sheet(rows) if rows else None
+    if judge is None:
+        return Evaluation(values, figures.all, sheet)
+    text = judge.values(made, plain, labels)
+    return Evaluation(values | text, text["val_accuracy"] - text["val_character_error_rate"], sheet)
 
 
 def evaluate_reader(read: Callable[[Nchw], list[str]], batches: Iterable[Batch]) -> Evaluation:

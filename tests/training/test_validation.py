@@ -1,5 +1,8 @@
 """Evaluation inside training: the figures are `training.metrics`'s, and the sheet shows what was compared."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from model_store.manifest import PixelSpec
 from model_store.pixels import resize
 from training.data.samples import Batch, Pair, collate
 from training.metrics import SRMetric
-from training.validation import bicubic_sr, evaluate_reader, evaluate_telescope
+from training.validation import Evaluation, Judge, bicubic_sr, evaluate_reader, evaluate_telescope
 
 SPEC = PixelSpec(height=16, width=64, scale=2)
 
@@ -64,3 +67,31 @@ def test_a_reader_is_scored_by_whole_words_less_its_wrong_characters() -> None:
     found = evaluate_reader(lambda _: next(answers), batches())
     assert found.values == {"val_accuracy": 3 / 5, "val_character_error_rate": 5 / 20}
     assert found.score == pytest.approx(0.35)
+
+
+class ByBrightness:
+    """A recogniser that reads "bright" or "dark", and counts what it was shown."""
+
+    name, version, seen = "brightness", "1", 0
+
+    def read(self, crops: Sequence[np.ndarray]) -> list[str]:
+        self.seen += len(crops)
+        return ["bright" if crop.mean() > 127 else "dark" for crop in crops]
+
+
+def test_with_recognisers_the_score_is_what_they_read_and_not_psnr() -> None:
+    made, reader = batches(), ByBrightness()
+    labelled = [replace(batch, labels=("bright",) * len(batch.labels)) for batch in made]
+    judge = Judge([reader])
+
+    def evaluate(level: float) -> Evaluation:
+        answers = iter([np.full_like(batch.hr, level) for batch in made])
+        return evaluate_telescope(lambda _: next(answers), labelled, spec=SPEC, sheet_rows=0, judge=judge)
+
+    grey, white = evaluate(0.49), evaluate(1.0)
+    assert grey.values["val_psnr"] > white.values["val_psnr"]
+    assert grey.values["val_accuracy"] == 0
+    assert white.values["val_accuracy"] == white.score == 1
+    assert grey.score == -grey.values["val_character_error_rate"]
+    assert grey.values["val_accuracy_bicubic"] == white.values["val_accuracy_bicubic"]
+    assert reader.seen == 3 * 5  # SR twice, bicubic once
