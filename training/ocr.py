@@ -21,13 +21,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from model_store.pixels import resize
+from model_store.pixels import Rgb, resize
 from training.errors import ConfigError, DataError, MissingExtra
-
-Rgb = npt.NDArray[np.uint8]  # (H, W, 3)
 
 
 class TextReader(Protocol):

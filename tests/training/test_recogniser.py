@@ -11,6 +11,7 @@ paddle = pytest.importorskip("paddle")
 from safetensors.numpy import save_file  # noqa: E402
 
 from training.errors import ConfigError, KeyMismatch, UnreadableCheckpoint  # noqa: E402
+from training.losses import TextFocusedLoss  # noqa: E402
 from training.recogniser import (  # noqa: E402
     Recogniser,
     RecogniserConfig,
@@ -18,7 +19,7 @@ from training.recogniser import (  # noqa: E402
     position_encoding,
 )
 from training.recogniser_file import load_recogniser, save_recogniser  # noqa: E402
-from training.text_focus import encode_labels  # noqa: E402
+from training.text_focus import LossConfig, encode_labels  # noqa: E402
 
 KIT_PREFIX = "transform.transformer."
 TINY = RecogniserConfig(stem=(4, 8), stages=(8, 12, 12, 16), blocks=(1, 1, 2, 1), width=32, heads=4, inner=48)
@@ -62,8 +63,8 @@ def kit_weight(index: int, name: str, shape: list[int]) -> np.ndarray:
     return np.asarray(weight, np.float32)
 
 
-@pytest.mark.slow
-def test_logits_and_attention_equal_paddleocr(shared_dir: Path, kit_shapes: dict[str, list[int]]) -> None:
+@pytest.fixture(scope="module")
+def kit_recogniser(kit_shapes: dict[str, list[int]]) -> Recogniser:
     weights = {
         name: kit_weight(index, name, kit_shapes[name])
         for index, name in enumerate(sorted(kit_shapes))
@@ -72,12 +73,29 @@ def test_logits_and_attention_equal_paddleocr(shared_dir: Path, kit_shapes: dict
     recogniser = Recogniser(RecogniserConfig(dropout_mode="downscale_in_infer"))
     load_recogniser_state(recogniser, weights, origin="the kit")
     recogniser.eval()
+    return recogniser
+
+
+@pytest.mark.slow
+def test_logits_and_attention_equal_paddleocr(shared_dir: Path, kit_recogniser: Recogniser) -> None:
     labels = encode_labels(json.loads((shared_dir / "parity/paddleocr_expected.json").read_text())["labels"])
     with np.load(shared_dir / "parity/paddleocr_io.npz") as kit, paddle.no_grad():
         for picture in ("hr", "sr"):
-            reading = recogniser(paddle.to_tensor(kit[picture]), labels)
+            reading = kit_recogniser(paddle.to_tensor(kit[picture]), labels)
             np.testing.assert_allclose(reading.logits.numpy(), kit[f"{picture}_logits"], atol=1e-4, rtol=0)
             np.testing.assert_allclose(reading.attention.numpy(), kit[f"{picture}_attention"], atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_loss_from_pictures_alone_equals_paddleocr(shared_dir: Path, kit_recogniser: Recogniser) -> None:
+    known = json.loads((shared_dir / "parity/paddleocr_expected.json").read_text())
+    loss = TextFocusedLoss(LossConfig(), kit_recogniser)
+    with np.load(shared_dir / "parity/paddleocr_io.npz") as kit, paddle.no_grad():
+        parts = loss(paddle.to_tensor(kit["sr"]), paddle.to_tensor(kit["hr"]), known["labels"]).floats()
+    expected = known["loss"]
+    assert parts["mse"] == pytest.approx(expected["mse_loss"], rel=1e-4)
+    assert parts["attention"] == pytest.approx(expected["attention_loss"], rel=1e-4)
+    assert parts["total"] == pytest.approx(expected["loss"], rel=1e-4)
 
 
 def test_parameter_names_and_shapes_are_the_published_ones(kit_shapes: dict[str, list[int]]) -> None:
