@@ -12,6 +12,8 @@ ServiceError
 │   ├── TooManyImages            one request
 │   ├── TooManyBytes             one request
 │   ├── RequestTooLarge          decoded, it would never fit the queue's budget
+│   ├── TooManyRegions           one page
+│   ├── BadRegion                outside its page, or no area: that region alone
 │   ├── InvalidParameter
 │   ├── ResultTooLarge           the answer would not fit the format asked for
 │   ├── UploadTimedOut           the body did not arrive within the request's time
@@ -76,6 +78,14 @@ class TooManyBytes(BadInput):
 
 
 class RequestTooLarge(BadInput):
+    pass
+
+
+class TooManyRegions(BadInput):
+    pass
+
+
+class BadRegion(BadInput):
     pass
 
 

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
-from app import problems
+from app import problems, super_resolve
 from app.demo import mount_demo
 from app.errors import InvalidParameter, Overloaded, ServiceError, StartupError
 from app.metrics import Metrics
@@ -88,6 +88,7 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     metrics = Metrics()
     app.state.settings = settings
     app.state.metrics = metrics
+    app.include_router(super_resolve.router)
     app.include_router(router)
     mount_demo(app, settings)
     app.add_middleware(RequestMiddleware, metrics=metrics)

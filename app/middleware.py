@@ -13,11 +13,11 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.crops import Timings
 from app.errors import InternalError, NotReady, ServiceError
 from app.logs import request_id
 from app.metrics import Metrics
 from app.problems import KINDS, problem_response
-from app.service import Timings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger("telescope.request")

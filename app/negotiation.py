@@ -2,17 +2,17 @@
 
 from typing import Literal
 
-Representation = Literal["image", "json", "zip"]
-_MEDIA: dict[Representation, str] = {"image": "image/*", "json": "application/json", "zip": "application/zip"}
+Shape = Literal["image", "json", "zip"]
+_MEDIA: dict[Shape, str] = {"image": "image/*", "json": "application/json", "zip": "application/zip"}
 
 
-def choose(accept: str, *, images: int) -> Representation:
+def choose(accept: str, *, one_picture: bool) -> Shape:
     """The best of what can be offered; on equal quality the more specific wish, then the picture, wins.
 
-    One image: the picture unless the client would rather have JSON or a ZIP. Several: JSON, or a ZIP. A client
+    One picture: itself unless the client would rather have JSON or a ZIP. Several: JSON, or a ZIP. A client
     that accepts none of them gets the first, since an answer in another shape helps it more than a refusal.
     """
-    offers: list[Representation] = ["image", "json", "zip"] if images == 1 else ["json", "zip"]
+    offers: list[Shape] = ["image", "json", "zip"] if one_picture else ["json", "zip"]
     return max(offers, key=lambda offer: _preference(accept, _MEDIA[offer]))
 
 

@@ -90,5 +90,38 @@ SUPER_RESOLVE: dict[str, Any] = {
         **openapi_responses(*(kind for kind in KINDS.values() if kind.status != 499)),
     },
 }
+_REGIONS = {
+    "type": "string",
+    "contentMediaType": "application/json",
+    "description": "A JSON list; each region four corners `[[x, y], ...]` clockwise from the text's top left, "
+    "`[x_min, y_min, x_max, y_max]` or `[[x_min, y_min], [x_max, y_max]]`.",
+    "examples": ["[[120, 80, 310, 104], [[15, 20], [90, 24], [89, 43], [14, 39]]]"],
+}
+SUPER_RESOLVE_REGIONS: dict[str, Any] = {
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "description": "A page, and where its text is as PaddleOCR, RapidOCR, EasyOCR and docTR tell it.",
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"image": {"type": "string", "format": "binary"}, "regions": _REGIONS},
+                        "required": ["image", "regions"],
+                    }
+                }
+            },
+        }
+    },
+    "responses": {
+        **SUPER_RESOLVE["responses"],
+        200: {
+            **SUPER_RESOLVE["responses"][200],
+            "description": "One entry per region, in order, each with its own outcome; as files with "
+            "`Accept: application/zip`. With `recompose=true` the page, and with `Accept: application/json` or "
+            "`application/zip` the page beside the outcomes.",
+        },
+    },
+}
 UNKNOWN_MODEL = openapi_responses(KINDS[UnknownModel])
 NOT_READY = openapi_responses(KINDS[NotReady])

@@ -55,6 +55,12 @@ KINDS: dict[type[errors.ServiceError], Kind] = {
         "The request has too many images",
         "At most 64 images are taken in one request; send several.",
     ),
+    errors.TooManyRegions: Kind(
+        413,
+        "too_many_regions",
+        "The request has too many regions",
+        "The request has 10000 regions; at most 1000 are taken. Send several.",
+    ),
     errors.TooManyPixels: Kind(
         413,
         "too_many_pixels",
@@ -88,6 +94,12 @@ KINDS: dict[type[errors.ServiceError], Kind] = {
         "image_too_small",
         "The image is too small to hold text",
         "The image is 1 x 1 pixels; each side must be at least 4 to hold text.",
+    ),
+    errors.BadRegion: Kind(
+        422,
+        "bad_region",
+        "There is nothing to read in this region",
+        "The region lies outside the page of 640 x 480 pixels.",
     ),
     errors.InvalidParameter: Kind(
         422,

@@ -3,61 +3,84 @@
 import base64
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from io import BytesIO
 
 from fastapi import Response
 
 from app.codec import MEDIA_TYPES, Format
+from app.crops import Done
 from app.errors import ServiceError
-from app.negotiation import Representation
+from app.negotiation import Shape
 from app.problems import KINDS, problem
-from app.schemas import DoneImage, FailedImage, ModelInfo, ModelRef, Size, SuperResolveResponse
-from app.service import Done, Service, Upload
+from app.schemas import DoneImage, FailedImage, ModelInfo, ModelRef, Page, Size, SuperResolveResponse
+from app.service import Service
 from model_store.store import Artefact
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """What a response is made with, beside the answers."""
+
+    shape: Shape
+    image_format: Format
+    artefact: Artefact
+    request_id: str
+
+
 def render(
-    shape: Representation,
+    rendering: Rendering,
     answers: Sequence[Done | ServiceError],
     *,
-    uploads: Sequence[Upload],
-    image_format: Format,
-    artefact: Artefact,
-    request_id: str,
+    names: Sequence[str | None],
+    page: Done | None = None,
 ) -> Response:
-    """Blocking (base64 and ZIP over every picture): call it off the event loop."""
-    if shape == "image":
-        (done,) = answers
-        assert isinstance(done, Done)
-        return Response(done.data, media_type=MEDIA_TYPES[image_format], headers={"X-Method": done.method})
-    manifest = artefact.manifest
-    images: list[DoneImage | FailedImage] = []
+    """The response; with `page`, that is the one picture. Blocking: call it off the event loop."""
+    media_type = MEDIA_TYPES[rendering.image_format]
+    if rendering.shape == "image":
+        picture = page or answers[0]
+        assert isinstance(picture, Done)
+        return Response(picture.data, media_type=media_type, headers={"X-Method": picture.method})
     files: dict[str, bytes] = {}
-    for index, (answer, upload) in enumerate(zip(answers, uploads, strict=True)):
+
+    def put(name: str, done: Done) -> str | None:
+        if not done.data:  # it is in its place on the page
+            return None
+        if rendering.shape == "json":
+            return base64.b64encode(done.data).decode()
+        files[f"{name}.{rendering.image_format}"] = done.data
+        return f"{name}.{rendering.image_format}"
+
+    images: list[DoneImage | FailedImage] = []
+    for index, (answer, filename) in enumerate(zip(answers, names, strict=True)):
         if isinstance(answer, ServiceError):
-            told = problem(KINDS[type(answer)], detail=str(answer), request_id=request_id)
-            images.append(FailedImage(index=index, filename=upload.filename, problem=told))
-            continue
-        name = f"{index:03d}.{image_format}"
-        files[name] = answer.data
-        images.append(
-            DoneImage(
-                index=index,
-                filename=upload.filename,
-                input=Size(width=answer.input_size[0], height=answer.input_size[1]),
-                output=Size(width=answer.output_size[0], height=answer.output_size[1]),
-                method=answer.method,
-                media_type=MEDIA_TYPES[image_format],
-                data=name if shape == "zip" else base64.b64encode(answer.data).decode(),
+            told = problem(KINDS[type(answer)], detail=str(answer), request_id=rendering.request_id)
+            images.append(FailedImage(index=index, filename=filename, problem=told))
+        else:
+            images.append(
+                DoneImage(
+                    index=index,
+                    filename=filename,
+                    input=_size(answer.input_size),
+                    output=_size(answer.output_size),
+                    method=answer.method,
+                    media_type=media_type,
+                    data=put(f"{index:03d}", answer),
+                )
             )
-        )
+    manifest = rendering.artefact.manifest
     body = SuperResolveResponse(
-        model=ModelRef(name=manifest.name, version=manifest.version, digest=artefact.digest), images=images
+        model=ModelRef(name=manifest.name, version=manifest.version, digest=rendering.artefact.digest),
+        images=images,
+        page=Page(output=_size(page.output_size), media_type=media_type, data=put("page", page)) if page else None,
     ).model_dump_json()
-    if shape == "json":
+    if rendering.shape == "json":
         return Response(body, media_type="application/json")
     return Response(_zip({"results.json": body.encode(), **files}), media_type="application/zip")
+
+
+def _size(width_height: tuple[int, int]) -> Size:
+    return Size(width=width_height[0], height=width_height[1])
 
 
 def model_info(service: Service) -> ModelInfo:

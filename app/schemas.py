@@ -39,7 +39,9 @@ class DoneImage(BaseModel):
         description="`enlarged`: without the network, for a crop higher than it can answer."
     )
     media_type: str = Field(examples=["image/png"])
-    data: str = Field(description="The picture, base64.")
+    data: str | None = Field(
+        description="The picture: base64, or its name in the ZIP; null where it was put back onto its page."
+    )
 
 
 class FailedImage(BaseModel):
@@ -51,9 +53,20 @@ class FailedImage(BaseModel):
     problem: Problem
 
 
+class Page(BaseModel):
+    """The page at twice its size, the super-resolved regions in their places."""
+
+    output: Size
+    media_type: str = Field(examples=["image/png"])
+    data: str | None = Field(description="The picture: base64, or its name in the ZIP.")
+
+
 class SuperResolveResponse(BaseModel):
     model: ModelRef
-    images: list[Annotated[DoneImage | FailedImage, Field(discriminator="outcome")]]
+    images: list[Annotated[DoneImage | FailedImage, Field(discriminator="outcome")]] = Field(
+        description="One entry per image or region, in order."
+    )
+    page: Page | None = Field(None, description="Of a page with `recompose=true`.")
 
 
 class ModelInfo(BaseModel):

@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         4_000_000, ge=64, description="Width times height of one image, read from its header before decoding."
     )
+    max_page_pixels: int = Field(
+        16_000_000, ge=64, description="Width times height of a page that is sent with regions."
+    )
+    max_regions: int = Field(1000, ge=1, description="Regions of one page.")
     min_side_px: int = Field(4, ge=1, description="An image narrower or lower than this holds no text.")
 
     demo_ocr: bool = Field(

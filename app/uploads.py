@@ -1,13 +1,13 @@
 """A request's body -> the images in it, with every limit held while the bytes arrive.
 
-Two shapes are taken: multipart/form-data with one or more parts named `image`, or the bare bytes of one
-image under its own Content-Type.
+Crops come as multipart/form-data with one or more parts named `image`, or as the bare bytes of one image under its
+own Content-Type; a page as multipart with one `image` and the JSON of its `regions`.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -23,7 +23,8 @@ from app.errors import (
 )
 from app.service import Upload
 
-FIELD = "image"
+IMAGE = "image"
+REGIONS = "regions"
 Take = Callable[[int], None]
 
 
@@ -72,52 +73,73 @@ class _Parser(MultiPartParser):
 
 async def read_uploads(request: Request, take: Take, *, max_bytes: int, max_images: int) -> list[Upload]:
     """The images of one request, in order. Raises the BadInput that names what is wrong with the body."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if media_type == "multipart/form-data":
-            return await _multipart(request, _limited(request, take, max_bytes), max_images=max_images)
-        if media_type.startswith("image/"):
-            return [Upload(b"".join([chunk async for chunk in _limited(request, take, max_bytes)]))]
-    except ClientDisconnect as exc:
-        raise ClientDisconnected("The client went away while sending.") from exc
-    raise UnsupportedMediaType(
-        f"Content-Type is {media_type or 'missing'}; send multipart/form-data with parts named '{FIELD}' "
-        "(curl -F image=@crop.png), or the image itself as image/png, image/jpeg, ..."
-    )
+    media_type = _media_type(request)
+    if media_type.startswith("image/"):
+        return [Upload(b"".join([chunk async for chunk in _limited(request, take, max_bytes)]))]
+    if media_type != "multipart/form-data":
+        raise UnsupportedMediaType(
+            f"Content-Type is {media_type or 'missing'}; send multipart/form-data with parts named '{IMAGE}' "
+            "(curl -F image=@crop.png), or the image itself as image/png, image/jpeg, ..."
+        )
+    stream = _limited(request, take, max_bytes)
+    parts = await _multipart(request, stream, max_files=max_images, fields=())
+    if not parts:
+        raise EmptyBody(f"The multipart body has no part named '{IMAGE}'.")
+    return [part for _, part in parts]
 
 
-async def _multipart(request: Request, stream: AsyncGenerator[bytes, None], *, max_images: int) -> list[Upload]:
-    parser = _Parser(request.headers, stream, max_files=max_images, max_fields=0)
+async def read_page(request: Request, take: Take, *, max_bytes: int) -> tuple[Upload, bytes]:
+    """A page and the JSON of its regions. Raises the BadInput that names what is wrong with the body."""
+    if _media_type(request) != "multipart/form-data":
+        raise UnsupportedMediaType(
+            f"Content-Type is {_media_type(request) or 'missing'}; send multipart/form-data with a page named "
+            f"'{IMAGE}' and its regions as JSON named '{REGIONS}' (-F image=@page.png -F regions=@boxes.json)."
+        )
+    stream = _limited(request, take, max_bytes)
+    parts = await _multipart(request, stream, max_files=2, fields=(REGIONS,))
+    if sorted(name for name, _ in parts) != [IMAGE, REGIONS]:
+        raise InvalidParameter(f"The multipart body must hold one part '{IMAGE}' and one part '{REGIONS}'.")
+    named = dict(parts)
+    return named[IMAGE], named[REGIONS].data
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _multipart(
+    request: Request, stream: AsyncGenerator[bytes, None], *, max_files: int, fields: Sequence[str]
+) -> list[tuple[str, Upload]]:
+    """The body's parts with their names: files named IMAGE, and files or fields of the names in `fields`."""
+    parser = _Parser(request.headers, stream, max_files=max_files, max_fields=len(fields))
     try:
         form = await parser.parse()
         if not parser.complete:
             raise MalformedMultipart("The multipart body ends before its closing boundary.")
-        return _uploads(form)
+        return [(name, _upload(name, part, fields)) for name, part in form.multi_items()]
     except UnicodeError as exc:
         raise MalformedMultipart(f"The multipart body's names cannot be read: {exc}.") from exc
     except MultiPartException as exc:
         if exc.message.startswith("Too many files"):
-            raise TooManyImages(f"At most {max_images} images are taken in one request; send several.") from exc
+            raise TooManyImages(f"At most {max_files} files are taken in one request; send several.") from exc
         if exc.message.startswith("Too many fields"):
             raise InvalidParameter(
-                f"The multipart body has a field that is not a file; images go in as files named '{FIELD}', "
-                "parameters into the address (?format=jpeg)."
+                f"The multipart body has a field too many; images go in as files named '{IMAGE}', parameters into "
+                "the address (?format=jpeg)."
             ) from exc
         raise MalformedMultipart(f"The multipart body cannot be read: {exc.message}") from exc
     finally:
         parser.close()
 
 
-def _uploads(form: FormData) -> list[Upload]:
-    uploads = []
-    for name, part in form.multi_items():
-        assert isinstance(part, UploadFile)  # max_fields=0 refuses the rest
-        if name != FIELD:
-            raise InvalidParameter(f"The multipart body has a file named {name!r}; images are named '{FIELD}'.")
-        uploads.append(Upload(part.file.read(), _printable(part.filename)))
-    if not uploads:
-        raise EmptyBody(f"The multipart body has no part named '{FIELD}'.")
-    return uploads
+def _upload(name: str, part: UploadFile | str, fields: Sequence[str]) -> Upload:
+    if isinstance(part, str) and name in fields:
+        return Upload(part.encode(errors="replace"))
+    if isinstance(part, UploadFile) and name in (IMAGE, *fields):
+        return Upload(part.file.read(), _printable(part.filename))
+    raise InvalidParameter(
+        f"The multipart body has a part named {name!r} that is not expected; images are files named '{IMAGE}'."
+    )
 
 
 def _printable(filename: str | None) -> str | None:
@@ -132,9 +154,12 @@ async def _limited(request: Request, take: Take, max_bytes: int) -> AsyncGenerat
     if declared.isdigit() and int(declared) > max_bytes:
         raise TooManyBytes(message)
     received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > max_bytes:
-            raise TooManyBytes(message)
-        take(len(chunk))
-        yield chunk
+    try:
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > max_bytes:
+                raise TooManyBytes(message)
+            take(len(chunk))
+            yield chunk
+    except ClientDisconnect as exc:
+        raise ClientDisconnected("The client went away while sending.") from exc

@@ -24,5 +24,5 @@ from app.negotiation import choose
     ],
 )
 def test_the_client_gets_what_it_would_rather_have(accept: str, one: str, several: str) -> None:
-    assert choose(accept, images=1) == one
-    assert choose(accept, images=2) == several
+    assert choose(accept, one_picture=True) == one
+    assert choose(accept, one_picture=False) == several

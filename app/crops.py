@@ -1,0 +1,158 @@
+"""Crops on their way through the predictor. Knows neither HTTP nor where crops come from.
+
+    admit (all crops or none) -> for each: read -> windows -> batcher -> merge -> finish
+
+Reading and finishing run in worker threads, so the event loop stays free to admit, cancel and answer.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import prod
+from time import perf_counter
+from typing import Literal, TypeVar
+
+from app import geometry
+from app.batcher import EXPIRED, Admission, Batcher
+from app.errors import DeadlineExceeded, InternalError, ServiceError
+from app.geometry import Chw, Layout
+from app.metrics import Metrics
+from model_store.manifest import PixelSpec
+from model_store.pixels import Nchw, Rgb
+
+T = TypeVar("T")
+Method = Literal["super_resolved", "enlarged"]
+log = logging.getLogger("telescope.crops")
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One crop: where its pixels come from, how they become windows, and where the answer goes.
+
+    finish: what to send of the answer; empty bytes where it is put elsewhere.
+    """
+
+    size: tuple[int, int]  # height, width
+    layout: Layout
+    read: Callable[[], Rgb]
+    finish: Callable[[Rgb], bytes]
+
+
+@dataclass(frozen=True)
+class Done:
+    """One answered crop."""
+
+    data: bytes
+    input_size: tuple[int, int]  # width, height
+    output_size: tuple[int, int]
+    method: Method
+
+
+@dataclass
+class Timings:
+    """Where one request's time went; with several images, the longest of each phase."""
+
+    decode_s: float = 0
+    queue_s: float = 0
+    inference_s: float = 0
+    encode_s: float = 0
+
+
+class CropRunner:
+    def __init__(self, batcher: Batcher, *, spec: PixelSpec, metrics: Metrics) -> None:
+        self._batcher = batcher
+        self._spec = spec
+        self._metrics = metrics
+        self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="codec")
+
+    def close(self) -> None:
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    async def in_worker(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+
+    def admit(self, crops: Sequence[Crop | ServiceError], *, deadline: float, more_bytes: int = 0) -> Admission:
+        """Room for the windows and the memory of all crops, and for `more_bytes` beside them.
+
+        deadline: on `time.monotonic`. Raises what `Batcher.admit` raises.
+        """
+        good = [crop for crop in crops if isinstance(crop, Crop)]
+        return self._batcher.admit(
+            items=sum(len(crop.layout.starts) for crop in good),
+            nbytes=sum(self._memory(crop) for crop in good) + more_bytes,
+            deadline=deadline,
+        )
+
+    async def run(
+        self, crops: Sequence[Crop | ServiceError], admission: Admission, timings: Timings
+    ) -> list[Done | ServiceError]:
+        """One entry per crop, in order: its answer, or what was wrong with it alone."""
+        async with asyncio.TaskGroup() as group:
+            answers = [
+                crop if isinstance(crop, ServiceError) else group.create_task(self._one(crop, admission, timings))
+                for crop in crops
+            ]
+        return [answer if isinstance(answer, ServiceError) else answer.result() for answer in answers]
+
+    async def _one(self, crop: Crop, admission: Admission, timings: Timings) -> Done | ServiceError:
+        try:
+            async with asyncio.timeout(admission.deadline - time.monotonic()):
+                read = await self.in_worker(lambda: self._read(crop))
+                windows = await admission.infer(read.windows) if crop.layout.starts else []
+                finished = await self.in_worker(lambda: self._finish(crop, read, [w.sr for w in windows]))
+        except ServiceError as exc:
+            return exc
+        except TimeoutError:
+            return DeadlineExceeded(EXPIRED)
+        except Exception as exc:  # ours to mend, but not a reason to fail the request's other images
+            log.exception("internal error")
+            failed = InternalError("An unexpected error was logged under this request's id.")
+            failed.__cause__ = exc
+            return failed
+        timings.decode_s = max(timings.decode_s, read.seconds)
+        timings.queue_s = max(timings.queue_s, *(window.queue_s for window in windows), 0)
+        timings.inference_s = max(timings.inference_s, *(window.inference_s for window in windows), 0)
+        timings.encode_s = max(timings.encode_s, finished.seconds)
+        return finished.done
+
+    def _memory(self, crop: Crop) -> int:
+        """Bytes of a crop's picture, its answer, and its windows in float32 before and after the network."""
+        spec = self._spec
+        window = 4 * 3 * spec.height * spec.width * (1 + spec.scale**2)
+        return 3 * (prod(crop.size) + prod(crop.layout.output)) + window * len(crop.layout.starts)
+
+    def _read(self, crop: Crop) -> "_Read":
+        start = perf_counter()
+        rgb = crop.read()
+        windows = geometry.split(rgb, crop.layout, self._spec)
+        seconds = perf_counter() - start
+        self._metrics.decode_seconds.observe(seconds)
+        return _Read(rgb, windows, seconds)
+
+    def _finish(self, crop: Crop, read: "_Read", sr: Sequence[Chw]) -> "_Finished":
+        start = perf_counter()
+        rgb = geometry.merge(sr, crop.layout, self._spec) if sr else geometry.enlarge(read.rgb, crop.layout)
+        data = crop.finish(rgb)
+        seconds = perf_counter() - start
+        self._metrics.encode_seconds.observe(seconds)
+        self._metrics.result_bytes.inc(len(data))
+        height, width = crop.size
+        method: Method = "super_resolved" if sr else "enlarged"
+        return _Finished(Done(data, (width, height), (rgb.shape[1], rgb.shape[0]), method), seconds)
+
+
+@dataclass(frozen=True)
+class _Read:
+    rgb: Rgb
+    windows: Nchw
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Finished:
+    done: Done
+    seconds: float

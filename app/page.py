@@ -1,0 +1,96 @@
+"""One page on its way: its regions become crops, and their answers go back onto it where that is asked for.
+
+    crops (from the header alone) -> decode -> ... each crop through the predictor ... -> recompose
+
+Every method blocks; call them in a worker thread, in this order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from app import codec, geometry, regions
+from app.codec import Format
+from app.crops import Crop, Done
+from app.errors import ServiceError
+from app.regions import Corners, Region, Units
+from app.settings import Settings
+from model_store.manifest import PixelSpec
+from model_store.pixels import Rgb, resize
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """What the client asked for, the same for every region of a page."""
+
+    format: Format = "png"
+    units: Units = "pixels"
+    recompose: bool = False
+
+
+class PageWork:
+    def __init__(
+        self,
+        data: bytes,
+        corners: Sequence[Corners],
+        options: PageOptions,
+        *,
+        spec: PixelSpec,
+        settings: Settings,
+    ) -> None:
+        self._data = data
+        self._corners = corners
+        self._options = options
+        self._spec = spec
+        self._settings = settings
+        self._answers: dict[int, tuple[Region, Rgb]] = {}
+
+    def crops(self) -> list[Crop | ServiceError]:
+        """One entry per region: its crop, or why it has none. Raises ServiceError when the page is to blame."""
+        limits = self._settings
+        info = codec.probe(self._data, max_pixels=limits.max_page_pixels, min_side_px=limits.min_side_px)
+        self.size = (info.height, info.width)
+        self.nbytes = 3 * prod(self.size)
+        if self._options.recompose:
+            codec.check_result(self._options.format, *self.output)
+            self.nbytes += 2 * 3 * prod(self.output)
+        return [self._crop(index, corners) for index, corners in enumerate(self._corners)]
+
+    @property
+    def output(self) -> tuple[int, int]:
+        """Height and width of the recomposed page."""
+        height, width = self.size
+        return self._spec.scale * height, self._spec.scale * width
+
+    def _crop(self, index: int, corners: Corners) -> Crop | ServiceError:
+        def finish(rgb: Rgb) -> bytes:
+            if not self._options.recompose:
+                return codec.encode(rgb, self._options.format)
+            self._answers[index] = region, rgb
+            return b""
+
+        try:
+            region = regions.locate(
+                corners, page=self.size, units=self._options.units, min_side_px=self._settings.min_side_px
+            )
+            layout = geometry.plan(region.height, region.width, geometry="native", spec=self._spec)
+            codec.check_result(self._options.format, *layout.output)
+        except ServiceError as exc:
+            return exc
+        return Crop(
+            size=(region.height, region.width),
+            layout=layout,
+            read=lambda: regions.rectify(self._rgb, region),
+            finish=finish,
+        )
+
+    def decode(self) -> None:
+        self._rgb = codec.decode(self._data)
+
+    def recompose(self) -> Done:
+        """The page of twice the size, enlarged bicubically, with the answers in their places."""
+        height, width = self.output
+        page = resize(self._rgb, height=height, width=width).copy()
+        regions.paste(page, [self._answers[index] for index in sorted(self._answers)], scale=self._spec.scale)
+        data = codec.encode(page, self._options.format)
+        return Done(data, self.size[::-1], self.output[::-1], method="super_resolved")

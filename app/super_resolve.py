@@ -1,0 +1,202 @@
+"""The two endpoints that take pictures: crops, and a page with regions.
+
+parameters -> room? -> body (within the deadline and the memory for bodies) -> service, while the client is there
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive
+
+from app import regions
+from app.codec import Format
+from app.crops import Done
+from app.errors import ClientDisconnected, InvalidParameter, ServiceError, UnknownModel, UploadTimedOut
+from app.geometry import Geometry
+from app.negotiation import Shape, choose
+from app.openapi import SUPER_RESOLVE, SUPER_RESOLVE_REGIONS
+from app.page import PageOptions
+from app.regions import Units
+from app.responses import Rendering, render
+from app.service import Options, PageAnswers, Service, Upload
+from app.settings import Settings
+from app.uploads import Take, read_page, read_uploads
+
+Body = TypeVar("Body")
+T = TypeVar("T")
+router = APIRouter(tags=["super-resolution"])
+
+TimeoutMs = Annotated[
+    str | None,
+    Header(
+        alias="X-Request-Timeout-Ms", description="Deadline in milliseconds; may only shorten the configured one."
+    ),
+]
+
+
+class Parameters(BaseModel):
+    """Query parameters; an unknown one is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Format = Field(
+        "png", description="Format of the answer. PNG and WebP are lossless, JPEG is quality 95."
+    )
+    model: str | None = Field(None, description="`name` or `name:version`; default: the model that is served.")
+
+
+class CropParameters(Parameters):
+    geometry: Geometry = Field(
+        "native",
+        description="`native`: twice the input's width and height. `telescope`: exactly the reference behaviour, "
+        "stretched to 64x16 and answered as 128x32.",
+    )
+
+
+class PageParameters(Parameters):
+    units: Units = Field(
+        "pixels", description="Of the regions: `pixels`, or `relative` to the page's width and height (docTR)."
+    )
+    recompose: bool = Field(
+        False, description="Answer with the page at twice its size, the super-resolved regions in their places."
+    )
+
+
+@router.post("/v1/super-resolve", summary="Super-resolve text crops", **SUPER_RESOLVE)
+async def super_resolve(
+    request: Request, parameters: Annotated[CropParameters, Query()], timeout_ms: TimeoutMs = None
+) -> Response:
+    """Post one or more low-resolution text crops, get each back at twice its size."""
+    service: Service = request.app.state.service
+    settings: Settings = request.app.state.settings
+    record = request.state.record
+
+    async def read(take: Take) -> list[Upload]:
+        return await read_uploads(
+            request, take, max_bytes=settings.max_request_bytes, max_images=settings.max_images
+        )
+
+    async def answer(uploads: list[Upload], deadline: float) -> tuple[list[Upload], list[Done | ServiceError]]:
+        record.images = len(uploads)
+        options = Options(format=parameters.format, geometry=parameters.geometry)
+        answers = await service.super_resolve(uploads, options=options, deadline=deadline, timings=record.timings)
+        return uploads, answers
+
+    uploads, answers = await _exchange(request, parameters.model, timeout_ms, read, answer)
+    shape = _shape(request, one_picture=len(uploads) == 1)
+    if shape == "image" and isinstance(answers[0], ServiceError):
+        raise answers[0]
+    return await _rendered(request, shape, answers, parameters, names=[upload.filename for upload in uploads])
+
+
+@router.post("/v1/super-resolve/regions", summary="Super-resolve regions of a page", **SUPER_RESOLVE_REGIONS)
+async def super_resolve_regions(
+    request: Request, parameters: Annotated[PageParameters, Query()], timeout_ms: TimeoutMs = None
+) -> Response:
+    """Post a page and where its text is, get each region back upright and at twice its size, or the whole page."""
+    service: Service = request.app.state.service
+    settings: Settings = request.app.state.settings
+    record = request.state.record
+
+    async def read(take: Take) -> tuple[Upload, bytes]:
+        return await read_page(request, take, max_bytes=settings.max_request_bytes)
+
+    async def answer(body: tuple[Upload, bytes], deadline: float) -> PageAnswers:
+        page, listed = body
+        corners = await asyncio.to_thread(regions.parse, listed, max_regions=settings.max_regions)
+        record.images = len(corners)
+        options = PageOptions(parameters.format, parameters.units, parameters.recompose)
+        return await service.super_resolve_regions(
+            page, corners, options=options, deadline=deadline, timings=record.timings
+        )
+
+    answers = await _exchange(request, parameters.model, timeout_ms, read, answer)
+    shape = _shape(request, one_picture=parameters.recompose)
+    return await _rendered(
+        request,
+        shape,
+        answers.regions,
+        parameters,
+        names=[None] * len(answers.regions),
+        page=answers.page,
+    )
+
+
+async def _exchange(
+    request: Request,
+    model: str | None,
+    timeout_ms: str | None,
+    read: Callable[[Take], Awaitable[Body]],
+    answer: Callable[[Body, float], Coroutine[Any, Any, T]],
+) -> T:
+    service: Service = request.app.state.service
+    check_model(model, service)
+    timeout_s = _timeout_s(timeout_ms, request.app.state.settings)
+    deadline = time.monotonic() + timeout_s
+    service.batcher.check_room()
+    with request.app.state.body_budget.body() as take:
+        try:
+            async with asyncio.timeout(timeout_s):
+                body = await read(take)
+        except TimeoutError as exc:
+            raise UploadTimedOut("The body did not arrive within the request's deadline.") from exc
+        return await _while_connected(request.receive, answer(body, deadline))
+
+
+def check_model(wanted: str | None, service: Service) -> None:
+    """Raises UnknownModel unless `wanted` is None or names what is served."""
+    manifest = service.artefact.manifest
+    if wanted not in (None, manifest.name, manifest.ref):
+        raise UnknownModel(f"The model {wanted!r} is not served here; {manifest.ref} is.")
+
+
+def _timeout_s(header: str | None, settings: Settings) -> float:
+    if header is None:
+        return settings.request_timeout_ms / 1000
+    if not re.fullmatch("[0-9]{1,9}", header) or int(header) == 0:  # int() refuses thousands of digits
+        raise InvalidParameter(f"X-Request-Timeout-Ms is {header[:20]!r}; it must be 1 to 999999999 milliseconds.")
+    return min(int(header), settings.request_timeout_ms) / 1000
+
+
+def _shape(request: Request, *, one_picture: bool) -> Shape:
+    return choose(",".join(request.headers.getlist("accept")), one_picture=one_picture)
+
+
+async def _rendered(
+    request: Request,
+    shape: Shape,
+    answers: list[Done | ServiceError],
+    parameters: Parameters,
+    *,
+    names: list[str | None],
+    page: Done | None = None,
+) -> Response:
+    record = request.state.record
+    record.failed = sum(isinstance(answer, ServiceError) for answer in answers)
+    rendering = Rendering(shape, parameters.format, request.app.state.service.artefact, record.request_id)
+    return await asyncio.to_thread(render, rendering, answers, names=names, page=page)
+
+
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; a client that leaves meanwhile cancels it. The body must have been read."""
+    working = asyncio.create_task(work)
+    watching = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnected("The client went away before its answer was ready.")
+        return working.result()
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.wait((working, watching))
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
