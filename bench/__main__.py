@@ -1,6 +1,7 @@
 """Command line of the benchmarks.
 
 python -m bench data
+python -m bench training
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 # what -> (module with add_arguments(parser) and run(args), one line of help)
 BENCHMARKS: dict[str, tuple[str, str]] = {
     "data": ("bench.data", "how fast training pairs are rendered and degraded"),
+    "training": ("bench.training", "images a second of each engine's training steps"),
 }
 
 
