@@ -39,9 +39,7 @@ class DegradeConfig:
     or a share outside [0, 1].
     """
 
-    sharp_share: float = (
-        0.0  # shrunk, perhaps a JPEG, nothing else: what is readable must stay so
-    )
+    sharp_share: float = 0.0  # shrunk, perhaps a JPEG, nothing else: what is readable must stay so
     misalign_share: float = 0.8  # LR and HR of TextZoom are two photographs, registered but never exactly
     shift_px: float = 1.0  # whole-crop shift, each axis, plus or minus
     corner_px: float = 0.8  # extra move of each corner (slight perspective); with the shift at most 1.8 px
