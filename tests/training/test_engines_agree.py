@@ -28,6 +28,7 @@ from training.recogniser_file import load_recogniser as load_paddle_recogniser  
 from training.recogniser_file import save_recogniser as save_paddle_recogniser  # noqa: E402
 from training.tbsrn import TBSRN  # noqa: E402
 from training.text_focus import encode_labels  # noqa: E402
+from training.weights_file import read_checkpoint  # noqa: E402
 
 READER = RecogniserConfig(stem=(4, 8), stages=(8, 12, 12, 16), blocks=(1, 1, 2, 1), width=32, heads=4, inner=48)
 LABELS = ("Exit", "BREAD", "", "tea42")  # one without a label, as pieces of words are
@@ -186,3 +187,13 @@ def assert_gradients_agree(ours: Any, theirs: Any) -> None:
         assert all(np.abs(found[n]).max() < 2 * rounding for n in scale.keys() - errors.keys())
         worst.append(max((error, name) for name, error in errors.items()))
     assert min(worst)[0] < 1e-4, worst
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_start_with_an_stn_serves_a_network_without(tmp_path: Path, name: str) -> None:
+    start = telescope_file(tmp_path, height=16, width=32, hidden=4, blocks=2)
+    config = settings(None, init=str(start), height=16, width=32, hidden=4, blocks=2, stn=False)
+    network = {k: v for k, v in ENGINES[name].telescope(config).state().items() if k.startswith("network/")}
+    assert network
+    stored, _ = read_checkpoint(start)
+    assert all(np.array_equal(stored[key.removeprefix("network/")], value) for key, value in network.items())

@@ -94,6 +94,13 @@ def step_seed(seed: int, *, rank: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0])
 
 
+def start_weights(config: TrainConfig, weights: Arrays) -> Arrays:
+    """What `model.init` holds of the network that is trained: without an STN, the STN's weights are left."""
+    if config.model.stn:
+        return weights
+    return {name: value for name, value in weights.items() if not name.startswith("stn_head.")}
+
+
 def group(state: Arrays, prefix: str) -> Arrays:
     """Entries of `state` below `prefix/`, without it."""
     return {k.removeprefix(f"{prefix}/"): v for k, v in state.items() if k.startswith(f"{prefix}/")}

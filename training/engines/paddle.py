@@ -21,7 +21,7 @@ from training.architecture import RecogniserConfig
 from training.checkpoint import load_checkpoint, save_checkpoint, set_weights
 from training.config import CommonConfig, PretrainConfig, TrainConfig
 from training.data.samples import Batch, Nchw
-from training.engines import Arrays, NonFinite, group, step_seed
+from training.engines import Arrays, NonFinite, group, start_weights, step_seed
 from training.engines.paddle_parts import (
     Average,
     adam,
@@ -221,7 +221,7 @@ def _telescope_network(config: TrainConfig) -> TBSRN:
         return TBSRN(**config.model.architecture)
     start = load_checkpoint(config.model.init)
     network = TBSRN(**config.model.architecture)
-    weights = {name: value.numpy() for name, value in start.state_dict().items()}
+    weights = start_weights(config, {name: value.numpy() for name, value in start.state_dict().items()})
     set_weights(network, weights, origin=f"model.init {config.model.init}")
     return network
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from training.architecture import RecogniserConfig
 from training.config import CommonConfig, PretrainConfig, TrainConfig
 from training.data.samples import Batch, Nchw
-from training.engines import Arrays, NonFinite, group, step_seed
+from training.engines import Arrays, NonFinite, group, start_weights, step_seed
 from training.engines.torch_net import TBSRN
 from training.engines.torch_parts import (
     Average,
@@ -237,7 +237,7 @@ def _placed(network: nn.Module, device: torch.device) -> Any:  # noqa: ANN401 - 
 def _telescope_network(config: TrainConfig) -> TBSRN:
     network = TBSRN(**config.model.architecture)
     if config.model.init is not None:
-        weights = to_arrays(load_telescope(config.model.init))
+        weights = start_weights(config, to_arrays(load_telescope(config.model.init)))
         set_weights(network, weights, origin=f"model.init {config.model.init}")
     return network
 
