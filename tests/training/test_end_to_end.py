@@ -28,7 +28,7 @@ CROP = REPOSITORY / "examples" / "crops" / "harbour.png"
 def run(*arguments: object) -> str:
     """A command as a user types it, from the repository."""
     command = [sys.executable, "-m", *map(str, arguments)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
