@@ -1,11 +1,12 @@
-"""The client's half of the protocol, without input or output: encoded images -> requests -> answers.
+"""The client's half of the protocol, without input or output: what is asked for -> requests -> answers.
 
 An exchange is a generator. It yields a request to send, or the seconds to wait; it is sent the response, or the
-error of the transport; it returns one entry an image. Threads or an event loop drive it: `app/client.py`.
+error of the transport; it returns what was asked for. Threads or an event loop drive it: `app/client.py`.
 
 TelescopeError
 ├── BadImage       one image has no answer: its index and the problem
-├── BadRequest     no image of the request can be answered: an unknown model, a bad parameter
+├── BadRequest     nothing of the request can be answered: an unknown model, a bad parameter
+│   └── TooLarge       the body, the page or the number of regions
 ├── Overloaded     429 or 503, and too little time left to come back
 ├── TimedOut       no answer within the time
 ├── Unreachable    no connection, or it broke, several times
@@ -15,19 +16,21 @@ TelescopeError
 import base64
 import random
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from app.client_pictures import Answer
 
 TRIES = 3  # at a connection that fails: a server that is not there is told in a second, not after all the time
-BACKOFF_S = 0.25  # doubled at each try, up to the next, where the server does not say when to come back
-MAX_BACKOFF_S = 4.0
+BACKOFF_S = 0.25  # doubled at each try where the service does not say when to come back
+MAX_DOUBLINGS = 4
 JITTER = 0.25  # of the wait, added to it: those who were refused together shall not come back together
 PART_OVERHEAD_BYTES = 256  # a multipart boundary and its headers, generously
 _COME_BACK = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -62,6 +65,10 @@ class BadRequest(TelescopeError):
     pass
 
 
+class TooLarge(BadRequest):
+    problem: Problem
+
+
 class Overloaded(TelescopeError):
     pass
 
@@ -78,10 +85,12 @@ class ServerError(TelescopeError):
     pass
 
 
+T = TypeVar("T")
+Item = TypeVar("Item")
 Entry = Answer | Problem
 Reply = httpx.Response | httpx.TransportError | None
-Exchange = Generator[httpx.Request | float, Reply, list[Entry]]
-Ask = Callable[[Sequence[bytes], float], httpx.Request]  # images and the seconds left -> the request
+Exchange = Generator[httpx.Request | float, Reply, T]
+Ask = Callable[[Sequence[Item], float], httpx.Request]  # what is asked for, and the seconds left -> the request
 
 
 def split(images: Sequence[bytes], *, max_images: int, max_bytes: int) -> Iterator[Sequence[bytes]]:
@@ -97,65 +106,75 @@ def split(images: Sequence[bytes], *, max_images: int, max_bytes: int) -> Iterat
         yield images[start:]
 
 
-def exchange(images: Sequence[bytes], ask: Ask, *, timeout_s: float) -> Exchange:
-    """One entry an image, in order. The time runs from the first step; waits and further tries count too.
+def entries(
+    items: Sequence[Item], ask: Ask[Item], *, timeout_s: float, halved_on: Container[str]
+) -> Exchange[list[Entry]]:
+    """One entry an item, in order. The time runs from the first step; waits and further tries count too.
 
-    Raises TelescopeError when the request as a whole has no answer. A part that the server finds too large is
-    sent again in halves.
+    halved_on: codes of status 413 that fewer items would avoid; each half is asked for again.
+    Raises TelescopeError when the request as a whole has no answer.
     """
-    return (yield from _exchange(images, ask, time.monotonic() + timeout_s))
+    return (yield from _entries(items, ask, time.monotonic() + timeout_s, halved_on))
 
 
-def _exchange(images: Sequence[bytes], ask: Ask, deadline: float) -> Exchange:
-    answered: dict[int, Entry] = {}
-    waiting = list(range(len(images)))
-    refused: TelescopeError | None = None
+def picture(ask: Callable[[float], httpx.Request], *, timeout_s: float) -> Exchange[Answer]:
+    """The one picture that a request asks for. Time and errors as for `entries`."""
+    return (yield from _tried(ask, _read_picture, time.monotonic() + timeout_s))
+
+
+def _entries(
+    items: Sequence[Item], ask: Ask[Item], deadline: float, halved_on: Container[str], attempt: int = 0
+) -> Exchange[list[Entry]]:
+    try:
+        read = partial(_read_entries, expected=len(items))
+        found = yield from _tried(partial(ask, items), read, deadline)
+    except TooLarge as exc:
+        if exc.problem.code not in halved_on:
+            raise
+        if len(items) == 1:
+            return [exc.problem]
+        middle = len(items) // 2
+        first = yield from _entries(items[:middle], ask, deadline, halved_on)
+        return first + (yield from _entries(items[middle:], ask, deadline, halved_on))
+    # What a replica had not computed when it was shut down, another may.
+    dropped = [i for i, entry in enumerate(found) if isinstance(entry, Problem) and entry.status in _COME_BACK]
+    pause = _pause_s(None, attempt)
+    if dropped and time.monotonic() + pause < deadline:
+        yield pause
+        with suppress(Overloaded, TimedOut, Unreachable):  # then what was said of each of them stands
+            again = yield from _entries([items[i] for i in dropped], ask, deadline, halved_on, attempt + 1)
+            for i, entry in zip(dropped, again, strict=True):
+                found[i] = entry
+    return found
+
+
+def _tried(
+    ask: Callable[[float], httpx.Request], read: Callable[[httpx.Response], T], deadline: float
+) -> Exchange[T]:
+    """What `read` makes of the answer; sent again while that may help and the time lasts."""
     broken = 0
     for attempt in count():
-        reply = yield ask([images[i] for i in waiting], deadline - time.monotonic())
+        reply = yield ask(deadline - time.monotonic())
         try:
-            answered.update(zip(waiting, _entries(reply, len(waiting)), strict=True))
-        except _TooLarge as exc:
-            return (yield from _in_halves(images, ask, deadline, exc.problem))
-        except Overloaded as exc:
-            refused = exc
-        except Unreachable as exc:
-            refused = exc
-            broken += 1
-        waiting = [i for i in waiting if _may_come_back(answered.get(i))]
-        pause = _pause_s(reply, attempt)
-        if not waiting or broken == TRIES or time.monotonic() + pause > deadline:
-            break
+            return read(_accepted(reply))
+        except (Overloaded, Unreachable) as exc:
+            broken += isinstance(exc, Unreachable)
+            pause = _pause_s(reply, attempt)
+            if broken == TRIES or time.monotonic() + pause > deadline:
+                raise
         yield pause
-    if refused and len(answered) < len(images):
-        raise refused
-    return [answered[i] for i in range(len(images))]
-
-
-def _in_halves(images: Sequence[bytes], ask: Ask, deadline: float, problem: Problem) -> Exchange:
-    if len(images) == 1:
-        return [problem]
-    middle = len(images) // 2
-    first = yield from _exchange(images[:middle], ask, deadline)
-    return first + (yield from _exchange(images[middle:], ask, deadline))
-
-
-def _may_come_back(entry: Entry | None) -> bool:
-    """Not answered yet, or with a problem that passes: its replica was shutting down."""
-    return entry is None or (isinstance(entry, Problem) and entry.status in _COME_BACK)
+    raise AssertionError("unreachable")
 
 
 def _pause_s(reply: Reply, attempt: int) -> float:
+    """At least what the service names, and never nothing."""
     told = reply.headers.get("retry-after", "") if isinstance(reply, httpx.Response) else ""
-    pause = float(told) if told.isdecimal() else min(BACKOFF_S * 2**attempt, MAX_BACKOFF_S)
+    pause = max(float(told), BACKOFF_S) if told.isdecimal() else BACKOFF_S * 2 ** min(attempt, MAX_DOUBLINGS)
     return pause * (1 + JITTER * random.random())
 
 
-class _TooLarge(TelescopeError):
-    problem: Problem
-
-
-def _entries(reply: Reply, expected: int) -> list[Entry]:
+def _accepted(reply: Reply) -> httpx.Response:
+    """The response, if it is 200."""
     if isinstance(reply, httpx.TimeoutException) and not isinstance(reply, httpx.ConnectTimeout):
         raise TimedOut("The service did not answer in time.") from reply
     if isinstance(reply, httpx.TransportError):
@@ -163,13 +182,24 @@ def _entries(reply: Reply, expected: int) -> list[Entry]:
     assert reply is not None
     if reply.status_code != HTTPStatus.OK:
         raise _refusal(reply)
+    return reply
+
+
+def _read_entries(response: httpx.Response, *, expected: int) -> list[Entry]:
     try:
-        entries = [_entry(told) for told in reply.json()["images"]]
+        found = [_entry(told) for told in response.json()["images"]]
     except (ValueError, KeyError, TypeError) as exc:
-        raise _stranger(reply) from exc
-    if len(entries) != expected:
-        raise ServerError(f"The service answered {len(entries)} images of {expected}.")
-    return entries
+        raise _stranger(response) from exc
+    if len(found) != expected:
+        raise ServerError(f"The service answered {len(found)} images of {expected}.")
+    return found
+
+
+def _read_picture(response: httpx.Response) -> Answer:
+    media_type = response.headers.get("content-type", "")
+    if not media_type.startswith("image/"):
+        raise _stranger(response)
+    return Answer(response.content, media_type)
 
 
 def _entry(told: dict[str, Any]) -> Entry:
@@ -195,7 +225,7 @@ def _refusal(response: httpx.Response) -> TelescopeError:
     if status in (HTTPStatus.GATEWAY_TIMEOUT, HTTPStatus.REQUEST_TIMEOUT):
         return TimedOut(message, problem)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return _TooLarge(message, problem or Problem(status, "http_error", message))
+        return TooLarge(message, problem or Problem(status, "http_error", message))
     if problem is None and status < 500:
         return _stranger(response)
     return (BadRequest if status < 500 else ServerError)(message, problem)

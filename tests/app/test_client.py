@@ -1,16 +1,11 @@
 """The Python client against real servers on loopback sockets."""
 
 import asyncio
-import base64
-import json
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +19,10 @@ from app.client import (
     BadImage,
     BadRequest,
     Overloaded,
-    ServerError,
     TelescopeClient,
     TelescopeError,
     TimedOut,
+    TooLarge,
     Unreachable,
 )
 from app.client_exchange import PART_OVERHEAD_BYTES, split
@@ -199,6 +194,83 @@ def test_a_wish_that_cannot_be_met_is_a_bad_request_with_the_services_words(clie
     assert told.value.problem.code == "unknown_model"
 
 
+def cells() -> tuple[Rgb, list[Rgb], list[list[int]]]:
+    """A page of 10 x 3 cells, what is in each, and their boxes, shuffled."""
+    crops = [picture((8 * i, 255 - 8 * i, i)) for i in range(30)]
+    page = np.vstack([np.hstack(crops[3 * row : 3 * row + 3]) for row in range(10)])
+    boxes = [[64 * (i % 3), 16 * (i // 3), 64 * (i % 3) + 64, 16 * (i // 3) + 16] for i in range(30)]
+    order = np.random.default_rng(0).permutation(30)
+    return page, [crops[i] for i in order], [boxes[i] for i in order]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, lambda boxes: [np.float32(box) for box in boxes]])
+def test_regions_of_a_page_come_back_in_order(client: TelescopeClient, kind: Callable[..., list[object]]) -> None:
+    page, crops, boxes = cells()
+    assert are_the_doubles_of(client.regions(page, kind(boxes)), crops)
+    quads = [[[x0, y0], [x1, y0], [x1, y1], [x0, y1]] for x0, y0, x1, y1 in boxes]
+    assert are_the_doubles_of(client.regions(Image.fromarray(page), kind(quads)), crops)
+    relative = np.array(boxes) / [192, 160, 192, 160]
+    assert are_the_doubles_of(client.regions(page, relative, units="relative"), crops)  # type: ignore[arg-type]
+
+
+def test_one_bad_region_spares_the_others(client: TelescopeClient) -> None:
+    page, crops, boxes = cells()
+    first, outside, last = client.regions(page, [boxes[0], [900, 900, 960, 920], boxes[1]], errors="return")
+    assert are_the_doubles_of([first, last], crops[:2])  # type: ignore[list-item]
+    assert isinstance(outside, BadImage)
+    assert (outside.index, outside.problem.status) == (1, 422)
+    with pytest.raises(BadImage, match=r"^Image 1: "):
+        client.regions(page, [boxes[0], [900, 900, 960, 920]])
+
+
+def test_a_page_comes_back_with_its_regions_in_their_places(server: Server) -> None:
+    page, _, boxes = cells()
+    with TelescopeClient(server.url, channels="bgr") as client:
+        answer = client.recompose(page, boxes)
+    assert answer.shape == (320, 384, 3)
+    assert np.abs(answer[16::32, 64::128] - page[8::16, 32::64].astype(int)).max() <= 1
+
+
+def test_more_regions_than_a_request_may_have_are_sent_in_several(start_server: Callable[..., Server]) -> None:
+    page, crops, boxes = cells()
+    server = start_server(max_regions=8)
+    with TelescopeClient(server.url) as client:
+        assert are_the_doubles_of(client.regions(page, boxes), crops)
+        with pytest.raises(TooLarge, match="30 regions; at most 8"):
+            client.recompose(page, boxes)
+
+
+def test_a_page_that_is_too_large_is_told_once_and_not_tried_in_parts(start_server: Callable[..., Server]) -> None:
+    page, _, boxes = cells()
+    server = start_server(max_page_pixels=10_000)
+    with TelescopeClient(server.url) as client, pytest.raises(TooLarge, match="192 x 160 pixels"):
+        client.regions(page, boxes)
+    assert server.metric("telescope_requests_received_total") == 1
+
+
+def test_a_page_without_text_or_without_a_file_asks_nothing(
+    client: TelescopeClient, server: Server, tmp_path: Path
+) -> None:
+    before = server.metric("telescope_requests_received_total")
+    assert client.regions(picture(), []) == []
+    with pytest.raises(BadImage, match=r"nowhere\.png"):
+        client.regions(tmp_path / "nowhere.png", [[0, 0, 64, 16]])
+    assert server.metric("telescope_requests_received_total") == before
+
+
+def test_asyncio_takes_pages_too(server: Server) -> None:
+    page, crops, boxes = cells()
+
+    async def ask() -> tuple[list[Rgb], Rgb]:
+        async with AsyncTelescopeClient(server.url) as client:
+            assert await client.regions(page, []) == []
+            return await asyncio.gather(client.regions(page, boxes), client.recompose(page, boxes))  # type: ignore[return-value]
+
+    answers, recomposed = asyncio.run(ask())
+    assert are_the_doubles_of(answers, crops)
+    assert recomposed.shape == (320, 384, 3)
+
+
 def test_nothing_asked_is_nothing_sent(client: TelescopeClient, server: Server) -> None:
     before = server.metric("telescope_requests_received_total")
     assert client.super_resolve([]) == []
@@ -259,128 +331,6 @@ def test_a_service_that_is_gone_is_told_in_a_sentence_by_both_clients() -> None:
     for address in ("localhost:8000", "http://[::1"):
         with pytest.raises(Unreachable, match=r"The address"):
             TelescopeClient(address)
-
-
-class Script:
-    """A server that answers as written, one reply a request; None breaks the connection off."""
-
-    def __init__(self, *replies: tuple[int, dict[str, str], str] | None) -> None:
-        script, self.asked_at = iter(replies), (asked_at := [])
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked_at.append(time.monotonic())
-                self.rfile.read(int(self.headers["content-length"]))
-                reply = next(script)
-                if reply is None:
-                    return
-                status, headers, body = reply
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *args: object) -> None: ...
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self) -> "Script":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def told(*images: object) -> tuple[int, dict[str, str], str]:
-    return 200, {}, json.dumps({"images": images})
-
-
-def failed(status: int, code: str) -> dict[str, object]:
-    return {"outcome": "failed", "problem": {"status": status, "code": code, "detail": "as written"}}
-
-
-DONE = {
-    "outcome": "ok",
-    "media_type": "image/png",
-    "data": base64.b64encode(png()).decode(),
-    "method": "enlarged",
-    "reason": "sharp already",
-}
-
-
-def answers_from(url: str, count: int = 1, **settings: float) -> list[Answer | BadImage]:
-    with TelescopeClient(url, **settings) as client:  # type: ignore[arg-type]
-        return client.answers([png()] * count)
-
-
-def test_it_never_comes_back_before_the_time_named() -> None:
-    with Script((429, {"Retry-After": "1"}, ""), (503, {}, "from a proxy"), told(DONE)) as script:
-        (answer,) = answers_from(script.url)
-    assert isinstance(answer, Answer)
-    assert (answer.method, answer.reason) == ("enlarged", "sharp already")
-    first, second, third = script.asked_at
-    assert 1 <= second - first < 3
-    assert third - second >= 0.25  # its own pause, where none is named
-
-
-def test_a_connection_that_breaks_is_tried_again_and_not_for_ever() -> None:
-    with Script(None, None, told(DONE)) as script:
-        assert isinstance(answers_from(script.url)[0], Answer)
-    with Script(None, None, None) as script, pytest.raises(Unreachable, match="disconnected"):
-        answers_from(script.url)
-    assert len(script.asked_at) == 3
-
-
-def test_only_images_that_a_leaving_replica_dropped_are_sent_again() -> None:
-    gone = failed(503, "not_ready")
-    with Script(told(DONE, gone, failed(400, "undecodable_image")), told(gone), told(DONE)) as script:
-        first, second, third = answers_from(script.url, 3)
-    assert isinstance(first, Answer)
-    assert isinstance(second, Answer)
-    assert isinstance(third, BadImage)
-    with Script(told(gone)) as script:
-        (left,) = answers_from(script.url, timeout_s=0.2)
-    assert isinstance(left, BadImage)
-    assert (left.problem.code, len(script.asked_at)) == ("not_ready", 1)
-
-
-@pytest.mark.parametrize(
-    ("reply", "error", "words"),
-    [
-        ((500, {}, "<h1>oh</h1>"), ServerError, "Status 500"),
-        ((404, {}, "<h1>who?</h1>"), ServerError, "is no Text Telescope"),
-        ((302, {"Location": "/elsewhere"}, ""), ServerError, "is no Text Telescope"),
-        ((200, {}, "<h1>hello</h1>"), ServerError, "is no Text Telescope"),
-        ((200, {}, '{"images": [{"outcome": "ok"}]}'), ServerError, "is no Text Telescope"),
-        (told({**DONE, "data": "no base64!"}), ServerError, "is no Text Telescope"),
-        (told(DONE, DONE), ServerError, "2 images of 1"),
-        ((504, {}, ""), TimedOut, "Status 504"),
-        ((413, {}, "from a proxy"), BadImage, "Status 413"),
-    ],
-)
-def test_every_other_answer_has_its_error(
-    reply: tuple[int, dict[str, str], str], error: type[TelescopeError], words: str
-) -> None:
-    with Script(reply) as script, TelescopeClient(script.url) as client, pytest.raises(error, match=words):
-        client.super_resolve(png())
-
-
-def test_after_a_failure_asyncio_leaves_nothing_running() -> None:
-    async def ask(url: str) -> None:
-        async with AsyncTelescopeClient(url, max_images=1, concurrency=2) as client:
-            with pytest.raises(ServerError):
-                await client.super_resolve([png()] * 9)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    with Script(*[(500, {}, "")] * 9) as script:
-        asyncio.run(ask(script.url))
-    assert len(script.asked_at) < 9
 
 
 def test_the_client_imports_nothing_of_the_server() -> None:

@@ -1,0 +1,161 @@
+"""What the client makes of answers that no healthy service gives: busy, leaving, broken, or someone else's."""
+
+import asyncio
+import base64
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from app.client import (
+    Answer,
+    AsyncTelescopeClient,
+    BadImage,
+    Overloaded,
+    ServerError,
+    TelescopeClient,
+    TelescopeError,
+    TimedOut,
+    Unreachable,
+)
+from tests.app.conftest import picture, png
+
+
+class Script:
+    """A server that answers as written, one reply a request; None breaks the connection off."""
+
+    def __init__(self, *replies: tuple[int, dict[str, str], str] | None) -> None:
+        script, self.asked_at = iter(replies), (asked_at := [])
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked_at.append(time.monotonic())
+                self.rfile.read(int(self.headers["content-length"]))
+                reply = next(script)
+                if reply is None:
+                    return
+                status, headers, body = reply
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *args: object) -> None: ...
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def __enter__(self) -> "Script":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def told(*images: object) -> tuple[int, dict[str, str], str]:
+    return 200, {}, json.dumps({"images": images})
+
+
+def failed(status: int, code: str) -> dict[str, object]:
+    return {"outcome": "failed", "problem": {"status": status, "code": code, "detail": "as written"}}
+
+
+DONE = {
+    "outcome": "ok",
+    "media_type": "image/png",
+    "data": base64.b64encode(png()).decode(),
+    "method": "enlarged",
+    "reason": "sharp already",
+}
+
+
+def answers_from(url: str, count: int = 1, **settings: float) -> list[Answer | BadImage]:
+    with TelescopeClient(url, **settings) as client:  # type: ignore[arg-type]
+        return client.answers([png()] * count)
+
+
+def test_it_never_comes_back_before_the_time_named() -> None:
+    with Script((429, {"Retry-After": "1"}, ""), (503, {}, "from a proxy"), told(DONE)) as script:
+        (answer,) = answers_from(script.url)
+    assert isinstance(answer, Answer)
+    assert (answer.method, answer.reason) == ("enlarged", "sharp already")
+    first, second, third = script.asked_at
+    assert 1 <= second - first < 3
+    assert third - second >= 0.25  # its own pause, where none is named
+
+
+def test_a_connection_that_breaks_is_tried_again_and_not_for_ever() -> None:
+    with Script(None, None, told(DONE)) as script:
+        assert isinstance(answers_from(script.url)[0], Answer)
+    with Script(None, None, None) as script, pytest.raises(Unreachable, match="disconnected"):
+        answers_from(script.url)
+    assert len(script.asked_at) == 3
+
+
+def test_only_images_that_a_leaving_replica_dropped_are_sent_again() -> None:
+    gone = failed(503, "not_ready")
+    with Script(told(DONE, gone, failed(400, "undecodable_image")), told(gone), told(DONE)) as script:
+        first, second, third = answers_from(script.url, 3)
+    assert isinstance(first, Answer)
+    assert isinstance(second, Answer)
+    assert isinstance(third, BadImage)
+    with Script(told(gone)) as script:
+        (left,) = answers_from(script.url, timeout_s=0.2)
+    assert isinstance(left, BadImage)
+    assert (left.problem.code, len(script.asked_at)) == ("not_ready", 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "words"),
+    [
+        ((500, {}, "<h1>oh</h1>"), ServerError, "Status 500"),
+        ((404, {}, "<h1>who?</h1>"), ServerError, "is no Text Telescope"),
+        ((302, {"Location": "/elsewhere"}, ""), ServerError, "is no Text Telescope"),
+        ((200, {}, "<h1>hello</h1>"), ServerError, "is no Text Telescope"),
+        ((200, {}, '{"images": [{"outcome": "ok"}]}'), ServerError, "is no Text Telescope"),
+        (told({**DONE, "data": "no base64!"}), ServerError, "is no Text Telescope"),
+        (told(DONE, DONE), ServerError, "2 images of 1"),
+        ((429, {"Retry-After": "3600"}, ""), Overloaded, "Status 429"),
+        ((504, {}, ""), TimedOut, "Status 504"),
+        ((413, {}, "from a proxy"), BadImage, "Status 413"),
+    ],
+)
+def test_every_other_answer_has_its_error(
+    reply: tuple[int, dict[str, str], str], error: type[TelescopeError], words: str
+) -> None:
+    with Script(reply) as script, TelescopeClient(script.url) as client, pytest.raises(error, match=words):
+        client.super_resolve(png())
+
+
+def test_a_proxys_page_is_no_picture() -> None:
+    with (
+        Script((200, {"Content-Type": "text/html"}, "<h1>hello</h1>")) as script,
+        TelescopeClient(script.url) as client,
+        pytest.raises(ServerError, match="is no Text Telescope"),
+    ):
+        client.recompose(picture(), [[0, 0, 64, 16]])
+
+
+def test_a_service_that_asks_back_at_once_is_not_hammered() -> None:
+    with Script(*[(429, {"Retry-After": "0"}, "")] * 9) as script, pytest.raises(Overloaded):
+        answers_from(script.url, timeout_s=0.6)
+    assert len(script.asked_at) <= 3
+
+
+def test_after_a_failure_asyncio_leaves_nothing_running() -> None:
+    async def ask(url: str) -> None:
+        async with AsyncTelescopeClient(url, max_images=1, concurrency=2) as client:
+            with pytest.raises(ServerError):
+                await client.super_resolve([png()] * 9)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with Script(*[(500, {}, "")] * 9) as script:
+        asyncio.run(ask(script.url))
+    assert len(script.asked_at) < 9
