@@ -1,0 +1,173 @@
+"""An ONNX graph as a PyTorch module, so that gradients flow through networks that are only published as ONNX.
+
+    OnnxModule(path)(images) -> the graph's output
+
+Knows the operators of the PP-OCR recognisers (v4 and v6), by the ONNX operator specification; another raises
+UnknownOperator. Weights are frozen and batch normalisation uses its running statistics.
+"""
+
+# ruff: noqa: ANN401  (attributes come as the file holds them)
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from training.errors import TrainingError
+
+Attributes = dict[str, Any]
+
+
+class UnknownOperator(TrainingError):
+    """The graph holds an operator that is not known here."""
+
+
+class OnnxModule(nn.Module):
+    def __init__(self, path: Path) -> None:
+        """Raises UnknownOperator naming it."""
+        super().__init__()
+        graph = onnx.load(str(path)).graph
+        self._names = {tensor.name: f"weight_{i}" for i, tensor in enumerate(graph.initializer)}
+        for tensor in graph.initializer:
+            self._keep(self._names[tensor.name], tensor)
+        self._nodes = []
+        for node in graph.node:
+            attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+            if node.op_type == "Constant":
+                self._names[node.output[0]] = f"constant_{len(self._names)}"
+                self._keep(self._names[node.output[0]], attributes["value"])
+                continue
+            if node.op_type not in _OPERATORS:
+                raise UnknownOperator(f"{path} holds the operator {node.op_type}, which is not known here")
+            self._nodes.append((_OPERATORS[node.op_type], list(node.input), list(node.output), attributes))
+        self._input, self._output = graph.input[0].name, graph.output[0].name
+
+    def _keep(self, name: str, tensor: onnx.TensorProto) -> None:
+        self.register_buffer(name, torch.from_numpy(numpy_helper.to_array(tensor).copy()), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values: dict[str, Any] = {name: getattr(self, kept) for name, kept in self._names.items()}
+        values[self._input], values[""] = images, None
+        for operator, inputs, outputs, attributes in self._nodes:
+            values[outputs[0]] = operator(*(values[name] for name in inputs), **attributes)
+        return values[self._output]
+
+
+def _conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, strides: Any, group: int = 1, **rest: Any
+) -> Tensor:
+    x, padding = _padded(x, weight.shape[2:], strides, **rest)
+    return F.conv2d(
+        x, weight, bias, stride=strides, padding=padding, dilation=rest.get("dilations", 1), groups=group
+    )
+
+
+def _max_pool(x: Tensor, *, kernel_shape: Any, strides: Any, **rest: Any) -> Tensor:
+    x, padding = _padded(x, kernel_shape, strides, value=float("-inf"), **rest)
+    return F.max_pool2d(x, kernel_shape, strides, padding, ceil_mode=bool(rest.get("ceil_mode")))
+
+
+def _average_pool(x: Tensor, *, kernel_shape: Any, strides: Any, pads: Any = (0, 0, 0, 0), **rest: Any) -> Tensor:
+    assert not rest.get("count_include_pad") or not any(pads)
+    return F.avg_pool2d(x, kernel_shape, strides, list(pads[:2]), ceil_mode=bool(rest.get("ceil_mode")))
+
+
+def _padded(
+    x: Tensor,
+    kernel: Any,
+    strides: Any,
+    *,
+    pads: Any = (0, 0, 0, 0),
+    auto_pad: bytes = b"NOTSET",
+    value: float = 0,
+    **_: Any,
+) -> tuple[Tensor, list[int]]:
+    """The picture, padded where PyTorch's own symmetric padding cannot express it, and what is left for that."""
+    top, left, bottom, right = pads
+    if auto_pad == b"SAME_UPPER":
+        need = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(x.shape[2:], kernel, strides, strict=True)]
+        top, left = need[0] // 2, need[1] // 2
+        bottom, right = need[0] - top, need[1] - left
+    if (top, left) == (bottom, right):
+        return x, [top, left]
+    return F.pad(x, (left, right, top, bottom), value=value), [0, 0]
+
+
+def _batch_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, *, epsilon: float = 1e-5, **_: Any
+) -> Tensor:
+    return F.batch_norm(x, mean, variance, weight, bias, eps=epsilon)
+
+
+def _reshape(x: Tensor, shape: Tensor, **_: Any) -> Tensor:
+    return x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(shape.tolist())])
+
+
+def _slice(
+    x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
+) -> Tensor:
+    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        axis = i if axes is None else axes.tolist()[i]
+        index = torch.arange(x.shape[axis], device=x.device)[start : min(end, x.shape[axis])]
+        x = x.index_select(axis, index) if steps is None else x.index_select(axis, index[:: steps.tolist()[i]])
+    return x
+
+
+def _squeeze(x: Tensor, axes: Any = None) -> Tensor:
+    return x.squeeze(tuple(_listed(axes)))
+
+
+def _unsqueeze(x: Tensor, axes: Any = None) -> Tensor:
+    for axis in sorted(_listed(axes)):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def _listed(axes: Any) -> list[int]:
+    return axes.tolist() if isinstance(axes, Tensor) else list(axes)
+
+
+def _reduce_mean(x: Tensor, axes: Any = None, *, keepdims: int = 1, **_: Any) -> Tensor:
+    return x.mean(dim=_listed(axes), keepdim=bool(keepdims))
+
+
+def _cast(x: Tensor, *, to: int) -> Tensor:
+    return x.to(getattr(torch, str(onnx.helper.tensor_dtype_to_np_dtype(to))))
+
+
+_OPERATORS: dict[str, Callable[..., Any]] = {
+    "Add": torch.add,
+    "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Cast": _cast,
+    "Clip": lambda x, low=None, high=None: x.clamp(low, high),
+    "Concat": lambda *parts, axis: torch.cat(parts, axis),
+    "Conv": _conv,
+    "Div": torch.div,
+    "Erf": torch.erf,
+    "GlobalAveragePool": lambda x: x.mean(dim=(2, 3), keepdim=True),
+    "HardSigmoid": lambda x, alpha=0.2, beta=0.5: (alpha * x + beta).clamp(0, 1),
+    "Identity": lambda x: x,
+    "MatMul": torch.matmul,
+    "MaxPool": _max_pool,
+    "Mul": torch.mul,
+    "Pow": torch.pow,
+    "ReduceMean": _reduce_mean,
+    "Relu": torch.relu,
+    "Reshape": _reshape,
+    "Shape": lambda x: torch.tensor(x.shape),
+    "Sigmoid": torch.sigmoid,
+    "Slice": _slice,
+    "Softmax": lambda x, axis=-1: torch.softmax(x, axis),
+    "Sqrt": torch.sqrt,
+    "Squeeze": _squeeze,
+    "Sub": torch.sub,
+    "Transpose": lambda x, perm: x.permute(perm),
+    "Unsqueeze": _unsqueeze,
+}
