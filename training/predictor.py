@@ -1,6 +1,7 @@
 """A network in any of its forms, ready to turn LR into SR: what `evaluate` and `predict` compute with.
 
     checkpoint (.safetensors, .pdparams, .pth) -> converted -> OpenVINO or ONNX Runtime, or as trained in Paddle
+                                                           or PyTorch
     tbsrn:1 of the model store, model.onnx     ->              OpenVINO or ONNX Runtime
     folder of inference.json, .pdiparams       ->              Paddle Inference
 
@@ -29,13 +30,14 @@ from model_store.manifest import PixelSpec, sha256_of
 from model_store.pixels import Nchw
 from model_store.store import ModelStore
 from training import forms
+from training.engines import engine_module
 from training.errors import CheckpointError, ConfigError, MissingExtra, UnreadableCheckpoint
 from training.versions import versions
 
 if TYPE_CHECKING:
     from training.tbsrn import TBSRN
 
-ENGINES = ("auto", "openvino", "onnxruntime", "paddle")
+ENGINES = ("auto", "openvino", "onnxruntime", "paddle", "torch")
 CHECKPOINTS = (".safetensors", ".pdparams", ".pth")
 
 Run = Callable[[Nchw], Nchw]
@@ -83,6 +85,8 @@ def _published(ref: str, engine: str, store: Path) -> Predictor:
     try:
         artefact = ModelStore(store).resolve(ref)
         name = artefact.manifest.ref
+        if engine == "torch":
+            return _torch(artefact.files("weights")[0], name)
         if engine == "paddle":
             return _paddle(artefact.files("paddle")[0].parent, name)
         (model,) = artefact.files("onnx")
@@ -93,6 +97,8 @@ def _published(ref: str, engine: str, store: Path) -> Predictor:
 
 def _folder(folder: Path, engine: str) -> Predictor:
     """What `export` writes, one of its two folders, or any Paddle inference folder."""
+    if engine == "torch":
+        raise ConfigError(f"--engine torch cannot run {folder}; give the checkpoint it was exported from")
     for found in sorted([*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")]):
         if engine != "paddle":
             return _onnx(found, folder.name, engine)
@@ -103,6 +109,8 @@ def _folder(folder: Path, engine: str) -> Predictor:
 
 
 def _checkpoint(path: Path, engine: str) -> Predictor:
+    if engine == "torch":
+        return _torch(path, path.name)
     from training.checkpoint import load_checkpoint  # Paddle: seconds, which a published model need not wait
     from training.convert import import_telescope
     from training.export import pixel_spec
@@ -119,6 +127,12 @@ def _checkpoint(path: Path, engine: str) -> Predictor:
         converted = _convert(network, Path(folder), spec)
         made = _onnx(converted, path.name, engine)
     return Predictor(path.name, f"{made.engine}, converted from the checkpoint", digest, spec, made.run)
+
+
+def _torch(path: Path, name: str) -> Predictor:
+    architecture, compute = engine_module("torch").predictor(path)
+    spec = PixelSpec(*(architecture[key] for key in ("height", "width", "scale")))
+    return Predictor(name, f"{_library('torch')}, as trained", sha256_of(path), spec, compute)
 
 
 def _stay_in_paddle() -> bool:
@@ -142,8 +156,8 @@ def _convert(network: TBSRN, folder: Path, spec: PixelSpec) -> Path:
 
 
 def _onnx(model: Path, name: str, engine: str) -> Predictor:
-    if engine == "paddle":
-        raise ConfigError(f"--engine paddle cannot run {model}; choose openvino or onnxruntime")
+    if engine in ("paddle", "torch"):
+        raise ConfigError(f"--engine {engine} cannot run {model}; choose openvino or onnxruntime")
     if engine == "auto":
         engine = "openvino" if find_spec("openvino") else "onnxruntime"
     if not find_spec(engine):

@@ -91,7 +91,8 @@ def average_gradients(network: nn.Module) -> None:
     shares, *means = (joined / world).split([len(learnt), *(p.numel() for p in learnt)])
     for parameter, share, mean in zip(learnt, shares.tolist(), means, strict=True):
         if share > 0:
-            parameter.grad = mean.view_as(parameter)
+            # In the parameter's own order in memory: the fused Adam goes through both as they lie there.
+            parameter.grad = torch.empty_like(parameter).copy_(mean.view_as(parameter))
 
 
 @torch.no_grad()
