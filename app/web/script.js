@@ -12,6 +12,7 @@ const recogniser = document.documentElement.dataset.recogniser; // empty: the se
 
 let running = new AbortController(); // of the newest picture; a newer one ends it, here and on the server
 let result = null; // {width, height} of the answer on the stage
+let newest = null; // the newest picture and its name, to be asked about again in another mode
 
 /** What the service, or the way to it, says went wrong. */
 class Problem extends Error {
@@ -26,6 +27,7 @@ class Problem extends Error {
 async function show(file, name) {
   running.abort();
   const { signal } = (running = new AbortController());
+  newest = [file, name];
   busy(name);
   try {
     const before = enlarged(file).catch(() => null); // while the server works
@@ -46,7 +48,8 @@ async function superResolve(file, name, signal) {
   const body = new FormData();
   body.append("image", file, name);
   const started = performance.now();
-  const { answer, headers } = await post("v1/super-resolve", body, signal);
+  const mode = $("mode").value;
+  const { answer, headers } = await post(`v1/super-resolve${mode && `?mode=${mode}`}`, body, signal);
   const roundTrip = performance.now() - started;
   const [image] = answer.images;
   if (image.outcome !== "ok") throw new Problem(image.problem.title, image.problem.detail);
@@ -182,6 +185,14 @@ function slide() {
   $("slider").setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
 }
 
+/** A choice of modes, where the service has more than one. */
+function offerModes(parameter) {
+  if (!parameter) return;
+  const { enum: modes, default: usual } = parameter.schema;
+  $("mode").replaceChildren(...modes.map((mode) => new Option(mode, mode, mode === usual, mode === usual)));
+  $("mode-field").hidden = false;
+}
+
 // Where pictures come from
 
 function take(files) {
@@ -216,12 +227,17 @@ for (const button of document.querySelectorAll(".samples button")) {
 }
 
 $("slider").addEventListener("input", slide);
+$("mode").addEventListener("change", () => newest && show(...newest));
 $("zoom").addEventListener("change", resize);
 $("pixels").addEventListener("change", ({ target }) => stage.classList.toggle("pixelated", target.checked));
 new ResizeObserver(resize).observe($("scroller"));
 slide();
 $("recogniser").textContent = recogniser;
 $("shell").textContent = `curl -F image=@crop.png ${new URL("v1/super-resolve", document.baseURI)} -o sr.png`;
+fetch("openapi.json")
+  .then((response) => response.json())
+  .then(({ paths }) => offerModes(paths["/v1/super-resolve"].post.parameters.find(({ name }) => name === "mode")))
+  .catch(() => {}); // the service's default is as good
 fetch("v1/models")
   .then((response) => response.json())
   .then(({ models: [model] }) => ($("model").textContent = `${model.name}:${model.version}`))
