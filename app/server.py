@@ -36,7 +36,7 @@ class DrainingServer(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            print(f"Text Telescope listens on {url} (documentation at /docs)", file=sys.stderr)
+            print(f"Text Telescope listens on {url} (to try it: /, documentation: /docs)", file=sys.stderr)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # super() would note the signal and raise it again at the end: a clean stop would exit with 143.

@@ -1,0 +1,54 @@
+"""Make the README's picture of the demo page, in a headless Chromium.
+
+    python -m app serve &
+    python -m examples.make_screenshot --out docs/images/demo-page.png
+
+Needs the package playwright (extra `dev`) and the program chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Error, sync_playwright
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the picture; returns the exit code (2 when there is no Chromium or no server)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.make_screenshot", description="The demo page with an answer."
+    )
+    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running server")
+    parser.add_argument("--sample", default="Harbour", help="the sample to show, by what it says")
+    parser.add_argument("--width", type=int, default=1100, help="of the window, in pixels")
+    parser.add_argument("--dark", action="store_true", help="as a reader sees it who prefers dark pages")
+    args = parser.parse_args(argv)
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("the program chromium is missing: apt-get install chromium", file=sys.stderr)
+        return 2
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(
+            viewport={"width": args.width, "height": 720}, color_scheme="dark" if args.dark else "light"
+        )
+        try:
+            page.goto(args.url)
+            page.get_by_role("button", name=args.sample).click()
+            page.get_by_role("status").filter(has_text=" pixels in ").wait_for()
+            page.mouse.move(0, 0)  # no button stands out for being pointed at
+        except Error as exc:
+            print(f"no picture from {args.url}: {exc.message.splitlines()[0]}", file=sys.stderr)
+            return 2
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=args.out, full_page=True)
+    print(f"{args.out}: {args.out.stat().st_size // 1024} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
