@@ -177,6 +177,7 @@ function resize() {
   const fit = Math.min(room.clientWidth / result.width, room.clientHeight / result.height, 8);
   const zoom = $("zoom").value === "fit" ? (fit > 1 ? Math.floor(fit) : fit) : Number($("zoom").value);
   $("comparison").style.width = `${result.width * zoom}px`;
+  stage.classList.toggle("overflows", result.width * zoom > room.clientWidth);
 }
 
 function slide() {

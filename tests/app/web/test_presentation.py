@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.app.conftest import png, wait_until
-from tests.app.web.conftest import Visitor
+from tests.app.web.conftest import Visit, Visitor
 
 
 def test_everything_can_be_reached_by_keyboard_and_shows_that_it_has_the_focus(visit: Visitor) -> None:
@@ -69,6 +69,34 @@ def test_zoom_enlarges_in_whole_steps_and_pixels_can_be_shown(visit: Visitor) ->
         assert width() == 112 * zoom
     seen.page.get_by_label("Show pixels").check()
     assert shown.evaluate("(one) => getComputedStyle(one).imageRendering") == "pixelated"
+
+
+def test_on_a_picture_wider_than_the_stage_only_the_divider_slides(visit: Visitor) -> None:
+    seen = visit(width=400)
+    seen.sample("Harbour")
+    seen.answered()
+    assert touched(seen, 0.1) == touched(seen, 0.5) == "slider"
+    seen.page.get_by_label("Zoom").select_option("4")
+    assert touched(seen, 0.1) != "slider"
+    assert touched(seen, 0.5) == "slider"
+    box = seen.page.locator("#after").bounding_box()
+    assert box
+    seen.page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 20)
+    seen.page.mouse.down()
+    seen.page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 20)
+    seen.page.mouse.up()
+    assert seen.page.locator("#slider").input_value() == "25"
+
+
+def touched(seen: Visit, share: float) -> str:
+    """The id of what lies uppermost at that share of the picture's width."""
+    return seen.page.locator("#after").evaluate(
+        """(picture, share) => {
+            const { x, y, width } = picture.getBoundingClientRect();
+            return document.elementFromPoint(x + share * width, y + 20).id;
+        }""",
+        share,
+    )
 
 
 @pytest.mark.parametrize("width", [360, 400])
