@@ -107,8 +107,8 @@ def _upscale_there(
 
     jobs = find(inputs, out)
     try:
-        with TelescopeClient(url, max_images=32) as client:  # of 64: one request is computed, the next on its way
-            return 1 if upscale(jobs, upscaler, batch=64) else 0
+        with TelescopeClient(url) as client:
+            return 1 if upscale(jobs, upscaler, batch=64) else 0  # a few requests: the bar moves every few seconds
     except TelescopeError as exc:
         raise StartupError(f"{url}: {exc}") from exc
 

@@ -44,7 +44,7 @@ class BaseClient(Generic[H]):
         *,
         timeout_s: float = 60,
         concurrency: int = 2,
-        max_images: int = 64,
+        max_images: int = 16,
         max_request_bytes: int = 32 * 2**20,
         channels: Channels = "rgb",
     ) -> None:
@@ -52,8 +52,10 @@ class BaseClient(Generic[H]):
 
         timeout_s: for each request from its first try to its answer, waits and further tries included.
         concurrency: requests at once in a call; two, so that one is computed while another is on its way.
-        max_images, max_request_bytes: of one request; the service's own defaults. Where the service allows less,
-            the client finds out, at the price of bodies sent in vain.
+        max_images: of one request; as many as the service computes at once. It takes more (64, by default), but
+            then the last of them miss the deadline of a slow service sooner, and nothing is gained.
+        max_request_bytes: of one request; the service's own default. Where the service allows less, the client
+            finds out, at the price of bodies sent in vain.
         channels: of arrays, in and out; OpenCV and the PP-OCR packages use "bgr".
         """
         if not url.startswith(("http://", "https://")):

@@ -33,7 +33,8 @@ BACKOFF_S = 0.25  # doubled at each try where the service does not say when to c
 MAX_DOUBLINGS = 4
 JITTER = 0.25  # of the wait, added to it: those who were refused together shall not come back together
 PART_OVERHEAD_BYTES = 256  # a multipart boundary and its headers, generously
-_COME_BACK = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_LATE = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,8 @@ def _entries(
         middle = len(items) // 2
         first = yield from _entries(items[:middle], ask, deadline, halved_on)
         return first + (yield from _entries(items[middle:], ask, deadline, halved_on))
-    # What a replica had not computed when it was shut down, another may.
-    dropped = [i for i, entry in enumerate(found) if isinstance(entry, Problem) and entry.status in _COME_BACK]
+    # What a replica had not computed when it was shut down, or within a deadline shorter than ours, still can be.
+    dropped = [i for i, entry in enumerate(found) if isinstance(entry, Problem) and entry.status in _BUSY + _LATE]
     pause = _pause_s(None, attempt)
     if dropped and time.monotonic() + pause < deadline:
         yield pause
@@ -220,9 +221,9 @@ def _refusal(response: httpx.Response) -> TelescopeError:
     except (ValueError, KeyError, TypeError):  # not ours: a proxy's, perhaps
         problem = None
     message = problem.detail if problem else f"Status {status} {response.reason_phrase}."
-    if status in _COME_BACK:
+    if status in _BUSY:
         return Overloaded(message, problem)
-    if status in (HTTPStatus.GATEWAY_TIMEOUT, HTTPStatus.REQUEST_TIMEOUT):
+    if status in _LATE:
         return TimedOut(message, problem)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return TooLarge(message, problem or Problem(status, "http_error", message))

@@ -99,9 +99,9 @@ def test_a_connection_that_breaks_is_tried_again_and_not_for_ever() -> None:
     assert len(script.asked_at) == 3
 
 
-def test_only_images_that_a_leaving_replica_dropped_are_sent_again() -> None:
-    gone = failed(503, "not_ready")
-    with Script(told(DONE, gone, failed(400, "undecodable_image")), told(gone), told(DONE)) as script:
+def test_only_images_that_the_service_dropped_are_sent_again() -> None:
+    gone, late = failed(503, "not_ready"), failed(504, "deadline_exceeded")
+    with Script(told(DONE, gone, failed(400, "undecodable_image")), told(late), told(DONE)) as script:
         first, second, third = answers_from(script.url, 3)
     assert isinstance(first, Answer)
     assert isinstance(second, Answer)

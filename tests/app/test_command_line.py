@@ -188,3 +188,11 @@ def test_an_unknown_model_of_the_service_is_told_in_one_sentence(
     ]
     assert main(arguments) == 2
     assert "'other' is not served here" in capsys.readouterr().err
+
+
+def test_a_missing_httpx_is_told_with_the_extra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "app.client", None)
+    assert main(["upscale", "--url", "http://127.0.0.1:1", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert "pip install 'text-telescope[client]'" in capsys.readouterr().err
