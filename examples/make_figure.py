@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import httpx
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from app.client import TelescopeClient, TelescopeError
 from training.data.degrade import degrade, preset
 from training.data.fonts import find_fonts
 from training.data.synth import SynthConfig, render_word
@@ -95,20 +94,6 @@ def word_sheet(fonts_folder: Path | None, *, rows: int = 4, seed: int = 0) -> Im
     return sheet
 
 
-def server(url: str) -> Sr:
-    """A function that posts a crop to /v1/super-resolve and decodes the PNG it gets back."""
-
-    def sr(lr: np.ndarray) -> np.ndarray:
-        png = io.BytesIO()
-        Image.fromarray(lr).save(png, "PNG")
-        parts = {"image": ("crop.png", png.getvalue(), "image/png")}
-        answer = httpx.post(f"{url}/v1/super-resolve", files=parts, timeout=60.0)
-        answer.raise_for_status()
-        return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
-
-    return sr
-
-
 def load_crops(folder: Path, names: Sequence[str]) -> list[tuple[str, np.ndarray]]:
     """(label, uint8 (H, W, 3) RGB) of the named files, labels from labels.tsv with NOTES below."""
     with (folder / "labels.tsv").open(encoding="utf-8", newline="") as rows:
@@ -128,9 +113,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--fonts", type=Path, help="folder of fonts for --words; default: those installed")
     args = parser.parse_args(argv)
     try:
-        sheet = word_sheet(args.fonts) if args.words else comparison(load_crops(CROPS, SHOWN), server(args.url))
-    except httpx.HTTPError as exc:
-        print(f"no picture from {args.url}: {exc}; start a server with `python -m app serve`", file=sys.stderr)
+        with TelescopeClient(args.url) as telescope:
+            crops = load_crops(CROPS, SHOWN)
+            sheet = word_sheet(args.fonts) if args.words else comparison(crops, telescope.super_resolve)
+    except TelescopeError as exc:
+        print(f"no picture from {args.url}: {exc} Start a server with `python -m app serve`", file=sys.stderr)
         return 2
     except TrainingError as exc:
         print(exc, file=sys.stderr)
