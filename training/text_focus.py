@@ -28,21 +28,25 @@ _INDEX = {character: index for index, character in enumerate(ALPHABET)}
 
 @dataclass(frozen=True)
 class LossConfig:
-    """total = scale * (mse + attention_weight * attention + recognition_weight * recognition).
+    """total = scale * (mse + attention_weight * attention + recognition_weight * recognition
+                     + reader_weight * reading).
 
-    The published code bases differ in the last three; `paddleocr` and `fudanocr` give theirs.
+    The published code bases have no reading, and differ in the last three; `paddleocr` and `fudanocr` give theirs.
     """
 
     text_focus: bool = True  # False: mse alone, no recogniser needed
     attention_weight: float = 10.0
     recognition_weight: float = 0.0005
+    # A published recogniser that shall read SR as it reads HR (torch engine only; training.engines.torch_ocr).
+    reader: Literal["none", "rapidocr-v4", "rapidocr-v6"] = "none"
+    reader_weight: float = 0.0005  # its gradient on SR is then about as large as that of mse
     scale: float = 1.0  # FudanOCR: 100. Adam ignores it, but clipping gradients at 0.25 does not
     recogniser_dropout: bool = False  # PaddleOCR: True, since train() reaches the recogniser inside its network
     # "hr" is FudanOCR's last commit: the term is reported, yet no gradient of it reaches the network.
     recognition_of: Literal["sr", "hr"] = "sr"
 
     def __post_init__(self) -> None:
-        for name in ("attention_weight", "recognition_weight"):
+        for name in ("attention_weight", "recognition_weight", "reader_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if self.scale <= 0:

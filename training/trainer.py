@@ -22,7 +22,7 @@ from training.fit import BEST_WEIGHTS, Run
 from training.ocr import open_readers
 from training.validation import JUDGE_COLUMNS, TELESCOPE_COLUMNS, Evaluation, Judge, evaluate_telescope
 
-LOSS_COLUMNS = ("mse", "attention", "recognition")
+LOSS_COLUMNS = ("mse", "attention", "recognition", "reading")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -29,8 +29,8 @@ class UnknownOperator(TrainingError):
 
 
 class OnnxModule(nn.Module):
-    def __init__(self, path: Path) -> None:
-        """Raises UnknownOperator naming it."""
+    def __init__(self, path: Path, *, before_softmax: bool = False) -> None:
+        """before_softmax: give the logits that go into the last softmax. Raises UnknownOperator naming it."""
         super().__init__()
         graph = onnx.load(str(path)).graph
         self._names = {tensor.name: f"weight_{i}" for i, tensor in enumerate(graph.initializer)}
@@ -47,6 +47,9 @@ class OnnxModule(nn.Module):
                 raise UnknownOperator(f"{path} holds the operator {node.op_type}, which is not known here")
             self._nodes.append((_OPERATORS[node.op_type], list(node.input), list(node.output), attributes))
         self._input, self._output = graph.input[0].name, graph.output[0].name
+        if before_softmax:
+            last = max(i for i, node in enumerate(graph.node) if node.op_type == "Softmax")
+            self._output = graph.node[last].input[0]
 
     def _keep(self, name: str, tensor: onnx.TensorProto) -> None:
         self.register_buffer(name, torch.from_numpy(numpy_helper.to_array(tensor).copy()), persistent=False)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from training.architecture import GREY, RecogniserConfig, position_encoding
 from training.engines.torch_layers import Dropout, FeedForward, LayerNorm, MultiHeadAttention
+from training.engines.torch_ocr import OcrLoss
 from training.text_focus import ALPHABET, LabelBatch, LossConfig, encode_labels, weight_table
 
 ENDS = (("conv", "bn"),) * 3 + (("conv2", "conv2_bn"),)  # of each stage, as the published weights name them
@@ -142,7 +143,7 @@ class ResidualBlock(nn.Module):
 
 
 class TextFocusedLoss(nn.Module):
-    """`loss(sr, hr, labels)` -> scalars "loss", "mse" and, with a recogniser, "attention", "recognition"."""
+    """`loss(sr, hr, labels)` -> scalars "loss", "mse", and what the configuration adds to it by name."""
 
     log_weights: Tensor
 
@@ -152,28 +153,37 @@ class TextFocusedLoss(nn.Module):
         if recogniser is not None:
             recogniser.freeze(dropout=config.recogniser_dropout)
         self.register_buffer("log_weights", torch.from_numpy(np.log(weight_table()).astype(np.float32)))
+        self.reading = None if config.reader == "none" else OcrLoss(config.reader)
 
     def forward(self, sr: Tensor, hr: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
         """sr, hr: float32 (N, 3, H, W), hr in [0, 1]. labels: any text, "" for mse alone."""
-        mse = F.mse_loss(sr, hr)
-        if self.recogniser is None:
-            return {"loss": self.config.scale * mse, "mse": mse}
+        config, mse = self.config, F.mse_loss(sr, hr)
+        parts, total = {"mse": mse}, mse
+        if self.recogniser is not None:
+            attention, recognition = self._text_focus(self.recogniser, sr, hr, labels)
+            parts |= {"attention": attention, "recognition": recognition}
+            total = total + config.attention_weight * attention + config.recognition_weight * recognition
+        if self.reading is not None:
+            parts["reading"] = self.reading(sr, hr)
+            total = total + config.reader_weight * parts["reading"]
+        return {"loss": config.scale * total, **parts}
+
+    def _text_focus(
+        self, recogniser: Recogniser, sr: Tensor, hr: Tensor, labels: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
         known = [row for row, label in enumerate(labels) if label]  # pieces of words have none
         if not known:
-            return {"loss": self.config.scale * mse, "mse": mse, "attention": 0 * mse, "recognition": 0 * mse}
+            return 0 * sr.sum(), 0 * sr.sum()
         if len(known) < len(labels):
             sr, hr = sr[known], hr[known]
         words = encode_labels([labels[row] for row in known])
         with torch.no_grad():  # what HR says is the target
-            hr_logits, target = self.recogniser(hr, words)
-        sr_logits, attention_map = self.recogniser(sr, words)
+            hr_logits, target = recogniser(hr, words)
+        sr_logits, attention_map = recogniser(sr, words)
         attention = F.l1_loss(attention_map, target)
         logits = sr_logits if self.config.recognition_of == "sr" else hr_logits
         truth = torch.from_numpy(words.targets).to(logits.device)
-        recognition = F.cross_entropy(logits + self.log_weights[truth], truth)
-        weighted = self.config.attention_weight * attention + self.config.recognition_weight * recognition
-        total = self.config.scale * (mse + weighted)
-        return {"loss": total, "mse": mse, "attention": attention, "recognition": recognition}
+        return attention, F.cross_entropy(logits + self.log_weights[truth], truth)
 
 
 def _convolution(before: int, after: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
