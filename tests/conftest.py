@@ -3,8 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# A busy machine is no failure; what may take how long is said where it is meant.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 REPOSITORY = Path(__file__).parents[1]
 
 

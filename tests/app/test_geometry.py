@@ -33,7 +33,7 @@ def through(rgb: Rgb, *, answer: object = bicubic_x2) -> Rgb:
 
 
 @given(height=st.integers(4, 120), width=st.integers(4, 900))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_crop_of_any_size_comes_back_twice_as_large_and_a_plain_one_plain(height: int, width: int) -> None:
     rgb = np.full((height, width, 3), (200, 120, 40), np.uint8)
     answered = through(rgb)

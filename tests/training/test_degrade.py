@@ -51,7 +51,7 @@ def detail(img: np.ndarray) -> float:
     return float(np.diff(img.astype(float), axis=1).std())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     half_height=st.integers(2, 40),
     half_width=st.integers(2, 90),

@@ -47,7 +47,7 @@ pictures = arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9
 words = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(words, pictures, st.none() | pictures), min_size=1, max_size=5))
 def test_what_is_written_is_read(items: list[tuple[str, np.ndarray, np.ndarray | None]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -77,7 +77,7 @@ def test_weight_table_is_positive_and_cannot_be_changed() -> None:
         table[0, 0] = 2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_weighted_cross_entropy_is_the_published_formula(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -34,7 +34,7 @@ BARE = SynthConfig(
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text("ABCabgjkly0189.,:-$%&", min_size=1, max_size=14), seed=st.integers(0, 2**40))
 def test_any_word_renders_within_the_height_and_repeats_itself(text: str, seed: int) -> None:
     rgb = render_word(text, config=CONFIG, fonts=[BUNDLED], seed=seed)
@@ -154,7 +154,7 @@ def test_photographs_are_used_when_given() -> None:
     assert corner[2] < 5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(h=st.integers(2, 90), w=st.integers(2, 200), seed=st.integers(0, 1000))
 def test_grounds_have_the_asked_size(h: int, w: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
