@@ -6,13 +6,17 @@
 Work-conserving: an idle predictor runs at once what is there; while it runs, the queue builds, and the
 next batch takes from it what the plan finds cheapest. Nothing polls: the loop sleeps until an image
 arrives, a delay ends or a batch returns.
+
+Fair: requests take turns. A request of many images is spread over TURNS rounds of the queue, so a single image
+that comes after it waits for a part of it, and it waits for no more than what comes during those rounds.
 """
 
 import asyncio
+import heapq
+import itertools
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -28,6 +32,8 @@ from model_store.pixels import Nchw
 Chw = npt.NDArray[np.float32]  # (3, H, W)
 Execute = Callable[[Nchw], Awaitable[Nchw]]
 EXPIRED = "The deadline passed before the image was ready."
+TURNS = 4  # a request's share of the queue is not its size: 64 images ahead of one are 16 of its wait
+OOM_RETRY_S = 60.0  # after running out of memory; doubled each time the larger size fails again
 MAX_SLOWDOWN = 8  # one stalled batch must not make the next dozen predictions absurd
 log = logging.getLogger("telescope.batcher")
 
@@ -37,6 +43,7 @@ class Limits:
     max_items: int  # images admitted and not yet answered
     max_bytes: int  # memory their requests hold
     max_delay_s: float = 0  # work-conserving: an idle predictor never waits
+    hang_s: float = math.inf  # a batch that takes longer counts as hanging
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,12 @@ class _Item:
     answer: "asyncio.Future[Inferred]"
     enqueued_at: float
     deadline: float
+    turn: int
+    number: int  # in order of arrival
     alone: bool = False  # its batch failed: once more, by itself
+
+    def __lt__(self, other: "_Item") -> bool:
+        return (not self.alone, self.turn, self.number) < (not other.alone, other.turn, other.number)
 
 
 class Batcher:
@@ -80,10 +92,15 @@ class Batcher:
         self._clock = clock
         self._limits = limits
         self._observer = observer
+        self._batch_seconds = batch_seconds
         self._plan = BatchPlan(batch_seconds, max_items=limits.max_items)
-        self._queue: deque[_Item] = deque()
+        self._oom_retry_s = OOM_RETRY_S
+        self._oom_retry_at = math.inf
+        self._queue: list[_Item] = []  # a heap
+        self._turn = 0  # of the newest item that ran
+        self._numbers = itertools.count()
         self._running: list[_Item] = []
-        self._running_until = 0.0
+        self._running_since = self._expected_s = 0.0
         self._arrival = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -125,7 +142,8 @@ class Batcher:
         left_s = deadline - self._clock()
         if left_s <= 0:
             raise DeadlineExceeded(EXPIRED)
-        ahead = self._unqueued + len(self._queue)
+        last_turn = self._turn + _parts(items)
+        ahead = self._unqueued + sum(item.turn <= last_turn for item in self._queue)
         wait_s = self._wait_s(ahead + items)
         # With nobody ahead it is let in whatever the prediction: only a batch that runs can mend a wrong one.
         if wait_s > left_s and (ahead or self._running):
@@ -134,12 +152,20 @@ class Batcher:
 
     @property
     def is_open(self) -> bool:
-        return not self._closed_because
+        return not self._closed_because and self.hangs_for_s == 0
+
+    @property
+    def hangs_for_s(self) -> float:
+        """Since when the running batch counts as hanging, 0 if it does not."""
+        return max(0.0, self._clock() - self._running_since - self._limits.hang_s) if self._running else 0.0
 
     def check_open(self) -> None:
-        """Raises NotReady, saying why, once requests are refused."""
+        """Raises NotReady, saying why, while requests are refused."""
         if self._closed_because:
             raise NotReady(self._closed_because)
+        if self.hangs_for_s:
+            stuck_s = self.hangs_for_s + self._limits.hang_s
+            raise NotReady(f"The predictor has not answered for {stuck_s:.0f} s; send it to another replica.")
 
     def check_room(self) -> None:
         """Raises NotReady or Overloaded when not even one image would be admitted; asked before a body is read."""
@@ -177,7 +203,8 @@ class Batcher:
             self._drop_the_gone()
             wait_s = None
             if self._queue:
-                wait_s = self._queue[0].enqueued_at + self._limits.max_delay_s - self._clock()
+                oldest = min(item.enqueued_at for item in self._queue)
+                wait_s = oldest + self._limits.max_delay_s - self._clock()
                 if wait_s <= 0 or len(self._queue) >= self._plan.sizes[-1]:
                     return
             self._arrival.clear()
@@ -194,19 +221,31 @@ class Batcher:
             if item.deadline <= now and not item.answer.done():
                 item.answer.set_exception(DeadlineExceeded(EXPIRED))
         if any(item.answer.done() for item in self._queue):
-            self._queue = deque(item for item in self._queue if not item.answer.done())
+            self._queue = [item for item in self._queue if not item.answer.done()]
+            heapq.heapify(self._queue)
 
     def _take_batch(self) -> list[_Item]:
-        if self._queue[0].alone:
-            return [self._queue.popleft()]
-        size = self._plan.first(len(self._queue))
-        return [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
+        if self._clock() >= self._oom_retry_at:
+            self._hold_at_most(2 * self._plan.sizes[-1])
+        # Those that go alone come first, so a batch is of one kind.
+        size = 1 if self._queue[0].alone else self._plan.first(len(self._queue))
+        items = [heapq.heappop(self._queue) for _ in range(min(size, len(self._queue)))]
+        self._turn = max(self._turn, *(item.turn for item in items))
+        return items
+
+    def _hold_at_most(self, size: int) -> None:
+        """Batches of `size` images and fewer from now on; while some are larger, they are tried again later."""
+        fitting = {s: seconds for s, seconds in self._batch_seconds.items() if s <= size}
+        self._plan = BatchPlan(fitting, max_items=self._limits.max_items)
+        all_fit = len(fitting) == len(self._batch_seconds)
+        self._oom_retry_at = math.inf if all_fit else self._clock() + self._oom_retry_s
 
     async def _answer(self, items: list[_Item]) -> None:
         size = self._plan.smallest_for(len(items))
         started = self._clock()
         self._running = items
-        self._running_until = started + self._plan.seconds(size) * self._slowdown
+        self._running_since = started
+        self._expected_s = self._plan.seconds(size) * self._slowdown
         try:
             sr = await self._execute(_stack(items, size))
         except Exception as exc:
@@ -227,9 +266,9 @@ class Batcher:
     def _recover(self, items: list[_Item], *, size: int, exc: Exception) -> None:
         """Out of memory: smaller batches from now on. Anything else: each image once more, alone."""
         if isinstance(exc, OutOfMemory) and size > 1:
-            smaller = {s: self._plan.seconds(s) for s in self._plan.sizes if s <= size // 2}
-            self._plan = BatchPlan(smaller, max_items=self._limits.max_items)
-            log.warning("out of memory: batches hold at most %d images from now on", self._plan.sizes[-1])
+            self._hold_at_most(size // 2)
+            log.warning("out of memory: batches of %d for %.0f s", self._plan.sizes[-1], self._oom_retry_s)
+            self._oom_retry_s *= 2  # it may not be a passing shortage
         elif len(items) > 1:
             for item in items:
                 item.alone = True
@@ -237,12 +276,13 @@ class Batcher:
             if not items[0].answer.done():
                 items[0].answer.set_exception(_inference_failed(exc))
             return
-        self._queue.extendleft(reversed(items))
+        for item in items:
+            heapq.heappush(self._queue, item)
 
     def _wait_s(self, items: int) -> float:
         """Predicted seconds until the running batch and `items` more images are done."""
-        running_s = max(0.0, self._running_until - self._clock()) if self._running else 0.0
-        return running_s + self._plan.cost(items) * self._slowdown
+        left_s = self._running_since + self._expected_s - self._clock() if self._running else 0.0
+        return max(0.0, left_s) + self._plan.cost(items) * self._slowdown
 
 
 class Admission:
@@ -254,6 +294,8 @@ class Admission:
         self._nbytes = nbytes
         self.deadline = deadline
         self._unqueued = items
+        self._queued = 0
+        self._first_turn = batcher._turn + 1  # the one under way is left to those who are in it
 
     def __enter__(self) -> Self:
         batcher = self._batcher
@@ -273,6 +315,11 @@ class Admission:
         if not batcher._admitted_items:
             batcher._idle.set()
 
+    def _next_turn(self) -> int:
+        turn = self._first_turn + self._queued * _parts(self._items) // max(1, self._items)
+        self._queued += 1
+        return turn
+
     async def infer(self, lr: Nchw) -> list[Inferred]:
         """LR float32 (n, 3, h, w), n of the images admitted -> their answers, in order.
 
@@ -285,8 +332,12 @@ class Admission:
             raise NotReady(batcher._closed_because)
         loop = asyncio.get_running_loop()
         now = batcher._clock()
-        items = [_Item(row, loop.create_future(), now, self.deadline) for row in lr]
-        batcher._queue.extend(items)
+        items = [
+            _Item(row, loop.create_future(), now, self.deadline, self._next_turn(), next(batcher._numbers))
+            for row in lr
+        ]
+        for item in items:
+            heapq.heappush(batcher._queue, item)
         self._unqueued -= len(items)
         batcher._unqueued -= len(items)
         batcher._arrival.set()
@@ -299,6 +350,11 @@ class Admission:
         finally:
             for item in items:
                 item.answer.cancel()
+
+
+def _parts(items: int) -> int:
+    """In how many turns a request of so many images is served."""
+    return min(items, TURNS)
 
 
 def _stack(items: Sequence[_Item], size: int) -> Nchw:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app.errors import NotReady
 from app.openapi import NOT_READY, UNKNOWN_MODEL
 from app.responses import model_info
 from app.schemas import Health, ModelInfo, ModelList
@@ -26,8 +27,13 @@ async def model(request: Request, name: str) -> ModelInfo:
 
 
 @router.head("/livez", include_in_schema=False)
-@router.get("/livez", summary="Is the process alive?", tags=["operations"])
-async def livez() -> Health:
+@router.get("/livez", summary="Is the process alive?", tags=["operations"], responses=NOT_READY)
+async def livez(request: Request) -> Health:
+    """200 also while overloaded or draining; 503 once the predictor hangs beyond hope, for a restart."""
+    state = request.app.state
+    stuck_s = state.service.batcher.hangs_for_s
+    if stuck_s > state.settings.restart_after_s:
+        raise NotReady(f"The predictor hangs for {stuck_s:.0f} s beyond its limit; restart the service.")
     return Health(status="ok")
 
 

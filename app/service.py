@@ -63,6 +63,7 @@ class Service:
             max_items=settings.max_queue_windows,
             max_bytes=settings.max_queue_bytes,
             max_delay_s=settings.max_delay_ms / 1000,
+            hang_s=settings.hang_timeout_s,
         )
         self.batcher = Batcher(
             predictor.run, batch_seconds=predictor.batch_seconds, limits=limits, observer=self._counts

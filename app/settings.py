@@ -69,6 +69,12 @@ class Settings(BaseSettings):
         le=600_000,
         description="Deadline of a request; X-Request-Timeout-Ms may only shorten it.",
     )
+    hang_timeout_s: float = Field(
+        20, gt=0, description="A batch that takes longer counts as hanging: /readyz turns to 503 until it returns."
+    )
+    restart_after_s: float = Field(
+        60, ge=0, description="Once a batch hangs for this long too, /livez turns to 503: only a restart helps."
+    )
     drain_grace_s: float = Field(
         2, ge=0, description="After SIGTERM, how long /readyz answers 503 at least, for load balancers to notice."
     )

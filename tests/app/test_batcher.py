@@ -1,6 +1,7 @@
 """The batcher on virtual time: every duration below is exact, and no test waits."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,12 +19,17 @@ NEVER = 10_000.0
 
 @asynccontextmanager
 async def batcher(
-    execute: FakeExecutor, *, max_items: int = 64, max_bytes: int = 10**9, max_delay_s: float = 0
+    execute: FakeExecutor,
+    *,
+    max_items: int = 64,
+    max_bytes: int = 10**9,
+    max_delay_s: float = 0,
+    hang_s: float = math.inf,
 ) -> AsyncIterator[Batcher]:
     made = Batcher(
         execute,
         batch_seconds=execute.seconds,
-        limits=Limits(max_items, max_bytes, max_delay_s),
+        limits=Limits(max_items, max_bytes, max_delay_s, hang_s),
         observer=NoObserver(),
         clock=now,
     )
@@ -355,5 +361,107 @@ def test_an_image_decoded_after_the_stop_is_refused_and_does_not_hang() -> None:
             await asyncio.sleep(0)
         with admission, pytest.raises(NotReady):
             await admission.infer(images(1))
+
+    in_virtual_time(scenario)
+
+
+def test_a_single_image_waits_for_a_quarter_of_the_large_request_before_it() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute) as made:
+            large = await asking(made, *range(100, 116))
+            await asyncio.sleep(0.5)  # the first of sixteen is running
+            single = await asking(made, 7)
+            await single
+            assert execute.batches.index([7]) == 4 + 4
+            await large
+
+    in_virtual_time(scenario)
+
+
+def test_a_stream_of_single_images_does_not_starve_a_large_request() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute, max_items=1000) as made:
+            singles = [await asking(made, value) for value in range(8)]
+            large = await asking(made, *range(100, 108))
+            for value in range(200):
+                if large.done():
+                    break
+                singles.append(await asking(made, value))
+                await asyncio.sleep(1.0)
+            assert large.done()
+            assert now() <= 8 + 8 + 4 * 16
+            await asyncio.gather(*singles)
+
+    in_virtual_time(scenario)
+
+
+def test_every_image_is_answered_whatever_the_mix_of_requests() -> None:
+    async def scenario() -> None:
+        draw = np.random.default_rng(0)
+        async with batcher(FakeExecutor(SECONDS), max_items=1000) as made:
+            asked, value = [], 0
+            for count in draw.integers(1, 20, 40).tolist():
+                values = list(range(value, value + count))
+                asked.append((values, await asking(made, *values)))
+                value += count
+                await asyncio.sleep(float(draw.uniform(0, 2)))
+            for values, task in asked:
+                assert [float(answer.sr[0, 0, 0]) for answer in await task] == values
+            assert made.admitted_items == made.queued_items == 0
+
+    in_virtual_time(scenario)
+
+
+def test_larger_batches_are_tried_again_some_time_after_memory_ran_out() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        execute.out_of_memory_from = 8
+        async with batcher(execute, max_items=100) as made:
+            await ask(made, *range(8))
+            assert [len(batch) for batch in execute.batches] == [8, 4, 4]
+            execute.out_of_memory_from = 10**9
+            await ask(made, *range(8))
+            assert max(len(batch) for batch in execute.batches[3:]) == 4, "too early to try"
+            await asyncio.sleep(61)
+            await ask(made, *range(8))
+            assert len(execute.batches[-1]) == 8
+
+    in_virtual_time(scenario)
+
+
+def test_memory_that_stays_short_is_tried_less_and_less_often() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        execute.out_of_memory_from = 8
+        async with batcher(execute, max_items=100) as made:
+            tried = []
+            for _ in range(600):
+                before = len(execute.batches)
+                await ask(made, *range(8))
+                tried += [now() for batch in execute.batches[before:] if len(batch) == 8]
+            gaps = np.diff(tried)
+            assert (gaps[1:] > 1.8 * gaps[:-1]).all()
+
+    in_virtual_time(scenario)
+
+
+def test_a_predictor_that_hangs_refuses_newcomers_until_it_answers() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute, hang_s=10) as made:
+            execute.seconds = {1: 100.0}
+            held = await asking(made, 1)
+            await asyncio.sleep(9)
+            assert made.is_open
+            await asyncio.sleep(3)
+            assert made.hangs_for_s == pytest.approx(2)
+            with pytest.raises(NotReady, match="has not answered for 12 s"):
+                made.admit(items=1, nbytes=1, deadline=NEVER)
+            execute.seconds = {1: 1.0}
+            await held
+            assert made.is_open
+            await ask(made, 2)
 
     in_virtual_time(scenario)

@@ -266,6 +266,28 @@ def test_several_accept_headers_are_one_list(server: Server) -> None:
     assert server.post(png(), headers=headers).headers["content-type"] == "application/zip"
 
 
+def test_a_hanging_predictor_turns_readiness_and_later_liveness_to_503_and_back(
+    start_server: Callable[..., Server],
+) -> None:
+    server = start_server(hang_timeout_s=0.2, restart_after_s=0.3)
+
+    def status(path: str) -> int:
+        return server.client.get(path).status_code
+
+    server.runtime.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(server.post, png())
+        wait_until(lambda: status("/readyz") == 503)
+        refused = server.post(png())
+        assert (refused.status_code, refused.json()["code"]) == (503, "not_ready")
+        wait_until(lambda: status("/livez") == 503)
+        server.runtime.gate.set()
+        assert held.result().status_code == 200
+    assert (status("/readyz"), status("/livez")) == (200, 200)
+    assert server.post(png()).status_code == 200
+    assert_reconciled(server)
+
+
 def test_the_runtime_is_only_ever_touched_by_its_own_thread(start_server: Callable[..., Server]) -> None:
     server = start_server()
     server.post(png(), png())
