@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.errors import StartupError
+from app.errors import InvalidParameter, StartupError
 from app.geometry import Geometry
+from app.judge import Mode, choose_mode
 from app.logs import configure_logging
 from app.settings import Settings, load_settings
 from model_store.errors import ModelStoreError
@@ -27,11 +28,13 @@ def main(argv: list[str] | None = None) -> int:
             return _serve(load_settings(**arguments))
         if command == "models":
             return _models(load_settings(**arguments))
-        inputs, out, geometry = arguments.pop("inputs"), arguments.pop("out"), arguments.pop("geometry")
+        inputs, out = arguments.pop("inputs"), arguments.pop("out")
+        geometry = arguments.pop("geometry")
+        mode = choose_mode(arguments.pop("mode", None), geometry)
         if "url" in arguments:
-            return _upscale_there(inputs, out, geometry, **arguments)
-        return _upscale(inputs, out, geometry, load_settings(**arguments))
-    except (StartupError, ModelStoreError) as exc:
+            return _upscale_there(inputs, out, geometry, mode, **arguments)
+        return _upscale(inputs, out, geometry, mode, load_settings(**arguments))
+    except (StartupError, ModelStoreError, InvalidParameter) as exc:
         print(f"text-telescope: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -50,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="image files or folders of them")
     upscale.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the PNGs")
     upscale.add_argument("--geometry", choices=("native", "telescope"), default="native")
+    upscale.add_argument("--mode", choices=("auto", "always"), help="auto: only crops that it helps to read")
     upscale.add_argument("--url", help="have a running service do it, for example http://127.0.0.1:8000")
     models = commands.add_parser("models", help="list the models", argument_default=argparse.SUPPRESS)
     for command in (serve, upscale):
@@ -74,22 +78,30 @@ def _serve(settings: Settings) -> int:
     return 0
 
 
-def _upscale(inputs: list[Path], out: Path, geometry: Geometry, settings: Settings) -> int:
+def _upscale(inputs: list[Path], out: Path, geometry: Geometry, mode: Mode, settings: Settings) -> int:
+    from app.in_process import InProcess
     from app.main import load_model
     from app.upscale import Local, find, upscale
 
     jobs = find(inputs, out)
-    predictor = load_model(settings).predictor
+    model = load_model(settings)
     try:
-        upscaler = Local(predictor, settings=settings, geometry=geometry)
-        failed = upscale(jobs, upscaler, batch=predictor.batch_sizes[-1])
+        enlarge = InProcess(model.predictor, model.judge, geometry=geometry, mode=mode)
+        failed = upscale(jobs, Local(enlarge, settings=settings), batch=model.predictor.batch_sizes[-1])
     finally:
-        predictor.close()
+        model.predictor.close()
     return 1 if failed else 0
 
 
 def _upscale_there(
-    inputs: list[Path], out: Path, geometry: Geometry, *, url: str, model: str | None = None, **local: object
+    inputs: list[Path],
+    out: Path,
+    geometry: Geometry,
+    mode: Mode,
+    *,
+    url: str,
+    model: str | None = None,
+    **local: object,
 ) -> int:
     """By the service at `url`."""
     if local:
@@ -102,7 +114,7 @@ def _upscale_there(
     from app.upscale import find, upscale
 
     def upscaler(crops: Sequence[bytes]) -> list[bytes | str]:
-        answers = client.answers(crops, geometry=geometry, model=model)
+        answers = client.answers(crops, geometry=geometry, mode=mode, model=model)
         return [answer.data if isinstance(answer, Answer) else answer.problem.detail for answer in answers]
 
     jobs = find(inputs, out)

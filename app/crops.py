@@ -1,6 +1,7 @@
 """Crops on their way through the predictor. Knows neither HTTP nor where crops come from.
 
-    admit (all crops or none) -> for each: read -> windows -> batcher -> merge -> finish
+    admit (all crops or none) -> for each: read -> judge -> windows -> batcher -> merge -> finish
+                                                         \\-> enlarge, where the network would not help -> finish
 
 Reading and finishing run in worker threads, so the event loop stays free to admit, cancel and answer.
 """
@@ -14,18 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from time import perf_counter
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from app import geometry
 from app.batcher import EXPIRED, Admission, Batcher
 from app.errors import DeadlineExceeded, InternalError, ServiceError
 from app.geometry import Chw, Layout
+from app.judge import Decision, Judge, Mode
 from app.metrics import Metrics
 from model_store.manifest import PixelSpec
-from model_store.pixels import Nchw, Rgb
+from model_store.pixels import Nchw, Rgb, crops_to_lr
 
 T = TypeVar("T")
-Method = Literal["super_resolved", "enlarged"]
 log = logging.getLogger("telescope.crops")
 
 
@@ -38,18 +39,25 @@ class Crop:
 
     size: tuple[int, int]  # height, width
     layout: Layout
+    mode: Mode
     read: Callable[[], Rgb]
     finish: Callable[[Rgb], bytes]
 
 
 @dataclass(frozen=True)
-class Done:
-    """One answered crop."""
+class Picture:
+    """One picture of an answer; no bytes where it was put elsewhere."""
 
     data: bytes
     input_size: tuple[int, int]  # width, height
     output_size: tuple[int, int]
-    method: Method
+
+
+@dataclass(frozen=True)
+class Done(Picture):
+    """One answered crop."""
+
+    decision: Decision
 
 
 @dataclass
@@ -63,8 +71,9 @@ class Timings:
 
 
 class CropRunner:
-    def __init__(self, batcher: Batcher, *, spec: PixelSpec, metrics: Metrics) -> None:
+    def __init__(self, batcher: Batcher, judge: Judge, *, spec: PixelSpec, metrics: Metrics) -> None:
         self._batcher = batcher
+        self._judge = judge
         self._spec = spec
         self._metrics = metrics
         self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="codec")
@@ -102,7 +111,7 @@ class CropRunner:
         try:
             async with asyncio.timeout(admission.deadline - time.monotonic()):
                 read = await self.in_worker(lambda: self._read(crop))
-                windows = await admission.infer(read.windows) if crop.layout.starts else []
+                windows = await admission.infer(read.windows) if len(read.windows) else []
                 finished = await self.in_worker(lambda: self._finish(crop, read, [w.sr for w in windows]))
         except ServiceError as exc:
             return exc
@@ -128,10 +137,11 @@ class CropRunner:
     def _read(self, crop: Crop) -> "_Read":
         start = perf_counter()
         rgb = crop.read()
-        windows = geometry.split(rgb, crop.layout, self._spec)
+        decision = self._judge.decide(rgb, crop.layout, crop.mode)
+        windows = geometry.split(rgb, crop.layout, self._spec) if decision.infers else crops_to_lr([], self._spec)
         seconds = perf_counter() - start
         self._metrics.decode_seconds.observe(seconds)
-        return _Read(rgb, windows, seconds)
+        return _Read(rgb, decision, windows, seconds)
 
     def _finish(self, crop: Crop, read: "_Read", sr: Sequence[Chw]) -> "_Finished":
         start = perf_counter()
@@ -141,13 +151,13 @@ class CropRunner:
         self._metrics.encode_seconds.observe(seconds)
         self._metrics.result_bytes.inc(len(data))
         height, width = crop.size
-        method: Method = "super_resolved" if sr else "enlarged"
-        return _Finished(Done(data, (width, height), (rgb.shape[1], rgb.shape[0]), method), seconds)
+        return _Finished(Done(data, (width, height), (rgb.shape[1], rgb.shape[0]), read.decision), seconds)
 
 
 @dataclass(frozen=True)
 class _Read:
     rgb: Rgb
+    decision: Decision
     windows: Nchw
     seconds: float
 

@@ -6,7 +6,7 @@ uvicorn --factory app.main:create_app      # or, with draining and one-sentence 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from app import problems, super_resolve
 from app.demo import mount_demo
 from app.errors import InvalidParameter, Overloaded, ServiceError, StartupError
+from app.judge import Calibration, Judge
 from app.metrics import Metrics
 from app.middleware import RequestMiddleware
 from app.predictor import Predictor
@@ -35,16 +36,18 @@ log = logging.getLogger("telescope")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """What the model store holds, and the predictor that was opened and warmed on it."""
+    """What the model store holds, the predictor that was opened and warmed on it, and who says when to use it."""
 
     artefact: Artefact
     predictor: Predictor
+    judge: Judge = field(default_factory=Judge)
 
 
 def load_model(settings: Settings) -> LoadedModel:
     """Open and warm the model to serve; takes seconds. Raises StartupError saying what to do."""
     try:
         artefact = ModelStore(settings.model_store).resolve(settings.model)
+        judge = Judge(Calibration.of(artefact))
         predictor = Predictor(
             lambda: open_runtime(settings.runtime, artefact, device=settings.device, threads=settings.threads),
             spec=artefact.manifest.pixels,
@@ -52,7 +55,7 @@ def load_model(settings: Settings) -> LoadedModel:
         )
     except ModelStoreError as exc:
         raise StartupError(f"The model {settings.model!r} cannot be served: {exc}.") from exc
-    return LoadedModel(artefact, predictor)
+    return LoadedModel(artefact, predictor, judge)
 
 
 def create_app(settings: Settings | None = None, model: LoadedModel | None = None) -> FastAPI:
@@ -66,7 +69,7 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loaded = model or load_model(settings)
-        service = Service(loaded.artefact, loaded.predictor, settings=settings, metrics=metrics)
+        service = Service(loaded.artefact, loaded.predictor, loaded.judge, settings=settings, metrics=metrics)
         app.state.service = service
         app.state.model_headers = _model_headers(loaded.artefact)
         app.state.body_budget = BodyBudget(settings.max_upload_bytes, service.batcher.overloaded)

@@ -3,9 +3,10 @@
 Counts reconcile. At any moment
     telescope_requests_received_total = sum(telescope_requests_total) + telescope_requests_in_progress
     telescope_images_received_total   = sum(telescope_images_total)   + telescope_images_in_progress
+    telescope_images_total{outcome="ok"} = sum(telescope_decisions_total)
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import (
@@ -17,6 +18,8 @@ from prometheus_client import (
     platform_collector,
     process_collector,
 )
+
+from app.judge import DECISIONS, Decision
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -53,6 +56,12 @@ class Metrics:
             "telescope_images_received", "Images that reached the service.", _MODEL, registry=registry
         )
         self.images = Counter("telescope_images", "Images done with.", (*_MODEL, "outcome"), registry=registry)
+        self.decisions = Counter(
+            "telescope_decisions",
+            "Images answered, by what was done to them and why.",
+            (*_MODEL, "method", "reason"),
+            registry=registry,
+        )
         self.images_in_progress = Gauge(
             "telescope_images_in_progress", "Images received and not done with.", _MODEL, registry=registry
         )
@@ -105,6 +114,9 @@ class ModelMetrics:
 
     def __init__(self, metrics: Metrics, model: str, version: str) -> None:
         labels = (model, version)
+        self._decisions = {
+            decision: metrics.decisions.labels(*labels, decision.method, decision.reason) for decision in DECISIONS
+        }
         self._received = metrics.images_received.labels(*labels)
         self._outcomes = {outcome: metrics.images.labels(*labels, outcome) for outcome in OUTCOMES}
         self._in_progress = metrics.images_in_progress.labels(*labels)
@@ -126,6 +138,10 @@ class ModelMetrics:
             self._in_progress.dec(count)
             for outcome in [*outcomes, *["failed"] * (count - len(outcomes))]:
                 self._outcomes[outcome].inc()
+
+    def decided(self, decisions: Iterable[Decision]) -> None:
+        for decision in decisions:
+            self._decisions[decision].inc()
 
     def batch_ran(self, *, size: int, items: int, seconds: float, waits_s: Sequence[float]) -> None:
         self._batch_seconds.observe(seconds)

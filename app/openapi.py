@@ -28,6 +28,7 @@ _ANSWER = {
             "input": {"width": 6, "height": 3},
             "output": {"width": 12, "height": 6},
             "method": "super_resolved",
+            "reason": "always",
             "media_type": "image/png",
             "data": _PICTURE,
         },
@@ -49,6 +50,7 @@ _ANSWER = {
 _HEADERS = {  # of every answer, errors included
     "X-Request-ID": "The request's own, if it sent a usable one (up to 128 letters, digits, '.', '_' or '-').",
     "X-Method": "Of a single picture: `super_resolved`, or `enlarged` without the network.",
+    "X-Reason": "Of a single picture: why that was done.",
     "X-Model-Name": "The model that answered.",
     "X-Model-Version": "Its version.",
     "X-Model-Digest": "SHA-256 of its manifest.",

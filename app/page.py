@@ -11,8 +11,9 @@ from math import prod
 
 from app import codec, geometry, regions
 from app.codec import Format
-from app.crops import Crop, Done
+from app.crops import Crop, Picture
 from app.errors import ServiceError
+from app.judge import DEFAULT_MODE, Mode
 from app.regions import Corners, Region, Units
 from app.settings import Settings
 from model_store.manifest import PixelSpec
@@ -26,6 +27,7 @@ class PageOptions:
     format: Format = "png"
     units: Units = "pixels"
     recompose: bool = False
+    mode: Mode = DEFAULT_MODE
 
 
 class PageWork:
@@ -80,6 +82,7 @@ class PageWork:
         return Crop(
             size=(region.height, region.width),
             layout=layout,
+            mode=self._options.mode,
             read=lambda: regions.rectify(self._rgb, region),
             finish=finish,
         )
@@ -87,10 +90,10 @@ class PageWork:
     def decode(self) -> None:
         self._rgb = codec.decode(self._data)
 
-    def recompose(self) -> Done:
+    def recompose(self) -> Picture:
         """The page of twice the size, enlarged bicubically, with the answers in their places."""
         height, width = self.output
         page = resize(self._rgb, height=height, width=width).copy()
         regions.paste(page, [self._answers[index] for index in sorted(self._answers)], scale=self._spec.scale)
         data = codec.encode(page, self._options.format)
-        return Done(data, self.size[::-1], self.output[::-1], method="super_resolved")
+        return Picture(data, self.size[::-1], self.output[::-1])

@@ -9,7 +9,7 @@ from io import BytesIO
 from fastapi import Response
 
 from app.codec import MEDIA_TYPES, Format
-from app.crops import Done
+from app.crops import Done, Picture
 from app.errors import ServiceError
 from app.negotiation import Shape
 from app.problems import KINDS, problem
@@ -33,22 +33,25 @@ def render(
     answers: Sequence[Done | ServiceError],
     *,
     names: Sequence[str | None],
-    page: Done | None = None,
+    page: Picture | None = None,
 ) -> Response:
     """The response; with `page`, that is the one picture. Blocking: call it off the event loop."""
     media_type = MEDIA_TYPES[rendering.image_format]
     if rendering.shape == "image":
-        picture = page or answers[0]
-        assert isinstance(picture, Done)
-        return Response(picture.data, media_type=media_type, headers={"X-Method": picture.method})
+        if page:
+            return Response(page.data, media_type=media_type)
+        (answer,) = answers
+        assert isinstance(answer, Done)
+        headers = {"X-Method": answer.decision.method, "X-Reason": answer.decision.reason}
+        return Response(answer.data, media_type=media_type, headers=headers)
     files: dict[str, bytes] = {}
 
-    def put(name: str, done: Done) -> str | None:
-        if not done.data:  # it is in its place on the page
+    def put(name: str, picture: Picture) -> str | None:
+        if not picture.data:  # it is in its place on the page
             return None
         if rendering.shape == "json":
-            return base64.b64encode(done.data).decode()
-        files[f"{name}.{rendering.image_format}"] = done.data
+            return base64.b64encode(picture.data).decode()
+        files[f"{name}.{rendering.image_format}"] = picture.data
         return f"{name}.{rendering.image_format}"
 
     images: list[DoneImage | FailedImage] = []
@@ -63,7 +66,8 @@ def render(
                     filename=filename,
                     input=_size(answer.input_size),
                     output=_size(answer.output_size),
-                    method=answer.method,
+                    method=answer.decision.method,
+                    reason=answer.decision.reason,
                     media_type=media_type,
                     data=put(f"{index:03d}", answer),
                 )

@@ -4,6 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from app.judge import REASONS, Method, Reason
+
+REASONS_TOLD = "Why: " + "; ".join(f"`{reason}`: {why}" for reason, why in REASONS.items()) + "."
+
 
 class Problem(BaseModel):
     """RFC 9457 problem details, as `application/problem+json`."""
@@ -35,9 +39,8 @@ class DoneImage(BaseModel):
     filename: str | None
     input: Size
     output: Size
-    method: Literal["super_resolved", "enlarged"] = Field(
-        description="`enlarged`: without the network, for a crop higher than it can answer."
-    )
+    method: Method = Field(description="`enlarged`: bicubically, without the network.")
+    reason: Reason = Field(description=REASONS_TOLD)
     media_type: str = Field(examples=["image/png"])
     data: str | None = Field(
         description="The picture: base64, or its name in the ZIP; null where it was put back onto its page."

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from app import codec, geometry
 from app.batcher import EXPIRED, Batcher, Limits
 from app.codec import Format
-from app.crops import Crop, CropRunner, Done, Timings
+from app.crops import Crop, CropRunner, Done, Picture, Timings
 from app.errors import DeadlineExceeded, ServiceError
 from app.geometry import Geometry
+from app.judge import DEFAULT_MODE, Judge, Mode
 from app.metrics import Metrics
 from app.page import PageOptions, PageWork
 from app.predictor import Predictor
@@ -32,6 +33,7 @@ class Options:
 
     format: Format = "png"
     geometry: Geometry = "native"
+    mode: Mode = DEFAULT_MODE
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,15 @@ class PageAnswers:
     """The regions' answers in order, and the page with them in their places if it was asked for."""
 
     regions: list[Done | ServiceError]
-    page: Done | None
+    page: Picture | None
 
 
 class Service:
     """One loaded model with its batcher. `start` and `stop` belong to the application's lifespan."""
 
-    def __init__(self, artefact: Artefact, predictor: Predictor, *, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, artefact: Artefact, predictor: Predictor, judge: Judge, *, settings: Settings, metrics: Metrics
+    ) -> None:
         self.artefact = artefact
         self.predictor = predictor
         self._settings = settings
@@ -68,7 +72,7 @@ class Service:
         self.batcher = Batcher(
             predictor.run, batch_seconds=predictor.batch_seconds, limits=limits, observer=self._counts
         )
-        self._runner = CropRunner(self.batcher, spec=self._spec, metrics=metrics)
+        self._runner = CropRunner(self.batcher, judge, spec=self._spec, metrics=metrics)
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self.batcher.run(), name="batcher")
@@ -121,7 +125,7 @@ class Service:
         deadline: on `time.monotonic`. Raises ServiceError when the request as a whole is refused.
         """
         work = PageWork(page.data, corners, options, spec=self._spec, settings=self._settings)
-        recomposed: Done | None = None
+        recomposed: Picture | None = None
 
         async def answers() -> list[Done | ServiceError]:
             nonlocal recomposed
@@ -152,6 +156,7 @@ class Service:
                 outcomes += ["cancelled"] * images
                 raise
             outcomes += [a.outcome if isinstance(a, ServiceError) else "ok" for a in answers]
+            self._counts.decided(answer.decision for answer in answers if isinstance(answer, Done))
             return answers
 
     def _crop(self, upload: Upload, options: Options) -> Crop | ServiceError:
@@ -166,6 +171,7 @@ class Service:
         return Crop(
             size=(info.height, info.width),
             layout=layout,
+            mode=options.mode,
             read=lambda: codec.decode(upload.data),
             finish=lambda rgb: codec.encode(rgb, options.format),
         )

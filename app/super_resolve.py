@@ -15,9 +15,10 @@ from starlette.types import Receive
 
 from app import regions
 from app.codec import Format
-from app.crops import Done
+from app.crops import Done, Picture
 from app.errors import ClientDisconnected, InvalidParameter, ServiceError, UnknownModel, UploadTimedOut
 from app.geometry import Geometry
+from app.judge import DEFAULT_MODE, Mode, choose_mode
 from app.negotiation import Shape, choose
 from app.openapi import SUPER_RESOLVE, SUPER_RESOLVE_REGIONS
 from app.page import PageOptions
@@ -47,6 +48,11 @@ class Parameters(BaseModel):
     format: Format = Field(
         "png", description="Format of the answer. PNG and WebP are lossless, JPEG is quality 95."
     )
+    mode: Mode = Field(
+        DEFAULT_MODE,
+        description="`always`: every crop that the network can answer. `auto`: only those it helps to read, the "
+        "others enlarged without it.",
+    )
     model: str | None = Field(None, description="`name` or `name:version`; default: the model that is served.")
 
 
@@ -56,6 +62,10 @@ class CropParameters(Parameters):
         description="`native`: twice the input's width and height. `telescope`: exactly the reference behaviour, "
         "stretched to 64x16 and answered as 128x32.",
     )
+
+    def options(self) -> Options:
+        mode = choose_mode(self.mode if "mode" in self.model_fields_set else None, self.geometry)
+        return Options(self.format, self.geometry, mode)
 
 
 class PageParameters(Parameters):
@@ -75,6 +85,7 @@ async def super_resolve(
     service: Service = request.app.state.service
     settings: Settings = request.app.state.settings
     record = request.state.record
+    options = parameters.options()
 
     async def read(take: Take) -> list[Upload]:
         return await read_uploads(
@@ -83,7 +94,6 @@ async def super_resolve(
 
     async def answer(uploads: list[Upload], deadline: float) -> tuple[list[Upload], list[Done | ServiceError]]:
         record.images = len(uploads)
-        options = Options(format=parameters.format, geometry=parameters.geometry)
         answers = await service.super_resolve(uploads, options=options, deadline=deadline, timings=record.timings)
         return uploads, answers
 
@@ -110,7 +120,7 @@ async def super_resolve_regions(
         page, listed = body
         corners = await asyncio.to_thread(regions.parse, listed, max_regions=settings.max_regions)
         record.images = len(corners)
-        options = PageOptions(parameters.format, parameters.units, parameters.recompose)
+        options = PageOptions(parameters.format, parameters.units, parameters.recompose, parameters.mode)
         return await service.super_resolve_regions(
             page, corners, options=options, deadline=deadline, timings=record.timings
         )
@@ -174,7 +184,7 @@ async def _rendered(
     parameters: Parameters,
     *,
     names: list[str | None],
-    page: Done | None = None,
+    page: Picture | None = None,
 ) -> Response:
     record = request.state.record
     record.failed = sum(isinstance(answer, ServiceError) for answer in answers)

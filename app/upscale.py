@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from app import codec
 from app.errors import ServiceError, StartupError
-from app.geometry import Chw, Geometry, Layout, enlarge, merge, plan, split
-from app.predictor import Predictor
+from app.in_process import InProcess
 from app.settings import Settings
 from model_store.pixels import Rgb
 
@@ -100,44 +98,24 @@ def _chunk(chunk: Sequence[tuple[Path, Path]], upscaler: Upscaler) -> Iterator[t
 
 
 class Local:
-    """An upscaler of this process: decode -> windows -> predictor -> merge -> PNG."""
+    """An upscaler of this process: decode -> enlarge -> PNG."""
 
-    def __init__(self, predictor: Predictor, *, settings: Settings, geometry: Geometry) -> None:
-        self._predictor = predictor
+    def __init__(self, enlarge: InProcess, *, settings: Settings) -> None:
+        self._enlarge = enlarge
         self._settings = settings
-        self._geometry: Geometry = geometry
 
     def __call__(self, crops: Sequence[bytes]) -> list[bytes | str]:
         read = [self._read(crop) for crop in crops]
-        good = [one for one in read if not isinstance(one, str)]
-        windows = [window for rgb, layout in good for window in split(rgb, layout, self._predictor.spec)]
         try:
-            answers = iter(self._infer(windows))
+            answers = iter(self._enlarge([rgb for rgb in read if not isinstance(rgb, str)]))
         except ServiceError as exc:
             return [one if isinstance(one, str) else str(exc) for one in read]
-        return [one if isinstance(one, str) else self._merged(*one, answers) for one in read]
+        return [one if isinstance(one, str) else codec.encode(next(answers).rgb, "png") for one in read]
 
-    def _read(self, data: bytes) -> tuple[Rgb, Layout] | str:
+    def _read(self, data: bytes) -> Rgb | str:
         settings = self._settings
         try:
             codec.probe(data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
-            rgb = codec.decode(data)
+            return codec.decode(data)
         except ServiceError as exc:
             return str(exc)
-        height, width = rgb.shape[:2]
-        return rgb, plan(height, width, geometry=self._geometry, spec=self._predictor.spec)
-
-    def _infer(self, windows: Sequence[Chw]) -> list[Chw]:
-        sizes = self._predictor.batch_sizes
-        answers: list[Chw] = []
-        for first in range(0, len(windows), sizes[-1]):
-            batch = np.stack(windows[first : first + sizes[-1]])
-            size = next(size for size in sizes if size >= len(batch))
-            padded = np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
-            answers += list(self._predictor.run_blocking(padded)[: len(batch)])
-        return answers
-
-    def _merged(self, rgb: Rgb, layout: Layout, answers: Iterator[Chw]) -> bytes:
-        sr = list(islice(answers, len(layout.starts)))
-        merged = merge(sr, layout, self._predictor.spec) if sr else enlarge(rgb, layout)
-        return codec.encode(merged, "png")
