@@ -112,7 +112,7 @@ def choose_mode(wanted: Mode | None, geometry: Geometry) -> Mode:
 
 class Judge:
     def __init__(self, calibration: Calibration | None = None) -> None:
-        self._calibration = calibration
+        self.calibration = calibration
 
     def decide(self, rgb: Rgb, layout: Layout, mode: Mode) -> Decision:
         """What to do with a crop, uint8 (H, W, 3), and why."""
@@ -120,9 +120,9 @@ class Judge:
             return _TOO_HIGH
         if mode == "always":
             return _ALWAYS
-        if self._calibration is None:
+        if self.calibration is None:
             return _UNCALIBRATED
         found = estimate(rgb)
-        if not found.blur >= self._calibration.min_blur:
+        if not found.blur >= self.calibration.min_blur:
             return _SHARP
-        return _NOISY if found.noise > self._calibration.max_noise else _BLURRED
+        return _NOISY if found.noise > self.calibration.max_noise else _BLURRED

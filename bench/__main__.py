@@ -1,7 +1,6 @@
 """Command line of the benchmarks.
 
-python -m bench data
-python -m bench training
+python -m bench calibrate | data | ocr | training
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from collections.abc import Sequence
 # what -> (module with add_arguments(parser) and run(args), one line of help)
 BENCHMARKS: dict[str, tuple[str, str]] = {
     "data": ("bench.data", "how fast training pairs are rendered and degraded"),
+    "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
+    "calibrate": ("bench.calibrate", "learns for `mode=auto` which crops a model helps to read"),
     "training": ("bench.training", "images a second of each engine's training steps"),
 }
 

@@ -1,0 +1,127 @@
+"""Learns for `mode=auto` which crops a model helps to read, and writes it beside the model.
+
+    python -m bench calibrate --model tbsrn:1 --data crops/ --out calibration
+
+    words -> small crops of every subset -> enlarged | super-resolved -> each recogniser reads both
+          -> the rule that gains most and harms none -> model_store/tbsrn/calibration-1.json, curve.svg
+
+Use other words than those that `python -m bench ocr` reports on, and other than the model was trained on. The
+service loads the file at its next start, and refuses it for other weights than it was made for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from app.errors import ServiceError
+from app.judge import SCHEMA_VERSION, calibration_path
+from bench.calibrate_chart import curve_chart
+from bench.calibrate_fit import Samples, cross_validated, curve, fit, gain
+from bench.ocr import add_data, known_subsets
+from bench.ocr_data import words
+from bench.ocr_measure import Measured, make_pictures, read_all
+from bench.subject import Subject, add_subject, open_subject
+from training.errors import TrainingError
+from training.ocr import TextReader, open_readers
+from training.record import machine
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_subject(parser)
+    add_data(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder for readings and curve.svg")
+    parser.add_argument("--dry-run", action="store_true", help="leave the model store as it is")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, fit, print, write."""
+    try:
+        subject, report = calibrate(args)
+    except (ServiceError, TrainingError) as error:
+        sys.exit(f"calibrate: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"interrupted; what was read is kept in {args.out}, the same command goes on")
+    (args.out / "curve.svg").write_text(curve_chart(report), encoding="utf-8")
+    target = args.out / "calibration.json"
+    if subject.artefact and not args.dry_run:
+        target = calibration_path(subject.artefact)
+    target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(summary(report))
+    print(f"\n{target}, {args.out / 'curve.svg'}")
+
+
+def calibrate(args: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
+    cv2.setNumThreads(1)
+    readers = open_readers(args.readers.split(","))
+    subsets = known_subsets(args.subsets)
+    chosen = words(args.data, limit=args.limit)
+    subject = open_subject(args)
+    try:
+        measured = make_pictures(subject, chosen, subsets, seed=args.seed)
+    finally:
+        subject.predictor.close()
+    read_all(measured, readers, ("enlarged", "always"), out=args.out)
+    samples = gather(measured, readers)
+    calibration = fit(samples)
+    return subject, {
+        "schema_version": SCHEMA_VERSION,
+        "model": subject.name,
+        "digest": subject.sha256,
+        "rule": calibration.as_json(),
+        "command": "python -m bench " + shlex.join(sys.argv[1:]),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "words": len(chosen),
+        "subsets": subsets,
+        "recognisers": {reader.name: reader.version for reader in readers},
+        "super_resolved": round(float(samples.chosen(calibration).mean()), 4),
+        "points_over_enlarged": {
+            "always": gain(samples, np.ones_like(samples.blur, bool)),
+            "auto": gain(samples, samples.chosen(calibration)),
+            "auto_cross_validated": gain(samples, cross_validated(samples)),
+        },
+        "curve": curve(samples),
+    }
+
+
+def gather(measured: Sequence[Measured], readers: Sequence[TextReader]) -> Samples:
+    def joined(reader: str) -> np.ndarray:
+        return np.stack(
+            [part.right(reader, "always").astype(float) - part.right(reader, "enlarged") for part in measured]
+        )
+
+    estimates = [part.estimates for part in measured]
+    return Samples(
+        blur=np.array([[found.blur for found in row] for row in estimates]),
+        noise=np.array([[found.noise for found in row] for row in estimates]),
+        gains={reader.name: joined(reader.name) for reader in readers},
+    )
+
+
+def summary(report: dict[str, Any]) -> str:
+    rule = {name: math.inf if limit is None else limit for name, limit in report["rule"].items()}
+    lines = [
+        f"{report['model']}: super-resolve from a blur of {rule['min_blur']:.3g} px up to a noise of "
+        f"{rule['max_noise']:.3g} of contrast, {100 * report['super_resolved']:.0f} % of these crops",
+        "",
+        "| points over enlarging | " + " | ".join(report["points_over_enlarged"]) + " |",
+        "|---|---|---|---|",
+    ]
+    for reader in report["recognisers"]:
+        cells = (
+            f"{g[reader]['points']:+.2f} ± {1.96 * g[reader]['error']:.2f}"
+            for g in report["points_over_enlarged"].values()
+        )
+        lines.append(f"| {reader} | {' | '.join(cells)} |")
+    return "\n".join(lines)

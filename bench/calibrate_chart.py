@@ -1,0 +1,68 @@
+"""The curve of `python -m bench calibrate`: what super-resolution gains each recogniser, by blur."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from bench.ocr_chart import READER_NAMES
+from bench.svg import RULE, SOFT, box, document, dot, line, text
+
+COLOURS = ("#0f766e", "#c2410c", "#4338ca", "#a16207")
+Scale = Callable[[float], float]
+LEFT, TOP, WIDTH, HEIGHT = 60.0, 84.0, 660.0, 300.0  # pixels of the plot
+
+
+def curve_chart(report: dict[str, Any]) -> str:
+    """SVG. x: the estimate of blur, each mark a tenth of the crops. y: points over enlarging, 95 % intervals."""
+    parts, readers = report["curve"], list(report["recognisers"])
+    ends = [abs(gain["points"]) + 1.96 * gain["error"] for part in parts for gain in part["gains"].values()]
+    reach: float = 5.0 * math.ceil(max(*ends, 5) / 5)
+    low, high = float(parts[0]["blur"][1]) - 0.05, float(parts[-1]["blur"][1]) + 0.05
+
+    def x(blur: float) -> float:
+        return LEFT + WIDTH * (min(max(blur, low), high) - low) / (high - low)
+
+    def y(points: float) -> float:
+        return TOP + HEIGHT * (reach - points) / (2 * reach)
+
+    body = [*_frame(report, x, y, low, high, reach)]
+    for place, (reader, colour) in enumerate(zip(readers, COLOURS, strict=False)):
+        marks = [(part["blur"][1], part["gains"][reader]) for part in parts]
+        for (x1, before), (x2, after) in pairwise(marks):
+            body.append(line(x(x1), y(before["points"]), x(x2), y(after["points"]), stroke=colour, width=2))
+        for blur, gain in marks:
+            shifted = x(blur) + 3 * (place - 1)
+            spread = 1.96 * gain["error"]
+            body.append(
+                line(shifted, y(gain["points"] - spread), shifted, y(gain["points"] + spread), stroke=colour)
+            )
+            body.append(dot(x(blur), y(gain["points"]), fill=colour, stroke=colour, radius=3))
+        body.append(dot(LEFT + 6 + 120 * place, 61, fill=colour, stroke=colour))
+        body.append(text(LEFT + 16 + 120 * place, 65.5, READER_NAMES.get(reader, reader)))
+    return document(LEFT + WIDTH + 24, TOP + HEIGHT + 52, body, title="Gain of super-resolution by blur")
+
+
+def _frame(report: dict[str, Any], x: Scale, y: Scale, low: float, high: float, reach: float) -> Iterator[str]:
+    yield text(12, 24, f"{report['model']}: what super-resolving gains, by blur", size=16, bold=True)
+    about = (
+        f"points over enlarging; {report['words']} words in {len(report['subsets'])} subsets, each mark a tenth"
+    )
+    yield text(12, 43, about, size=12, fill=SOFT)
+    least = report["rule"]["min_blur"]
+    if least is not None and least < high:
+        yield box(x(least), TOP, LEFT + WIDTH - x(least), HEIGHT, fill="#ecfdf5")
+        yield text(LEFT + WIDTH - 8, TOP + 16, "auto super-resolves", size=12, fill="#0f766e", anchor="end")
+    else:
+        yield text(
+            LEFT + WIDTH - 8, TOP + 16, "auto super-resolves nothing", size=12, fill="#0f766e", anchor="end"
+        )
+    for points in (-reach, -reach / 2, 0, reach / 2, reach):
+        yield line(LEFT, y(points), LEFT + WIDTH, y(points), stroke=SOFT if points == 0 else RULE)
+        yield text(LEFT - 8, y(points) + 4, f"{points:+g}" if points else "0", size=11, fill=SOFT, anchor="end")
+    step = 0.2 if high - low > 0.8 else 0.1
+    for tick in range(math.ceil(low / step), math.floor(high / step) + 1):
+        yield text(x(tick * step), TOP + HEIGHT + 18, f"{tick * step:.1f}", size=11, fill=SOFT, anchor="middle")
+    yield text(LEFT + WIDTH / 2, TOP + HEIGHT + 40, "estimated blur, px of the crop", size=12, anchor="middle")

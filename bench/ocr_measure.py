@@ -1,0 +1,96 @@
+"""Words read plainly and through Text Telescope: what `ocr` reports and `calibrate` learns from.
+
+    words -> LR of a subset -> plain | bicubic | always | enlarged, auto -> each recogniser reads it
+
+The pictures come from the code that the service runs, in this process (`app/in_process.py`). What was read is kept
+in `readings.jsonl`: an interrupted command goes on, and a second model reads only its own pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from app import geometry
+from app.estimate import Estimate, estimate
+from app.in_process import InProcess
+from app.judge import Decision
+from bench.ocr_data import Word, small
+from bench.subject import Subject
+from model_store.pixels import Rgb, resize
+from training.ocr import TextReader
+from training.readings import Readings
+from training.scores import is_read
+
+VARIANTS = ("plain", "bicubic", "always", "auto")
+CHUNK = 32  # crops between two moves of the bar
+
+
+@dataclass(eq=False)
+class Measured:
+    """One subset. pictures and texts: by variant, `enlarged` too; texts by recogniser first."""
+
+    name: str
+    labels: list[str]
+    estimates: list[Estimate] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    pictures: dict[str, list[Rgb]] = field(default_factory=dict)
+    texts: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    def right(self, reader: str, variant: str) -> npt.NDArray[np.bool_]:
+        """For each word, whether it was read exactly, case and punctuation apart."""
+        pairs = zip(self.texts[reader][variant], self.labels, strict=True)
+        return np.array([is_read(text, label) for text, label in pairs])
+
+
+def make_pictures(subject: Subject, words: Sequence[Word], subsets: Sequence[str], *, seed: int) -> list[Measured]:
+    """Every subset in every variant, not yet read."""
+    made = []
+    with tqdm(total=len(subsets) * len(words), desc="super-resolve", unit="crop", disable=None) as bar:
+        for name in subsets:
+            lr = small(name, words, seed=seed)
+            part = Measured(name, [word.label for word in words], estimates=[estimate(crop) for crop in lr])
+            part.pictures = _variants(subject, lr, part, bar)
+            made.append(part)
+    return made
+
+
+def _variants(subject: Subject, lr: list[Rgb], part: Measured, bar: tqdm[None]) -> dict[str, list[Rgb]]:
+    spec, infer = subject.predictor.spec, InProcess(subject.predictor, subject.judge, mode="always")
+    layouts = [geometry.plan(*crop.shape[:2], geometry="native", spec=spec) for crop in lr]
+    part.decisions = [subject.judge.decide(c, layout, "auto") for c, layout in zip(lr, layouts, strict=True)]
+    enlarged = [geometry.enlarge(crop, layout) for crop, layout in zip(lr, layouts, strict=True)]
+    always: list[Rgb] = []
+    for first in range(0, len(lr), CHUNK):
+        always += [answer.rgb for answer in infer(lr[first : first + CHUNK])]
+        bar.update(min(CHUNK, len(lr) - first))
+    return {
+        "plain": lr,
+        "bicubic": [resize(crop, height=2 * crop.shape[0], width=2 * crop.shape[1]) for crop in lr],
+        "enlarged": enlarged,
+        "always": always,
+        "auto": [
+            sr if decision.infers else plain
+            for sr, plain, decision in zip(always, enlarged, part.decisions, strict=True)
+        ],
+    }
+
+
+def read_all(
+    measured: Sequence[Measured], readers: Sequence[TextReader], variants: Sequence[str], *, out: Path
+) -> None:
+    """Fills in `texts`, one recogniser after the other."""
+    with Readings(out / "readings.jsonl") as readings:
+        for reader in readers:
+            for part in measured:
+                part.texts[reader.name] = {
+                    variant: readings.read(
+                        reader, part.pictures[variant], label=f"{reader.name} {part.name} {variant}"
+                    )
+                    for variant in variants
+                }
