@@ -1,15 +1,22 @@
 """Any size, any proportion: twice the size, no seam."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from app import geometry
 from app.geometry import Chw
+from app.predictor import Predictor
+from app.runtimes import open_runtime
+from model_store import BUNDLED
 from model_store.manifest import PixelSpec
 from model_store.pixels import Nchw, Rgb, resize
+from model_store.store import ModelStore
 from tests.app.fakes import nearest_x2
 
 SPEC = PixelSpec(height=16, width=64, scale=2)
@@ -99,3 +106,56 @@ def test_the_telescope_geometry_is_the_references() -> None:
     layout = geometry.plan(40, 50, geometry="telescope", spec=SPEC)
     answered = geometry.merge(list(nearest_x2(geometry.split(rgb, layout, SPEC))), layout, SPEC)
     assert (answered == resize(rgb, height=16, width=64).repeat(2, axis=0).repeat(2, axis=1)).all()
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Iterator[Predictor]:
+    """The bundled model."""
+    pytest.importorskip("openvino")
+    artefact = ModelStore(BUNDLED).resolve("tbsrn")
+    opened = Predictor(
+        lambda: open_runtime("openvino", artefact, device="cpu", threads=0), spec=SPEC, batch_sizes=[1, 4]
+    )
+    yield opened
+    opened.close()
+
+
+def line_of_text(height: int) -> Rgb:
+    """Ten words, a little blurred."""
+    font = ImageFont.load_default(36)
+    text = "ten words in one long line stay ten words long"
+    page = Image.new("RGB", (round(font.getlength(text)) + 24, 52), (226, 220, 206))
+    ImageDraw.Draw(page).text((12, 2), text, fill=(40, 40, 60), font=font)
+    soft = page.filter(ImageFilter.GaussianBlur(1.2))
+    return np.asarray(soft.resize((round(page.width * height / page.height), height), Image.Resampling.BICUBIC))
+
+
+def by_the_model(rgb: Rgb, predictor: Predictor) -> Rgb:
+    def answer(windows: Nchw) -> list[Chw]:
+        return [predictor.run_blocking(window[None])[0] for window in windows]
+
+    return through(rgb, answer=answer)
+
+
+def test_a_line_is_answered_alike_wherever_its_windows_begin(predictor: Predictor) -> None:
+    line = line_of_text(16)
+    whole = by_the_model(line, predictor).astype(int)
+    cut = by_the_model(np.ascontiguousarray(line[:, 23:]), predictor).astype(int)
+    columns = np.abs(whole[:, 46:] - cut).mean(axis=(0, 2))[16:-16]  # the cut's own end is another picture
+    assert columns.mean() < 4
+    assert columns.max() < 24, f"a seam at column {columns.argmax()}"
+
+
+@pytest.mark.parametrize("height", [12, 16, 24, 60])
+def test_ten_words_stay_the_same_ten_words(predictor: Predictor, height: int) -> None:
+    rapidocr = pytest.importorskip("rapidocr")
+    reader = rapidocr.RapidOCR()
+    line = line_of_text(height)
+    answered = by_the_model(line, predictor)
+    assert answered.shape == (2 * line.shape[0], 2 * line.shape[1], 3)
+
+    def read(rgb: Rgb) -> str:
+        found = reader(np.ascontiguousarray(rgb[..., ::-1]), use_det=False, use_cls=False, use_rec=True)
+        return "".join(found.txts).replace(" ", "").lower()
+
+    assert read(answered) == read(line) == "tenwordsinonelonglinestaytenwordslong"
