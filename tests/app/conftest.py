@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 
 from app import codec
+from app.judge import Judge
 from app.main import LoadedModel, create_app
 from app.predictor import Predictor
 from app.settings import Settings
@@ -40,10 +41,11 @@ def fake_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Server:
     """A running service; `runtime` steers its predictor."""
 
-    def __init__(self, settings: Settings, runtime: FakeRuntime) -> None:
+    def __init__(self, settings: Settings, runtime: FakeRuntime, judge: Judge | None = None) -> None:
         self.runtime = runtime
         predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=settings.batch_sizes)
-        self.app = create_app(settings, LoadedModel(ModelStore(settings.model_store).resolve("tbsrn"), predictor))
+        artefact = ModelStore(settings.model_store).resolve("tbsrn")
+        self.app = create_app(settings, LoadedModel(artefact, predictor, judge or Judge()))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(
@@ -95,8 +97,8 @@ def start_server(fake_store: Path) -> Iterator[Callable[..., Server]]:
     """Services with settings of their own: start_server(max_queue_windows=64, ...)."""
     running: list[Server] = []
 
-    def start(**settings: Any) -> Server:
-        running.append(Server(Settings(model_store=fake_store, **settings), FakeRuntime()))
+    def start(judge: Judge | None = None, **settings: Any) -> Server:
+        running.append(Server(Settings(model_store=fake_store, **settings), FakeRuntime(), judge))
         return running[-1]
 
     yield start

@@ -128,6 +128,7 @@ def assert_reconciled(server: Server) -> None:
         ended = server.metric(f"telescope_{kind}_total")
         assert received == ended + server.metric(f"telescope_{kind}_in_progress")
         assert received > 0
+    assert server.metric("telescope_decisions_total") == server.metric("telescope_images_total", outcome="ok")
 
 
 def test_a_client_that_leaves_takes_its_image_out_of_the_queue(start_server: Callable[..., Server]) -> None:
