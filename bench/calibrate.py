@@ -68,7 +68,7 @@ def calibrate(args: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
     chosen = words(args.data, limit=args.limit)
     subject = open_subject(args)
     try:
-        measured = make_pictures(subject, chosen, subsets, seed=args.seed)
+        measured = make_pictures(subject, chosen, subsets, seed=args.seed, out=args.out)
     finally:
         subject.predictor.close()
     read_all(measured, readers, ("enlarged", "always"), out=args.out)

@@ -83,7 +83,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     chosen = words(args.data, limit=args.limit)
     subject = open_subject(args)
     try:
-        measured = make_pictures(subject, chosen, subset_names, seed=args.seed)
+        measured = make_pictures(subject, chosen, subset_names, seed=args.seed, out=args.out)
     finally:
         subject.predictor.close()
     read_all(measured, readers, VARIANTS, out=args.out)

@@ -8,7 +8,7 @@ from typing import Any
 from bench.svg import GROUND, INK, RULE, SOFT, document, dot, line, text
 
 COLOURS = {"bicubic": "#9aa5b1", "always": "#c2410c", "auto": "#0f766e"}
-PANEL, GAP, LEFT, TOP, ROW = 240.0, 16.0, 96.0, 78.0, 46.0  # pixels
+PANEL, GAP, LEFT, TOP, ROW = 240.0, 16.0, 96.0, 108.0, 46.0  # pixels
 READER_NAMES = {"rapidocr-v6": "PP-OCRv6", "rapidocr-v4": "PP-OCRv4", "tesseract": "Tesseract"}
 
 
@@ -17,7 +17,7 @@ def chart(report: dict[str, Any]) -> str:
     figures = report["figures"]
     subsets = list(next(iter(figures.values())))
     reach = _reach(figures)
-    width = LEFT + len(figures) * (PANEL + GAP)
+    width = max(LEFT + len(figures) * (PANEL + GAP), 420)
     height = TOP + ROW * len(subsets) + 44
     body = [*_legend(report), *(_name(subset, row) for row, subset in enumerate(subsets))]
     for place, (reader, found) in enumerate(figures.items()):
@@ -37,9 +37,9 @@ def _legend(report: dict[str, Any]) -> Iterator[str]:
     yield text(12, 24, f"{model}: words read, points over the plain crop", size=16, bold=True)
     yield text(12, 44, f"{data['words']} words a row; lines are 95 % intervals", size=12, fill=SOFT)
     for place, (variant, colour) in enumerate(COLOURS.items()):
-        x = LEFT + PANEL + GAP + 150 + 90 * place
-        yield dot(x, 39, fill=colour, stroke=colour)
-        yield text(x + 9, 43.5, variant)
+        x = LEFT + 6 + 90 * place
+        yield dot(x, 63, fill=colour if variant == "auto" else GROUND, stroke=colour)
+        yield text(x + 9, 67.5, variant)
 
 
 def _name(subset: str, row: int) -> str:
@@ -55,6 +55,8 @@ def _panel(reader: str, found: dict[str, Any], left: float, reach: float) -> Ite
     yield text(left + PANEL / 2, TOP - 12, READER_NAMES.get(reader, reader), anchor="middle", bold=True)
     for points in (-reach, -reach / 2, 0, reach / 2, reach):
         yield line(at(points), TOP, at(points), bottom, stroke=SOFT if points == 0 else RULE)
+        if abs(points) == reach:
+            continue  # neighbours' numbers would meet
         yield text(at(points), bottom + 18, f"{points:+g}" if points else "0", size=11, fill=SOFT, anchor="middle")
     for row, variants in enumerate(found.values()):
         if row:

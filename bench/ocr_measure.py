@@ -2,14 +2,15 @@
 
     words -> LR of a subset -> plain | bicubic | always | enlarged, auto -> each recogniser reads it
 
-The pictures come from the code that the service runs, in this process (`app/in_process.py`). What was read is kept
-in `readings.jsonl`: an interrupted command goes on, and a second model reads only its own pictures.
+The pictures come from the code that the service runs, in this process (`app/in_process.py`). Pictures of the
+network and what was read are kept: an interrupted command goes on, and a second model reads only its own pictures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,14 @@ from app.in_process import InProcess
 from app.judge import Decision
 from bench.ocr_data import Word, small
 from bench.subject import Subject
+from model_store import pixels
 from model_store.pixels import Rgb, resize
 from training.ocr import TextReader
 from training.readings import Readings
 from training.scores import is_read
 
 VARIANTS = ("plain", "bicubic", "always", "auto")
-CHUNK = 32  # crops between two moves of the bar
+CHUNK = 32  # crops, to keep their windows few
 
 
 @dataclass(eq=False)
@@ -48,27 +50,46 @@ class Measured:
         return np.array([is_read(text, label) for text, label in pairs])
 
 
-def make_pictures(subject: Subject, words: Sequence[Word], subsets: Sequence[str], *, seed: int) -> list[Measured]:
-    """Every subset in every variant, not yet read."""
+def make_pictures(
+    subject: Subject, words: Sequence[Word], subsets: Sequence[str], *, seed: int, out: Path
+) -> list[Measured]:
+    """Every subset in every variant, not yet read. SR is kept in `out`."""
     made = []
     with tqdm(total=len(subsets) * len(words), desc="super-resolve", unit="crop", disable=None) as bar:
         for name in subsets:
             lr = small(name, words, seed=seed)
             part = Measured(name, [word.label for word in words], estimates=[estimate(crop) for crop in lr])
-            part.pictures = _variants(subject, lr, part, bar)
+            part.pictures = _variants(subject, lr, part, _super_resolved(subject, lr, out / "sr"))
+            bar.update(len(lr))
             made.append(part)
     return made
 
 
-def _variants(subject: Subject, lr: list[Rgb], part: Measured, bar: tqdm[None]) -> dict[str, list[Rgb]]:
-    spec, infer = subject.predictor.spec, InProcess(subject.predictor, subject.judge, mode="always")
+def _super_resolved(subject: Subject, lr: list[Rgb], folder: Path) -> list[Rgb]:
+    """Each crop through the network; taken up from `folder` if the same code made the same before."""
+    key = blake2b(subject.sha256.encode(), digest_size=12)
+    for module in (geometry, pixels):
+        key.update(Path(module.__file__ or "").read_bytes())
+    for crop in lr:
+        key.update(f"{crop.shape}".encode() + crop.tobytes())
+    file = folder / f"{key.hexdigest()}.npz"
+    if file.exists():
+        with np.load(file) as kept:
+            return [kept[str(index)] for index in range(len(lr))]
+    infer = InProcess(subject.predictor, subject.judge, mode="always")
+    made = [answer.rgb for first in range(0, len(lr), CHUNK) for answer in infer(lr[first : first + CHUNK])]
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / "unfinished.npz"
+    np.savez(unfinished, allow_pickle=False, **{str(index): rgb for index, rgb in enumerate(made)})
+    unfinished.replace(file)
+    return made
+
+
+def _variants(subject: Subject, lr: list[Rgb], part: Measured, always: list[Rgb]) -> dict[str, list[Rgb]]:
+    spec = subject.predictor.spec
     layouts = [geometry.plan(*crop.shape[:2], geometry="native", spec=spec) for crop in lr]
     part.decisions = [subject.judge.decide(c, layout, "auto") for c, layout in zip(lr, layouts, strict=True)]
     enlarged = [geometry.enlarge(crop, layout) for crop, layout in zip(lr, layouts, strict=True)]
-    always: list[Rgb] = []
-    for first in range(0, len(lr), CHUNK):
-        always += [answer.rgb for answer in infer(lr[first : first + CHUNK])]
-        bar.update(min(CHUNK, len(lr) - first))
     return {
         "plain": lr,
         "bicubic": [resize(crop, height=2 * crop.shape[0], width=2 * crop.shape[1]) for crop in lr],

@@ -44,4 +44,4 @@ def difference(before: Right, after: Right, *, seed: int = 0) -> Difference:
 def mcnemar(fixed: int, broken: int) -> float:
     """Two-sided exact p of a fair coin falling so unevenly; 1 where nothing changed."""
     changed, fewer = fixed + broken, min(fixed, broken)
-    return min(1.0, 2.0 * sum(comb(changed, k) for k in range(fewer + 1)) / 2**changed)
+    return min(1.0, 2 * float(sum(comb(changed, k) for k in range(fewer + 1)) / 2**changed))
