@@ -8,6 +8,14 @@ const SCALE = 2; // of geometry=native, whatever the model
 const PHASES = ["decode", "queue", "inference", "encode"];
 const FACTS = ["size", "method", ...PHASES, "total", "round-trip", "text-before", "text-after"];
 const METHODS = { super_resolved: "Super-resolved", enlarged: "Enlarged without the network" };
+const REASONS = {
+  always: "",
+  blurred: "It is blurred enough to be helped.",
+  uncalibrated: "Auto is not calibrated for this model, and super-resolves everything.",
+  sharp: "It is read better as it is.",
+  noisy: "The network would take its noise for strokes.",
+  too_high: "It is higher than the network can answer.",
+};
 const recogniser = document.documentElement.dataset.recogniser; // empty: the service reads no text
 
 let running = new AbortController(); // of the newest picture; a newer one ends it, here and on the server
@@ -134,7 +142,7 @@ function tell({ image, model, timing, roundTrip }, name, after) {
   link.href = URL.createObjectURL(after);
   link.download = `${name.replace(/\.[^.]*$/, "")}-x${SCALE}.png`;
   link.removeAttribute("aria-disabled");
-  say(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}. ${image.reason ?? ""}`);
+  say(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}. ${REASONS[image.reason] ?? ""}`);
 }
 
 function tellTiming(header) {
