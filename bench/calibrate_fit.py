@@ -100,7 +100,7 @@ def curve(samples: Samples) -> list[dict[str, Any]]:
     """Crops in BINS equal parts by blur: what super-resolving all of a part gains each recogniser there."""
     order = np.argsort(samples.blur, axis=None)
     parts = []
-    for part in np.array_split(order, BINS):
+    for part in np.array_split(order, min(BINS, order.size)):
         blur = samples.blur.ravel()[part]
         found = {name: _mean(g.ravel()[part]) for name, g in samples.gains.items()}
         parts.append(

@@ -16,7 +16,7 @@ from model_store.store import Artefact
 from training.predictor import Predictor as Weights
 from training.predictor import open_weights
 
-BATCH_SIZES = (1, 2, 4, 8, 16)
+BATCH_SIZES = (1, 8)  # few, for each is warmed
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def open_subject(args: argparse.Namespace) -> Subject:
         weights = open_weights(args.weights)
         predictor = Predictor(lambda: _Opened(weights), spec=weights.spec, batch_sizes=BATCH_SIZES)
         return Subject(weights.name, weights.sha256, predictor, Judge(), None)
-    model = load_model(load_settings(model=args.model, model_store=args.model_store))
+    model = load_model(load_settings(model=args.model, model_store=args.model_store, batch_sizes=BATCH_SIZES))
     return Subject(
         model.artefact.manifest.ref, model.artefact.digest, model.predictor, model.judge, model.artefact
     )
