@@ -63,26 +63,29 @@ class Calibration:
 
     @classmethod
     def of(cls, artefact: Artefact) -> "Calibration | None":
-        """The model's own, from beside its folder; None where there is none.
+        """The model's own, from beside its folder; None where there is none. Raises what `read` raises."""
+        path = calibration_path(artefact)
+        return cls.read(path, digest=artefact.digest) if path.exists() else None
+
+    @classmethod
+    def read(cls, path: Path, *, digest: str) -> "Calibration":
+        """digest: of the model it is to be used with.
 
         Raises StartupError for a file that is damaged, or was made for other weights.
         """
-        path = calibration_path(artefact)
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            digest, version = raw["digest"], raw["schema_version"]
+            made_for, version = str(raw["digest"]), raw["schema_version"]
             limits = {name: math.inf if raw["rule"][name] is None else float(raw["rule"][name]) for name in FIELDS}
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise StartupError(
                 f"{path} cannot be read ({exc!r}); make it again with `python -m bench calibrate`, or remove it."
             ) from exc
-        if version != SCHEMA_VERSION or digest != artefact.digest:
+        if version != SCHEMA_VERSION or made_for != digest:
             raise StartupError(
-                f"{path} was made for another model (schema {version}, digest {str(digest)[:12]}) than "
-                f"{artefact.manifest.ref} (schema {SCHEMA_VERSION}, digest {artefact.digest[:12]}); "
-                "calibrate again with `python -m bench calibrate`, or remove it."
+                f"{path} was made for another model (digest {made_for[:12]}, schema {version}) than this one "
+                f"(digest {digest[:12]}, schema {SCHEMA_VERSION}); make it again with `python -m bench calibrate` "
+                "or remove it."
             )
         return cls(**limits)
 

@@ -32,6 +32,7 @@ from bench.ocr import add_data, known_subsets
 from bench.ocr_data import words
 from bench.ocr_measure import Measured, make_pictures, read_all
 from bench.subject import Subject, add_subject, open_subject
+from model_store.errors import ModelStoreError
 from training.errors import TrainingError
 from training.ocr import TextReader, open_readers
 from training.record import machine
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, fit, print, write."""
     try:
         subject, report = calibrate(args)
-    except (ServiceError, TrainingError) as error:
+    except (ServiceError, ModelStoreError, TrainingError) as error:
         sys.exit(f"calibrate: {error}")
     except KeyboardInterrupt:
         sys.exit(f"interrupted; what was read is kept in {args.out}, the same command goes on")
@@ -66,7 +67,7 @@ def calibrate(args: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
     readers = open_readers(args.readers.split(","))
     subsets = known_subsets(args.subsets)
     chosen = words(args.data, limit=args.limit)
-    subject = open_subject(args)
+    subject = open_subject(args, calibrated=False)  # whatever is there already is to be replaced
     try:
         measured = make_pictures(subject, chosen, subsets, seed=args.seed, out=args.out)
     finally:

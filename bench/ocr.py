@@ -35,6 +35,7 @@ from bench.ocr_data import SUBSETS, words
 from bench.ocr_measure import VARIANTS, Measured, make_pictures, read_all
 from bench.paired import difference
 from bench.subject import add_subject, open_subject
+from model_store.errors import ModelStoreError
 from training.data.crops import SEED
 from training.errors import TrainingError
 from training.metrics import text_figures
@@ -50,6 +51,7 @@ LIBRARIES = ("numpy", "cv2", "PIL", "openvino", "onnxruntime")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_subject(parser)
     add_data(parser)
+    parser.add_argument("--calibration", type=Path, help="instead of the one beside the model")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report, table and chart")
 
 
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print the table, write the report."""
     try:
         report = measure(args)
-    except (ServiceError, TrainingError) as error:
+    except (ServiceError, ModelStoreError, TrainingError) as error:
         sys.exit(f"ocr: {error}")
     except KeyboardInterrupt:
         sys.exit(f"interrupted; what was read is kept in {args.out}, the same command goes on")
@@ -131,12 +133,20 @@ def _figures(group: Sequence[Measured], reader: str, variant: str) -> dict[str, 
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """One table a recogniser; all subsets in its last row."""
-    data, lines = report["data"], []
+    """All subsets together, a row for each recogniser; then a table for each, a row for every subset."""
+    data = report["data"]
+    lines = [
+        f"{report['model']['name']}, {data['words']} words of {data['path']} in {len(report['subsets'])} subsets",
+        "",
+        f"| words read, % (95 %) | {' | '.join(VARIANTS)} |",
+        "|" + "---|" * (len(VARIANTS) + 1),
+    ]
+    for reader, subsets in report["figures"].items():
+        lines.append(f"| {reader} | {' | '.join(_cell(subsets[OVERALL][v]) for v in VARIANTS)} |")
     for reader, subsets in report["figures"].items():
         lines += [
-            f"**{reader} {report['recognisers'][reader]}**, {data['words']} words of {data['path']}, "
-            f"{report['model']['name']}",
+            "",
+            f"**{reader} {report['recognisers'][reader]}**",
             "",
             f"| words read, % (95 %) | {' | '.join(VARIANTS)} | CER, % ({', '.join(VARIANTS)}) |",
             "|" + "---|" * (len(VARIANTS) + 2),
@@ -144,8 +154,7 @@ def markdown(report: dict[str, Any]) -> str:
         for subset, row in subsets.items():
             errors = ", ".join(f"{100 * row[variant]['character_error_rate']:.1f}" for variant in VARIANTS)
             lines.append(f"| {subset} | {' | '.join(_cell(row[v]) for v in VARIANTS)} | {errors} |")
-        lines.append("")
-    return "\n".join(lines).rstrip()
+    return "\n".join(lines)
 
 
 def _cell(found: dict[str, Any]) -> str:

@@ -6,13 +6,13 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.judge import Judge
-from app.main import load_model
+from app.judge import Calibration, Judge, calibration_path
 from app.predictor import Predictor
+from app.runtimes import open_runtime
 from app.settings import load_settings
 from model_store import BUNDLED
 from model_store.pixels import Nchw
-from model_store.store import Artefact
+from model_store.store import Artefact, ModelStore
 from training.predictor import Predictor as Weights
 from training.predictor import open_weights
 
@@ -21,7 +21,7 @@ BATCH_SIZES = (1, 8)  # few, for each is warmed
 
 @dataclass(frozen=True)
 class Subject:
-    """name: `tbsrn:1`, or the file's. artefact: None for a checkpoint, which no calibration can belong to yet."""
+    """name: `tbsrn:1`, or the file's. artefact: None for a checkpoint."""
 
     name: str
     sha256: str
@@ -33,20 +33,32 @@ class Subject:
 def add_subject(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--model", default="tbsrn", help="of the model store (default: the newest %(default)s)")
-    which.add_argument("--weights", help="a checkpoint or exported file instead, which has no calibration")
+    which.add_argument("--weights", help="a checkpoint or exported file instead")
     parser.add_argument("--model-store", type=Path, default=BUNDLED, help="default: the bundled one")
 
 
-def open_subject(args: argparse.Namespace) -> Subject:
-    """Raises StartupError or CheckpointError in one sentence."""
+def open_subject(args: argparse.Namespace, *, calibrated: bool = True) -> Subject:
+    """calibrated: with --calibration's file, else the one beside the model; a checkpoint has none of its own.
+
+    Raises StartupError, ModelStoreError or CheckpointError in one sentence.
+    """
+    file: Path | None = args.calibration if calibrated else None
     if args.weights:
         weights = open_weights(args.weights)
+        judge = Judge(Calibration.read(file, digest=weights.sha256) if file else None)
         predictor = Predictor(lambda: _Opened(weights), spec=weights.spec, batch_sizes=BATCH_SIZES)
-        return Subject(weights.name, weights.sha256, predictor, Judge(), None)
-    model = load_model(load_settings(model=args.model, model_store=args.model_store, batch_sizes=BATCH_SIZES))
-    return Subject(
-        model.artefact.manifest.ref, model.artefact.digest, model.predictor, model.judge, model.artefact
+        return Subject(weights.name, weights.sha256, predictor, judge, None)
+    settings = load_settings(model=args.model, model_store=args.model_store)
+    artefact = ModelStore(settings.model_store).resolve(settings.model)
+    if calibrated and not file and calibration_path(artefact).exists():
+        file = calibration_path(artefact)
+    judge = Judge(Calibration.read(file, digest=artefact.digest) if file else None)
+    predictor = Predictor(
+        lambda: open_runtime(settings.runtime, artefact, device=settings.device, threads=settings.threads),
+        spec=artefact.manifest.pixels,
+        batch_sizes=BATCH_SIZES,
     )
+    return Subject(artefact.manifest.ref, artefact.digest, predictor, judge, artefact)
 
 
 class _Opened:
