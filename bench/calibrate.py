@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,7 +26,7 @@ from app.errors import ServiceError
 from app.judge import SCHEMA_VERSION, calibration_path
 from bench.calibrate_chart import curve_chart
 from bench.calibrate_fit import Samples, cross_validated, curve, fit, gain
-from bench.ocr import add_data, known_subsets
+from bench.ocr import add_data, command, known_subsets
 from bench.ocr_data import words
 from bench.ocr_measure import Measured, make_pictures, read_all
 from bench.subject import Subject, add_subject, open_subject
@@ -36,6 +34,7 @@ from model_store.errors import ModelStoreError
 from training.errors import TrainingError
 from training.ocr import TextReader, open_readers
 from training.record import machine
+from training.run_state import git_commit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,10 +79,11 @@ def calibrate(args: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
         "model": subject.name,
         "digest": subject.sha256,
         "rule": calibration.as_json(),
-        "command": "python -m bench " + shlex.join(sys.argv[1:]),
+        "command": command(),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "words": len(chosen),
+        "git_commit": git_commit(),
+        "data": {"path": args.data.name, "words": len(chosen), "limit": args.limit, "seed": args.seed},
         "subsets": subsets,
         "recognisers": {reader.name: reader.version for reader in readers},
         "super_resolved": round(float(samples.chosen(calibration).mean()), 4),
@@ -111,10 +111,11 @@ def gather(measured: Sequence[Measured], readers: Sequence[TextReader]) -> Sampl
 
 
 def summary(report: dict[str, Any]) -> str:
-    rule = {name: math.inf if limit is None else limit for name, limit in report["rule"].items()}
+    least, most = report["rule"]["min_blur"], report["rule"]["max_noise"]
+    told = "nothing" if least is None else f"from a blur of {least:.3f} px"
+    told += f", up to a noise of {most:.3f} of contrast" if most is not None else ""
     lines = [
-        f"{report['model']}: super-resolve from a blur of {rule['min_blur']:.3g} px up to a noise of "
-        f"{rule['max_noise']:.3g} of contrast, {100 * report['super_resolved']:.0f} % of these crops",
+        f"{report['model']}: super-resolve {told}; {100 * report['super_resolved']:.0f} % of these crops",
         "",
         "| points over enlarging | " + " | ".join(report["points_over_enlarged"]) + " |",
         "|---|---|---|---|",

@@ -47,9 +47,8 @@ def curve_chart(report: dict[str, Any]) -> str:
 
 def _frame(report: dict[str, Any], x: Scale, y: Scale, low: float, high: float, reach: float) -> Iterator[str]:
     yield text(12, 24, f"{report['model']}: what super-resolving gains, by blur", size=16, bold=True)
-    about = (
-        f"points over enlarging; {report['words']} words in {len(report['subsets'])} subsets, each mark a tenth"
-    )
+    words, subsets = report["data"]["words"], len(report["subsets"])
+    about = f"points over enlarging; {words} words in {subsets} subsets, each mark a tenth of the crops"
     yield text(12, 43, about, size=12, fill=SOFT)
     least = report["rule"]["min_blur"]
     if least is not None and least < high:

@@ -91,7 +91,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     read_all(measured, readers, VARIANTS, out=args.out)
     calibration = subject.judge.calibration
     return {
-        "command": "python -m bench " + shlex.join(sys.argv[1:]),
+        "command": command(),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(),
         "model": {
@@ -107,6 +107,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "libraries": versions(LIBRARIES),
         "machine": machine(),
     }
+
+
+def command() -> str:
+    """As it was given, paths by their last part: reports travel, folders do not."""
+    return "python -m bench " + shlex.join(Path(word).name if "/" in word else word for word in sys.argv[1:])
 
 
 def known_subsets(names: str) -> list[str]:
