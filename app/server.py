@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from app.connection import Connection
 from app.errors import StartupError
 from app.service import Service
 from app.settings import Settings
@@ -85,13 +86,19 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def serve(app: FastAPI, settings: Settings, bound: socket.socket) -> None:
-    """Run until a signal; returns after the drain."""
-    config = uvicorn.Config(
+def config(app: FastAPI) -> uvicorn.Config:
+    """What every server of this application runs with."""
+    return uvicorn.Config(
         app,
+        http=Connection,
+        ws="none",
         log_config=None,  # our handlers are set
         access_log=False,  # the middleware writes the one line a request
         server_header=False,
         timeout_graceful_shutdown=5,  # idle keep-alive connections; the drain has waited for the busy ones
     )
-    DrainingServer(config, app, settings).run(sockets=[bound])
+
+
+def serve(app: FastAPI, settings: Settings, bound: socket.socket) -> None:
+    """Run until a signal; returns after the drain."""
+    DrainingServer(config(app), app, settings).run(sockets=[bound])

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,13 @@ from app import codec
 from app.judge import Judge
 from app.main import LoadedModel, create_app
 from app.predictor import Predictor
+from app.server import config
 from app.settings import Settings
 from model_store.manifest import PixelSpec
 from model_store.pixels import Rgb
 from model_store.store import ModelStore
 from tests.app.fakes import FakeRuntime
+from tests.app.process import Process, wait_until
 
 SPEC = PixelSpec(height=16, width=64, scale=2)
 
@@ -48,9 +49,7 @@ class Server:
         self.app = create_app(settings, LoadedModel(artefact, predictor, judge or Judge()))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(
-            uvicorn.Config(self.app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
-        )
+        self._server = uvicorn.Server(config(self.app))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
         self._thread.start()
         wait_until(lambda: self._server.started)
@@ -76,14 +75,6 @@ class Server:
         self._thread.join()
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Return as soon as the condition holds; fail the test when it does not in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition never came true"
-        time.sleep(0.002)
-
-
 @pytest.fixture(scope="module")
 def server(fake_store: Path) -> Iterator[Server]:
     """The default service, shared by the tests of a module."""
@@ -104,6 +95,20 @@ def start_server(fake_store: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for one in running:
         one.stop()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    """Processes of a test's own: start("--port", "1", TELESCOPE_...="..."); ended with the test, come what may."""
+    processes: list[Process] = []
+
+    def start(*arguments: str, **environment: str) -> Process:
+        processes.append(Process(*arguments, **environment))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
 
 
 def picture(colour: tuple[int, int, int] = (200, 120, 40), *, height: int = 16, width: int = 64) -> Rgb:

@@ -1,18 +1,14 @@
 """`python -m app serve` as a user runs it: a real process, the bundled model, a real client."""
 
 import json
-import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -22,54 +18,11 @@ from app import codec
 from model_store import BUNDLED
 from model_store.pixels import resize
 from tests.app.conftest import wait_until
+from tests.app.process import Process, ready
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("openvino")
 CROPS = sorted((REPOSITORY / "examples" / "crops").glob("*.png"))
-
-
-class Process:
-    """A service of its own in a process of its own."""
-
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
-            cwd=REPOSITORY,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Not auto: where Paddle is installed too, every start would import it to look for a GPU.
-            env={"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino", **environment},
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.popen.stderr
-        self.lines.extend(self.popen.stderr)
-
-    def url(self) -> str:
-        wait_until(lambda: self._address() or self.popen.poll() is not None, 60)
-        return self._address() or pytest.fail("".join(self.lines))
-
-    def _address(self) -> str:
-        found = re.search(r"http://[\d.]+:\d+", "".join(list(self.lines)))
-        return found.group() if found else ""
-
-    def logs(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines if line.startswith("{")]
-
-    def wait(self) -> int:
-        code = self.popen.wait(60)
-        self._reader.join()
-        assert self.popen.stderr
-        self.popen.stderr.close()
-        return code
-
-    def kill(self) -> None:
-        if self.popen.poll() is None:
-            self.popen.kill()
-            self.wait()
 
 
 @pytest.fixture(scope="module")
@@ -79,27 +32,6 @@ def service() -> Iterator[Process]:
     wait_until(lambda: ready(process.url()), 60)
     yield process
     process.kill()
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Process]]:
-    """Services of a test's own: start("--port", "1", TELESCOPE_...="..."); ended with the test, come what may."""
-    processes: list[Process] = []
-
-    def start(*arguments: str, **environment: str) -> Process:
-        processes.append(Process(*arguments, **environment))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-
-
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def post(url: str, crop: Path) -> httpx.Response:

@@ -1,0 +1,74 @@
+"""`python -m app serve` in a process of its own, as a user runs it."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import REPOSITORY
+
+
+class Process:
+    """A service of its own in a process of its own."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
+            cwd=REPOSITORY,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Not auto: where Paddle is installed too, every start would import it to look for a GPU.
+            env={"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino", **environment},
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stderr
+        self.lines.extend(self.popen.stderr)
+
+    def url(self) -> str:
+        wait_until(lambda: self._address() or self.popen.poll() is not None, 60)
+        return self._address() or pytest.fail("".join(self.lines))
+
+    def _address(self) -> str:
+        found = re.search(r"http://[\d.]+:\d+", "".join(list(self.lines)))
+        return found.group() if found else ""
+
+    def logs(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+    def wait(self) -> int:
+        code = self.popen.wait(60)
+        self._reader.join()
+        assert self.popen.stderr
+        self.popen.stderr.close()
+        return code
+
+    def kill(self) -> None:
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.wait()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Return as soon as the condition holds; fail the test when it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition never came true"
+        time.sleep(0.002)
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
