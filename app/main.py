@@ -86,6 +86,7 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
         summary="Makes small, blurred text crops readable.",
         version="1",
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would be built from what the client sent as Host
         lifespan=lifespan,
     )
     metrics = Metrics()
