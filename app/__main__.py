@@ -3,9 +3,11 @@
 python -m app serve                      start the service
 python -m app upscale crops/ -o sharp/   super-resolve files or folders; with --url, by a service
 python -m app models                     what the model store holds
+python -m app new-key NAME >> keys.txt   make an API key
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = vars(_parser().parse_args(argv))
     command = arguments.pop("command")
     try:
+        if command == "new-key":
+            return _new_key(**arguments)
         if command == "serve":
             return _serve(load_settings(**arguments))
         if command == "models":
@@ -54,8 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the PNGs")
     upscale.add_argument("--geometry", choices=("native", "telescope"), default="native")
     upscale.add_argument("--mode", choices=("auto", "always"), help="auto: only crops that it helps to read")
-    upscale.add_argument("--url", help="have a running service do it, for example http://127.0.0.1:8000")
+    upscale.add_argument(
+        "--url",
+        help="have a running service do it, for example http://127.0.0.1:8000; an API key, where it asks for one, "
+        "comes from the environment variable TELESCOPE_API_KEY",
+    )
     models = commands.add_parser("models", help="list the models", argument_default=argparse.SUPPRESS)
+    key = commands.add_parser("new-key", help="make an API key: shown on stderr, its line for the file on stdout")
+    key.add_argument("name", help="of who will use it; it appears in logs and metrics")
+    key.add_argument("--admin", action="store_true", help="may also do what changes the service")
     for command in (serve, upscale):
         command.add_argument("--model", help="name or name:version")
         command.add_argument("--runtime", choices=("auto", "paddle", "openvino", "onnx"))
@@ -73,7 +84,7 @@ def _serve(settings: Settings) -> int:
     from app.server import bind, serve
 
     configure_logging(settings.log_level)
-    bound = bind(settings.host, settings.port)
+    bound = bind(settings)
     serve(create_app(settings, load_model(settings)), settings, bound)
     return 0
 
@@ -119,10 +130,19 @@ def _upscale_there(
 
     jobs = find(inputs, out)
     try:
-        with TelescopeClient(url) as client:
+        with TelescopeClient(url, api_key=os.environ.get("TELESCOPE_API_KEY")) as client:
             return 1 if upscale(jobs, upscaler, batch=64) else 0  # a few requests: the bar moves every few seconds
     except TelescopeError as exc:
         raise StartupError(f"{url}: {exc}") from exc
+
+
+def _new_key(name: str, *, admin: bool) -> int:
+    from app.api_keys import new_key
+
+    key, stored = new_key(name, admin=admin)
+    print(f"The key of {name}, shown this once:\n{key}", file=sys.stderr)
+    print(stored.entry())
+    return 0
 
 
 def _models(settings: Settings) -> int:

@@ -2,13 +2,24 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import httpx
 
-from app.client_exchange import BadImage, Entry, Exchange, Problem, Unreachable, entries, picture, split
+from app.client_exchange import (
+    BadImage,
+    BadRequest,
+    Entry,
+    Exchange,
+    Problem,
+    Unreachable,
+    entries,
+    picture,
+    split,
+)
 from app.client_pictures import Answer, Channels, Picture, encode
 
 CONNECT_S = 5.0  # long enough for any network that is worth sending pictures over
@@ -47,8 +58,9 @@ class BaseClient(Generic[H]):
         max_images: int = 16,
         max_request_bytes: int = 32 * 2**20,
         channels: Channels = "rgb",
+        api_key: str | None = None,
     ) -> None:
-        """Opens no connection yet; raises Unreachable for an address that is none.
+        """Opens no connection yet. Raises Unreachable for an address that is none, BadRequest for such a key.
 
         timeout_s: for each request from its first try to its answer, waits and further tries included.
         concurrency: requests at once in a call; two, so that one is computed while another is on its way.
@@ -57,11 +69,15 @@ class BaseClient(Generic[H]):
         max_request_bytes: of one request; the service's own default. Where the service allows less, the client
             finds out, at the price of bodies sent in vain.
         channels: of arrays, in and out; OpenCV and the PP-OCR packages use "bgr".
+        api_key: where the service asks for one; sent to that address alone, redirects are not followed.
         """
         if not url.startswith(("http://", "https://")):
             raise Unreachable(f"The address {url!r} does not begin with http:// or https://.")
+        if api_key and not re.fullmatch("[!-~]+", api_key):
+            raise BadRequest("The API key holds a space, a line end or another character that no header takes.")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         try:
-            self._http: H = self._http_kind(base_url=url)
+            self._http: H = self._http_kind(base_url=url, headers=headers)
         except httpx.InvalidURL as exc:
             raise Unreachable(f"The address {url!r} cannot be read: {exc}.") from exc
         self._timeout_s = timeout_s

@@ -3,17 +3,18 @@
 The page talks to the API like any other client; only /v1/recognise is made for it, where that is switched on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.params import Depends
 
 from app.recognise import Recogniser, recognise_router
 from app.settings import Settings
 
 WEB = Path(__file__).parent / "web"
-RECOGNISER = "{{recogniser}}"  # stands in the page for the recogniser's name
 HEADERS = {
     # No inline script or style, no other host; blob: and data: hold pictures on their way to the screen.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -41,21 +42,28 @@ class Asset:
     etag: str  # of the content, so that replicas agree whenever their files were written
 
 
-def mount_demo(app: FastAPI, settings: Settings) -> None:
+def mount_demo(app: FastAPI, settings: Settings, guards: Sequence[Depends]) -> None:
     """Add the demo page, its files and, if wished for, its recogniser to the application.
 
+    guards: of the recogniser, as of all that takes pictures; with any, the page asks for an API key.
     Raises StartupError when the recogniser is wished for and not installed.
     """
     recogniser = Recogniser(settings) if settings.demo_ocr else None
     if recogniser:
-        app.include_router(recognise_router(recogniser, settings))
+        app.include_router(recognise_router(recogniser, settings), dependencies=guards)
     assets = {
         file.relative_to(WEB).as_posix(): _asset(file.suffix, file.read_bytes())
         for file in WEB.rglob("*.*")
         if file.name != "index.html"
     }
     page = (WEB / "index.html").read_text()
-    index = _asset(".html", page.replace(RECOGNISER, recogniser.name if recogniser else "").encode())
+    for placeholder, value in {
+        "{{recogniser}}": recogniser.name if recogniser else "",
+        "{{key}}": "required" if guards else "",
+        "{{operations}}": "elsewhere" if settings.admin_port else "",
+    }.items():
+        page = page.replace(placeholder, value)
+    index = _asset(".html", page.encode())
     pages = APIRouter(include_in_schema=False)
 
     @pages.head("/")

@@ -18,7 +18,9 @@ ServiceError
 │   ├── ResultTooLarge           the answer would not fit the format asked for
 │   ├── UploadTimedOut           the body did not arrive within the request's time
 │   └── UnknownModel
+├── Unauthorized             no API key, or an unknown one, where keys are required
 ├── Overloaded               carries retry_after_s
+│   └── RateLimited              one API key's own limit, whatever room there is
 ├── NotReady                 draining, or the predictor has stopped
 ├── DeadlineExceeded
 ├── ClientDisconnected       nobody is left to answer
@@ -105,12 +107,20 @@ class UnknownModel(BadInput):
     pass
 
 
+class Unauthorized(ServiceError):
+    outcome = "refused"
+
+
 class Overloaded(ServiceError):
     outcome = "refused"
 
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Overloaded):
+    pass
 
 
 class NotReady(ServiceError):

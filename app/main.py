@@ -8,21 +8,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
-from app import problems, super_resolve
+from app import openapi, problems, super_resolve
+from app.access import Access
+from app.admin_port import AdminPort
 from app.demo import mount_demo
-from app.errors import InvalidParameter, Overloaded, ServiceError, StartupError
+from app.errors import InvalidParameter, ServiceError, StartupError
 from app.judge import Calibration, Judge
 from app.metrics import Metrics
 from app.middleware import RequestMiddleware
 from app.predictor import Predictor
 from app.problems import Kind, problem_response
-from app.routes import router
+from app.routes import operations, router
 from app.runtimes import open_runtime
 from app.schemas import Problem
 from app.service import Service
@@ -62,9 +65,10 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     """The service as an ASGI application.
 
     settings: None reads the environment. model: None loads one at start-up; one that is given is
-    closed at shutdown all the same. Raises StartupError for bad settings or an unreadable model.
+    closed at shutdown all the same. Raises StartupError for bad settings, unreadable keys or an unreadable model.
     """
     settings = settings or load_settings()
+    access = Access(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -92,15 +96,33 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     metrics = Metrics()
     app.state.settings = settings
     app.state.metrics = metrics
-    app.include_router(super_resolve.router)
-    app.include_router(router)
-    mount_demo(app, settings)
-    app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.state.access = access
+    guards = [Depends(access)] if access.required else []
+    app.include_router(super_resolve.router, dependencies=guards)
+    app.include_router(router, dependencies=guards)
+    app.include_router(operations)
+    mount_demo(app, settings, guards)
+    _add_middleware(app, settings, metrics)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     _put_problem_schema(app)
     return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """The last one added sees a request first."""
+    if settings.admin_port:
+        app.add_middleware(AdminPort, port=settings.admin_port)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"),
+            expose_headers=("Retry-After", "Server-Timing", *openapi.HEADERS),
+        )
+    app.add_middleware(RequestMiddleware, metrics=metrics)
 
 
 def _model_headers(artefact: Artefact) -> dict[str, str]:
@@ -142,8 +164,8 @@ def _tell(
 
 async def _service_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, ServiceError)
-    headers = {"Retry-After": str(exc.retry_after_s)} if isinstance(exc, Overloaded) else None
-    return _tell(request, problems.KINDS[type(exc)], detail=str(exc), outcome=exc.outcome, headers=headers)
+    kind, headers = problems.KINDS[type(exc)], problems.headers_of(exc)
+    return _tell(request, kind, detail=str(exc), outcome=exc.outcome, headers=headers)
 
 
 async def _validation_error(request: Request, exc: Exception) -> JSONResponse:

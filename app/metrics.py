@@ -50,6 +50,14 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        # A label of its own only here, and only names that are configured: few, and none that a client invents.
+        self.key_requests = Counter(
+            "telescope_key_requests",
+            "Requests ended that came with a known API key, by its name.",
+            ("key", "outcome"),
+            registry=registry,
+        )
+        self.key_images = Counter("telescope_key_images", "Images of those requests.", ("key",), registry=registry)
         self.upload_bytes = Counter("telescope_upload_bytes", "Image bytes received.", registry=registry)
         self.result_bytes = Counter("telescope_result_bytes", "Image bytes produced.", registry=registry)
         self.images_received = Counter(

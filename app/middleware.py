@@ -30,6 +30,7 @@ class RequestRecord:
     request_id: str
     started: float = field(default_factory=perf_counter)
     timings: Timings = field(default_factory=Timings)
+    key: str | None = None  # the API key's name
     images: int = 0
     failed: int = 0  # of the images
     status: int = 0
@@ -96,6 +97,9 @@ class RequestMiddleware:
         self.metrics.requests_in_progress.dec()
         self.metrics.requests.labels(route, record.outcome).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)
+        if record.key:
+            self.metrics.key_requests.labels(record.key, record.outcome).inc()
+            self.metrics.key_images.labels(record.key).inc(record.images)
         quiet = route in ("/livez", "/readyz", "/metrics") and record.status < 400
         log.log(
             logging.DEBUG if quiet else logging.INFO,
@@ -105,6 +109,7 @@ class RequestMiddleware:
                 "route": route,
                 "status": record.status,
                 "code": record.code,
+                "key": record.key,
                 "images": record.images,
                 "images_failed": record.failed,
                 "duration_ms": round(seconds * 1000, 2),

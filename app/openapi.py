@@ -47,7 +47,7 @@ _ANSWER = {
         },
     ],
 }
-_HEADERS = {  # of every answer, errors included
+HEADERS = {  # of every answer, errors included
     "X-Request-ID": "The request's own, if it sent a usable one (up to 128 letters, digits, '.', '_' or '-').",
     "X-Method": "Of a single picture: `super_resolved`, or `enlarged` without the network.",
     "X-Reason": "Of a single picture: why that was done.",
@@ -80,7 +80,7 @@ SUPER_RESOLVE: dict[str, Any] = {
             "`Accept: application/zip`: the pictures as files beside a `results.json`.",
             "model": SuperResolveResponse,
             "headers": {
-                name: {"schema": {"type": "string"}, "description": text} for name, text in _HEADERS.items()
+                name: {"schema": {"type": "string"}, "description": text} for name, text in HEADERS.items()
             },
             "content": {
                 "application/json": {"example": _ANSWER},

@@ -34,6 +34,12 @@ KINDS: dict[type[errors.ServiceError], Kind] = {
         "The image cannot be decoded",
         "The image data is damaged or cut off (image file is truncated).",
     ),
+    errors.Unauthorized: Kind(
+        401,
+        "unauthorized",
+        "An API key is required",
+        "This service asks for an API key: send the header 'Authorization: Bearer <key>'.",
+    ),
     errors.UnknownModel: Kind(
         404, "unknown_model", "The model is not served here", "The model 'other' is not served here; tbsrn:1 is."
     ),
@@ -110,6 +116,12 @@ KINDS: dict[type[errors.ServiceError], Kind] = {
     errors.Overloaded: Kind(
         429, "overloaded", "The service is at its capacity", "The queue is full; try again in 2 s."
     ),
+    errors.RateLimited: Kind(
+        429,
+        "rate_limited",
+        "The API key is at its limit",
+        "The API key has used up its 10 images a second; try again in 2 s.",
+    ),
     errors.ClientDisconnected: Kind(
         499, "client_disconnected", "The client has gone", "The client went away before its answer was ready."
     ),
@@ -141,6 +153,10 @@ KINDS: dict[type[errors.ServiceError], Kind] = {
         504, "deadline_exceeded", "The deadline passed", "The deadline passed before the image was ready."
     ),
 }
+_HEADERS = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "Bearer."}},
+    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, computed."}},
+}
 # Errors of the HTTP layer itself, which have no exception of ours.
 HTTP_KINDS = {
     404: Kind(404, "not_found", "There is nothing at this address", "GET /v2: Not Found."),
@@ -157,6 +173,14 @@ def problem(kind: Kind, *, detail: str, request_id: str) -> Problem:
         code=kind.code,
         request_id=request_id,
     )
+
+
+def headers_of(error: errors.ServiceError) -> dict[str, str]:
+    if isinstance(error, errors.Overloaded):
+        return {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, errors.Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="Text Telescope"'}
+    return {}
 
 
 def problem_response(
@@ -186,8 +210,6 @@ def openapi_responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
         }
         codes = ", ".join(f"`{code}`" for code in entry["content"][MEDIA_TYPE]["examples"])
         entry["description"] = f"{HTTPStatus(kind.status).phrase}: {codes}"
-        if kind.status == 429:
-            entry["headers"] = {
-                "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, computed."}
-            }
+        if kind.status in _HEADERS:
+            entry["headers"] = _HEADERS[kind.status]
     return by_status

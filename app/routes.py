@@ -11,6 +11,7 @@ from app.service import Service
 from app.super_resolve import check_model
 
 router = APIRouter()
+operations = APIRouter()  # needs no API key
 
 
 @router.get("/v1/models", summary="The served models", tags=["models"])
@@ -26,8 +27,8 @@ async def model(request: Request, name: str) -> ModelInfo:
     return model_info(service)
 
 
-@router.head("/livez", include_in_schema=False)
-@router.get("/livez", summary="Is the process alive?", tags=["operations"], responses=NOT_READY)
+@operations.head("/livez", include_in_schema=False)
+@operations.get("/livez", summary="Is the process alive?", tags=["operations"], responses=NOT_READY)
 async def livez(request: Request) -> Health:
     """200 also while overloaded or draining; 503 once the predictor hangs beyond hope, for a restart."""
     state = request.app.state
@@ -37,15 +38,15 @@ async def livez(request: Request) -> Health:
     return Health(status="ok")
 
 
-@router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", summary="Does the service take requests?", tags=["operations"], responses=NOT_READY)
+@operations.head("/readyz", include_in_schema=False)
+@operations.get("/readyz", summary="Does the service take requests?", tags=["operations"], responses=NOT_READY)
 async def readyz(request: Request) -> Health:
     """200 while requests are taken; 503 while draining or when the predictor has stopped."""
     request.app.state.service.batcher.check_open()
     return Health(status="ready")
 
 
-@router.get(
+@operations.get(
     "/metrics",
     summary="Prometheus metrics",
     tags=["operations"],

@@ -37,7 +37,11 @@ class DrainingServer(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            print(f"Text Telescope listens on {url} (to try it: /, documentation: /docs)", file=sys.stderr)
+            admin = self._settings.admin_port
+            docs = f"port {admin}, /docs" if admin else "/docs"
+            print(f"Text Telescope listens on {url} (to try it: /, documentation: {docs})", file=sys.stderr)
+            if self._settings.api_keys_file:
+                self._event_loop.add_signal_handler(signal.SIGHUP, self._app.state.access.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # super() would note the signal and raise it again at the end: a clean stop would exit with 143.
@@ -63,11 +67,18 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet, so that a busy port is known before the model is loaded.
+def bind(settings: Settings) -> list[socket.socket]:
+    """Bound sockets that do not listen yet, so that a busy port is known before the model is loaded.
 
     Raises StartupError naming the address and what to do.
     """
+    bound = [_bind(settings.host, settings.port, "TELESCOPE_PORT or --port")]
+    if settings.admin_port:
+        bound.append(_bind(settings.host, settings.admin_port, "TELESCOPE_ADMIN_PORT"))
+    return bound
+
+
+def _bind(host: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,9 +88,9 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         busy = isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE
         remedy = (
-            "stop what uses it, or choose another port with TELESCOPE_PORT or --port"
+            f"stop what uses it, or choose another port with {setting}"
             if busy
-            else "choose another address with TELESCOPE_HOST or --host, or another port"
+            else f"choose another address with TELESCOPE_HOST or --host, or another port with {setting}"
         )
         why = getattr(exc, "strerror", None) or exc
         raise StartupError(f"Cannot listen on {host} port {port} ({why}); {remedy}.") from exc
@@ -99,6 +110,6 @@ def config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def serve(app: FastAPI, settings: Settings, bound: socket.socket) -> None:
+def serve(app: FastAPI, settings: Settings, bound: list[socket.socket]) -> None:
     """Run until a signal; returns after the drain."""
-    DrainingServer(config(app), app, settings).run(sockets=[bound])
+    DrainingServer(config(app), app, settings).run(sockets=bound)

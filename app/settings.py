@@ -16,6 +16,7 @@ from model_store import BUNDLED
 
 MIB = 2**20
 PREFIX = "TELESCOPE_"
+ORIGIN = r"^https?://[^/,*\s]+$"  # as browsers send it: no path, not even a slash at the end
 
 
 class Settings(BaseSettings):
@@ -27,6 +28,12 @@ class Settings(BaseSettings):
         "127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 opens the service to the network."
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose one.")
+    admin_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port that alone has /metrics and the documentation, for operators; 0 leaves them on PORT.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="At 'warning' and above the one line a request is no longer written."
     )
@@ -98,15 +105,37 @@ class Settings(BaseSettings):
     max_regions: int = Field(1000, ge=1, description="Regions of one page.")
     min_side_px: int = Field(4, ge=1, description="An image narrower or lower than this holds no text.")
 
+    api_keys_file: Path | None = Field(
+        None, description="File of API keys, one name:sha256 a line; /v1 then asks for one. SIGHUP reads it again."
+    )
+    api_keys: str | None = Field(
+        None, description="API keys as in the file, between commas; the keys of both are taken."
+    )
+    key_max_concurrency: int = Field(
+        0, ge=0, description="Requests in flight of one API key; more are refused with 429. 0: no limit."
+    )
+    key_rate_per_s: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Images a second of one API key, a request being one at least; beyond, 429. 0: no limit.",
+    )
+    key_burst: int = Field(
+        64, ge=1, description="Images that an API key may ask for at once after a rest, beyond its rate."
+    )
+    cors_origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN)], ...], NoDecode] = Field(
+        (), description="Origins whose web pages may use the API from a browser, such as https://example.org."
+    )
+
     demo_ocr: bool = Field(
         False,
         description="The demo page shows what OCR reads before and after; needs the extra `ocr`, and CPU.",
     )
 
-    @field_validator("batch_sizes", mode="before")
+    @field_validator("batch_sizes", "cors_origins", mode="before")
     @classmethod
-    def _sizes_are_listed(cls, sizes: object) -> object:
-        return sizes.split(",") if isinstance(sizes, str) else sizes
+    def _values_are_listed(cls, values: object) -> object:
+        return [value.strip() for value in values.split(",") if value] if isinstance(values, str) else values
 
     @field_validator("batch_sizes")
     @classmethod
@@ -114,6 +143,14 @@ class Settings(BaseSettings):
         if not sizes or min(sizes) != 1 or len(set(sizes)) != len(sizes):
             raise ValueError("must be distinct positive numbers that include 1, for example 1,2,4,8,16")
         return tuple(sorted(sizes))
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.admin_port and self.admin_port == self.port:
+            raise ValueError(
+                f"admin_port ({self.admin_port}) must differ from port; 0 leaves everything on that one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_full_request_fits(self) -> Self:

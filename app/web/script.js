@@ -16,7 +16,7 @@ const REASONS = {
   noisy: "The network would take its noise for strokes.",
   too_high: "It is higher than the network can answer.",
 };
-const recogniser = document.documentElement.dataset.recogniser; // empty: the service reads no text
+const { recogniser, key: keys, operations } = document.documentElement.dataset; // recogniser empty: no text is read
 
 let running = new AbortController(); // of the newest picture; a newer one ends it, here and on the server
 let result = null; // {width, height} of the answer on the stage
@@ -67,7 +67,7 @@ async function superResolve(file, name, signal) {
 async function post(address, body, signal) {
   let response;
   try {
-    response = await fetch(address, { method: "POST", body, signal, headers: { Accept: "application/json" } });
+    response = await fetch(address, { method: "POST", body, signal, headers: { Accept: "application/json", ...key() } });
   } catch {
     throw new Problem("The service did not answer", "It cannot be reached, or it ended the connection.");
   }
@@ -77,6 +77,12 @@ async function post(address, body, signal) {
     answer?.title ?? "The service did not answer as expected",
     answer?.detail ?? `Status ${response.status} ${response.statusText}.`,
   );
+}
+
+/** The API key, which is kept nowhere but in its field. */
+function key() {
+  const typed = $("key").value.trim();
+  return typed && { Authorization: `Bearer ${typed}` };
 }
 
 /** The picture's pixels as the service sees them, enlarged. Throws where this browser cannot read the format. */
@@ -143,6 +149,13 @@ function tell({ image, model, timing, roundTrip }, name, after) {
   link.download = `${name.replace(/\.[^.]*$/, "")}-x${SCALE}.png`;
   link.removeAttribute("aria-disabled");
   say(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}. ${REASONS[image.reason] ?? ""}`);
+}
+
+function tellModel() {
+  fetch("v1/models", { headers: key() || {} })
+    .then((response) => response.json())
+    .then(({ models: [model] }) => ($("model").textContent = `${model.name}:${model.version}`))
+    .catch(() => {}); // the answer names it too
 }
 
 function tellTiming(header) {
@@ -242,12 +255,14 @@ $("pixels").addEventListener("change", ({ target }) => stage.classList.toggle("p
 new ResizeObserver(resize).observe($("scroller"));
 slide();
 $("recogniser").textContent = recogniser;
-$("shell").textContent = `curl -F image=@crop.png ${new URL("v1/super-resolve", document.baseURI)} -o sr.png`;
-fetch("openapi.json")
-  .then((response) => response.json())
-  .then(({ paths }) => offerModes(paths["/v1/super-resolve"].post.parameters.find(({ name }) => name === "mode")))
-  .catch(() => {}); // the service's default is as good
-fetch("v1/models")
-  .then((response) => response.json())
-  .then(({ models: [model] }) => ($("model").textContent = `${model.name}:${model.version}`))
-  .catch(() => {}); // the answer names it too
+const bearer = keys && '-H "Authorization: Bearer $TELESCOPE_API_KEY" ';
+$("shell").textContent = `curl ${bearer}-F image=@crop.png ${new URL("v1/super-resolve", document.baseURI)} -o sr.png`;
+$("key-field").hidden = !keys;
+$("key").addEventListener("change", () => (newest ? show(...newest) : tellModel()));
+document.querySelector(".top nav").hidden = operations === "elsewhere";
+if (!operations)
+  fetch("openapi.json")
+    .then((response) => response.json())
+    .then(({ paths }) => offerModes(paths["/v1/super-resolve"].post.parameters.find(({ name }) => name === "mode")))
+    .catch(() => {}); // the service's default is as good
+if (!keys) tellModel();

@@ -312,7 +312,7 @@ def test_the_documentation_page_asks_no_other_host(server: Server) -> None:
 def test_openapi_shows_every_error_and_a_real_picture(server: Server) -> None:
     schema = server.client.get("/openapi.json").json()
     responses = schema["paths"]["/v1/super-resolve"]["post"]["responses"]
-    assert set(responses) == {"200", "400", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(responses) == {"200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
     example = responses["200"]["content"]["application/json"]["example"]["images"][0]["data"]
     assert codec.decode(base64.b64decode(example)).shape == (6, 12, 3)
     assert np.ptp(codec.decode(base64.b64decode(example))) > 0

@@ -31,6 +31,10 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
         ("MAX_IMAGES", "2000", "max_queue_windows"),
         ("MAX_REQUEST_BYTES", "999999999", "max_upload_bytes"),
         ("HOST", "", "TELESCOPE_HOST"),
+        ("ADMIN_PORT", "8000", "must differ from port"),
+        ("CORS_ORIGINS", "*", "TELESCOPE_CORS_ORIGINS"),
+        ("CORS_ORIGINS", "https://a.example,https://b.example/", "TELESCOPE_CORS_ORIGINS"),
+        ("KEY_RATE_PER_S", "nan", "TELESCOPE_KEY_RATE_PER_S"),
     ],
 )
 def test_a_bad_value_is_named_with_what_would_be_right(

@@ -1,0 +1,82 @@
+"""Who may use the API, and how much: every route below /v1 depends on this where keys are configured.
+
+    Authorization: Bearer <key>, or X-API-Key: <key>  ->  401, or the key's own allowance  ->  429, or the route
+
+Open without a key: health, /metrics, the documentation, and the demo page with its files. They take no pictures
+and show none.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from app.allowance import Allowance
+from app.api_keys import ApiKey, identify, load_keys
+from app.errors import StartupError, Unauthorized
+from app.settings import Settings
+
+log = logging.getLogger("telescope.access")
+_bearer = HTTPBearer(auto_error=False, scheme_name="Bearer")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="X-API-Key")
+
+
+class Access:
+    """A FastAPI dependency."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Raises StartupError for keys that cannot be read."""
+        self._settings = settings
+        self._clock = clock
+        self._keys = load_keys(settings)
+        self._allowances: dict[str, Allowance] = {}  # by the key's name, so that a reload resets none
+
+    @property
+    def required(self) -> bool:
+        """Whether any key is configured; a reload never changes that."""
+        return bool(self._keys)
+
+    def reload(self) -> None:
+        """Read the keys again; those that cannot be read leave the old ones in force. Requests in flight go on."""
+        try:
+            self._keys = load_keys(self._settings)
+        except StartupError as exc:
+            log.error("the old API keys stay in force: %s", exc)
+        else:
+            log.info("API keys read again", extra={"keys": len(self._keys)})
+
+    async def __call__(
+        self,
+        request: Request,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+        header: Annotated[str | None, Security(_header)],
+    ) -> AsyncIterator[None]:
+        key = self._identified(bearer.credentials if bearer else header)
+        record = request.state.record
+        record.key = key.name
+        batcher = request.app.state.service.batcher
+        with self._allowance(key).request(
+            images=lambda: record.images, turn_s=lambda: batcher.overloaded("").retry_after_s
+        ):
+            yield
+
+    def _identified(self, presented: str | None) -> ApiKey:
+        if not presented:
+            raise Unauthorized("This service asks for an API key: send the header 'Authorization: Bearer <key>'.")
+        key = identify(self._keys, presented)
+        if not key:
+            raise Unauthorized("The API key is not one of this service's.")
+        return key
+
+    def _allowance(self, key: ApiKey) -> Allowance:
+        if key.name not in self._allowances:
+            self._allowances[key.name] = Allowance(
+                max_concurrency=self._settings.key_max_concurrency,
+                rate_per_s=self._settings.key_rate_per_s,
+                burst=self._settings.key_burst,
+                clock=self._clock,
+            )
+        return self._allowances[key.name]
