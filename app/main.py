@@ -99,7 +99,7 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     app.state.access = access
     guards = [Depends(access)] if access.required else []
     app.include_router(super_resolve.router, dependencies=guards)
-    app.include_router(router, dependencies=guards)
+    app.include_router(router, dependencies=guards, responses=openapi.NO_KEY if guards else None)
     app.include_router(operations)
     mount_demo(app, settings, guards)
     _add_middleware(app, settings, metrics)

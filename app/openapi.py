@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app import codec
-from app.errors import NotReady, UnknownModel
+from app.errors import NotReady, RateLimited, Unauthorized, UnknownModel
 from app.problems import KINDS, openapi_responses
 from app.schemas import SuperResolveResponse
 
@@ -126,4 +126,5 @@ SUPER_RESOLVE_REGIONS: dict[str, Any] = {
     },
 }
 UNKNOWN_MODEL = openapi_responses(KINDS[UnknownModel])
+NO_KEY = openapi_responses(KINDS[Unauthorized], KINDS[RateLimited])
 NOT_READY = openapi_responses(KINDS[NotReady])

@@ -28,7 +28,7 @@ _REFUSALS = (
     *(errors.EmptyBody, errors.MalformedMultipart, errors.UndecodableImage, errors.UploadTimedOut),
     *(errors.TooManyBytes, errors.TooManyImages, errors.TooManyPixels, errors.UnsupportedMediaType),
     *(errors.UnsupportedFormat, errors.ImageTooSmall, errors.InvalidParameter, errors.Overloaded),
-    *(errors.InternalError, errors.NotReady, errors.DeadlineExceeded),
+    *(errors.InternalError, errors.NotReady, errors.DeadlineExceeded, errors.Unauthorized, errors.RateLimited),
 )
 
 

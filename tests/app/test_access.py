@@ -66,6 +66,7 @@ def test_every_route_below_v1_asks_for_a_key_and_no_other(server: Server) -> Non
             response = server.client.request(method, path.replace("{name}", "tbsrn"))
             closed = path.startswith("/v1/")
             assert (response.status_code == 401) == closed, path
+            assert {"401", "429"} <= set(operation["responses"]) or not closed, path
             assert operation.get("security") == ([{"Bearer": []}, {"X-API-Key": []}] if closed else None), path
     documented = {
         route.path for route in server.app.routes if isinstance(route, APIRoute) if route.include_in_schema
