@@ -39,7 +39,7 @@ class DoneImage(BaseModel):
     filename: str | None
     input: Size
     output: Size
-    method: Method = Field(description="`enlarged`: bilinearly, without the network.")
+    method: Method = Field(description="`enlarged`: without the network.")
     reason: Reason = Field(description=REASONS_TOLD)
     media_type: str = Field(examples=["image/png"])
     data: str | None = Field(

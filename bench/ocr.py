@@ -6,7 +6,8 @@
     plain     the crop itself, which the recogniser brings to its own height
     bicubic   Pillow's bicubic enlargement x2
     always    mode=always: every crop through the network
-    auto      mode=auto: where the model's calibration says that it helps, else enlarged bilinearly
+    auto      mode=auto: where the model's calibration says that it helps, else enlarged
+    kept      the same, but where it was only enlarged the pipeline goes on with its own crop
 
 Words count as read when letters and digits are all right, case apart; CER is edits over characters. Rates carry
 Wilson's 95 % interval, differences from plain one that resamples words. Writes report.json, table.md and

@@ -29,7 +29,7 @@ from training.ocr import TextReader
 from training.readings import Readings
 from training.scores import is_read
 
-VARIANTS = ("plain", "bicubic", "always", "auto")
+VARIANTS = ("plain", "bicubic", "always", "auto", "kept")
 CHUNK = 32  # crops, to keep their windows few
 
 
@@ -95,11 +95,13 @@ def _variants(subject: Subject, lr: list[Rgb], part: Measured, always: list[Rgb]
         "bicubic": [resize(crop, height=2 * crop.shape[0], width=2 * crop.shape[1]) for crop in lr],
         "enlarged": enlarged,
         "always": always,
-        "auto": [
-            sr if decision.infers else plain
-            for sr, plain, decision in zip(always, enlarged, part.decisions, strict=True)
-        ],
+        "auto": _where(part.decisions, always, enlarged),
+        "kept": _where(part.decisions, always, lr),
     }
+
+
+def _where(decisions: list[Decision], sr: list[Rgb], others: list[Rgb]) -> list[Rgb]:
+    return [a if decision.infers else b for decision, a, b in zip(decisions, sr, others, strict=True)]
 
 
 def read_all(

@@ -127,7 +127,8 @@ def test_an_enlarged_crop_costs_no_inference() -> None:
     answers = InProcess(predictor, HELPS_BLURRED, mode="auto")([sharp, blurred, sharp])
     predictor.close()
     assert [answer.decision.reason for answer in answers] == ["sharp", "blurred", "sharp"]
-    assert (answers[0].rgb == cv2.resize(sharp, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)).all()
+    layout = geometry.plan(*sharp.shape[:2], geometry="native", spec=SPEC)
+    assert (answers[0].rgb == geometry.enlarge(sharp, layout)).all()
     windows = len(geometry.plan(*blurred.shape[:2], geometry="native", spec=SPEC).starts)
     assert sum(runtime.batches) in (windows, 4)
 
