@@ -155,12 +155,15 @@ class BaseClient(Generic[H]):
         """Blocking."""
         arrays: list[Any] = []
         for one, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, Answer):
+            no_better = isinstance(answer, BadImage) or answer.method == "enlarged"
+            if or_else == "keep" and no_better:
+                arrays.append(one)  # a recogniser reads its own enlargement as well as any other
+            elif isinstance(answer, Answer):
                 arrays.append(answer.array(self._channels))
-            elif or_else == "raise":
-                raise answer
+            elif or_else == "return":
+                arrays.append(answer)
             else:
-                arrays.append(answer if or_else == "return" else one)
+                raise answer
         return arrays
 
 

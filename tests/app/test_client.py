@@ -169,6 +169,14 @@ def test_one_bad_image_is_raised_returned_or_kept_and_never_its_neighbours(
     assert kept[1] is small
 
 
+def test_what_was_only_enlarged_is_kept_as_it_was_where_crops_are_to_be_kept(client: TelescopeClient) -> None:
+    low, high = picture((10, 20, 30)), picture((40, 50, 60), height=60, width=90)
+    assert [len(crop) for crop in client.super_resolve([low, high])] == [32, 120]
+    better, kept = client.super_resolve([low, high], errors="keep")
+    assert len(better) == 32
+    assert kept is high
+
+
 def test_an_image_that_alone_is_too_large_spares_the_others(start_server: Callable[..., Server]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     with TelescopeClient(start_server(max_request_bytes=4096).url) as client:
