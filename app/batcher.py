@@ -106,6 +106,7 @@ class Batcher:
         self._idle.set()
         self._closed_because = ""
         self._slowdown = 1.0  # recent batches against their warm-up times
+        self._admissions = 0
         self._admitted_items = 0
         self._admitted_bytes = 0
         self._unqueued = 0  # admitted and still being decoded
@@ -215,7 +216,7 @@ class Batcher:
                 continue
 
     def _drop_the_gone(self) -> None:
-        """Cancelled and expired images leave just before a batch is formed, so none is computed in vain."""
+        """Cancelled and expired images leave the queue, so that none is computed in vain."""
         now = self._clock()
         for item in self._queue:
             if item.deadline <= now and not item.answer.done():
@@ -302,6 +303,7 @@ class Admission:
         batcher._admitted_items += self._items
         batcher._admitted_bytes += self._nbytes
         batcher._unqueued += self._items
+        batcher._admissions += 1
         batcher._idle.clear()
         return self
 
@@ -312,8 +314,17 @@ class Admission:
         batcher._admitted_items -= self._items
         batcher._admitted_bytes -= self._nbytes
         batcher._unqueued -= self._unqueued
-        if not batcher._admitted_items:
+        batcher._admissions -= 1
+        if not batcher._admissions:
             batcher._idle.set()
+
+    def release(self, items: int) -> None:
+        """Give back the room of images that will not come after all."""
+        assert 0 <= items <= self._unqueued
+        self._items -= items
+        self._unqueued -= items
+        self._batcher._admitted_items -= items
+        self._batcher._unqueued -= items
 
     def _next_turn(self) -> int:
         turn = self._first_turn + self._queued * _parts(self._items) // max(1, self._items)
@@ -350,6 +361,8 @@ class Admission:
         finally:
             for item in items:
                 item.answer.cancel()
+            if any(item.answer.cancelled() for item in items):  # gather has cancelled them when the call was
+                batcher._drop_the_gone()  # now, not when the running batch ends: it may hang
 
 
 def _parts(items: int) -> int:

@@ -465,3 +465,46 @@ def test_a_predictor_that_hangs_refuses_newcomers_until_it_answers() -> None:
             await ask(made, 2)
 
     in_virtual_time(scenario)
+
+
+def test_those_who_left_hold_nothing_while_a_batch_hangs() -> None:
+    class Hanging(FakeExecutor):
+        async def __call__(self, lr: Nchw) -> Nchw:
+            return await asyncio.Future()
+
+    async def scenario() -> None:
+        execute = Hanging({1: 0.1})
+        async with batcher(execute) as made:
+            stuck = await asking(made, 1)
+            late = await asking(made, 2, 3, within_s=2)
+            left = await asking(made, 4, 5)
+            await asyncio.sleep(1)
+            left.cancel()
+            await asyncio.wait([left])
+            assert made.queued_items == 2
+            await asyncio.wait([late])
+            assert isinstance(late.exception(), DeadlineExceeded)
+            assert made.queued_items == 0
+            assert not stuck.done()
+            stuck.cancel()
+
+    in_virtual_time(scenario)
+
+
+def test_room_of_images_that_do_not_come_is_given_back_at_once() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS), max_items=4) as made:
+            with made.admit(items=4, nbytes=1, deadline=NEVER) as admission:
+                with pytest.raises(Overloaded):
+                    made.admit(items=1, nbytes=1, deadline=NEVER)
+                admission.release(3)
+                assert made.admitted_items == 1
+                with made.admit(items=3, nbytes=1, deadline=NEVER) as other:
+                    await other.infer(images(1, 2, 3))
+                admission.release(1)
+                draining = asyncio.create_task(made.idle())
+                await asyncio.sleep(0)
+                assert not draining.done(), "a request without images is still to be answered"
+            await draining
+
+    in_virtual_time(scenario)
