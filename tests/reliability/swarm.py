@@ -1,0 +1,114 @@
+"""Many clients on raw sockets, each with a picture of its own, and what became of them."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from app import codec, errors
+from tests.app.conftest import Server, picture, png, wait_until
+from tests.app.test_http import assert_reconciled
+
+GAUGES = ("queue_windows", "admitted_windows", "admitted_bytes", "body_bytes", "requests_in_progress")
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, as a client does that was killed
+
+
+def colour(tag: int) -> tuple[int, int, int]:
+    return tag % 256, tag // 256 % 256, 77
+
+
+def post(body: bytes, *, headers: str = "") -> bytes:
+    """The bytes of a request for one picture, on a connection that ends with its answer."""
+    head = (
+        "POST /v1/super-resolve HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: image/png\r\n"
+        f"Content-Length: {len(body)}\r\n{headers}\r\n"
+    )
+    return head.encode() + body
+
+
+def tagged(tag: int, *, headers: str = "") -> bytes:
+    return post(png(colour(tag)), headers=headers)
+
+
+async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def ask(url: str, tag: int, *, headers: str = "") -> str:
+    """How one question ended: right, mixed, lost (no whole answer), or the problem's code."""
+    try:
+        reader, writer = await connect(url)
+    except OSError:
+        return "unreachable"
+    answer = b""
+    with suppress(OSError):
+        writer.write(tagged(tag, headers=headers))
+        answer = await reader.read()
+    writer.close()
+    return ending(answer, tag)
+
+
+def ending(answer: bytes, tag: int) -> str:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200 "):
+        return str(json.loads(body)["code"]) if body else "lost"
+    try:
+        sr = codec.decode(body)
+    except errors.ServiceError:
+        return "lost"  # the answer was cut off
+    expected = picture(colour(tag), height=32, width=128)
+    return "right" if np.array_equal(sr, expected) else "mixed"
+
+
+async def ask_all(url: str, tags: Iterable[int], *, at_once: int, headers: str = "") -> Counter[str]:
+    """One question for each tag from so many clients, each asking its next when it has its answer."""
+    waiting = iter(tags)
+    endings: Counter[str] = Counter()
+
+    async def client() -> None:
+        for tag in waiting:
+            endings[await ask(url, tag, headers=headers)] += 1
+
+    await asyncio.gather(*(client() for _ in range(at_once)))
+    return endings
+
+
+async def vanish(url: str, sent: bytes, *, reset: bool) -> None:
+    """A client that sends this and is gone, with or without a farewell."""
+    _, writer = await connect(url)
+    with suppress(OSError):
+        writer.write(sent)
+        await writer.drain()
+        if reset:
+            connection: Any = writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    writer.close()
+
+
+async def storm(url: str, clients: int) -> None:
+    """Clients that send half of their request, in the head or in the body, and vanish, all at once."""
+    whole = tagged(0)
+    body_at = whole.index(b"\r\n\r\n") + 4
+    cuts = (body_at // 2, (body_at + len(whole)) // 2)
+    await asyncio.gather(*(vanish(url, whole[: cuts[i % 2]], reset=i % 4 < 2) for i in range(clients)))
+
+
+def assert_settled(server: Server) -> None:
+    """Nobody is left inside, nothing is held for anybody, and everyone who came was counted with an outcome."""
+    for gauge in GAUGES:
+        wait_until(lambda name=f"telescope_{gauge}": server.metric(name) == 0, 30)  # type: ignore[misc]
+    assert_reconciled(server)
+
+
+def assert_recovered(server: Server, *, questions: int = 32) -> None:
+    """The service answers everyone rightly, and is at rest afterwards."""
+    endings = asyncio.run(ask_all(server.url, range(questions), at_once=16))
+    assert endings == {"right": questions}
+    assert_settled(server)
