@@ -91,7 +91,7 @@ class CropRunner:
         """
         good = [crop for crop in crops if isinstance(crop, Crop)]
         return self._batcher.admit(
-            items=sum(len(crop.layout.starts) for crop in good),
+            items=sum(self._windows(crop) for crop in good),
             nbytes=sum(self._memory(crop) for crop in good) + more_bytes,
             deadline=deadline,
         )
@@ -111,6 +111,7 @@ class CropRunner:
         try:
             async with asyncio.timeout(admission.deadline - time.monotonic()):
                 read = await self.in_worker(lambda: self._read(crop))
+                admission.release(self._windows(crop) - len(read.windows))
                 windows = await admission.infer(read.windows) if len(read.windows) else []
                 finished = await self.in_worker(lambda: self._finish(crop, read, [w.sr for w in windows]))
         except ServiceError as exc:
@@ -132,7 +133,11 @@ class CropRunner:
         """Bytes of a crop's picture, its answer, and its windows in float32 before and after the network."""
         spec = self._spec
         window = 4 * 3 * spec.height * spec.width * (1 + spec.scale**2)
-        return 3 * (prod(crop.size) + prod(crop.layout.output)) + window * len(crop.layout.starts)
+        return 3 * (prod(crop.size) + prod(crop.layout.output)) + window * self._windows(crop)
+
+    def _windows(self, crop: Crop) -> int:
+        """How many it may become; how many it does is known once it is decoded and judged."""
+        return len(crop.layout.starts) if self._judge.may_infer(crop.layout, crop.mode) else 0
 
     def _read(self, crop: Crop) -> "_Read":
         start = perf_counter()

@@ -7,6 +7,7 @@ telescope:  the reference behaviour, for parity with published models: stretched
 
 What native does with shapes that are no line of small text:
   shorter than one window   stretched to it, as the network has seen short words in training
+  a little longer           squeezed into it
   upright and narrow        (higher than the model can answer, but not wider) turned onto its side and back
   higher than that          more rows than the network can answer: enlarged without it
 """
@@ -25,6 +26,7 @@ from model_store.pixels import Nchw, Rgb, crops_to_lr, resize, sr_to_crops
 
 Geometry = Literal["native", "telescope"]
 Chw = npt.NDArray[np.float32]
+SQUEEZE = 1 / 8  # a line so little longer than one window is squeezed into it: half the work
 OVERLAP = 1 / 4  # of a window's width: a letter and a half, so that none is only seen cut through
 
 
@@ -57,6 +59,8 @@ def plan(height: int, width: int, *, geometry: Geometry, spec: PixelSpec) -> Lay
     if height > highest:
         return Layout((), 0, output)
     length = max(spec.width, round(width * spec.height / height))
+    if length <= spec.width * (1 + SQUEEZE):
+        length = spec.width
     return Layout(_starts(length, spec.width), length, output, turned)
 
 

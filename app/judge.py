@@ -117,6 +117,11 @@ class Judge:
     def __init__(self, calibration: Calibration | None = None) -> None:
         self.calibration = calibration
 
+    def may_infer(self, layout: Layout, mode: Mode) -> bool:
+        """Whether `decide` could say so of a crop that is not decoded yet: room has to be kept for it."""
+        never = self.calibration is not None and math.isinf(self.calibration.min_blur)
+        return bool(layout.starts) and not (mode == "auto" and never)
+
     def decide(self, rgb: Rgb, layout: Layout, mode: Mode) -> Decision:
         """What to do with a crop, uint8 (H, W, 3), and why."""
         if not layout.starts:

@@ -7,7 +7,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app import codec, geometry
@@ -131,19 +132,16 @@ class Service:
             nonlocal recomposed
             crops = await self._runner.in_worker(work.crops)
             with self._runner.admit(crops, deadline=deadline, more_bytes=work.nbytes) as admission:
-                await self._runner.in_worker(work.decode)
+                async with _until(deadline):
+                    await self._runner.in_worker(work.decode)
                 answered = await self._runner.run(crops, admission, timings)
                 if options.recompose:
-                    recomposed = await self._runner.in_worker(work.recompose)
+                    async with _until(deadline):
+                        recomposed = await self._runner.in_worker(work.recompose)
                 return answered
 
         self._metrics.upload_bytes.inc(len(page.data))
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                answered = await self._counted(len(corners), answers())
-        except TimeoutError as exc:
-            raise DeadlineExceeded(EXPIRED) from exc
-        return PageAnswers(answered, recomposed)
+        return PageAnswers(await self._counted(len(corners), answers()), recomposed)
 
     async def _counted(self, images: int, work: Awaitable[list[Done | ServiceError]]) -> list[Done | ServiceError]:
         with self._counts.images(images) as outcomes:
@@ -175,6 +173,16 @@ class Service:
             read=lambda: codec.decode(upload.data),
             finish=lambda rgb: codec.encode(rgb, options.format),
         )
+
+
+@asynccontextmanager
+async def _until(deadline: float) -> AsyncIterator[None]:
+    """Raises DeadlineExceeded at the deadline, on `time.monotonic`."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            yield
+    except TimeoutError as exc:
+        raise DeadlineExceeded(EXPIRED) from exc
 
 
 def _tell_if_it_broke(loop: "asyncio.Task[None]") -> None:

@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         description="Memory for decoded inputs and their outputs over all admitted requests.",
     )
     request_timeout_ms: int = Field(
-        30_000,
+        60_000,
         ge=1,
         le=600_000,
         description="Deadline of a request; X-Request-Timeout-Ms may only shorten it.",

@@ -49,7 +49,7 @@ def test_a_crop_of_any_size_comes_back_twice_as_large_and_a_plain_one_plain(heig
     assert np.abs(answered.astype(int) - (200, 120, 40)).max() <= 1
 
 
-@given(length=st.integers(64, 3000))
+@given(length=st.integers(73, 3000))
 def test_windows_cover_the_whole_strip_and_share_a_quarter(length: int) -> None:
     layout = geometry.plan(16, length, geometry="native", spec=SPEC)
     assert layout.length == length
@@ -63,7 +63,12 @@ def test_a_crop_of_the_models_size_is_one_window_and_exactly_the_networks_answer
     assert (through(rgb, answer=nearest_x2) == rgb.repeat(2, axis=0).repeat(2, axis=1)).all()
 
 
-@pytest.mark.parametrize("width", [65, 100, 112, 113, 500, 2000])
+def test_a_line_little_longer_than_a_window_is_squeezed_into_one() -> None:
+    assert geometry.plan(16, 72, geometry="native", spec=SPEC).starts == (0,)
+    assert len(geometry.plan(16, 73, geometry="native", spec=SPEC).starts) == 2
+
+
+@pytest.mark.parametrize("width", [65, 73, 100, 112, 113, 500, 2000])
 def test_no_seam_shows_where_windows_meet(width: int) -> None:
     ramp = np.linspace(0, 255, width).astype(np.uint8)
     rgb = np.repeat(np.repeat(ramp[None, :, None], 16, axis=0), 3, axis=2)

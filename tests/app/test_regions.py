@@ -200,6 +200,20 @@ def test_both_parts_are_needed(server: Server, field: str) -> None:
     assert f"one part '{field}'" in response.json()["detail"]
 
 
+def test_regions_that_are_late_fail_alone_and_a_page_that_is_late_as_a_whole(
+    start_server: Callable[..., Server],
+) -> None:
+    server = start_server(request_timeout_ms=300)
+    listed = [[0, 0, 64, 16], [0, 16, 64, 64]]  # the second is higher than the network answers, and needs it not
+    server.runtime.gate.clear()
+    body = post(server, striped_page(), listed).json()
+    assert [entry["outcome"] for entry in body["images"]] == ["failed", "ok"]
+    assert body["images"][0]["problem"]["code"] == "deadline_exceeded"
+    response = post(server, striped_page(), listed, "?recompose=true")
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+    assert_reconciled(server)
+
+
 def test_a_damaged_page_fails_the_request(server: Server) -> None:
     data = codec.encode(np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8), "png")[:-900]
     response = server.client.post(
