@@ -84,7 +84,7 @@ def test_the_proof_reports_every_recogniser_subset_and_variant(
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     figures = report["figures"][reader]
     assert list(figures) == ["sharp", "hard", "all"]
-    assert list(figures["all"]) == ["plain", "bicubic", "always", "auto"]
+    assert list(figures["all"]) == ["plain", "bicubic", "always", "auto", "kept"]
     assert figures["sharp"]["plain"]["accuracy"] == 1
     assert figures["all"]["always"]["words"] == 2 * len(WORDS)
     assert report["decisions"]["hard"].keys() <= {"uncalibrated", "blurred", "sharp", "noisy"}
