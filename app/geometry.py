@@ -109,8 +109,8 @@ def _blended(sr_windows: Sequence[Chw], layout: Layout, spec: PixelSpec) -> Chw:
 def enlarge(rgb: Rgb, layout: Layout) -> Rgb:
     """The same size without the network, half way between bilinear and bicubic.
 
-    Recognisers differ: next to the plain crop, bicubic costs PP-OCRv4 up to 5 words of 100 where there is noise,
-    bilinear Tesseract up to 5 where there is none. Half way costs neither as much (docs/auto-mode.md).
+    Recognisers differ: bicubic sharpens noise, which PP-OCRv4 reads as strokes, and bilinear blurs what is clean,
+    which Tesseract no longer reads. Half way costs neither as much; what it costs: `python -m bench ocr`.
     """
     height, width = layout.output
     smooth = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)

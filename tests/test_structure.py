@@ -75,7 +75,7 @@ def test_the_readme_names_only_targets_and_files_that_exist() -> None:
         assert (REPOSITORY / link).exists(), link
 
 
-@pytest.mark.parametrize("program", ["app", "training"])
+@pytest.mark.parametrize("program", ["app", "bench", "training"])
 def test_every_command_in_the_documents_is_one_its_program_takes(program: str) -> None:
     documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
     main = (REPOSITORY / program / "__main__.py").read_text()

@@ -20,6 +20,7 @@ from app.in_process import InProcess
 from app.judge import DECISIONS, REASONS, Calibration, Judge, Mode, calibration_path, choose_mode
 from app.metrics import Metrics
 from app.predictor import Predictor
+from model_store import BUNDLED
 from model_store.pixels import Rgb
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC, Server, png
@@ -190,6 +191,12 @@ def test_a_calibration_of_other_weights_stops_the_start_with_one_sentence(
     assert main(["upscale", str(store / "crop.png"), "-o", str(store / "out"), "--model-store", str(store)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert str(path) in line
+
+
+def test_every_bundled_calibration_belongs_to_its_model() -> None:
+    for path in BUNDLED.glob("*/calibration-*.json"):
+        version = path.stem.removeprefix("calibration-")
+        assert Calibration.of(ModelStore(BUNDLED).resolve(f"{path.parent.name}:{version}")) is not None
 
 
 # Over HTTP
