@@ -8,6 +8,7 @@ network and what was read are kept: an interrupted command goes on, and a second
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from app import geometry
 from app.estimate import Estimate, estimate
+from app.geometry import Layout
 from app.in_process import InProcess
 from app.judge import Decision
 from bench.ocr_data import Word, small
@@ -59,30 +61,40 @@ def make_pictures(
         for name in subsets:
             lr = small(name, words, seed=seed)
             part = Measured(name, [word.label for word in words], estimates=[estimate(crop) for crop in lr])
-            part.pictures = _variants(subject, lr, part, _super_resolved(subject, lr, out / "sr"))
+            part.pictures = _variants(
+                subject, lr, part, _super_resolved(subject, lr, out / "sr" / f"{subject.sha256[:12]}-{name}.npz")
+            )
             bar.update(len(lr))
             made.append(part)
     return made
 
 
-def _super_resolved(subject: Subject, lr: list[Rgb], folder: Path) -> list[Rgb]:
-    """Each crop through the network; taken up from `folder` if the same code made the same before."""
-    key = blake2b(subject.sha256.encode(), digest_size=12)
-    for module in (geometry, pixels):
-        key.update(Path(module.__file__ or "").read_bytes())
-    for crop in lr:
-        key.update(f"{crop.shape}".encode() + crop.tobytes())
-    file = folder / f"{key.hexdigest()}.npz"
-    if file.exists():
-        with np.load(file) as kept:
-            return [kept[str(index)] for index in range(len(lr))]
+def _super_resolved(subject: Subject, lr: list[Rgb], file: Path) -> list[Rgb]:
+    """Each crop through the network; taken up from `file` where the same code made the same before."""
     infer = InProcess(subject.predictor, subject.judge, mode="always")
-    made = [answer.rgb for first in range(0, len(lr), CHUNK) for answer in infer(lr[first : first + CHUNK])]
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / "unfinished.npz"
-    np.savez(unfinished, allow_pickle=False, **{str(index): rgb for index, rgb in enumerate(made)})
-    unfinished.replace(file)
-    return made
+    made_by = inspect.getsource(geometry.split) + inspect.getsource(geometry.merge) + inspect.getsource(pixels)
+    keys = [
+        _key(made_by, geometry.plan(*c.shape[:2], geometry="native", spec=subject.predictor.spec), c) for c in lr
+    ]
+    kept: dict[str, Rgb] = {}
+    if file.exists():
+        with np.load(file) as stored:
+            kept = {key: stored[key] for key in keys if key in stored}
+    missing = [(key, crop) for key, crop in zip(keys, lr, strict=True) if key not in kept]
+    for first in range(0, len(missing), CHUNK):
+        chunk = missing[first : first + CHUNK]
+        answers = infer([crop for _, crop in chunk])
+        kept |= {key: answer.rgb for (key, _), answer in zip(chunk, answers, strict=True)}
+    if missing:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".unfinished.npz")
+        np.savez(unfinished, allow_pickle=False, **kept)
+        unfinished.replace(file)
+    return [kept[key] for key in keys]
+
+
+def _key(made_by: str, layout: Layout, crop: Rgb) -> str:
+    return blake2b(f"{made_by}{layout}{crop.shape}".encode() + crop.tobytes(), digest_size=12).hexdigest()
 
 
 def _variants(subject: Subject, lr: list[Rgb], part: Measured, always: list[Rgb]) -> dict[str, list[Rgb]]:
