@@ -48,10 +48,13 @@ async def ask(url: str, tag: int, *, headers: str = "") -> str:
     except OSError:
         return "unreachable"
     answer = b""
-    with suppress(OSError):
+    try:
         writer.write(tagged(tag, headers=headers))
         answer = await reader.read()
-    writer.close()
+    except OSError:
+        return "lost"
+    finally:
+        writer.close()
     return ending(answer, tag)
 
 
