@@ -216,10 +216,10 @@ class Batcher:
                 continue
 
     def _drop_the_gone(self) -> None:
-        """Cancelled and expired images leave the queue, so that none is computed in vain."""
-        now = self._clock()
+        """Images leave that were cancelled or would be late when the next batch ends: none is run in vain."""
+        ends = self._clock() + (0 if self._running else self._next_batch_s())
         for item in self._queue:
-            if item.deadline <= now and not item.answer.done():
+            if item.deadline <= ends and not item.answer.done():
                 item.answer.set_exception(DeadlineExceeded(EXPIRED))
         if any(item.answer.done() for item in self._queue):
             self._queue = [item for item in self._queue if not item.answer.done()]
@@ -280,8 +280,17 @@ class Batcher:
         for item in items:
             heapq.heappush(self._queue, item)
 
+    def _next_batch_s(self) -> float:
+        """How long the next batch should take; 0 while one that fits the queue alone has yet to show it."""
+        if len(self._queue) <= self._plan.sizes[-1]:
+            return 0
+        return self._plan.seconds(self._plan.first(len(self._queue))) * self._slowdown
+
     def _wait_s(self, items: int) -> float:
         """Predicted seconds until the running batch and `items` more images are done."""
+        largest = self._plan.sizes[-1]
+        if items > largest:  # the last of them shares its batch with whoever comes after
+            items = math.ceil(items / largest) * largest
         left_s = self._running_since + self._expected_s - self._clock() if self._running else 0.0
         return max(0.0, left_s) + self._plan.cost(items) * self._slowdown
 

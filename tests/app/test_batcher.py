@@ -508,3 +508,29 @@ def test_room_of_images_that_do_not_come_is_given_back_at_once() -> None:
             await draining
 
     in_virtual_time(scenario)
+
+
+def test_a_wait_is_predicted_with_those_who_will_share_the_batch() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS)) as made:
+            admitted = [await asking(made, value) for value in range(9)]  # 1 runs, 8 wait: 1.0 s + 2.4 s
+            with pytest.raises(Overloaded, match=r"5\.80 s"):  # and not 2.4 s + 1.0 s: its batch will fill up
+                await ask(made, 9, within_s=5)
+            await asyncio.gather(*admitted)
+
+    in_virtual_time(scenario)
+
+
+def test_what_would_end_too_late_is_not_begun_while_others_wait() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute) as made:
+            first = await asking(made, 0)
+            late = await asking(made, 1, within_s=3)  # alone it would be in time
+            others = [await asking(made, value) for value in range(2, 10)]
+            await asyncio.wait([late])
+            assert isinstance(late.exception(), DeadlineExceeded)
+            await asyncio.gather(first, *others)
+            assert execute.batches == [[0], [2, 3, 4, 5, 6, 7, 8, 9]]
+
+    in_virtual_time(scenario)
