@@ -41,21 +41,24 @@ async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     return await asyncio.open_connection(host, int(port))
 
 
-async def ask(url: str, tag: int, *, headers: str = "") -> str:
-    """How one question ended: right, mixed, lost (no whole answer), or the problem's code."""
+async def exchange(url: str, request: bytes) -> bytes:
+    """The whole answer, head and body. Raises OSError for a connection that breaks."""
+    reader, writer = await connect(url)
     try:
-        reader, writer = await connect(url)
-    except OSError:
-        return "unreachable"
-    answer = b""
-    try:
-        writer.write(tagged(tag, headers=headers))
-        answer = await reader.read()
-    except OSError:
-        return "lost"
+        writer.write(request)
+        return await reader.read()
     finally:
         writer.close()
-    return ending(answer, tag)
+
+
+async def ask(url: str, tag: int, *, headers: str = "") -> str:
+    """How one question ended: right, mixed, unreachable, lost (no whole answer), or the problem's code."""
+    try:
+        return ending(await exchange(url, tagged(tag, headers=headers)), tag)
+    except ConnectionRefusedError:
+        return "unreachable"
+    except OSError:
+        return "lost"
 
 
 def ending(answer: bytes, tag: int) -> str:
