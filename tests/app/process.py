@@ -18,9 +18,9 @@ from tests.conftest import REPOSITORY
 class Process:
     """A service of its own in a process of its own."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(self, *arguments: str, program: str = "app", **environment: str) -> None:
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
+            [sys.executable, "-m", program, "serve", "--port", "0", *arguments],
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
             text=True,

@@ -8,6 +8,7 @@ import pytest
 
 from app.settings import Settings
 from tests.app.conftest import Server, fake_store, start
+from tests.app.process import Process, ready, wait_until
 from tests.reliability.faults import FaultyRuntime
 
 __all__ = ["fake_store", "start"]  # fixtures
@@ -26,3 +27,16 @@ def serve(fake_store: Path) -> Iterator[Serve]:
     yield begin
     for server in running:
         server.stop()
+
+
+@pytest.fixture
+def launch(start: Callable[..., Process], fake_store: Path) -> Callable[..., Process]:
+    """launch(TELESCOPE_...="...", BATCH_S="0.01"): tests/reliability/fake_service.py, ready to serve."""
+
+    def launch(**environment: str) -> Process:
+        environment = {"TELESCOPE_MODEL_STORE": str(fake_store), "TELESCOPE_LOG_LEVEL": "warning"} | environment
+        process = start(program="tests.reliability.fake_service", **environment)
+        wait_until(lambda: ready(process.url()), 60)
+        return process
+
+    return launch

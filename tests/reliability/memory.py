@@ -1,0 +1,26 @@
+"""A process's memory over time: flat, or growing with the work."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+KIB, MIB = 2**10, 2**20
+
+
+def rss(pid: int) -> int:
+    """Resident bytes of a process (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * KIB
+
+
+def growth(samples: Sequence[int], *, warm_up: float = 0.4) -> float:
+    """Bytes a sample by which memory grows after the warm-up: the median of all slopes (Theil-Sen).
+
+    Caches and the allocator's arenas grow in a few steps and then no more, which moves a median little; a leak
+    moves every slope.
+    """
+    settled = np.array(samples[int(warm_up * len(samples)) :], float)
+    first, last = np.triu_indices(len(settled), 1)
+    return float(np.median((settled[last] - settled[first]) / (last - first)))

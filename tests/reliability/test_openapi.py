@@ -1,0 +1,40 @@
+"""Requests made from the API's own description, right and wrong: each gets an answer that the description names."""
+
+from contextlib import suppress
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
+
+from tests.reliability.conftest import Serve
+from tests.reliability.swarm import assert_settled
+
+pytestmark = pytest.mark.reliability
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_every_generated_request_gets_an_answer_that_is_documented(serve: Serve, mode: GenerationMode) -> None:
+    server = serve()
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    asked = 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @seed(0)
+        @settings(max_examples=25, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def holds(case: schemathesis.Case) -> None:
+            nonlocal asked
+            asked += 1
+            case.call_and_validate(checks=CHECKS)
+
+        with suppress(Unsatisfiable):  # an operation without parameters cannot be asked wrongly
+            holds()
+    assert asked > 50
+    assert server.post(b"").status_code == 400
+    assert_settled(server)

@@ -1,0 +1,124 @@
+"""Signals, kills and memory: the service as a process of its own."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.app.conftest import png, wait_until
+from tests.app.process import Process
+from tests.reliability.memory import KIB, MIB, growth, rss
+from tests.reliability.swarm import ask, ask_all, exchange, post, storm
+
+pytestmark = pytest.mark.reliability
+Launch = Callable[..., Process]
+
+
+def metrics(url: str) -> dict[str, float]:
+    """Summed over labels."""
+    found: Counter[str] = Counter()
+    for line in httpx.get(f"{url}/metrics").text.splitlines():
+        if line[0] != "#":
+            name, value = line.rsplit(" ", 1)
+            found[name.partition("{")[0]] += float(value)  # type: ignore[assignment]
+    return found
+
+
+def test_sigterm_under_load_answers_whoever_was_let_in_and_refuses_the_rest(launch: Launch) -> None:
+    process = launch(BATCH_S="0.05", TELESCOPE_BATCH_SIZES="1,2", TELESCOPE_DRAIN_GRACE_S="1")
+    url = process.url()
+
+    async def newcomers() -> Counter[str]:
+        """One after the other until nobody is there any more."""
+        endings: Counter[str] = Counter()
+        while not endings["unreachable"]:
+            endings[await ask(url, 5000 + endings.total())] += 1
+        return endings
+
+    async def scenario() -> tuple[Counter[str], Counter[str]]:
+        asked = asyncio.create_task(ask_all(url, range(100), at_once=100))
+        await asyncio.to_thread(wait_until, lambda: metrics(url)["telescope_admitted_windows"] > 80, 30)
+        process.popen.send_signal(signal.SIGTERM)
+        return await asyncio.gather(asked, newcomers())
+
+    before, later = asyncio.run(scenario())
+    assert process.wait() == 0
+    assert set(before) <= {"right", "not_ready"}  # some had not been let in yet
+    assert before["right"] > 80
+    assert later["not_ready"] > 0
+    assert later["mixed"] == 0
+    assert later["lost"] <= 1  # the one that the system had connected when the listening socket closed
+
+
+def test_a_service_that_is_killed_under_load_serves_again_after_a_restart(launch: Launch) -> None:
+    process = launch(BATCH_S="0.05", TELESCOPE_BATCH_SIZES="1,2")
+    url = process.url()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(asyncio.run, ask_all(url, range(100), at_once=100))
+        wait_until(lambda: metrics(url)["telescope_admitted_windows"] > 80, 30)
+        process.popen.kill()
+        endings = asked.result()
+    assert endings["mixed"] == 0
+    assert endings["lost"] > 0
+    process.wait()
+    again = launch()
+    assert asyncio.run(ask_all(again.url(), range(100), at_once=16)) == {"right": 100}
+
+
+def test_a_hundred_requests_over_the_limits_leave_nothing_in_memory(launch: Launch) -> None:
+    process = launch(TELESCOPE_MAX_REQUEST_BYTES="2000000")
+    url = process.url()
+    chunk = b"186A0\r\n" + b"x" * 100_000 + b"\r\n"
+    head = b"POST /v1/super-resolve HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: image/png\r\n"
+    too_much: Sequence[bytes] = (
+        post(b"x" * 2_000_001),
+        head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 21,
+        post(png(height=3, width=3)),
+    )
+
+    async def refused(times: int) -> None:
+        for request in too_much:
+            for _ in range(times):
+                try:
+                    answer = await exchange(url, request)
+                except OSError:  # refused before it was all sent
+                    continue
+                assert answer.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 422 ")), answer[:100]
+
+    asyncio.run(refused(30))  # what is needed once
+    before = rss(process.popen.pid)
+    asyncio.run(refused(100))
+    assert rss(process.popen.pid) - before < MIB
+    assert metrics(url)["telescope_requests_received_total"] >= 390
+    assert metrics(url)["telescope_body_bytes"] == 0
+
+
+async def soaked(url: str, pid: int, *, rounds: int, questions: int) -> list[int]:
+    """Resident bytes after each of so many rounds of work, with some clients that vanish in between."""
+    samples = []
+    for number in range(rounds):
+        tags = range(number * questions, (number + 1) * questions)
+        assert await ask_all(url, tags, at_once=8) == {"right": questions}
+        await storm(url, 10)
+        samples.append(rss(pid))
+    return samples
+
+
+@pytest.mark.parametrize("leak_bytes", [0, 4 * KIB], ids=["as it is", "with a planted leak"])
+def test_memory_is_flat_however_much_is_asked(launch: Launch, leak_bytes: int) -> None:
+    process = launch(LEAK_BYTES=str(leak_bytes), TELESCOPE_BATCH_SIZES="1")
+    samples = asyncio.run(soaked(process.url(), process.popen.pid, rounds=30, questions=40))
+    grows = growth(samples) / 40  # bytes a request
+    assert (grows > 2 * KIB) == bool(leak_bytes), f"{grows:.0f} bytes a request: {samples}"
+
+
+def test_the_check_for_leaks_sees_through_noise_and_steps() -> None:
+    noise = np.random.default_rng(0).normal(0, 100 * KIB, 100)
+    assert abs(growth([int(x) for x in noise])) < 5 * KIB
+    assert abs(growth([0] * 60 + [5 * MIB] * 40)) < 5 * KIB
+    assert growth([int(x + i * 20 * KIB) for i, x in enumerate(noise)]) > 15 * KIB
