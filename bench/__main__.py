@@ -1,6 +1,6 @@
 """Command line of the benchmarks.
 
-python -m bench calibrate | data | ocr | training
+python -m bench calibrate | data | ocr | reliability | training
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "data": ("bench.data", "how fast training pairs are rendered and degraded"),
     "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
     "calibrate": ("bench.calibrate", "learns for `mode=auto` which crops a model helps to read"),
+    "reliability": ("bench.reliability", "load, faults, hostile pictures and vanishing clients, as one table"),
     "training": ("bench.training", "images a second of each engine's training steps"),
 }
 

@@ -1,6 +1,6 @@
 """The service as a process, in front of the fake predictor: exact answers, a known capacity, its own memory.
 
-python -m tests.reliability.fake_service serve --port 0      # BATCH_S, LEAK_BYTES: environment
+python -m tests.reliability.fake_service serve --port 0      # and BATCH_S, LEAK_BYTES, FAULT_EVERY
 """
 
 import argparse
@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from app.errors import InferenceFailed
 from app.judge import Judge
 from app.logs import configure_logging
 from app.main import LoadedModel, create_app
@@ -19,17 +20,23 @@ from model_store.store import ModelStore
 from tests.reliability.faults import FaultyRuntime
 
 
-class LeakingRuntime(FaultyRuntime):
-    """Keeps some bytes of every batch for ever."""
+class TroubledRuntime(FaultyRuntime):
+    """Keeps some bytes of every batch for ever, and fails a batch of several now and then (0: never)."""
 
-    def __init__(self, *, batch_s: float, leak_bytes: int) -> None:
-        super().__init__(batch_s=batch_s)
-        self._leak_bytes = leak_bytes
+    def __init__(self) -> None:
+        super().__init__(batch_s=float(os.environ.get("BATCH_S", "0")))
+        self._leak_bytes = int(os.environ.get("LEAK_BYTES", "0"))
+        self._fault_every = int(os.environ.get("FAULT_EVERY", "0"))
+        self._ran = 0
         self._kept: list[object] = []
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         if self._leak_bytes:
             self._kept.append(np.ones(self._leak_bytes, np.uint8))
+        self._ran += 1
+        if 0 < self._fault_every <= self._ran and len(lr_nchw) > 1:
+            self._ran = 0
+            raise InferenceFailed("a fault that was ordered")
         self.batches.clear()  # noted for tests in the same process; here it would be a leak of its own
         return super().run(lr_nchw)
 
@@ -42,9 +49,8 @@ def main() -> None:
     configure_logging(settings.log_level)
     bound = bind(settings)
     artefact = ModelStore(settings.model_store).resolve(settings.model)
-    batch_s, leak_bytes = float(os.environ.get("BATCH_S", "0")), int(os.environ.get("LEAK_BYTES", "0"))
     predictor = Predictor(
-        lambda: LeakingRuntime(batch_s=batch_s, leak_bytes=leak_bytes),
+        TroubledRuntime,
         spec=artefact.manifest.pixels,
         batch_sizes=settings.batch_sizes,
     )

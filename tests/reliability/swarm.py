@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import numpy as np
 
 from app import codec, errors
@@ -104,6 +105,16 @@ async def storm(url: str, clients: int) -> None:
     body_at = whole.index(b"\r\n\r\n") + 4
     cuts = (body_at // 2, (body_at + len(whole)) // 2)
     await asyncio.gather(*(vanish(url, whole[: cuts[i % 2]], reset=i % 4 < 2) for i in range(clients)))
+
+
+def metrics(url: str) -> dict[str, float]:
+    """Summed over labels."""
+    found: Counter[str] = Counter()
+    for line in httpx.get(f"{url}/metrics").text.splitlines():
+        if line[0] != "#":
+            name, value = line.rsplit(" ", 1)
+            found[name.partition("{")[0]] += float(value)  # type: ignore[assignment]
+    return found
 
 
 def assert_settled(server: Server) -> None:

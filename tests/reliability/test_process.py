@@ -6,27 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import numpy as np
 import pytest
 
 from tests.app.conftest import png, wait_until
 from tests.app.process import Process
 from tests.reliability.memory import KIB, MIB, growth, rss
-from tests.reliability.swarm import ask, ask_all, exchange, post, storm
+from tests.reliability.swarm import ask, ask_all, exchange, metrics, post, storm
 
 pytestmark = pytest.mark.reliability
 Launch = Callable[..., Process]
-
-
-def metrics(url: str) -> dict[str, float]:
-    """Summed over labels."""
-    found: Counter[str] = Counter()
-    for line in httpx.get(f"{url}/metrics").text.splitlines():
-        if line[0] != "#":
-            name, value = line.rsplit(" ", 1)
-            found[name.partition("{")[0]] += float(value)  # type: ignore[assignment]
-    return found
 
 
 def test_sigterm_under_load_answers_whoever_was_let_in_and_refuses_the_rest(launch: Launch) -> None:

@@ -1,0 +1,132 @@
+"""Load, faults, hostile pictures and clients that vanish, in front of a fake predictor, as one table.
+
+python -m bench reliability --minutes 10 --inputs 50000
+
+Every picture is tagged and the predictor repeats pixels, so that an answer to another question shows. The service
+runs as a process of its own on a loopback address; the scenarios are those of tests/reliability.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+from model_store.manifest import PixelSpec
+from model_store.store import ModelStore
+from tests.app.process import Process, ready, wait_until
+from tests.reliability.corpus import mutants
+from tests.reliability.fuzz import read_all
+from tests.reliability.memory import MIB, growth, rss
+from tests.reliability.overload import CAPACITY_PER_S, flood
+from tests.reliability.swarm import ask_all, exchange, metrics, post, storm
+
+FUZZED_OVER_HTTP = 0.02  # of the inputs; the others go straight to the decoders
+QUESTIONS = 200  # a round
+VANISH = 50
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, default=1, help="how long the service is soaked")
+    parser.add_argument("--inputs", type=int, default=50_000, help="damaged pictures")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/reliability.json"))
+
+
+def run(args: argparse.Namespace) -> None:
+    warnings.filterwarnings("ignore", module="PIL")
+    with tempfile.TemporaryDirectory() as folder:
+        process = _launch(_store(Path(folder)))
+        try:
+            figures = asyncio.run(_soak(process, args)) | _overload() | _fuzz(args)
+        finally:
+            process.kill()
+    for name, value in figures.items():
+        print(f"{name:<44}{value}")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    asked = {"minutes": args.minutes, "inputs": args.inputs, "seed": args.seed}
+    about = {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", "cores": os.cpu_count(), "load": os.getloadavg()}
+    args.out.write_text(json.dumps(asked | about | figures, indent=1) + "\n")
+
+
+def _store(folder: Path) -> Path:
+    staging, root = folder / "staging", folder / "store"
+    (staging / "onnx").mkdir(parents=True)
+    root.mkdir()
+    (staging / "onnx" / "model.onnx").write_bytes(b"not a network")
+    spec = PixelSpec(height=16, width=64, scale=2)
+    ModelStore(root).publish(
+        staging, name="tbsrn", pixels=spec, training={}, metrics=[], licence="none", git_commit="none"
+    )
+    return root
+
+
+def _launch(store: Path) -> Process:
+    process = Process(
+        program="tests.reliability.fake_service",
+        TELESCOPE_MODEL_STORE=str(store),
+        TELESCOPE_LOG_LEVEL="error",
+        BATCH_S="0.005",
+        FAULT_EVERY="50",
+    )
+    wait_until(lambda: ready(process.url()), 60)
+    return process
+
+
+async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]:
+    """Rounds of questions, clients that vanish and damaged pictures, until the minutes are over."""
+    url, pid = process.url(), process.popen.pid
+    damaged = mutants(seed=args.seed + 1, inputs=max(1, int(FUZZED_OVER_HTTP * args.inputs)))
+    endings: Counter[str] = Counter()
+    statuses: Counter[int] = Counter()
+    samples: list[int] = []
+    vanished, asking_s, end = 0, 0.0, time.monotonic() + 60 * args.minutes
+    while time.monotonic() < end or len(samples) < 10:
+        since = time.monotonic()
+        tags = range(len(samples) * QUESTIONS, (len(samples) + 1) * QUESTIONS)
+        endings += await ask_all(url, tags, at_once=32)
+        asking_s += time.monotonic() - since
+        await storm(url, VANISH)
+        vanished += VANISH
+        for _, picture in zip(range(50), damaged, strict=False):
+            statuses[int((await exchange(url, post(picture))).split(maxsplit=2)[1])] += 1
+        samples.append(rss(pid))
+    asked = endings.total()
+    return {
+        "questions asked, 32 at once": asked,
+        "load held (answers a second, with faults)": round(endings["right"] / asking_s, 1),
+        "answers right": endings["right"],
+        "faults injected (failed batches)": int(metrics(url)["telescope_batch_failures_total"]),
+        "images that failed with them": endings["inference_failed"],
+        "answers lost": endings["lost"] + endings["unreachable"],
+        "answers mixed": endings["mixed"],
+        "refused or late": sum(endings[code] for code in ("overloaded", "deadline_exceeded", "not_ready")),
+        "clients that vanished": vanished,
+        "damaged pictures over HTTP": statuses.total(),
+        "of them answered 5xx": sum(n for status, n in statuses.items() if status >= 500),
+        "memory growth, bytes a question": round(growth(samples) / QUESTIONS, 1),
+        "memory at the end, MiB": round(samples[-1] / MIB, 1),
+    }
+
+
+def _overload() -> dict[str, object]:
+    seen = flood(3)
+    return {
+        "goodput at 3 x capacity, of the maximum": round(seen.goodput_per_s / CAPACITY_PER_S, 3),
+        "admitted and late at 3 x capacity": seen.expired,
+    }
+
+
+def _fuzz(args: argparse.Namespace) -> dict[str, object]:
+    fuzzed = read_all(mutants(seed=args.seed, inputs=args.inputs))
+    return {
+        "inputs fuzzed in process": fuzzed.inputs,
+        "of them neither read nor refused": len(fuzzed.escaped),
+        "outcomes": ", ".join(f"{name} {n}" for name, n in fuzzed.outcomes.most_common()),
+        "slowest input, CPU ms": round(1000 * fuzzed.slowest_s, 1),
+    }
