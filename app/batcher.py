@@ -6,14 +6,9 @@
 Work-conserving: an idle predictor runs at once what is there; while it runs, the queue builds, and the
 next batch takes from it what the plan finds cheapest. Nothing polls: the loop sleeps until an image
 arrives, a delay ends or a batch returns.
-
-Fair: requests take turns. A request of many images is spread over TURNS rounds of the queue, so a single image
-that comes after it waits for a part of it, and it waits for no more than what comes during those rounds.
 """
 
 import asyncio
-import heapq
-import itertools
 import logging
 import math
 import time
@@ -23,16 +18,13 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from app.batch_plan import BatchPlan
+from app.batch_queue import EXPIRED, BatchQueue, Inferred, Item, turns
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, OutOfMemory, Overloaded, RequestTooLarge
 from model_store.pixels import Nchw
 
-Chw = npt.NDArray[np.float32]  # (3, H, W)
 Execute = Callable[[Nchw], Awaitable[Nchw]]
-EXPIRED = "The deadline passed before the image was ready."
-TURNS = 4  # a request's share of the queue is not its size: 64 images ahead of one are 16 of its wait
 OOM_RETRY_S = 60.0  # after running out of memory; doubled each time the larger size fails again
 MAX_SLOWDOWN = 8  # one stalled batch must not make the next dozen predictions absurd
 log = logging.getLogger("telescope.batcher")
@@ -46,35 +38,12 @@ class Limits:
     hang_s: float = math.inf  # a batch that takes longer counts as hanging
 
 
-@dataclass(frozen=True)
-class Inferred:
-    """One image's answer, with where its time went."""
-
-    sr: Chw
-    queue_s: float
-    inference_s: float
-
-
 class Observer(Protocol):
     """Who counts what happens here."""
 
     def batch_ran(self, *, size: int, items: int, seconds: float, waits_s: Sequence[float]) -> None: ...
 
     def batch_failed(self, *, size: int, items: int) -> None: ...
-
-
-@dataclass(eq=False)
-class _Item:
-    lr: Chw
-    answer: "asyncio.Future[Inferred]"
-    enqueued_at: float
-    deadline: float
-    turn: int
-    number: int  # in order of arrival
-    alone: bool = False  # its batch failed: once more, by itself
-
-    def __lt__(self, other: "_Item") -> bool:
-        return (not self.alone, self.turn, self.number) < (not other.alone, other.turn, other.number)
 
 
 class Batcher:
@@ -96,10 +65,8 @@ class Batcher:
         self._plan = BatchPlan(batch_seconds, max_items=limits.max_items)
         self._oom_retry_s = OOM_RETRY_S
         self._oom_retry_at = math.inf
-        self._queue: list[_Item] = []  # a heap
-        self._turn = 0  # of the newest item that ran
-        self._numbers = itertools.count()
-        self._running: list[_Item] = []
+        self._queue = BatchQueue()
+        self._running: list[Item] = []
         self._running_since = self._expected_s = 0.0
         self._arrival = asyncio.Event()
         self._idle = asyncio.Event()
@@ -143,8 +110,7 @@ class Batcher:
         left_s = deadline - self._clock()
         if left_s <= 0:
             raise DeadlineExceeded(EXPIRED)
-        last_turn = self._turn + _parts(items)
-        ahead = self._unqueued + sum(item.turn <= last_turn for item in self._queue)
+        ahead = self._unqueued + self._queue.ahead_of(items)
         wait_s = self._wait_s(ahead + items)
         # With nobody ahead it is let in whatever the prediction: only a batch that runs can mend a wrong one.
         if wait_s > left_s and (ahead or self._running):
@@ -204,8 +170,7 @@ class Batcher:
             self._drop_the_gone()
             wait_s = None
             if self._queue:
-                oldest = min(item.enqueued_at for item in self._queue)
-                wait_s = oldest + self._limits.max_delay_s - self._clock()
+                wait_s = self._queue.oldest_at + self._limits.max_delay_s - self._clock()
                 if wait_s <= 0 or len(self._queue) >= self._plan.sizes[-1]:
                     return
             self._arrival.clear()
@@ -217,22 +182,13 @@ class Batcher:
 
     def _drop_the_gone(self) -> None:
         """Images leave that were cancelled or would be late when the next batch ends: none is run in vain."""
-        ends = self._clock() + (0 if self._running else self._next_batch_s())
-        for item in self._queue:
-            if item.deadline <= ends and not item.answer.done():
-                item.answer.set_exception(DeadlineExceeded(EXPIRED))
-        if any(item.answer.done() for item in self._queue):
-            self._queue = [item for item in self._queue if not item.answer.done()]
-            heapq.heapify(self._queue)
+        self._queue.drop_the_gone(ends=self._clock() + (0 if self._running else self._next_batch_s()))
 
-    def _take_batch(self) -> list[_Item]:
+    def _take_batch(self) -> list[Item]:
         if self._clock() >= self._oom_retry_at:
             self._hold_at_most(2 * self._plan.sizes[-1])
         # Those that go alone come first, so a batch is of one kind.
-        size = 1 if self._queue[0].alone else self._plan.first(len(self._queue))
-        items = [heapq.heappop(self._queue) for _ in range(min(size, len(self._queue)))]
-        self._turn = max(self._turn, *(item.turn for item in items))
-        return items
+        return self._queue.take(1 if self._queue.next_goes_alone else self._plan.first(len(self._queue)))
 
     def _hold_at_most(self, size: int) -> None:
         """Batches of `size` images and fewer from now on; while some are larger, they are tried again later."""
@@ -241,7 +197,7 @@ class Batcher:
         all_fit = len(fitting) == len(self._batch_seconds)
         self._oom_retry_at = math.inf if all_fit else self._clock() + self._oom_retry_s
 
-    async def _answer(self, items: list[_Item]) -> None:
+    async def _answer(self, items: list[Item]) -> None:
         size = self._plan.smallest_for(len(items))
         started = self._clock()
         self._running = items
@@ -264,7 +220,7 @@ class Batcher:
                     item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds))
         self._running = []
 
-    def _recover(self, items: list[_Item], *, size: int, exc: Exception) -> None:
+    def _recover(self, items: list[Item], *, size: int, exc: Exception) -> None:
         """Out of memory: smaller batches from now on. Anything else: each image once more, alone."""
         if isinstance(exc, OutOfMemory) and size > 1:
             self._hold_at_most(size // 2)
@@ -277,8 +233,7 @@ class Batcher:
             if not items[0].answer.done():
                 items[0].answer.set_exception(_inference_failed(exc))
             return
-        for item in items:
-            heapq.heappush(self._queue, item)
+        self._queue.push(items)
 
     def _next_batch_s(self) -> float:
         """How long the next batch should take; 0 while one that fits the queue alone has yet to show it."""
@@ -305,7 +260,7 @@ class Admission:
         self.deadline = deadline
         self._unqueued = items
         self._queued = 0
-        self._first_turn = batcher._turn + 1  # the one under way is left to those who are in it
+        self._first_turn = batcher._queue.turn + 1  # the one under way is left to those who are in it
 
     def __enter__(self) -> Self:
         batcher = self._batcher
@@ -336,7 +291,7 @@ class Admission:
         self._batcher._unqueued -= items
 
     def _next_turn(self) -> int:
-        turn = self._first_turn + self._queued * _parts(self._items) // max(1, self._items)
+        turn = self._first_turn + self._queued * turns(self._items) // max(1, self._items)
         self._queued += 1
         return turn
 
@@ -353,11 +308,10 @@ class Admission:
         loop = asyncio.get_running_loop()
         now = batcher._clock()
         items = [
-            _Item(row, loop.create_future(), now, self.deadline, self._next_turn(), next(batcher._numbers))
+            Item(row, loop.create_future(), now, self.deadline, self._next_turn(), batcher._queue.number())
             for row in lr
         ]
-        for item in items:
-            heapq.heappush(batcher._queue, item)
+        batcher._queue.push(items)
         self._unqueued -= len(items)
         batcher._unqueued -= len(items)
         batcher._arrival.set()
@@ -374,12 +328,7 @@ class Admission:
                 batcher._drop_the_gone()  # now, not when the running batch ends: it may hang
 
 
-def _parts(items: int) -> int:
-    """In how many turns a request of so many images is served."""
-    return min(items, TURNS)
-
-
-def _stack(items: Sequence[_Item], size: int) -> Nchw:
+def _stack(items: Sequence[Item], size: int) -> Nchw:
     """(size, 3, h, w): the images, then zeros where the batch is padded."""
     lr = np.zeros((size, *items[0].lr.shape), np.float32)
     for row, item in zip(lr, items, strict=False):

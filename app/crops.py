@@ -18,7 +18,8 @@ from time import perf_counter
 from typing import TypeVar
 
 from app import geometry
-from app.batcher import EXPIRED, Admission, Batcher
+from app.batch_queue import EXPIRED
+from app.batcher import Admission, Batcher
 from app.errors import DeadlineExceeded, InternalError, ServiceError
 from app.geometry import Chw, Layout
 from app.judge import Decision, Judge, Mode

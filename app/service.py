@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app import codec, geometry
-from app.batcher import EXPIRED, Batcher, Limits
+from app.batch_queue import EXPIRED
+from app.batcher import Batcher, Limits
 from app.codec import Format
 from app.crops import Crop, CropRunner, Done, Picture, Timings
 from app.errors import DeadlineExceeded, ServiceError

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from app.batcher import Batcher, Inferred, Limits
+from app.batch_queue import Inferred
+from app.batcher import Batcher, Limits
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, RequestTooLarge
 from model_store.pixels import Nchw
 from tests.app.fakes import FakeExecutor, NoObserver, in_virtual_time
