@@ -88,14 +88,16 @@ class FoldedEnhancer(nn.Layer):
         super().__init__()
         encoding = _array(enhancer.position)[0]  # (C, H, W)
         self.channels, self.height, self.width = encoding.shape
-        weight, bias = _joined_projection(enhancer)  # (J, 4J), (4J,)
+        weight, bias = _joined_projection(enhancer)  # (J, P), (P,): P = 4J, or J without attention
         self.projection = nn.Linear(self.channels, weight.shape[1], bias_attr=False)
         _set(self.projection.weight, weight[: self.channels])
-        term = np.einsum("chw,cj->hwj", encoding, weight[self.channels :]) + bias  # (H, W, 4J)
-        self._constant("row", term[None, :1])  # (1, 1, W, 4J)
-        self._constant("column", term[None, :, :1] - term[None, :1, :1])  # (1, H, 1, 4J)
-        output = enhancer.multihead.linears[3]
-        self.output = _linear(_array(output.weight) * keep, _array(output.bias))
+        term = np.einsum("chw,cj->hwj", encoding, weight[self.channels :]) + bias  # (H, W, P)
+        self._constant("row", term[None, :1])  # (1, 1, W, P)
+        self._constant("column", term[None, :, :1] - term[None, :1, :1])  # (1, H, 1, P)
+        self.output = None
+        if enhancer.multihead is not None:
+            output = enhancer.multihead.linears[3]
+            self.output = _linear(_array(output.weight) * keep, _array(output.bias))
         self.norm1 = _standard_norm(enhancer.mul_layernorm1)
         self.inner, self.outer = _feed_forward(enhancer.pff, keep)
         self.norm3 = _standard_norm(enhancer.mul_layernorm3)
@@ -106,21 +108,31 @@ class FoldedEnhancer(nn.Layer):
         # Reshape after the transpose: oneDNN in Paddle Inference 3.3 fuses reshape-transpose-matmul wrongly,
         # which cost 0.29 in the output.
         features = x.transpose([0, 2, 3, 1]).reshape([0, length, self.channels])
-        term = (self.row + self.column).reshape([1, length, 4 * joined])
-        qkv, tokens = (self.projection(features) + term).split([3 * joined, joined], axis=-1)
+        term = (self.row + self.column).reshape([1, length, -1])
+        tokens = self.projection(features) + term
+        if self.output is not None:
+            qkv, tokens = tokens.split([3 * joined, joined], axis=-1)
+            tokens = tokens + self.output(self._attended(qkv))
+        tokens = self.norm1(tokens)
+        tokens = self.norm3(tokens + self.outer(F.relu(self.inner(tokens))))
+        return self.linear(tokens).reshape([0, self.height, self.width, self.channels]).transpose([0, 3, 1, 2])
+
+    def _attended(self, qkv: Tensor) -> Tensor:
+        """Scaled queries, keys and values (N, H*W, 3J) -> what each position takes from all, (N, H*W, J)."""
+        joined, length = 2 * self.channels, self.height * self.width
         qkv = qkv.reshape([0, length, 3, HEADS, joined // HEADS]).transpose([2, 0, 3, 1, 4])
         query, key, value = qkv.unbind(0)  # (N, heads, H*W, J / heads)
         maps = F.softmax(paddle.matmul(query, key, transpose_y=True), axis=-1)
-        attended = paddle.matmul(maps, value).transpose([0, 2, 1, 3]).reshape([0, length, joined])
-        tokens = self.norm1(tokens + self.output(attended))
-        tokens = self.norm3(tokens + self.outer(F.relu(self.inner(tokens))))
-        return self.linear(tokens).reshape([0, self.height, self.width, self.channels]).transpose([0, 3, 1, 2])
+        return paddle.matmul(maps, value).transpose([0, 2, 1, 3]).reshape([0, length, joined])
 
     def _constant(self, name: str, values: np.ndarray) -> None:
         self.register_buffer(name, paddle.to_tensor(values.astype(np.float32)))
 
 
 def _joined_projection(enhancer: FeatureEnhancer) -> tuple[np.ndarray, np.ndarray]:
+    if enhancer.multihead is None:
+        joined = 2 * enhancer.position.shape[1]
+        return np.eye(joined), np.zeros(joined)
     linears = enhancer.multihead.linears
     query, key, value = ((_array(linears[i].weight), _array(linears[i].bias)) for i in range(3))
     joined = len(query[1])

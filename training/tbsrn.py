@@ -25,16 +25,25 @@ from training.stn import STNHead, ThinPlateSpline
 
 
 class FeatureEnhancer(nn.Layer):
-    """Attention over all positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W)."""
+    """Attention, if any, over all positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W)."""
 
     position: Tensor
 
     def __init__(
-        self, channels: int, height: int, width: int, *, dropout: float, dropout_mode: DropoutMode
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        *,
+        attention: bool,
+        dropout: float,
+        dropout_mode: DropoutMode,
     ) -> None:
         super().__init__()
         joined = 2 * channels
-        self.multihead = MultiHeadAttention(HEADS, joined, dropout, dropout_mode=dropout_mode)
+        self.multihead = (
+            MultiHeadAttention(HEADS, joined, dropout, dropout_mode=dropout_mode) if attention else None
+        )
         self.mul_layernorm1 = LayerNorm(joined)
         self.pff = FeedForward(joined, joined, dropout, dropout_mode=dropout_mode)
         self.mul_layernorm3 = LayerNorm(joined)
@@ -47,7 +56,9 @@ class FeatureEnhancer(nn.Layer):
         n, channels, height, width = x.shape
         position = self.position.expand([n, channels, height, width])
         tokens = paddle.concat([x, position], axis=1).flatten(2).transpose([0, 2, 1])  # (N, H*W, 2C)
-        tokens = self.mul_layernorm1(tokens + self.multihead(tokens, tokens, tokens)[0])
+        if self.multihead is not None:
+            tokens = tokens + self.multihead(tokens, tokens, tokens)[0]
+        tokens = self.mul_layernorm1(tokens)
         tokens = self.mul_layernorm3(tokens + self.pff(tokens))
         return self.linear(tokens).transpose([0, 2, 1]).reshape([n, channels, height, width])
 
@@ -89,6 +100,7 @@ class TBSRN(nn.Layer):
     height, width: the one LR size this network takes, in pixels. Any with stn=False; with
     stn=True the height must be divisible by 16 and the width by 32, which its pooling needs.
     scale: a power of two. hidden: half the number of feature channels; must be even.
+    attention: without it positions learn of each other by convolutions alone; not in the paper.
     dropout_mode: "downscale_in_infer" reproduces PaddleOCR, which multiplies by 1 - dropout in
     evaluation. Weights imported from PaddleOCR have that factor in them already.
     Raises ConfigError naming the argument.
@@ -102,6 +114,7 @@ class TBSRN(nn.Layer):
         scale: int = 2,
         blocks: int = 5,
         hidden: int = 32,
+        attention: bool = True,
         stn: bool = True,
         dropout: float = 0.1,
         dropout_mode: DropoutMode = "upscale_in_train",
@@ -113,6 +126,7 @@ class TBSRN(nn.Layer):
             "scale": scale,
             "blocks": blocks,
             "hidden": hidden,
+            "attention": attention,
             "stn": stn,
             "dropout": dropout,
             "dropout_mode": dropout_mode,
@@ -121,7 +135,9 @@ class TBSRN(nn.Layer):
         channels = 2 * hidden
         self.block1 = nn.Sequential(nn.Conv2D(3, channels, 9, padding=4), nn.PReLU())
         for index in range(2, blocks + 2):
-            enhancer = FeatureEnhancer(channels, height, width, dropout=dropout, dropout_mode=dropout_mode)
+            enhancer = FeatureEnhancer(
+                channels, height, width, attention=attention, dropout=dropout, dropout_mode=dropout_mode
+            )
             self.add_sublayer(f"block{index}", ResidualBlock(channels, enhancer))
         closing = nn.Sequential(nn.Conv2D(channels, channels, 3, padding=1), nn.BatchNorm2D(channels))
         self.add_sublayer(f"block{blocks + 2}", closing)

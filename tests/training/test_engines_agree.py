@@ -73,9 +73,11 @@ def text_focused(folder: Path, **changes: Any) -> TrainConfig:
     return settings(recogniser_file(folder), **sizes, **({"batch_norm": "local"} | changes), init=str(start))
 
 
-@pytest.mark.parametrize("mode", ["upscale_in_train", "downscale_in_infer"])
-def test_outputs_agree_at_the_published_size(tmp_path: Path, mode: str) -> None:
-    path = telescope_file(tmp_path, dropout_mode=mode)
+@pytest.mark.parametrize(
+    ("mode", "attention"), [("upscale_in_train", True), ("downscale_in_infer", True), ("upscale_in_train", False)]
+)
+def test_outputs_agree_at_the_published_size(tmp_path: Path, mode: str, attention: bool) -> None:
+    path = telescope_file(tmp_path, dropout_mode=mode, attention=attention)
     lr = np.random.default_rng(1).random((2, 3, 16, 64), np.float32)
     with paddle.no_grad():
         expected = load_checkpoint(path)(paddle.to_tensor(lr)).numpy()
@@ -197,3 +199,22 @@ def test_a_start_with_an_stn_serves_a_network_without(tmp_path: Path, name: str)
     assert network
     stored, _ = read_checkpoint(start)
     assert all(np.array_equal(stored[key.removeprefix("network/")], value) for key, value in network.items())
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_attention_is_left_out_and_switched_on_without_changing_the_picture(tmp_path: Path, name: str) -> None:
+    sizes = {"height": 16, "width": 32, "hidden": 4, "blocks": 2, "stn": False, "dropout": 0.0}
+    lr = np.random.default_rng(1).random((2, 3, 16, 32), np.float32)
+
+    def started(start: Path, *, attention: bool) -> Any:
+        return ENGINES[name].telescope(settings(None, **sizes, attention=attention, init=str(start)))
+
+    without = started(telescope_file(tmp_path, **sizes), attention=False)
+    assert not any(".multihead." in key for key in without.state())
+    without.save_weights(tmp_path / "without.safetensors", source={})
+    again = started(tmp_path / "without.safetensors", attention=True)
+    np.testing.assert_allclose(again.predict(lr), without.predict(lr), rtol=0, atol=1e-6)
+    key = "network/block2.feature_enhancer.multihead.linears.3.weight"
+    learning = Batch(("a", "b"), lr, np.random.default_rng(2).random((2, 3, 32, 64), np.float32))
+    again.step(learning, step=0, learning_rate=0.01)
+    assert np.abs(again.state()[key]).max() > 0

@@ -68,6 +68,7 @@ def exported(weights: Path, crops: Path, tmp_path_factory: pytest.TempPathFactor
     [
         {},
         {"dropout_mode": "downscale_in_infer"},
+        {"attention": False},
         {"height": 32, "width": 32},
         {"height": 10, "width": 22, "stn": False},
         {"scale": 4},

@@ -36,6 +36,17 @@ def test_a_reader_gives_what_onnx_runtime_gives(reader: Path) -> None:
     assert np.abs(answered - expected).max() < 1e-4
 
 
+def test_outputs_that_are_kept_are_what_they_were(reader: Path) -> None:
+    images, kept = torch.rand(1, 3, 48, 96) * 2 - 1, torch.tensor([0, 5, 17])
+    whole, part = (OnnxModule(reader, before_softmax=True) for _ in range(2))
+    classes = len(whole.metadata["character"].split("\n")) + 2
+    part.keep_outputs(kept, of=classes)
+    with torch.no_grad():
+        logits, few = whole(images), part(images)
+    assert logits.shape[-1] == classes
+    torch.testing.assert_close(few, logits[..., kept])
+
+
 def test_gradients_reach_the_picture_and_no_weight(reader: Path) -> None:
     net = OnnxModule(reader).train()
     images = torch.rand(1, 3, 48, 96, requires_grad=True)

@@ -94,11 +94,18 @@ def step_seed(seed: int, *, rank: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0])
 
 
-def start_weights(config: TrainConfig, weights: Arrays) -> Arrays:
-    """What `model.init` holds of the network that is trained: without an STN, the STN's weights are left."""
-    if config.model.stn:
-        return weights
-    return {name: value for name, value in weights.items() if not name.startswith("stn_head.")}
+def start_weights(config: TrainConfig, weights: Arrays, *, fresh: Arrays) -> Arrays:
+    """What `model.init` holds of the network that is trained, which has the weights `fresh` so far.
+
+    Without an STN or attention, their weights are left. Attention that `init` lacks starts from fresh weights
+    with its output at zero, so that the network is still the function that it was.
+    """
+    left = () if config.model.stn else ("stn_head.",)
+    left += () if config.model.attention else (".multihead.",)
+    start = {name: value for name, value in weights.items() if not any(part in name for part in left)}
+    for name in (name for name in fresh.keys() - weights.keys() if ".multihead." in name):
+        start[name] = np.zeros_like(fresh[name]) if ".linears.3." in name else fresh[name]
+    return start
 
 
 def group(state: Arrays, prefix: str) -> Arrays:

@@ -221,7 +221,8 @@ def _telescope_network(config: TrainConfig) -> TBSRN:
         return TBSRN(**config.model.architecture)
     start = load_checkpoint(config.model.init)
     network = TBSRN(**config.model.architecture)
-    weights = start_weights(config, {name: value.numpy() for name, value in start.state_dict().items()})
+    held, fresh = ({k: v.numpy() for k, v in net.state_dict().items()} for net in (start, network))
+    weights = start_weights(config, held, fresh=fresh)
     set_weights(network, weights, origin=f"model.init {config.model.init}")
     return network
 

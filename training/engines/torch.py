@@ -237,7 +237,8 @@ def _placed(network: nn.Module, device: torch.device) -> Any:  # noqa: ANN401 - 
 def _telescope_network(config: TrainConfig) -> TBSRN:
     network = TBSRN(**config.model.architecture)
     if config.model.init is not None:
-        weights = start_weights(config, to_arrays(load_telescope(config.model.init)))
+        start = to_arrays(load_telescope(config.model.init))
+        weights = start_weights(config, start, fresh=to_arrays(network))
         set_weights(network, weights, origin=f"model.init {config.model.init}")
     return network
 

@@ -46,6 +46,7 @@ class TBSRN(nn.Module):
         scale: int = 2,
         blocks: int = 5,
         hidden: int = 32,
+        attention: bool = True,
         stn: bool = True,
         dropout: float = 0.1,
         dropout_mode: DropoutMode = "upscale_in_train",
@@ -57,6 +58,7 @@ class TBSRN(nn.Module):
             "scale": scale,
             "blocks": blocks,
             "hidden": hidden,
+            "attention": attention,
             "stn": stn,
             "dropout": dropout,
             "dropout_mode": dropout_mode,
@@ -65,7 +67,9 @@ class TBSRN(nn.Module):
         channels = 2 * hidden
         self.block1 = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU())
         for index in range(2, blocks + 2):
-            enhancer = FeatureEnhancer(channels, height, width, dropout, dropout_mode)
+            enhancer = FeatureEnhancer(
+                channels, height, width, attention=attention, dropout=dropout, mode=dropout_mode
+            )
             self.add_module(f"block{index}", ResidualBlock(channels, enhancer))
         closing = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels))
         self.add_module(f"block{blocks + 2}", closing)
@@ -90,14 +94,16 @@ class TBSRN(nn.Module):
 
 
 class FeatureEnhancer(nn.Module):
-    """Attention over all positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W)."""
+    """Attention, if any, over all positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W)."""
 
     position: Tensor
 
-    def __init__(self, channels: int, height: int, width: int, dropout: float, mode: DropoutMode) -> None:
+    def __init__(
+        self, channels: int, height: int, width: int, *, attention: bool, dropout: float, mode: DropoutMode
+    ) -> None:
         super().__init__()
         joined = 2 * channels
-        self.multihead = MultiHeadAttention(HEADS, joined, dropout, mode)
+        self.multihead = MultiHeadAttention(HEADS, joined, dropout, mode) if attention else None
         self.mul_layernorm1 = LayerNorm(joined)
         self.pff = FeedForward(joined, joined, dropout, mode)
         self.mul_layernorm3 = LayerNorm(joined)
@@ -109,7 +115,9 @@ class FeatureEnhancer(nn.Module):
         tokens = x.flatten(2).transpose(1, 2)  # (N, H*W, C), no copy where channels come last in memory
         position = self.position.to(tokens.dtype).expand(len(x), -1, -1)
         tokens = torch.cat([tokens, position], dim=-1)  # (N, H*W, 2C)
-        tokens = self.mul_layernorm1(tokens + self.multihead(tokens))
+        if self.multihead is not None:
+            tokens = tokens + self.multihead(tokens)
+        tokens = self.mul_layernorm1(tokens)
         tokens = self.mul_layernorm3(tokens + self.pff(tokens))
         return self.linear(tokens).transpose(1, 2).unflatten(2, x.shape[2:])
 

@@ -30,14 +30,21 @@ class UnknownOperator(TrainingError):
 
 class OnnxModule(nn.Module):
     def __init__(self, path: Path, *, before_softmax: bool = False) -> None:
-        """before_softmax: give the logits that go into the last softmax. Raises UnknownOperator naming it."""
+        """before_softmax: give the logits that go into the last softmax. Raises UnknownOperator naming it.
+
+        metadata: what the file says of itself, such as the characters of a recogniser.
+        """
         super().__init__()
-        graph = onnx.load(str(path)).graph
+        model = onnx.load(str(path))
+        graph, self.metadata = model.graph, {entry.key: entry.value for entry in model.metadata_props}
+        last = len(graph.node)
+        if before_softmax:
+            last = max(i for i, node in enumerate(graph.node) if node.op_type == "Softmax")
         self._names = {tensor.name: f"weight_{i}" for i, tensor in enumerate(graph.initializer)}
         for tensor in graph.initializer:
             self._keep(self._names[tensor.name], tensor)
         self._nodes = []
-        for node in graph.node:
+        for node in graph.node[:last]:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             if node.op_type == "Constant":
                 self._names[node.output[0]] = f"constant_{len(self._names)}"
@@ -46,10 +53,15 @@ class OnnxModule(nn.Module):
             if node.op_type not in _OPERATORS:
                 raise UnknownOperator(f"{path} holds the operator {node.op_type}, which is not known here")
             self._nodes.append((_OPERATORS[node.op_type], list(node.input), list(node.output), attributes))
-        self._input, self._output = graph.input[0].name, graph.output[0].name
-        if before_softmax:
-            last = max(i for i, node in enumerate(graph.node) if node.op_type == "Softmax")
-            self._output = graph.node[last].input[0]
+        self._input = graph.input[0].name
+        self._output = graph.node[last].input[0] if before_softmax else graph.output[0].name
+
+    def keep_outputs(self, kept: Tensor, of: int) -> None:
+        """Compute these of the `of` outputs alone: every weight whose last axis has that length is narrowed."""
+        for name in self._names.values():
+            weight = getattr(self, name)
+            if weight.ndim and weight.shape[-1] == of:
+                setattr(self, name, weight[..., kept].contiguous())
 
     def _keep(self, name: str, tensor: onnx.TensorProto) -> None:
         self.register_buffer(name, torch.from_numpy(numpy_helper.to_array(tensor).copy()), persistent=False)
