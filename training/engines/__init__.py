@@ -100,8 +100,8 @@ def start_weights(config: TrainConfig, weights: Arrays, *, fresh: Arrays) -> Arr
     Without an STN or attention, their weights are left. Attention that `init` lacks starts from fresh weights
     with its output at zero, so that the network is still the function that it was.
     """
-    left = () if config.model.stn else ("stn_head.",)
-    left += () if config.model.attention else (".multihead.",)
+    parts = {"stn_head.": config.model.stn, ".multihead.": config.model.attention}
+    left = [part for part, wanted in parts.items() if not wanted]
     start = {name: value for name, value in weights.items() if not any(part in name for part in left)}
     for name in (name for name in fresh.keys() - weights.keys() if ".multihead." in name):
         start[name] = np.zeros_like(fresh[name]) if ".linears.3." in name else fresh[name]
