@@ -44,6 +44,13 @@ def test_following_its_gradient_makes_a_blurred_word_read_more_like_the_sharp_on
     assert after.item() < before.item()
 
 
+def test_every_picture_pulls_with_the_same_force(loss: OcrLoss) -> None:
+    hr = torch.from_numpy(np.concatenate([word("market"), word("zipper")]))
+    sr = torch.stack([0.9 * hr[0], torch.rand_like(hr[1])]).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(sr, hr), sr)
+    torch.testing.assert_close(gradient.flatten(1).norm(dim=1), torch.full((2,), 0.5))
+
+
 def settings(**top: object) -> TrainConfig:
     sizes = {"height": 16, "width": 64, "blocks": 1, "hidden": 2, "stn": False}
     tree = {"out": "unused", "device": "cpu", "data": {"rendered": 1, "rendered_validation": 1}, "model": sizes,
