@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,10 +71,10 @@ class _EvenForce(torch.autograd.Function):
     """The pictures as they are; backwards, each one's gradient with a Euclidean norm of 1 / N."""
 
     @staticmethod
-    def forward(_: Any, pictures: Tensor) -> Tensor:
+    def forward(_: object, pictures: Tensor) -> Tensor:
         return pictures.view_as(pictures)
 
     @staticmethod
-    def backward(_: Any, gradient: Tensor) -> Tensor:
+    def backward(_: object, gradient: Tensor) -> Tensor:
         norms = gradient.flatten(1).norm(dim=1).clamp_min(1e-12)
         return gradient / (len(gradient) * norms[:, None, None, None])
