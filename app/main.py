@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -99,6 +100,9 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     app.state.access = access
     guards = [Depends(access)] if access.required else []
     app.include_router(super_resolve.router, dependencies=guards)
+    for route in super_resolve.router.routes:
+        if isinstance(route, APIRoute):
+            metrics.expect(route.path)
     app.include_router(router, dependencies=guards, responses=openapi.NO_KEY if guards else None)
     app.include_router(operations)
     mount_demo(app, settings, guards)

@@ -113,6 +113,11 @@ class Metrics:
         """A gauge that is read when it is scraped."""
         Gauge(f"telescope_{name}", documentation, registry=self.registry).set_function(value)
 
+    def expect(self, route: str) -> None:
+        """Show a route's counts before its first request: Prometheus sees no increase of what was not there."""
+        for outcome in OUTCOMES:
+            self.requests.labels(route, outcome)
+
     def for_model(self, model: str, version: int) -> "ModelMetrics":
         return ModelMetrics(self, model, str(version))
 

@@ -1,6 +1,6 @@
 """Command line of the benchmarks.
 
-python -m bench calibrate | data | ocr | reliability | training
+python -m bench calibrate | capacity | data | ocr | reliability | training
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from collections.abc import Sequence
 
 # what -> (module with add_arguments(parser) and run(args), one line of help)
 BENCHMARKS: dict[str, tuple[str, str]] = {
+    "capacity": (
+        "bench.capacity",
+        "what to plan a replica with: images a second, times, memory",
+    ),
     "data": ("bench.data", "how fast training pairs are rendered and degraded"),
     "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
     "calibrate": ("bench.calibrate", "learns for `mode=auto` which crops a model helps to read"),

@@ -297,6 +297,12 @@ def test_the_runtime_is_only_ever_touched_by_its_own_thread(start_server: Callab
     assert server.runtime.closed
 
 
+def test_what_has_not_happened_yet_is_scraped_as_zero(start_server: Callable[..., Server]) -> None:
+    text = start_server().client.get("/metrics").text
+    for path in ("/v1/super-resolve", "/v1/super-resolve/regions"):
+        assert f'telescope_requests_total{{outcome="refused",route="{path}"}} 0.0' in text
+
+
 def test_metrics_are_scraped_as_prometheus_text(server: Server) -> None:
     text = server.client.get("/metrics").text
     for name in ("telescope_model_info", "telescope_queue_windows", "process_resident_memory_bytes"):

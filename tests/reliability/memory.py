@@ -10,9 +10,17 @@ KIB, MIB = 2**10, 2**20
 
 def rss(pid: int) -> int:
     """Resident bytes of a process (Linux)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1]) * KIB
+    return _status_bytes(pid, "VmRSS")
+
+
+def peak_rss(pid: int) -> int:
+    """The most that it ever was."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * KIB
 
 
 def growth(samples: Sequence[int], *, warm_up: float = 0.4) -> float:

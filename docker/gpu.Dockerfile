@@ -1,0 +1,58 @@
+# The service on an NVIDIA GPU (Paddle Inference). Written for PaddlePaddle 3.3.1, CUDA 12.9 and cuDNN 9.9; built on
+# a base without a GPU, and never run on one.
+#
+#   docker build -f docker/gpu.Dockerfile -t text-telescope:0.1.0-gpu --build-arg PADDLE_INDEX=... .
+#   docker run --rm --read-only --tmpfs /tmp --gpus all -p 127.0.0.1:8000:8000 text-telescope:0.1.0-gpu
+
+FROM docker.io/paddlepaddle/paddle:3.3.1-gpu-cuda12.9-cudnn9.9 AS base
+# Paddle's image has Python 3.10, the service needs 3.11. Paddle links to OpenMP.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends libgomp1 python3.11 python3.11-venv \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM base AS build
+# Paddle's own package index for CUDA 12.9, as its installation page gives it: PyPI has no current GPU build.
+ARG PADDLE_INDEX
+ARG PADDLE=paddlepaddle-gpu==3.3.1
+WORKDIR /build
+COPY constraints.txt pyproject.toml docker/requirements.py ./
+RUN python3.11 requirements.py > requirements.txt \
+    && python3.11 -m venv /opt/venv \
+    && /opt/venv/bin/pip install --no-cache-dir --extra-index-url "${PADDLE_INDEX:?has to be given}" \
+        --constraint constraints.txt --requirement requirements.txt "${PADDLE}" \
+    && /opt/venv/bin/pip uninstall --yes pip
+COPY app app
+COPY model_store model_store
+# Paddle Inference reads paddle/; the other forms of a model are for other images.
+RUN rm -r model_store/*/*/onnx model_store/*/*/weights \
+    && python3.11 -m compileall -q app model_store
+
+FROM base
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Text Telescope" \
+      org.opencontainers.image.description="Makes small, blurred text crops readable; on an NVIDIA GPU" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="docker.io/paddlepaddle/paddle:3.3.1-gpu-cuda12.9-cudnn9.9"
+# A GPU that was asked for and is missing stops the start: nothing falls back to the CPU unseen. Paddle wants a home to
+# write into, and the base image's is root's.
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    TELESCOPE_HOST=0.0.0.0 \
+    TELESCOPE_PORT=8000 \
+    TELESCOPE_RUNTIME=paddle \
+    TELESCOPE_DEVICE=gpu:0
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /srv
+COPY LICENSE .
+COPY --from=build /build/app app
+COPY --from=build /build/model_store model_store
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"TELESCOPE_PORT\"]}/readyz', timeout=4)"]
+ENTRYPOINT ["python", "-m", "app"]
+CMD ["serve"]

@@ -1,0 +1,161 @@
+"""Dockerfiles built and their images run without a Docker engine, by Debian's buildah.
+
+    debootstrap  ->  a Debian that is tagged with the name that FROM gives  ->  buildah build  ->  Running
+
+The stand-in for a base image is plain Debian with its own Python, so what a base adds (CUDA, Paddle) is not there.
+A container is a process in mount and network namespaces of its own: read-only root, no capability, only loopback.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from tests.app.process import wait_until
+from tests.conftest import REPOSITORY
+from tests.docker.conftest import DOCKER
+
+_PASSED_ON = ("cert", "index-url", "proxy", "timeout", "trusted-host")  # of this machine's pip configuration
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_DEBIAN = "python3,python3-pip,python-is-python3,ca-certificates"
+_HERE = Path("/proc/self/ns/net")
+_READ_ONLY = """
+ip link set lo up
+mount --bind "$0" "$0"
+for folder in proc sys dev; do mount --rbind "/$folder" "$0/$folder"; done
+mount -o remount,ro,bind "$0"
+if [ "$1" ]; then mount -t tmpfs tmpfs "$0/$1"; fi
+shift
+exec "$@"
+"""
+
+
+class Storage:
+    """Images and containers in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pip_conf = folder / "pip.conf"
+        self._pip_conf.write_text(_pip_configuration())
+        self._containers: list[str] = []
+
+    def buildah(self, *arguments: str) -> str:
+        places = ["--root", f"{self._folder}/root", "--runroot", f"{self._folder}/run"]
+        done = subprocess.run(
+            ["buildah", *places, "--storage-driver", "overlay", *arguments],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"buildah {' '.join(arguments)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout.strip()
+
+    def mounted(self, image: str) -> Path:
+        """The root file system of a new container."""
+        container = self.buildah("from", "--pull-never", image)
+        self._containers.append(container)
+        return Path(self.buildah("mount", container))
+
+    def make_base(self, *names: str) -> None:
+        """A minimal Debian under these names."""
+        root = self.mounted("scratch")
+        done = subprocess.run(
+            ["debootstrap", "--variant=minbase", f"--include={_DEBIAN}", "bookworm", str(root)],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
+        subprocess.run(["umount", "-l", root / "proc", root / "sys"], capture_output=True)  # debootstrap's
+        container = self._containers[-1]
+        self.buildah("config", "--env", _PATH, container)
+        image = self.buildah("commit", "--quiet", container)
+        self.buildah("tag", image, *names)
+
+    def build(self, kind: str, **arguments: str) -> "Image":
+        """docker/<kind>.Dockerfile, with these build arguments."""
+        certificates = "/etc/ssl/certs/ca-certificates.crt"
+        self.buildah(
+            *("build", "--isolation", "chroot", "--network", "host", "--pull-never", "--format", "docker"),
+            *("--volume", f"{self._pip_conf}:/etc/pip.conf:ro", "--volume", f"{certificates}:{certificates}:ro"),
+            *(part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")),
+            *("--file", f"docker/{kind}.Dockerfile", "--tag", kind, "."),
+        )
+        return Image(self, kind)
+
+    def close(self) -> None:
+        for container in self._containers:
+            self.buildah("rm", container)
+        self.buildah("rmi", "--all", "--force")
+
+
+@dataclass(frozen=True)
+class Image:
+    storage: Storage
+    name: str
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        inspected = json.loads(self.storage.buildah("inspect", "--type", "image", f"localhost/{self.name}"))
+        return dict(inspected["Docker"]["config"])
+
+    def run(self, *, tmpfs: str = "", **environment: str) -> "Container":
+        """The image's own command, with a writable folder at `tmpfs`."""
+        return Container(self, self.storage.mounted(f"localhost/{self.name}"), tmpfs, environment)
+
+
+class Container:
+    """One process and what is run beside it; `output` is there once it has ended."""
+
+    def __init__(self, image: Image, root: Path, tmpfs: str, environment: dict[str, str]) -> None:
+        self.image = image
+        self.output = ""
+        config = image.config
+        started = [*config["Entrypoint"], *config["Cmd"]]
+        variables = [*config["Env"], *(f"{name}={value}" for name, value in environment.items())]
+        self._inside = ["chroot", f"--userspec={config['User']}", str(root)]
+        self._inside += ["env", "--ignore-environment", f"--chdir={config['WorkingDir']}", *variables]
+        isolated = ["unshare", "--mount", "--net", "setpriv", "--no-new-privs", "sh", "-ec", _READ_ONLY]
+        command = [*isolated, str(root), tmpfs, *self._inside, *started]
+        self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        network = Path(f"/proc/{self.popen.pid}/ns/net")
+        wait_until(lambda: self.popen.poll() is not None or network.readlink() != _HERE.readlink())
+
+    def run(self, *command: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """A command beside the first one, in its namespaces and with its environment."""
+        joined = ["nsenter", f"--target={self.popen.pid}", "--mount", "--net", *self._inside, *command]
+        return subprocess.run(joined, input=given, capture_output=True, timeout=60)
+
+    def stop(self) -> int:
+        self.popen.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        self.output = self.popen.communicate(timeout=60)[0]
+        return self.popen.returncode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self.popen.stdout
+        if not self.popen.stdout.closed:
+            self.popen.kill()
+            self.wait()
+
+
+def bases(kind: str) -> set[str]:
+    """The images that docker/<kind>.Dockerfile is built on."""
+    found = re.findall(r"^FROM (\S+)(?: AS (\S+))?", (DOCKER / f"{kind}.Dockerfile").read_text(), re.MULTILINE)
+    return {image for image, _ in found} - {stage for _, stage in found}
+
+
+def _pip_configuration() -> str:
+    """How pip reaches its index on this machine, for pip inside a build."""
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
+    found = re.findall(r"^(?:global|:env:|install)\.([a-z-]+)='(.*)'$", listed.stdout, re.MULTILINE)
+    settings = dict(reversed(found))  # the environment is listed first and counts most
+    return "\n".join(["[global]", *(f"{name} = {settings[name]}" for name in _PASSED_ON if name in settings)])

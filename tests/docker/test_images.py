@@ -1,0 +1,98 @@
+"""The images, really built, and the service in them asked for a picture."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app import codec
+from model_store import BUNDLED
+from model_store.store import ModelStore
+from tests.app.process import wait_until
+from tests.conftest import REPOSITORY
+from tests.docker.conftest import needs
+from tests.docker.images import Container, Image, Storage, bases
+
+pytestmark = [
+    pytest.mark.slow,
+    needs("buildah", "debootstrap", "unshare", "nsenter", "setpriv", "ip"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="debootstrap and mount namespaces need root"),
+]
+ASK = """
+import sys, urllib.request as u
+url, head = "http://127.0.0.1:8000/v1/super-resolve", {"Content-Type": "image/png"}
+with u.urlopen(u.Request(url, sys.stdin.buffer.read(), head)) as answer:
+    print(answer.headers["X-Model-Digest"], file=sys.stderr)
+    sys.stdout.buffer.write(answer.read())
+"""
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    storage = Storage(tmp_path_factory.mktemp("images"))
+    storage.make_base(*bases("cpu"), *bases("gpu"))
+    yield storage
+    storage.close()
+
+
+@pytest.fixture(scope="module")
+def cpu(storage: Storage) -> Image:
+    return storage.build("cpu", REVISION="abc")
+
+
+@pytest.fixture(scope="module")
+def gpu(storage: Storage) -> Image:
+    """As written, but with Paddle's build for CPU, which is all that can be had and run here."""
+    return storage.build("gpu", PADDLE="paddlepaddle", PADDLE_INDEX="file:///nowhere")
+
+
+def become_healthy(container: Container) -> None:
+    """Wait until the image's own health check passes."""
+    kind, *check = container.image.config["Healthcheck"]["Test"]
+    assert kind == "CMD"
+    wait_until(lambda: container.popen.poll() is not None or container.run(*check).returncode == 0, 180)
+    assert container.popen.poll() is None, container.stop() or container.output
+
+
+def assert_answers(container: Container) -> None:
+    crop = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()
+    done = container.run("python", "-c", ASK, given=crop)
+    assert done.returncode == 0, done.stderr
+    height, width = codec.decode(crop).shape[:2]
+    assert codec.decode(done.stdout).shape == (2 * height, 2 * width, 3)
+    assert done.stderr.decode().strip() == ModelStore(BUNDLED).resolve("tbsrn").digest
+
+
+def test_the_cpu_image_serves_with_a_read_only_root_and_no_privileges_and_drains(cpu: Image) -> None:
+    with cpu.run() as container:
+        become_healthy(container)
+        assert_answers(container)
+        status = Path(f"/proc/{container.popen.pid}/status").read_text()
+        assert "CapEff:\t0000000000000000" in status
+        assert "Uid:\t10001\t10001\t10001\t10001" in status
+        assert "NoNewPrivs:\t1" in status
+        for folder in ("/srv", "/tmp"):
+            assert b"Read-only file system" in container.run("touch", f"{folder}/x").stderr
+        assert container.stop() == 0, container.output
+
+
+def test_the_cpu_image_holds_the_service_a_model_and_one_runtime(cpu: Image) -> None:
+    root = cpu.storage.mounted(f"localhost/{cpu.name}")
+    assert {path.name for path in (root / "srv").iterdir()} == {"LICENSE", "app", "model_store"}
+    version = root / "srv" / "model_store" / "tbsrn" / "1"
+    assert {path.name for path in version.iterdir()} == {"MODEL_CARD.md", "manifest.json", "onnx", "report.json"}
+    installed = {path.name for path in next((root / "opt" / "venv" / "lib").glob("*/site-packages")).iterdir()}
+    assert "openvino" in installed
+    assert not installed & {"pip", "paddle", "torch", "onnxruntime", "pytest", "httpx", "lmdb"}
+    assert cpu.config["Labels"]["org.opencontainers.image.revision"] == "abc"
+
+
+def test_the_gpu_image_serves_with_paddle_and_refuses_to_start_without_the_gpu_it_asks_for(gpu: Image) -> None:
+    with gpu.run(tmpfs="/tmp", TELESCOPE_DEVICE="cpu") as container:
+        become_healthy(container)
+        assert_answers(container)
+        assert container.stop() == 0, container.output
+    with gpu.run(tmpfs="/tmp") as container:
+        assert container.wait() == 2
+        assert "gpu:0" in container.output

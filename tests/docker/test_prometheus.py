@@ -1,0 +1,150 @@
+"""Rules, alerts and dashboard, against Debian's Prometheus scraping a service under load."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx
+import pytest
+import yaml
+
+from app.api_keys import new_key
+from tests.app.process import Process, wait_until
+from tests.conftest import REPOSITORY
+from tests.docker.conftest import DOCKER, needs
+from tests.docker.prometheus import Prometheus, both_ways, rules
+
+GRAFANA = DOCKER / "grafana"
+DASHBOARD = json.loads((GRAFANA / "dashboards" / "telescope.json").read_text())
+PANELS = {
+    f"{panel['title']}, {target['refId']}": target["expr"]
+    for panel in DASHBOARD["panels"]
+    for target in panel["targets"]
+}
+CROP = REPOSITORY / "examples" / "crops" / "harbour.png"
+
+
+@needs("promtool")
+def test_prometheus_takes_its_configuration_and_every_alert_fires_when_it_should() -> None:
+    folder = DOCKER / "prometheus"
+    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]):
+        done = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    tests = yaml.safe_load((folder / "alerts_test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if "exp_alerts" in case}
+    assert fired == set(rules("alert"))
+
+
+def test_the_dashboard_is_the_one_that_its_program_makes() -> None:
+    program = [sys.executable, GRAFANA / "make_dashboard.py"]
+    assert json.loads(subprocess.run(program, capture_output=True, check=True).stdout) == DASHBOARD
+
+
+def test_the_dashboard_fits_its_grid_and_its_data_source() -> None:
+    source = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text())
+    assert {target["datasource"]["uid"] for panel in DASHBOARD["panels"] for target in panel["targets"]} == {
+        source["datasources"][0]["uid"]
+    }
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in DASHBOARD["panels"])
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Scraping a service on the bundled model that answers, refuses and is sent what is no picture."""
+    key, stored = new_key("shop")
+    process = Process(
+        TELESCOPE_API_KEYS=stored.entry(),
+        TELESCOPE_BATCH_SIZES="1,2",
+        TELESCOPE_THREADS="1",
+        TELESCOPE_MAX_IMAGES="4",
+        TELESCOPE_MAX_QUEUE_WINDOWS="4",
+        TELESCOPE_LOG_LEVEL="warning",
+    )
+    over = threading.Event()
+    scraping = None
+    try:
+        load = threading.Thread(target=lambda: asyncio.run(_load(process.url(), key, over)))
+        scraping = Prometheus(tmp_path_factory.mktemp("prometheus"), process.url().removeprefix("http://"))
+        load.start()
+        yield scraping
+        over.set()
+        load.join()
+    finally:
+        process.kill()
+        if scraping:
+            scraping.stop()
+
+
+async def _load(url: str, key: str, over: threading.Event) -> None:
+    """Six clients in a queue with room for four, and one who sends no picture; five minutes at most."""
+
+    async def client(data: bytes) -> None:
+        while not over.is_set():
+            with suppress(httpx.TransportError):  # on a busy machine a connection may rest until it is closed
+                answer = await http.post("/v1/super-resolve", content=data)
+                await asyncio.sleep(0.3 if answer.is_error else 0)
+
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "image/png"}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(300), httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as http:
+            await asyncio.gather(*(client(data) for data in [CROP.read_bytes()] * 6 + [b"no picture"]))
+
+
+def assert_has_data(prometheus: Prometheus, expression: str) -> None:
+    asked = expression.replace("$__rate_interval", "15s").replace("$job", ".+").replace("$model", ".+")
+    assert "$" not in asked
+    wait_until(lambda: _numbers(prometheus, asked) or time.sleep(0.2), 60)
+
+
+def _numbers(prometheus: Prometheus, expression: str) -> bool:
+    answer = prometheus.query(expression)
+    return bool(answer) and all(series["value"][1] != "NaN" for series in answer)
+
+
+pytest_live = needs("prometheus")
+
+
+@pytest_live
+@pytest.mark.parametrize("record", rules("record"))
+def test_a_recording_rule_records(prometheus: Prometheus, record: str) -> None:
+    assert_has_data(prometheus, record)
+
+
+@pytest_live
+@pytest.mark.parametrize("alert", rules("alert"))
+def test_an_alert_looks_at_what_the_service_exports(prometheus: Prometheus, alert: str) -> None:
+    assert_has_data(prometheus, both_ways(rules("alert")[alert]))
+
+
+@pytest_live
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_shows_something(prometheus: Prometheus, panel: str) -> None:
+    assert_has_data(prometheus, PANELS[panel])
+
+
+@pytest_live
+def test_the_dashboard_can_be_narrowed_to_a_job_and_a_model(prometheus: Prometheus) -> None:
+    for variable in DASHBOARD["templating"]["list"]:
+        found = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"])
+        assert found
+        assert all(series["metric"][found[2]] for series in prometheus.query(found[1])), variable["name"]
+        assert prometheus.query(found[1])
+
+
+@pytest_live
+def test_a_misspelt_metric_would_be_noticed(prometheus: Prometheus) -> None:
+    assert not _numbers(prometheus, "sum(rate(telescope_reqests_total[15s]))")
+    assert not _numbers(prometheus, both_ways("telescope_redy == 0 and telescope_ready == 0"))
