@@ -149,8 +149,8 @@ def _expose(bodies: BodyBudget, service: Service, metrics: Metrics) -> None:
     metrics.gauge(
         "queue_windows", "Windows waiting for a batch; a word is one or two.", lambda: batcher.queued_items
     )
-    metrics.gauge("admitted_windows", "Windows admitted and not yet answered.", lambda: batcher.admitted_items)
-    metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: batcher.admitted_bytes)
+    metrics.gauge("admitted_windows", "Windows admitted and not yet answered.", lambda: batcher.room.items)
+    metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: batcher.room.nbytes)
     metrics.gauge("body_bytes", "Bytes of request bodies held in memory.", lambda: bodies.held)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from app import codec, geometry
 from app.batch_queue import EXPIRED
-from app.batcher import Batcher, Limits
+from app.batcher import Batcher
 from app.codec import Format
 from app.crops import Crop, CropRunner, Done, Picture, Timings
 from app.errors import DeadlineExceeded, ServiceError
@@ -23,6 +23,7 @@ from app.metrics import Metrics
 from app.page import PageOptions, PageWork
 from app.predictor import Predictor
 from app.regions import Corners
+from app.room import Room
 from app.settings import Settings
 from model_store.store import Artefact
 
@@ -65,14 +66,13 @@ class Service:
         manifest = artefact.manifest
         self._spec = manifest.pixels
         self._counts = metrics.for_model(manifest.name, manifest.version)
-        limits = Limits(
-            max_items=settings.max_queue_windows,
-            max_bytes=settings.max_queue_bytes,
+        self.batcher = Batcher(
+            predictor.run,
+            batch_seconds=predictor.batch_seconds,
+            room=Room(max_items=settings.max_queue_windows, max_bytes=settings.max_queue_bytes),
+            observer=self._counts,
             max_delay_s=settings.max_delay_ms / 1000,
             hang_s=settings.hang_timeout_s,
-        )
-        self.batcher = Batcher(
-            predictor.run, batch_seconds=predictor.batch_seconds, limits=limits, observer=self._counts
         )
         self._runner = CropRunner(self.batcher, judge, spec=self._spec, metrics=metrics)
 
