@@ -18,6 +18,7 @@ from app.errors import InternalError, NotReady, ServiceError
 from app.logs import request_id
 from app.metrics import Metrics
 from app.problems import KINDS, problem_response
+from app.service import Service
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger("telescope.request")
@@ -31,6 +32,7 @@ class RequestRecord:
     started: float = field(default_factory=perf_counter)
     timings: Timings = field(default_factory=Timings)
     key: str | None = None  # the API key's name
+    service: Service | None = None  # of the model that answers, once that is known
     images: int = 0
     failed: int = 0  # of the images
     status: int = 0
@@ -69,7 +71,7 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = record.request_id
                 headers["Server-Timing"] = record.server_timing()
-                headers.update(scope["app"].state.model_headers)
+                headers.update((record.service or scope["app"].state.models.default).headers)
             await send(message)
 
         async def refuse(error: ServiceError) -> None:

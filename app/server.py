@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from app.connection import Connection
 from app.errors import StartupError
-from app.service import Service
+from app.models import Models
 from app.settings import Settings
 
 
@@ -57,13 +57,13 @@ class DrainingServer(uvicorn.Server):
         self._drain = asyncio.create_task(self._drain_then_exit(grace_s))
 
     async def _drain_then_exit(self, grace_s: float) -> None:
-        service: Service = self._app.state.service
-        service.begin_drain()
+        models: Models = self._app.state.models
+        models.begin_drain()
         try:
             async with asyncio.timeout(self._settings.drain_timeout_s):
-                await asyncio.gather(service.batcher.idle(), asyncio.sleep(grace_s))
+                await asyncio.gather(models.idle(), asyncio.sleep(grace_s))
         except TimeoutError:
-            service.abandon()
+            models.abandon()
         self.should_exit = True
 
 

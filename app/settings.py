@@ -39,7 +39,11 @@ class Settings(BaseSettings):
     )
 
     model_store: Path = Field(BUNDLED, description="Folder of published models.")
-    model: str = Field("tbsrn", description="Model to serve: a name (newest version) or name:version.")
+    model: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], NoDecode] = Field(
+        ("tbsrn",),
+        min_length=1,
+        description="Models to serve, each a name (its newest version) or name:version; the first is the default.",
+    )
     runtime: Literal["auto", "paddle", "openvino", "onnx"] = Field(
         "auto",
         description="auto: Paddle Inference if Paddle sees a GPU, else OpenVINO on CPU. Never falls back.",
@@ -132,7 +136,7 @@ class Settings(BaseSettings):
         description="The demo page shows what OCR reads before and after; needs the extra `ocr`, and CPU.",
     )
 
-    @field_validator("batch_sizes", "cors_origins", mode="before")
+    @field_validator("model", "batch_sizes", "cors_origins", mode="before")
     @classmethod
     def _values_are_listed(cls, values: object) -> object:
         return [value.strip() for value in values.split(",") if value] if isinstance(values, str) else values

@@ -2,17 +2,22 @@
 
 import asyncio
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
+from app.api_keys import new_key
+from model_store.store import ModelStore
 from tests.app.conftest import png, wait_until
 from tests.app.process import Process
 from tests.reliability.memory import KIB, MIB, growth, rss
-from tests.reliability.swarm import ask, ask_all, exchange, metrics, post, storm
+from tests.reliability.swarm import activate, ask, ask_all, exchange, metrics, post, storm
 
 pytestmark = pytest.mark.reliability
 Launch = Callable[..., Process]
@@ -57,6 +62,32 @@ def test_a_service_that_is_killed_under_load_serves_again_after_a_restart(launch
     process.wait()
     again = launch()
     assert asyncio.run(ask_all(again.url(), range(100), at_once=16)) == {"right": 100}
+
+
+@pytest.mark.parametrize("after_s", [0, 0.03])
+def test_a_service_that_is_killed_while_it_switches_models_leaves_the_store_readable(
+    launch: Launch, two_versions: Path, after_s: float
+) -> None:
+    key, stored = new_key("operator", admin=True)
+    environment = {
+        "TELESCOPE_MODEL_STORE": str(two_versions),
+        "TELESCOPE_API_KEYS": stored.entry(),
+        "BATCH_S": "0.01",  # so that warming takes a while
+    }
+    process = launch(**environment)
+    url = process.url()
+    assert [activate(url, ref, key) for ref in ("tbsrn:1", "tbsrn:2")] == [200, 200]
+    with ThreadPoolExecutor(1) as pool:
+        switching = pool.submit(activate, url, "tbsrn:1", key)
+        time.sleep(after_s)
+        process.popen.kill()
+        assert isinstance(switching.exception(), httpx.TransportError)
+    process.wait()
+    held = ModelStore(two_versions).artefacts()
+    assert [artefact.manifest.ref for artefact in held] == ["tbsrn:1", "tbsrn:2"]
+    for artefact in held:
+        assert artefact.files("onnx"), "each file is the one that was published"
+    assert asyncio.run(ask(launch(**environment).url(), 1, headers=f"X-API-Key: {key}\r\n")) == "right"
 
 
 def test_a_hundred_requests_over_the_limits_leave_nothing_in_memory(launch: Launch) -> None:
