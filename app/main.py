@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app import openapi, problems, super_resolve
 from app.access import Access
 from app.admin_port import AdminPort
+from app.answers import UnreadAnswers
 from app.demo import mount_demo
 from app.errors import InvalidParameter, ServiceError, StartupError
 from app.judge import Calibration, Judge
@@ -108,7 +109,10 @@ def create_app(
         lifespan=lifespan,
     )
     metrics = Metrics()
+    unread = UnreadAnswers(max_bytes=settings.max_answer_bytes, timeout_s=settings.answer_timeout_s)
+    metrics.gauge("answer_bytes", "Bytes of answers that wait for their clients.", lambda: unread.held)
     app.state.settings = settings
+    app.state.unread_answers = unread
     app.state.metrics = metrics
     app.state.access = access
     guards = [Depends(access)] if access.required else []
@@ -118,7 +122,7 @@ def create_app(
     app.include_router(admin, dependencies=[*guards, Depends(access.admin)], responses=no_key)
     app.include_router(operations)
     mount_demo(app, settings, guards)
-    _add_middleware(app, settings, metrics)
+    _add_middleware(app, settings, metrics, unread)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -126,7 +130,7 @@ def create_app(
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, unread: UnreadAnswers) -> None:
     """The last one added sees a request first."""
     if settings.admin_port:
         app.add_middleware(AdminPort, port=settings.admin_port)
@@ -138,7 +142,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             allow_headers=("Authorization", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"),
             expose_headers=("Retry-After", "Server-Timing", *openapi.HEADERS),
         )
-    app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.add_middleware(RequestMiddleware, metrics=metrics, unread=unread)
 
 
 def _expose(bodies: BodyBudget, models: Models, metrics: Metrics) -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.answers import UnreadAnswers
 from app.crops import Timings
 from app.errors import InternalError, NotReady, ServiceError
 from app.logs import request_id
@@ -51,9 +52,10 @@ class RequestRecord:
 
 
 class RequestMiddleware:
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, unread: UnreadAnswers) -> None:
         self.app = app
         self.metrics = metrics
+        self.unread = unread
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,7 +74,13 @@ class RequestMiddleware:
                 headers["X-Request-ID"] = record.request_id
                 headers["Server-Timing"] = record.server_timing()
                 headers.update((record.service or scope["app"].state.models.default).headers)
-            await send(message)
+            body = message.get("body", b"")
+            if not body or message.get("more_body"):
+                await send(message)
+                return
+            with self.unread.sending(len(body)):
+                await send({**message, "more_body": True})
+                await send({"type": "http.response.body"})  # waits until the client has taken nearly all of it
 
         async def refuse(error: ServiceError) -> None:
             kind = KINDS[type(error)]

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -99,9 +100,10 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
 
 def config(app: FastAPI) -> uvicorn.Config:
     """What every server of this application runs with."""
+    settings: Settings = app.state.settings
     return uvicorn.Config(
         app,
-        http=Connection,
+        http=partial(Connection, answer_timeout_s=settings.answer_timeout_s),  # type: ignore[arg-type]  # called
         ws="none",
         log_config=None,  # our handlers are set
         access_log=False,  # the middleware writes the one line a request

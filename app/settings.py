@@ -100,6 +100,14 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         256 * MIB, ge=1024, description="Bodies held at once, over all requests; more are refused with 429."
     )
+    max_answer_bytes: int = Field(
+        256 * MIB,
+        ge=1024,
+        description="Answers that wait for clients to read them; beyond it new requests are refused with 429.",
+    )
+    answer_timeout_s: float = Field(
+        60, gt=0, description="A connection is cut off when its client takes nothing of its answer for this long."
+    )
     max_image_pixels: int = Field(
         4_000_000, ge=64, description="Width times height of one image, read from its header before decoding."
     )

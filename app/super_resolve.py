@@ -160,6 +160,7 @@ async def _exchange(
     timeout_s = _timeout_s(timeout_ms, request.app.state.settings)
     deadline = time.monotonic() + timeout_s
     service.batcher.check_room()
+    request.app.state.unread_answers.check_room()
     with request.app.state.body_budget.body() as take:
         try:
             async with asyncio.timeout(timeout_s):

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app import codec
 from app.api_keys import new_key
 from model_store.store import ModelStore
 from tests.app.conftest import png, wait_until
@@ -116,6 +117,35 @@ def test_a_hundred_requests_over_the_limits_leave_nothing_in_memory(launch: Laun
     assert rss(process.popen.pid) - before < MIB
     assert metrics(url)["telescope_requests_received_total"] >= 390
     assert metrics(url)["telescope_body_bytes"] == 0
+
+
+def test_forty_clients_that_read_nothing_hold_no_more_than_the_limit(launch: Launch) -> None:
+    process = launch(TELESCOPE_MAX_ANSWER_BYTES="20000000", TELESCOPE_ANSWER_TIMEOUT_S="60")
+    url, pid = process.url(), process.popen.pid
+    pixels = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    question = post(codec.encode(pixels, "jpeg"))  # an answer is 6 MB
+
+    async def refused() -> int:
+        """How many of forty clients that ask one after the other, and read no more than the status."""
+        writers, statuses = [], Counter[bytes]()
+        for _ in range(40):
+            reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"), limit=1000)
+            writer.write(question)
+            statuses[(await reader.readline()).split()[1]] += 1
+            writers.append(writer)
+        assert metrics(url)["telescope_answer_bytes"] < 30e6
+        held = rss(pid) - before
+        for writer in writers:
+            writer.transport.abort()
+        assert held < 60 * MIB  # forty answers would be 230
+        return statuses[b"429"]
+
+    for _ in range(2):  # what is needed once
+        asyncio.run(exchange(url, question))
+    before = rss(pid)
+    assert asyncio.run(refused()) > 20
+    wait_until(lambda: metrics(url)["telescope_answer_bytes"] == 0, 30)
+    assert asyncio.run(ask_all(url, range(20), at_once=4)) == {"right": 20}
 
 
 async def soaked(url: str, pid: int, *, rounds: int, questions: int) -> list[int]:
