@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import codec
+from app import codec, models
 from app.api_keys import new_key
 from app.errors import InferenceFailed, StartupError
 from app.predictor import Predictor
@@ -48,11 +48,14 @@ class Fleet:
         )
         self.runtimes: dict[str, Tinted] = {}
         self.trouble: Exception | None = None  # of the next runtime that is opened
+        self.may_open = threading.Event()
+        self.may_open.set()
         loaded = [self.load(self.store.resolve(ref)) for ref in served]
         self.server = Server(self.settings, FakeRuntime(), loaded=loaded, load=self.load)
 
     def load(self, artefact: Artefact) -> LoadedModel:
         def opened() -> Tinted:
+            assert self.may_open.wait(30)
             artefact.files("onnx")  # as every runtime does: each is held against its digest
             if isinstance(self.trouble, StartupError | ZeroDivisionError):
                 raise self.trouble
@@ -118,6 +121,7 @@ def fleet(store: Path) -> Iterator[Callable[..., Fleet]]:
 
     yield begin
     for one in running:
+        one.may_open.set()
         for runtime in one.runtimes.values():
             runtime.gate.set()
         one.server.stop()
@@ -350,3 +354,19 @@ def test_a_hung_version_can_be_replaced(fleet: Callable[..., Fleet]) -> None:
         assert served.ask()[0] == "tbsrn:2"
         served.runtimes["tbsrn:1"].gate.set()
         assert stuck.result()[0] == "tbsrn:1"
+
+
+def test_a_version_that_hangs_while_it_opens_is_given_up_and_holds_up_no_later_switch(
+    fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = fleet("tbsrn:1")
+    monkeypatch.setattr(models, "LOAD_TIMEOUT_S", 0.2)
+    served.may_open.clear()
+    status, problem = served.activate("tbsrn:2")
+    assert (status, problem["code"]) == (409, "model_refused")
+    assert served.ask()[0] == "tbsrn:1"
+    served.may_open.set()
+    wait_until(lambda: "tbsrn:2" in served.runtimes and served.runtimes["tbsrn:2"].closed)
+    monkeypatch.undo()
+    assert served.activate("tbsrn:2")[0] == 200
+    assert served.ask()[0] == "tbsrn:2"
