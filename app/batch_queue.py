@@ -110,17 +110,16 @@ class BatchQueue:
         mine = own.left + items
         return self._run(mine + (mine if now < other.wanted_until else min(mine, other.left)), self.left + items)
 
-    def delayed_by(self, items: int) -> Iterator[tuple[float, int, int]]:
-        """Whom a new request would delay: deadline, and images run until they are done, before it and after."""
+    def delayed_by(self, items: int) -> Iterator[tuple[float, int]]:
+        """Whom a new request would delay: deadline, and how many images would be run until they are done."""
         own, other = self._lanes_for(items)
         ahead, behind, all_left = own.left, other.left, self.left
         for place, theirs in other.positions():
-            before, after = theirs + min(theirs, ahead), theirs + min(theirs, ahead + items)
-            yield place.deadline, self._run(before, all_left), self._run(after, all_left + items)
+            if theirs > ahead or all_left < self._largest:
+                yield place.deadline, self._run(theirs + min(theirs, ahead + items), all_left + items)
         if all_left < self._largest:  # the batch that they will share grows
             for place, theirs in own.positions():
-                position = theirs + min(theirs, behind)
-                yield place.deadline, self._run(position, all_left), self._run(position, all_left + items)
+                yield place.deadline, self._run(theirs + min(theirs, behind), all_left + items)
 
     def _run(self, position: int, left: int) -> int:
         """Images that are run until the one at `position` of `left` is done: a batch ends as a whole."""

@@ -72,7 +72,9 @@ class Batcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed_because = ""
-        self._slowdown = 1.0  # recent batches against their warm-up times
+        self._slowdown = 1.0  # recent batches, and what lies between them, against their warm-up times
+        self._work_waits_since: float | None = None  # since a batch ended with enough for the next one waiting
+        self._afterwards_s = 0.0  # what recent requests still took when their last image was inferred
         self._admissions = 0
         self._stopped = False
 
@@ -112,12 +114,13 @@ class Batcher:
         """Raises Overloaded where the request would come too late, or make one that is inside come too late."""
         if not self._queue.left and not self._running:
             return  # whatever the prediction: only a batch that runs can mend a wrong one
+        now += 2 * self._afterwards_s  # or half of them would be late
         wait_s = self._wait_s(self._queue.until_done(items, now=now))
         if now + wait_s > deadline:
             raise _overloaded(f"The wait would be {wait_s:.2f} s, beyond the deadline", now + wait_s - deadline)
-        for due, before, after in self._queue.delayed_by(items):
-            late_s = now + self._wait_s(after) - due
-            if late_s > 0 and now + self._wait_s(before) <= due:
+        for due, until_done in self._queue.delayed_by(items):
+            late_s = now + self._wait_s(until_done) - due
+            if late_s > 0:
                 raise _overloaded("Requests that were here before would come too late", late_s)
 
     @property
@@ -212,8 +215,10 @@ class Batcher:
             self._observer.batch_failed(size=size, items=len(items))
             self._recover(items, size=size, exc=exc)
         else:
-            seconds = self._clock() - started
-            ratio = min(seconds / self._plan.seconds(size), MAX_SLOWDOWN)
+            ended = self._clock()
+            seconds = ended - started
+            took_s = ended - (started if self._work_waits_since is None else self._work_waits_since)
+            ratio = min(took_s / self._plan.seconds(size), MAX_SLOWDOWN)
             self._slowdown += 0.2 * (ratio - self._slowdown)
             waits_s = [started - item.enqueued_at for item in items]
             self._observer.batch_ran(size=size, items=len(items), seconds=seconds, waits_s=waits_s)
@@ -221,6 +226,7 @@ class Batcher:
                 if not item.answer.done():
                     item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds))
         self._running = []
+        self._work_waits_since = self._clock() if len(self._queue) >= self._plan.sizes[-1] else None
 
     def _recover(self, items: list[Item], *, size: int, exc: Exception) -> None:
         """Out of memory: smaller batches from now on. Anything else: each image once more, alone."""
@@ -257,6 +263,7 @@ class Admission:
         self._items = items
         self._nbytes = nbytes
         self._unqueued = items  # still being decoded
+        self._inferred_at = 0.0
         self.deadline = deadline
 
     def __enter__(self) -> Self:
@@ -271,6 +278,9 @@ class Admission:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         batcher = self._batcher
+        if self._inferred_at:
+            afterwards_s = batcher._clock() - self._inferred_at
+            batcher._afterwards_s += 0.1 * (afterwards_s - batcher._afterwards_s)
         batcher.room.give_back(items=self._items, nbytes=self._nbytes)
         batcher._queue.leave(self._place)
         batcher._admissions -= 1
@@ -304,7 +314,9 @@ class Admission:
         answers = asyncio.gather(*(item.answer for item in items))
         try:
             async with asyncio.timeout(self.deadline - now):
-                return await answers
+                inferred = await answers
+            self._inferred_at = batcher._clock()
+            return inferred
         except TimeoutError as exc:
             raise DeadlineExceeded(EXPIRED) from exc
         finally:

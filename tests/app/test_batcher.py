@@ -584,6 +584,37 @@ def test_requests_of_one_size_leave_half_to_those_of_another_that_they_kept_out(
     in_virtual_time(scenario)
 
 
+def test_time_is_left_for_what_follows_the_predictor() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor({1: 1.0})) as made:
+            for _ in range(40):
+                with made.admit(items=1, nbytes=1, deadline=NEVER) as admission:
+                    await admission.infer(images(1))
+                    await asyncio.sleep(0.5)  # encoding
+            first = await asking(made, 1)
+            with pytest.raises(Overloaded, match="beyond the deadline"):
+                await ask(made, 2, within_s=2.9)
+            await ask(made, 3, within_s=3.1)
+            await first
+
+    in_virtual_time(scenario)
+
+
+def test_whoever_is_late_already_is_not_made_later() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute) as made:
+            first = await asking(made, 0)
+            execute.seconds = {1: 1.3}
+            large = await asking(made, *range(100, 108), within_s=9.5)
+            await asyncio.sleep(3)  # by now it will hardly be in time
+            with pytest.raises(Overloaded, match="here before"):
+                await ask(made, 1)
+            await asyncio.wait([first, large])
+
+    in_virtual_time(scenario)
+
+
 def test_what_would_end_too_late_is_not_begun_while_others_wait() -> None:
     async def scenario() -> None:
         execute = FakeExecutor(SECONDS)
