@@ -1,6 +1,6 @@
 """Which models are loaded, and which of them answers. The routes ask here.
 
-    ?model= -> use -> Service (one loaded model), kept for as long as it is used
+    ?model=  -> use -> Service (one loaded model), kept for as long as it is used
     activate -> look up in the store -> open and warm beside the old one -> switch -> the old one ends, is closed
 
 There are as many predictors as TELESCOPE_MODEL lists, and one more from the opening of a new version until the old
@@ -11,9 +11,9 @@ TELESCOPE_MODEL.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from app.errors import ModelRefused, NotReady, StartupError, UnknownModel
 from app.metrics import Metrics
@@ -77,11 +77,9 @@ class Models:
             raise UnknownModel(f"The model {wanted!r} is not served here; served: {served}.")
         return found
 
-    @contextmanager
-    def use(self, wanted: str | None) -> Iterator[Service]:
+    def use(self, wanted: str | None) -> AbstractContextManager[Service]:
         """The model that was asked for, which is not closed before the context ends. Raises UnknownModel."""
-        with self.find(wanted).used() as service:
-            yield service
+        return self.find(wanted).used()
 
     async def activate(self, wanted: str) -> Service:
         """Let a version answer for its name: `name:version`, or `name` for the newest in the store.

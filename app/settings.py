@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=65535,
-        description="Port that alone has /metrics and the documentation, for operators; 0 leaves them on PORT.",
+        description="Port that alone has /metrics, the documentation and switching; 0 leaves them on PORT.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="At 'warning' and above the one line a request is no longer written."
@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     min_side_px: int = Field(4, ge=1, description="An image narrower or lower than this holds no text.")
 
     api_keys_file: Path | None = Field(
-        None, description="File of API keys, one name:sha256 a line; /v1 then asks for one. SIGHUP reads it again."
+        None,
+        description="File of API keys, one name:sha256 a line, for an admin name:sha256:admin; /v1 then asks for "
+        "one. SIGHUP reads it again.",
     )
     api_keys: str | None = Field(
         None, description="API keys as in the file, between commas; the keys of both are taken."

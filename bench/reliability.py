@@ -77,7 +77,7 @@ def _launch(store: Path) -> Process:
         TELESCOPE_LOG_LEVEL="error",
         TELESCOPE_API_KEYS=STORED.entry(),
         BATCH_S="0.005",
-        FAULT_EVERY="10",
+        FAULT_EVERY="15",  # more than the ten batches of a warm-up
     )
     wait_until(lambda: ready(process.url()), 60)
     return process
