@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     key.add_argument("name", help="of who will use it; it appears in logs and metrics")
     key.add_argument("--admin", action="store_true", help="may also do what changes the service")
     for command in (serve, upscale):
-        command.add_argument("--model", help="name or name:version")
+        command.add_argument("--model", help="name or name:version; to serve several, with commas between them")
         command.add_argument("--runtime", choices=("auto", "paddle", "openvino", "onnx"))
         command.add_argument("--device", help="auto, cpu or gpu:N")
     for command in (serve, upscale, models):
@@ -80,12 +80,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    from app.main import create_app, load_model
+    from app.main import create_app, load_models
     from app.server import bind, serve
 
     configure_logging(settings.log_level)
     bound = bind(settings)
-    serve(create_app(settings, load_model(settings)), settings, bound)
+    serve(create_app(settings, load_models(settings)), settings, bound)
     return 0
 
 

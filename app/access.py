@@ -16,7 +16,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from app.allowance import Allowance
 from app.api_keys import ApiKey, identify, load_keys
-from app.errors import StartupError, Unauthorized
+from app.errors import Forbidden, StartupError, Unauthorized
 from app.settings import Settings
 
 log = logging.getLogger("telescope.access")
@@ -57,11 +57,23 @@ class Access:
         key = self._identified(bearer.credentials if bearer else header)
         record = request.state.record
         record.key = key.name
-        batcher = request.app.state.service.batcher
+        request.state.api_key = key
+        batcher = request.app.state.models.default.batcher
         with self._allowance(key).request(
             images=lambda: record.images, turn_s=lambda: batcher.overloaded("").retry_after_s
         ):
             yield
+
+    def admin(self, request: Request) -> None:
+        """A dependency beside this one: only an admin key goes on. Raises Forbidden, also where no keys are."""
+        if not self.required:
+            raise Forbidden(
+                "This changes the service and takes an admin key, but no keys are configured; make one with "
+                "`python -m app new-key NAME --admin`."
+            )
+        key: ApiKey = request.state.api_key
+        if not key.admin:
+            raise Forbidden(f"The API key {key.name} is no admin key, and this takes one.")
 
     def _identified(self, presented: str | None) -> ApiKey:
         if not presented:

@@ -12,7 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.problems import HTTP_KINDS, problem_response
 
 # Also the files of the documentation's page, and addresses that would only redirect.
-_OPERATORS = re.compile(r"/(metrics|docs|openapi\.json|static-offline-docs)(/.*)?", re.DOTALL)
+_OPERATORS = re.compile(
+    r"/(metrics|docs|openapi\.json|static-offline-docs)(/.*)?|/v1/models/[^/]*/activate", re.DOTALL
+)
 
 
 class AdminPort:

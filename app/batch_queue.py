@@ -1,12 +1,14 @@
-"""The queue in front of the predictor: who is next.
+"""The queue in front of the predictor: who is next, and after how many others.
 
-Fair: requests take turns. A request of many images is spread over TURNS rounds of the queue, so a single image
-that comes after it waits for a part of it, and it waits for no more than what comes during those rounds.
+Fair: requests that fit one batch and larger ones wait in two lanes, each in order of admission. While both wait,
+images of the two take turns, so neither costs the other more than half of the predictor, however much it brings.
 """
 
 import asyncio
 import heapq
 import itertools
+import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +19,6 @@ from app.errors import DeadlineExceeded
 
 Chw = npt.NDArray[np.float32]  # (3, H, W)
 EXPIRED = "The deadline passed before the image was ready."
-TURNS = 4  # a request's share of the queue is not its size: 64 images ahead of one are 16 of its wait
 
 
 @dataclass(frozen=True)
@@ -30,52 +31,120 @@ class Inferred:
 
 
 @dataclass(eq=False)
+class Place:
+    """A request's place in its lane, from its admission to its end."""
+
+    lane: "Lane"
+    number: int  # in order of admission
+    deadline: float
+    left: int = 0  # its images that no batch has taken yet, decoded or not
+
+    def count(self, images: int) -> None:
+        """So many more are left, or fewer."""
+        self.left += images
+        self.lane.left += images
+
+
+@dataclass(eq=False)
 class Item:
     """One image on its way."""
 
     lr: Chw
     answer: "asyncio.Future[Inferred]"
     enqueued_at: float
-    deadline: float
-    turn: int
+    place: Place
     number: int  # in order of arrival
-    alone: bool = False  # its batch failed: once more, by itself
 
     def __lt__(self, other: "Item") -> bool:
-        return (not self.alone, self.turn, self.number) < (not other.alone, other.turn, other.number)
+        return (self.place.number, self.number) < (other.place.number, other.number)
 
 
-def turns(items: int) -> int:
-    """In how many turns a request of so many images is served."""
-    return min(items, TURNS)
+class Lane:
+    def __init__(self) -> None:
+        self.waiting: list[Item] = []  # a heap
+        self.places: dict[Place, None] = {}  # in order of admission
+        self.left = 0  # over its places
+        self.wanted_until = -math.inf  # those who were refused were told to come again by then
+
+    def positions(self) -> Iterator[tuple[Place, int]]:
+        """Each request that waits, and how many images of this lane are served until its last is."""
+        served = 0
+        for place in self.places:
+            if place.left:
+                served += place.left
+                yield place, served
 
 
 class BatchQueue:
-    def __init__(self) -> None:
-        self._heap: list[Item] = []
+    def __init__(self, *, largest: int) -> None:
+        """largest: the images of a full batch; a request of more is a large one."""
+        self._largest = largest
+        self._small, self._large = self._lanes = Lane(), Lane()
+        self._alone: deque[Item] = deque()
         self._numbers = itertools.count()
-        self.turn = 0  # of the newest image that was taken
+        self._large_is_next = False
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._alone) + sum(len(lane.waiting) for lane in self._lanes)
 
     def __iter__(self) -> Iterator[Item]:
         """In no order."""
-        return iter(self._heap)
+        return itertools.chain(self._alone, *(lane.waiting for lane in self._lanes))
 
     @property
-    def next_goes_alone(self) -> bool:
-        return self._heap[0].alone
+    def left(self) -> int:
+        """Images admitted that no batch has taken yet."""
+        return sum(lane.left for lane in self._lanes)
 
     @property
     def oldest_at(self) -> float:
         """When the image that waits longest came."""
-        return min(item.enqueued_at for item in self._heap)
+        return min(item.enqueued_at for item in self)
 
-    def ahead_of(self, items: int) -> int:
-        """How many images would be served before the last of a new request's `items` is."""
-        last_turn = self.turn + turns(items)
-        return sum(item.turn <= last_turn for item in self._heap)
+    def until_done(self, items: int, *, now: float) -> int:
+        """How many images are run until the last of a new request's `items` is done.
+
+        Half of what others will bring counts where the other lane has refused somebody who may come again.
+        """
+        own, other = self._lanes_for(items)
+        mine = own.left + items
+        return self._run(mine + (mine if now < other.wanted_until else min(mine, other.left)), self.left + items)
+
+    def delayed_by(self, items: int) -> Iterator[tuple[float, int]]:
+        """Whom a new request would delay: deadline, and how many images would be run until they are done."""
+        own, other = self._lanes_for(items)
+        ahead, behind, all_left = own.left, other.left, self.left
+        for place, theirs in other.positions():
+            if theirs > ahead or all_left < self._largest:
+                yield place.deadline, self._run(theirs + min(theirs, ahead + items), all_left + items)
+        if all_left < self._largest:  # the batch that they will share grows
+            for place, theirs in own.positions():
+                yield place.deadline, self._run(theirs + min(theirs, behind), all_left + items)
+
+    def _run(self, position: int, left: int) -> int:
+        """Images that are run until the one at `position` of `left` is done: a batch ends as a whole."""
+        return max(position, min(left, self._largest))
+
+    def beyond_its_half(self, items: int, *, of: int, now: float) -> int:
+        """By how much a new request's lane would exceed half of a queue of `of` images that it has to share."""
+        own, other = self._lanes_for(items)
+        return own.left + items - max(items, of // 2) if now < other.wanted_until else 0
+
+    def refused(self, items: int, *, until: float) -> None:
+        """Somebody with so many images was told to come again by `until`: the other lane leaves it its half."""
+        own, _ = self._lanes_for(items)
+        own.wanted_until = max(own.wanted_until, until)
+
+    def enter(self, items: int, *, deadline: float) -> Place:
+        own, _ = self._lanes_for(items)
+        place = Place(own, next(self._numbers), deadline)
+        place.count(items)
+        own.places[place] = None
+        return place
+
+    def leave(self, place: Place) -> None:
+        place.count(-place.left)
+        del place.lane.places[place]
 
     def number(self) -> int:
         """The next image's place in the order of arrival."""
@@ -83,19 +152,45 @@ class BatchQueue:
 
     def push(self, items: Sequence[Item]) -> None:
         for item in items:
-            heapq.heappush(self._heap, item)
+            heapq.heappush(item.place.lane.waiting, item)
+
+    def push_back(self, items: Sequence[Item], *, alone: bool) -> None:
+        """Images that were taken in vain come first again; alone: each by itself."""
+        for item in items:
+            item.place.count(1)
+        if alone:
+            self._alone += items
+        else:
+            self.push(items)
 
     def take(self, size: int) -> list[Item]:
-        """The next images, `size` or as many as there are."""
-        items = [heapq.heappop(self._heap) for _ in range(min(size, len(self._heap)))]
-        self.turn = max(self.turn, *(item.turn for item in items))
+        """The next images, `size` or as many as there are; one that goes alone comes first, and alone."""
+        if self._alone:
+            items = [self._alone.popleft()]
+        else:
+            items = [heapq.heappop(self._next_lane().waiting) for _ in range(min(size, len(self)))]
+        for item in items:
+            item.place.count(-1)
         return items
 
     def drop_the_gone(self, *, ends: float) -> None:
         """Images leave that were cancelled or whose deadline comes no later than `ends`."""
-        for item in self._heap:
-            if item.deadline <= ends and not item.answer.done():
+        for item in self:
+            if item.place.deadline <= ends and not item.answer.done():
                 item.answer.set_exception(DeadlineExceeded(EXPIRED))
-        if any(item.answer.done() for item in self._heap):
-            self._heap = [item for item in self._heap if not item.answer.done()]
-            heapq.heapify(self._heap)
+            if item.answer.done():
+                item.place.count(-1)
+        self._alone = deque(item for item in self._alone if not item.answer.done())
+        for lane in self._lanes:
+            lane.waiting = [item for item in lane.waiting if not item.answer.done()]
+            heapq.heapify(lane.waiting)
+
+    def _next_lane(self) -> Lane:
+        both = self._small.waiting and self._large.waiting
+        large = self._large_is_next if both else not self._small.waiting
+        self._large_is_next = not large
+        return self._lanes[large]
+
+    def _lanes_for(self, items: int) -> tuple[Lane, Lane]:
+        """A request's own lane, and the other one."""
+        return (self._small, self._large) if items <= self._largest else (self._large, self._small)

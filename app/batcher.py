@@ -13,29 +13,22 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 
 from app.batch_plan import BatchPlan
-from app.batch_queue import EXPIRED, BatchQueue, Inferred, Item, turns
-from app.errors import DeadlineExceeded, InferenceFailed, NotReady, OutOfMemory, Overloaded, RequestTooLarge
+from app.batch_queue import EXPIRED, BatchQueue, Inferred, Item
+from app.errors import DeadlineExceeded, InferenceFailed, NotReady, OutOfMemory, Overloaded
+from app.room import Room
 from model_store.pixels import Nchw
 
 Execute = Callable[[Nchw], Awaitable[Nchw]]
 OOM_RETRY_S = 60.0  # after running out of memory; doubled each time the larger size fails again
+RETURN_S = 1.0  # those who are told to come again take a moment longer than they were told
 MAX_SLOWDOWN = 8  # one stalled batch must not make the next dozen predictions absurd
 log = logging.getLogger("telescope.batcher")
-
-
-@dataclass(frozen=True)
-class Limits:
-    max_items: int  # images admitted and not yet answered
-    max_bytes: int  # memory their requests hold
-    max_delay_s: float = 0  # work-conserving: an idle predictor never waits
-    hang_s: float = math.inf  # a batch that takes longer counts as hanging
 
 
 class Observer(Protocol):
@@ -52,45 +45,42 @@ class Batcher:
         execute: Execute,
         *,
         batch_seconds: Mapping[int, float],
-        limits: Limits,
+        room: Room,
         observer: Observer,
+        max_delay_s: float = 0,  # work-conserving: an idle predictor never waits
+        hang_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,  # uvloop's own time() counts in whole milliseconds
     ) -> None:
-        """execute: runs one batch whose size is a key of `batch_seconds` (which must include 1)."""
+        """execute: runs one batch whose size is a key of `batch_seconds` (which must include 1).
+
+        hang_s: a batch that takes longer counts as hanging.
+        """
         self._execute = execute
         self._clock = clock
-        self._limits = limits
+        self.room = room
         self._observer = observer
+        self._max_delay_s = max_delay_s
+        self._hang_s = hang_s
         self._batch_seconds = batch_seconds
-        self._plan = BatchPlan(batch_seconds, max_items=limits.max_items)
+        self._plan = BatchPlan(batch_seconds, max_items=room.max_items)
         self._oom_retry_s = OOM_RETRY_S
         self._oom_retry_at = math.inf
-        self._queue = BatchQueue()
+        self._queue = BatchQueue(largest=max(batch_seconds))
         self._running: list[Item] = []
         self._running_since = self._expected_s = 0.0
         self._arrival = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed_because = ""
-        self._slowdown = 1.0  # recent batches against their warm-up times
+        self._slowdown = 1.0  # recent batches, and what lies between them, against their warm-up times
+        self._work_waits_since: float | None = None  # since a batch ended with enough for the next one waiting
+        self._afterwards_s = 0.0  # what recent requests still took when their last image was inferred
         self._admissions = 0
-        self._admitted_items = 0
-        self._admitted_bytes = 0
-        self._unqueued = 0  # admitted and still being decoded
         self._stopped = False
 
-    # What the gauges show.
     @property
     def queued_items(self) -> int:
         return len(self._queue)
-
-    @property
-    def admitted_items(self) -> int:
-        return self._admitted_items
-
-    @property
-    def admitted_bytes(self) -> int:
-        return self._admitted_bytes
 
     def admit(self, *, items: int, nbytes: int, deadline: float) -> "Admission":
         """Reserve room for a whole request, or refuse it whole. Use as a context manager.
@@ -99,23 +89,39 @@ class Batcher:
         Overloaded with the seconds after which it is worth trying again.
         """
         self.check_open()
-        if items > self._limits.max_items or nbytes > self._limits.max_bytes:
-            raise RequestTooLarge(
-                f"The request needs room for {items} windows and {nbytes} bytes; the service holds at most "
-                f"{self._limits.max_items} windows and {self._limits.max_bytes} bytes. Send it in parts."
-            )
-        too_many = self._admitted_items + items - self._limits.max_items
-        if too_many > 0 or self._admitted_bytes + nbytes > self._limits.max_bytes:
-            raise _overloaded("The queue is full", self._wait_s(max(0, too_many - len(self._running))))
-        left_s = deadline - self._clock()
-        if left_s <= 0:
-            raise DeadlineExceeded(EXPIRED)
-        ahead = self._unqueued + self._queue.ahead_of(items)
-        wait_s = self._wait_s(ahead + items)
-        # With nobody ahead it is let in whatever the prediction: only a batch that runs can mend a wrong one.
-        if wait_s > left_s and (ahead or self._running):
-            raise _overloaded(f"The wait would be {wait_s:.2f} s, beyond the deadline", wait_s - left_s)
+        now = self._clock()
+        try:
+            self._check_room(items, nbytes, now=now)
+            if deadline <= now:
+                raise DeadlineExceeded(EXPIRED)
+            self._check_waits(items, now=now, deadline=deadline)
+        except Overloaded as exc:
+            self._queue.refused(items, until=now + exc.retry_after_s + RETURN_S)
+            raise
         return Admission(self, items=items, nbytes=nbytes, deadline=deadline)
+
+    def _check_room(self, items: int, nbytes: int, *, now: float) -> None:
+        if not self.room.fits(items=items, nbytes=nbytes):
+            too_many = max(0, self.room.items + items - self.room.max_items)
+            raise _overloaded("The queue is full", self._wait_s(max(0, too_many - len(self._running))))
+        too_many = self._queue.beyond_its_half(items, of=self.room.max_items, now=now)
+        if too_many > 0:
+            raise _overloaded(
+                "The queue's other half is kept for requests of another size", self._wait_s(too_many)
+            )
+
+    def _check_waits(self, items: int, *, now: float, deadline: float) -> None:
+        """Raises Overloaded where the request would come too late, or make one that is inside come too late."""
+        if not self._queue.left and not self._running:
+            return  # whatever the prediction: only a batch that runs can mend a wrong one
+        now += 2 * self._afterwards_s  # or half of them would be late
+        wait_s = self._wait_s(self._queue.until_done(items, now=now))
+        if now + wait_s > deadline:
+            raise _overloaded(f"The wait would be {wait_s:.2f} s, beyond the deadline", now + wait_s - deadline)
+        for due, until_done in self._queue.delayed_by(items):
+            late_s = now + self._wait_s(until_done) - due
+            if late_s > 0:
+                raise _overloaded("Requests that were here before would come too late", late_s)
 
     @property
     def is_open(self) -> bool:
@@ -124,25 +130,25 @@ class Batcher:
     @property
     def hangs_for_s(self) -> float:
         """Since when the running batch counts as hanging, 0 if it does not."""
-        return max(0.0, self._clock() - self._running_since - self._limits.hang_s) if self._running else 0.0
+        return max(0.0, self._clock() - self._running_since - self._hang_s) if self._running else 0.0
 
     def check_open(self) -> None:
         """Raises NotReady, saying why, while requests are refused."""
         if self._closed_because:
             raise NotReady(self._closed_because)
         if self.hangs_for_s:
-            stuck_s = self.hangs_for_s + self._limits.hang_s
+            stuck_s = self.hangs_for_s + self._hang_s
             raise NotReady(f"The predictor has not answered for {stuck_s:.0f} s; send it to another replica.")
 
     def check_room(self) -> None:
         """Raises NotReady or Overloaded when not even one image would be admitted; asked before a body is read."""
         self.check_open()
-        if self._admitted_items >= self._limits.max_items:
+        if self.room.is_full:
             raise self.overloaded("The queue is full")
 
     def overloaded(self, what: str) -> Overloaded:
         """The refusal for a lack of room, with the time until what is admitted now should be done."""
-        return _overloaded(what, self._wait_s(self._unqueued + len(self._queue)))
+        return _overloaded(what, self._wait_s(self._queue.left))
 
     def close(self, reason: str) -> None:
         """Refuse all further requests with NotReady(reason); those admitted are still answered."""
@@ -170,7 +176,7 @@ class Batcher:
             self._drop_the_gone()
             wait_s = None
             if self._queue:
-                wait_s = self._queue.oldest_at + self._limits.max_delay_s - self._clock()
+                wait_s = self._queue.oldest_at + self._max_delay_s - self._clock()
                 if wait_s <= 0 or len(self._queue) >= self._plan.sizes[-1]:
                     return
             self._arrival.clear()
@@ -187,13 +193,12 @@ class Batcher:
     def _take_batch(self) -> list[Item]:
         if self._clock() >= self._oom_retry_at:
             self._hold_at_most(2 * self._plan.sizes[-1])
-        # Those that go alone come first, so a batch is of one kind.
-        return self._queue.take(1 if self._queue.next_goes_alone else self._plan.first(len(self._queue)))
+        return self._queue.take(self._plan.first(len(self._queue)))
 
     def _hold_at_most(self, size: int) -> None:
         """Batches of `size` images and fewer from now on; while some are larger, they are tried again later."""
         fitting = {s: seconds for s, seconds in self._batch_seconds.items() if s <= size}
-        self._plan = BatchPlan(fitting, max_items=self._limits.max_items)
+        self._plan = BatchPlan(fitting, max_items=self.room.max_items)
         all_fit = len(fitting) == len(self._batch_seconds)
         self._oom_retry_at = math.inf if all_fit else self._clock() + self._oom_retry_s
 
@@ -210,8 +215,10 @@ class Batcher:
             self._observer.batch_failed(size=size, items=len(items))
             self._recover(items, size=size, exc=exc)
         else:
-            seconds = self._clock() - started
-            ratio = min(seconds / self._plan.seconds(size), MAX_SLOWDOWN)
+            ended = self._clock()
+            seconds = ended - started
+            took_s = ended - (started if self._work_waits_since is None else self._work_waits_since)
+            ratio = min(took_s / self._plan.seconds(size), MAX_SLOWDOWN)
             self._slowdown += 0.2 * (ratio - self._slowdown)
             waits_s = [started - item.enqueued_at for item in items]
             self._observer.batch_ran(size=size, items=len(items), seconds=seconds, waits_s=waits_s)
@@ -219,6 +226,7 @@ class Batcher:
                 if not item.answer.done():
                     item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds))
         self._running = []
+        self._work_waits_since = self._clock() if len(self._queue) >= self._plan.sizes[-1] else None
 
     def _recover(self, items: list[Item], *, size: int, exc: Exception) -> None:
         """Out of memory: smaller batches from now on. Anything else: each image once more, alone."""
@@ -226,14 +234,11 @@ class Batcher:
             self._hold_at_most(size // 2)
             log.warning("out of memory: batches of %d for %.0f s", self._plan.sizes[-1], self._oom_retry_s)
             self._oom_retry_s *= 2  # it may not be a passing shortage
+            self._queue.push_back(items, alone=False)
         elif len(items) > 1:
-            for item in items:
-                item.alone = True
-        else:
-            if not items[0].answer.done():
-                items[0].answer.set_exception(_inference_failed(exc))
-            return
-        self._queue.push(items)
+            self._queue.push_back(items, alone=True)
+        elif not items[0].answer.done():
+            items[0].answer.set_exception(_inference_failed(exc))
 
     def _next_batch_s(self) -> float:
         """How long the next batch should take; 0 while one that fits the queue alone has yet to show it."""
@@ -251,22 +256,20 @@ class Batcher:
 
 
 class Admission:
-    """One admitted request's room in the queue, given back when the context ends."""
+    """One admitted request's room in the service and place in the queue, given back when the context ends."""
 
     def __init__(self, batcher: Batcher, *, items: int, nbytes: int, deadline: float) -> None:
         self._batcher = batcher
         self._items = items
         self._nbytes = nbytes
+        self._unqueued = items  # still being decoded
+        self._inferred_at = 0.0
         self.deadline = deadline
-        self._unqueued = items
-        self._queued = 0
-        self._first_turn = batcher._queue.turn + 1  # the one under way is left to those who are in it
 
     def __enter__(self) -> Self:
         batcher = self._batcher
-        batcher._admitted_items += self._items
-        batcher._admitted_bytes += self._nbytes
-        batcher._unqueued += self._items
+        batcher.room.take(items=self._items, nbytes=self._nbytes)
+        self._place = batcher._queue.enter(self._items, deadline=self.deadline)
         batcher._admissions += 1
         batcher._idle.clear()
         return self
@@ -275,9 +278,11 @@ class Admission:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         batcher = self._batcher
-        batcher._admitted_items -= self._items
-        batcher._admitted_bytes -= self._nbytes
-        batcher._unqueued -= self._unqueued
+        if self._inferred_at:
+            afterwards_s = batcher._clock() - self._inferred_at
+            batcher._afterwards_s += 0.1 * (afterwards_s - batcher._afterwards_s)
+        batcher.room.give_back(items=self._items, nbytes=self._nbytes)
+        batcher._queue.leave(self._place)
         batcher._admissions -= 1
         if not batcher._admissions:
             batcher._idle.set()
@@ -287,13 +292,8 @@ class Admission:
         assert 0 <= items <= self._unqueued
         self._items -= items
         self._unqueued -= items
-        self._batcher._admitted_items -= items
-        self._batcher._unqueued -= items
-
-    def _next_turn(self) -> int:
-        turn = self._first_turn + self._queued * turns(self._items) // max(1, self._items)
-        self._queued += 1
-        return turn
+        self._place.count(-items)
+        self._batcher.room.give_back(items=items)
 
     async def infer(self, lr: Nchw) -> list[Inferred]:
         """LR float32 (n, 3, h, w), n of the images admitted -> their answers, in order.
@@ -307,18 +307,16 @@ class Admission:
             raise NotReady(batcher._closed_because)
         loop = asyncio.get_running_loop()
         now = batcher._clock()
-        items = [
-            Item(row, loop.create_future(), now, self.deadline, self._next_turn(), batcher._queue.number())
-            for row in lr
-        ]
+        items = [Item(row, loop.create_future(), now, self._place, batcher._queue.number()) for row in lr]
         batcher._queue.push(items)
         self._unqueued -= len(items)
-        batcher._unqueued -= len(items)
         batcher._arrival.set()
         answers = asyncio.gather(*(item.answer for item in items))
         try:
             async with asyncio.timeout(self.deadline - now):
-                return await answers
+                inferred = await answers
+            self._inferred_at = batcher._clock()
+            return inferred
         except TimeoutError as exc:
             raise DeadlineExceeded(EXPIRED) from exc
         finally:

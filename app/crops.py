@@ -8,10 +8,9 @@ Reading and finishing run in worker threads, so the event loop stays free to adm
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from math import prod
 from time import perf_counter
@@ -72,15 +71,14 @@ class Timings:
 
 
 class CropRunner:
-    def __init__(self, batcher: Batcher, judge: Judge, *, spec: PixelSpec, metrics: Metrics) -> None:
+    def __init__(
+        self, batcher: Batcher, judge: Judge, *, spec: PixelSpec, workers: Executor, metrics: Metrics
+    ) -> None:
         self._batcher = batcher
         self._judge = judge
         self._spec = spec
         self._metrics = metrics
-        self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="codec")
-
-    def close(self) -> None:
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._workers = workers
 
     async def in_worker(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)

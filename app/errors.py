@@ -19,6 +19,8 @@ ServiceError
 │   ├── UploadTimedOut           the body did not arrive within the request's time
 │   └── UnknownModel
 ├── Unauthorized             no API key, or an unknown one, where keys are required
+├── Forbidden                it takes an admin key
+├── ModelRefused             it cannot be loaded or warmed; the active version goes on
 ├── Overloaded               carries retry_after_s
 │   └── RateLimited              one API key's own limit, whatever room there is
 ├── NotReady                 draining, or the predictor has stopped
@@ -108,6 +110,14 @@ class UnknownModel(BadInput):
 
 
 class Unauthorized(ServiceError):
+    outcome = "refused"
+
+
+class Forbidden(ServiceError):
+    outcome = "refused"
+
+
+class ModelRefused(ServiceError):
     outcome = "refused"
 
 

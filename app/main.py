@@ -4,9 +4,9 @@ uvicorn --factory app.main:create_app      # or, with draining and one-sentence 
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from functools import partial
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,17 +19,19 @@ from starlette.middleware.cors import CORSMiddleware
 from app import openapi, problems, super_resolve
 from app.access import Access
 from app.admin_port import AdminPort
+from app.answers import UnreadAnswers
 from app.demo import mount_demo
 from app.errors import InvalidParameter, ServiceError, StartupError
 from app.judge import Calibration, Judge
 from app.metrics import Metrics
 from app.middleware import RequestMiddleware
+from app.models import Load, Models
 from app.predictor import Predictor
 from app.problems import Kind, problem_response
-from app.routes import operations, router
+from app.routes import admin, operations, router
 from app.runtimes import open_runtime
 from app.schemas import Problem
-from app.service import Service
+from app.service import LoadedModel
 from app.settings import Settings, load_settings
 from app.uploads import BodyBudget
 from model_store.errors import ModelStoreError
@@ -38,53 +40,66 @@ from model_store.store import Artefact, ModelStore
 log = logging.getLogger("telescope")
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """What the model store holds, the predictor that was opened and warmed on it, and who says when to use it."""
-
-    artefact: Artefact
-    predictor: Predictor
-    judge: Judge = field(default_factory=Judge)
-
-
 def load_model(settings: Settings) -> LoadedModel:
-    """Open and warm the model to serve; takes seconds. Raises StartupError saying what to do."""
-    try:
-        artefact = ModelStore(settings.model_store).resolve(settings.model)
-        judge = Judge(Calibration.of(artefact))
-        predictor = Predictor(
-            lambda: open_runtime(settings.runtime, artefact, device=settings.device, threads=settings.threads),
-            spec=artefact.manifest.pixels,
-            batch_sizes=settings.batch_sizes,
-        )
-    except ModelStoreError as exc:
-        raise StartupError(f"The model {settings.model!r} cannot be served: {exc}.") from exc
+    """Open and warm the default model; takes seconds. Raises StartupError saying what to do."""
+    (model,) = load_models(settings.model_copy(update={"model": settings.model[:1]}))
+    return model
+
+
+def load_models(settings: Settings) -> list[LoadedModel]:
+    """The same for all that are to be served, each once."""
+    loaded: dict[str, LoadedModel] = {}  # by name:version, which may be listed under its name, too
+    for ref in settings.model:
+        try:
+            artefact = ModelStore(settings.model_store).resolve(ref)
+            if artefact.manifest.ref not in loaded:
+                loaded[artefact.manifest.ref] = _open(settings, artefact)
+        except ModelStoreError as exc:
+            raise StartupError(f"The model {ref!r} cannot be served: {exc}.") from exc
+    return list(loaded.values())
+
+
+def _open(settings: Settings, artefact: Artefact) -> LoadedModel:
+    judge = Judge(Calibration.of(artefact))
+    predictor = Predictor(
+        lambda: open_runtime(settings.runtime, artefact, device=settings.device, threads=settings.threads),
+        spec=artefact.manifest.pixels,
+        batch_sizes=settings.batch_sizes,
+    )
     return LoadedModel(artefact, predictor, judge)
 
 
-def create_app(settings: Settings | None = None, model: LoadedModel | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, loaded: Sequence[LoadedModel] | None = None, load: Load | None = None
+) -> FastAPI:
     """The service as an ASGI application.
 
-    settings: None reads the environment. model: None loads one at start-up; one that is given is
-    closed at shutdown all the same. Raises StartupError for bad settings, unreadable keys or an unreadable model.
+    settings: None reads the environment. loaded: the models to begin with, closed at shutdown; None loads those of
+    the settings at start-up. load: opens a model that is activated later; None does it as at start-up.
+    Raises StartupError for bad settings, unreadable keys or an unreadable model.
     """
     settings = settings or load_settings()
     access = Access(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loaded = model or load_model(settings)
-        service = Service(loaded.artefact, loaded.predictor, loaded.judge, settings=settings, metrics=metrics)
-        app.state.service = service
-        app.state.model_headers = _model_headers(loaded.artefact)
-        app.state.body_budget = BodyBudget(settings.max_upload_bytes, service.batcher.overloaded)
-        _expose(app.state.body_budget, service, metrics)
-        service.start()
-        log.info("ready", extra={"model": loaded.artefact.manifest.ref, "runtime": loaded.predictor.runtime})
+        models = Models(
+            loaded or load_models(settings),
+            load=load or partial(_open, settings),
+            settings=settings,
+            metrics=metrics,
+        )
+        app.state.models = models
+        app.state.body_budget = BodyBudget(
+            settings.max_upload_bytes, lambda what: models.default.batcher.overloaded(what)
+        )
+        _expose(app.state.body_budget, models, metrics)
+        for service in models.served:
+            log.info("ready", extra={"model": service.ref, "runtime": service.predictor.runtime})
         try:
             yield
         finally:
-            await service.stop()
+            await models.stop()
 
     app = FastAPIOffline(
         title="Text Telescope",
@@ -95,7 +110,10 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
         lifespan=lifespan,
     )
     metrics = Metrics()
+    unread = UnreadAnswers(max_bytes=settings.max_answer_bytes, timeout_s=settings.answer_timeout_s)
+    metrics.gauge("answer_bytes", "Bytes of answers that wait for their clients.", lambda: unread.held)
     app.state.settings = settings
+    app.state.unread_answers = unread
     app.state.metrics = metrics
     app.state.access = access
     guards = [Depends(access)] if access.required else []
@@ -103,10 +121,12 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     for route in super_resolve.router.routes:
         if isinstance(route, APIRoute):
             metrics.expect(route.path)
-    app.include_router(router, dependencies=guards, responses=openapi.NO_KEY if guards else None)
+    no_key = openapi.NO_KEY if guards else None
+    app.include_router(router, dependencies=guards, responses=no_key)
+    app.include_router(admin, dependencies=[*guards, Depends(access.admin)], responses=no_key)
     app.include_router(operations)
     mount_demo(app, settings, guards)
-    _add_middleware(app, settings, metrics)
+    _add_middleware(app, settings, metrics, unread)
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -114,7 +134,7 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, unread: UnreadAnswers) -> None:
     """The last one added sees a request first."""
     if settings.admin_port:
         app.add_middleware(AdminPort, port=settings.admin_port)
@@ -126,35 +146,17 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             allow_headers=("Authorization", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"),
             expose_headers=("Retry-After", "Server-Timing", *openapi.HEADERS),
         )
-    app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.add_middleware(RequestMiddleware, metrics=metrics, unread=unread)
 
 
-def _model_headers(artefact: Artefact) -> dict[str, str]:
-    manifest = artefact.manifest
-    return {
-        "X-Model-Name": manifest.name,
-        "X-Model-Version": str(manifest.version),
-        "X-Model-Digest": artefact.digest,
-    }
-
-
-def _expose(bodies: BodyBudget, service: Service, metrics: Metrics) -> None:
-    manifest, batcher = service.artefact.manifest, service.batcher
-    metrics.ready.set_function(lambda: float(batcher.is_open))
-    metrics.model_info.info(
-        {
-            "model": manifest.name,
-            "version": str(manifest.version),
-            "digest": service.artefact.digest,
-            "runtime": service.predictor.runtime,
-            "device": service.predictor.device,
-        }
-    )
+def _expose(bodies: BodyBudget, models: Models, metrics: Metrics) -> None:
+    room = models.room
+    metrics.ready.set_function(lambda: float(models.is_open))
     metrics.gauge(
-        "queue_windows", "Windows waiting for a batch; a word is one or two.", lambda: batcher.queued_items
+        "queue_windows", "Windows waiting for a batch; a word is one or two.", lambda: models.queued_items
     )
-    metrics.gauge("admitted_windows", "Windows admitted and not yet answered.", lambda: batcher.admitted_items)
-    metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: batcher.admitted_bytes)
+    metrics.gauge("admitted_windows", "Windows admitted and not yet answered.", lambda: room.items)
+    metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: room.nbytes)
     metrics.gauge("body_bytes", "Bytes of request bodies held in memory.", lambda: bodies.held)
 
 

@@ -6,7 +6,7 @@ Counts reconcile. At any moment
     telescope_images_total{outcome="ok"} = sum(telescope_decisions_total)
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import (
@@ -107,7 +107,13 @@ class Metrics:
             "1 while requests are taken, 0 while starting, draining or broken.",
             registry=registry,
         )
-        self.model_info = Info("telescope_model", "The model being served, and where it runs.", registry=registry)
+        self._model_info = Info("telescope_model", "A loaded model, and where it runs.", _MODEL, registry=registry)
+        self._model_active = Gauge(
+            "telescope_model_active",
+            "1 for the version that answers requests for its name, 0 for other loaded ones.",
+            _MODEL,
+            registry=registry,
+        )
 
     def gauge(self, name: str, documentation: str, value: Callable[[], float]) -> None:
         """A gauge that is read when it is scraped."""
@@ -117,6 +123,16 @@ class Metrics:
         """Show a route's counts before its first request: Prometheus sees no increase of what was not there."""
         for outcome in OUTCOMES:
             self.requests.labels(route, outcome)
+
+    def loaded(self, models: Iterable[tuple[Mapping[str, str], bool]]) -> None:
+        """Tell of the models that are loaded now, and of no others: where each runs, and whether it is active."""
+        self._model_info.clear()
+        self._model_active.clear()
+        for info, active in models:
+            about = dict(info)
+            labels = [about.pop(name) for name in _MODEL]
+            self._model_info.labels(*labels).info(about)
+            self._model_active.labels(*labels).set(active)
 
     def for_model(self, model: str, version: int) -> "ModelMetrics":
         return ModelMetrics(self, model, str(version))

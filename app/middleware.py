@@ -13,11 +13,13 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.answers import UnreadAnswers
 from app.crops import Timings
 from app.errors import InternalError, NotReady, ServiceError
 from app.logs import request_id
 from app.metrics import Metrics
 from app.problems import KINDS, problem_response
+from app.service import Service
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger("telescope.request")
@@ -31,6 +33,7 @@ class RequestRecord:
     started: float = field(default_factory=perf_counter)
     timings: Timings = field(default_factory=Timings)
     key: str | None = None  # the API key's name
+    service: Service | None = None  # of the model that answers, once that is known
     images: int = 0
     failed: int = 0  # of the images
     status: int = 0
@@ -49,9 +52,10 @@ class RequestRecord:
 
 
 class RequestMiddleware:
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, unread: UnreadAnswers) -> None:
         self.app = app
         self.metrics = metrics
+        self.unread = unread
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,8 +73,14 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = record.request_id
                 headers["Server-Timing"] = record.server_timing()
-                headers.update(scope["app"].state.model_headers)
-            await send(message)
+                headers.update((record.service or scope["app"].state.models.default).headers)
+            body = message.get("body", b"")
+            if not body or message.get("more_body"):
+                await send(message)
+                return
+            with self.unread.sending(len(body)):
+                await send({**message, "more_body": True})
+                await send({"type": "http.response.body"})  # waits until the client has taken nearly all of it
 
         async def refuse(error: ServiceError) -> None:
             kind = KINDS[type(error)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app import codec
-from app.errors import NotReady, RateLimited, Unauthorized, UnknownModel
+from app.errors import Forbidden, ModelRefused, NotReady, RateLimited, Unauthorized, UnknownModel
 from app.problems import KINDS, openapi_responses
 from app.schemas import SuperResolveResponse
 
@@ -88,8 +88,8 @@ SUPER_RESOLVE: dict[str, Any] = {
                 "application/zip": _BINARY,
             },
         },
-        # 499 never reaches a client: there is none left.
-        **openapi_responses(*(kind for kind in KINDS.values() if kind.status != 499)),
+        # 403 and 409 are the admin's; 499 never reaches a client: there is none left.
+        **openapi_responses(*(kind for kind in KINDS.values() if kind.status not in (403, 409, 499))),
     },
 }
 _REGIONS = {
@@ -126,5 +126,6 @@ SUPER_RESOLVE_REGIONS: dict[str, Any] = {
     },
 }
 UNKNOWN_MODEL = openapi_responses(KINDS[UnknownModel])
+ACTIVATE = openapi_responses(*(KINDS[kind] for kind in (Forbidden, UnknownModel, ModelRefused, NotReady)))
 NO_KEY = openapi_responses(KINDS[Unauthorized], KINDS[RateLimited])
 NOT_READY = openapi_responses(KINDS[NotReady])

@@ -33,12 +33,16 @@ class Predictor:
         """
         self.spec = spec
         self.batch_sizes = tuple(sorted(batch_sizes))
-        self._thread = _Thread("predictor")
+        self._thread = DaemonThread("predictor")
         try:
             self._runtime = self._thread.submit(open_runtime).result()
-            self.batch_seconds: Mapping[int, float] = self._thread.submit(self._warm_up).result()
         except BaseException:
             self._thread.stop()
+            raise
+        try:
+            self.batch_seconds: Mapping[int, float] = self._thread.submit(self._warm_up).result()
+        except BaseException:
+            self.close()
             raise
 
     @property
@@ -95,7 +99,7 @@ class Predictor:
         return perf_counter() - start
 
 
-class _Thread:
+class DaemonThread:
     """One daemon thread that does what it is given, in order.
 
     Not a ThreadPoolExecutor: the interpreter waits for an executor's threads when it ends, so a predictor that

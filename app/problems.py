@@ -40,8 +40,20 @@ KINDS: dict[type[errors.ServiceError], Kind] = {
         "An API key is required",
         "This service asks for an API key: send the header 'Authorization: Bearer <key>'.",
     ),
+    errors.Forbidden: Kind(
+        403, "forbidden", "An admin key is required", "The API key web-shop is no admin key, and this takes one."
+    ),
     errors.UnknownModel: Kind(
-        404, "unknown_model", "The model is not served here", "The model 'other' is not served here; tbsrn:1 is."
+        404,
+        "unknown_model",
+        "The model is not served here",
+        "The model 'other' is not served here; served: tbsrn:1.",
+    ),
+    errors.ModelRefused: Kind(
+        409,
+        "model_refused",
+        "The model cannot be served",
+        "tbsrn:2 cannot be served: model.onnx is missing. The active version goes on.",
     ),
     errors.UploadTimedOut: Kind(
         408,

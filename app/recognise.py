@@ -93,7 +93,7 @@ def recognise_router(recogniser: Recogniser, settings: Settings) -> APIRouter:
     )
     async def recognise(request: Request) -> Reading:
         """What OCR reads in one crop, to compare before and after. Only with TELESCOPE_DEMO_OCR."""
-        request.app.state.service.batcher.check_open()
+        request.app.state.models.check_open()
         with request.app.state.body_budget.body() as take:
             try:
                 async with asyncio.timeout(settings.request_timeout_ms / 1000):

@@ -11,6 +11,7 @@ from fastapi import Response
 from app.codec import MEDIA_TYPES, Format
 from app.crops import Done, Picture
 from app.errors import ServiceError
+from app.models import Models
 from app.negotiation import Shape
 from app.problems import KINDS, problem
 from app.schemas import DoneImage, FailedImage, ModelInfo, ModelRef, Page, Size, SuperResolveResponse
@@ -87,9 +88,11 @@ def _size(width_height: tuple[int, int]) -> Size:
     return Size(width=width_height[0], height=width_height[1])
 
 
-def model_info(service: Service) -> ModelInfo:
+def model_info(service: Service, models: Models) -> ModelInfo:
     manifest = service.artefact.manifest
     return ModelInfo(
+        active=models.is_active(service),
+        default=models.default is service,
         name=manifest.name,
         version=manifest.version,
         digest=service.artefact.digest,

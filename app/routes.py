@@ -1,48 +1,69 @@
 """The endpoints beside super-resolution: models, health and metrics."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.errors import NotReady
-from app.openapi import NOT_READY, UNKNOWN_MODEL
+from app.models import Models
+from app.openapi import ACTIVATE, NOT_READY, UNKNOWN_MODEL
 from app.responses import model_info
 from app.schemas import Health, ModelInfo, ModelList
-from app.service import Service
-from app.super_resolve import check_model
 
 router = APIRouter()
+admin = APIRouter()  # needs an admin key
 operations = APIRouter()  # needs no API key
 
 
 @router.get("/v1/models", summary="The served models", tags=["models"])
 async def models(request: Request) -> ModelList:
-    return ModelList(models=[model_info(request.app.state.service)])
+    """Every loaded model, the default first."""
+    models: Models = request.app.state.models
+    return ModelList(models=[model_info(service, models) for service in models.served])
 
 
 @router.get("/v1/models/{name}", summary="One served model", tags=["models"], responses=UNKNOWN_MODEL)
-async def model(request: Request, name: str) -> ModelInfo:
-    """`name` or `name:version`."""
-    service: Service = request.app.state.service
-    check_model(name, service)
-    return model_info(service)
+async def model(
+    request: Request, name: Annotated[str, Path(description="`name` (its active version) or `name:version`.")]
+) -> ModelInfo:
+    models: Models = request.app.state.models
+    request.state.record.service = service = models.find(name)
+    return model_info(service, models)
+
+
+@admin.post("/v1/models/{name}/activate", summary="Switch to another version", tags=["models"], responses=ACTIVATE)
+async def activate(
+    request: Request,
+    name: Annotated[str, Path(description="`name` (the newest version in the store) or `name:version`.")],
+) -> ModelInfo:
+    """Let a version answer the requests for its name, without dropping one; needs an admin key.
+
+    A version that is not loaded is opened and warmed first, beside the active one, which answers what it has and
+    is then closed. One that cannot be loaded is refused, and the active one goes on. A restart goes by
+    TELESCOPE_MODEL.
+    """
+    models: Models = request.app.state.models
+    request.state.record.service = service = await models.activate(name)
+    return model_info(service, models)
 
 
 @operations.head("/livez", include_in_schema=False)
 @operations.get("/livez", summary="Is the process alive?", tags=["operations"], responses=NOT_READY)
 async def livez(request: Request) -> Health:
-    """200 also while overloaded or draining; 503 once the predictor hangs beyond hope, for a restart."""
+    """200 also while overloaded or draining; 503 once a predictor hangs beyond hope, for a restart."""
     state = request.app.state
-    stuck_s = state.service.batcher.hangs_for_s
+    stuck_s = state.models.hangs_for_s
     if stuck_s > state.settings.restart_after_s:
-        raise NotReady(f"The predictor hangs for {stuck_s:.0f} s beyond its limit; restart the service.")
+        raise NotReady(f"A predictor hangs for {stuck_s:.0f} s beyond its limit; restart the service.")
     return Health(status="ok")
 
 
 @operations.head("/readyz", include_in_schema=False)
 @operations.get("/readyz", summary="Does the service take requests?", tags=["operations"], responses=NOT_READY)
 async def readyz(request: Request) -> Health:
-    """200 while requests are taken; 503 while draining or when the predictor has stopped."""
-    request.app.state.service.batcher.check_open()
+    """200 while requests are taken; 503 while draining or when a predictor hangs or has stopped."""
+    request.app.state.models.check_open()
     return Health(status="ready")
 
 

@@ -73,10 +73,12 @@ class SuperResolveResponse(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """A served model: its manifest in short, and where it runs."""
+    """A loaded model: its manifest in short, and where it runs."""
 
     name: str
     version: int
+    active: bool = Field(description="Whether it answers the requests for its name; others by `name:version`.")
+    default: bool = Field(description="Whether it answers the requests that name no model.")
     digest: str
     runtime: str
     device: str

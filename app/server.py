@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -18,7 +19,7 @@ from fastapi import FastAPI
 
 from app.connection import Connection
 from app.errors import StartupError
-from app.service import Service
+from app.models import Models
 from app.settings import Settings
 
 
@@ -57,13 +58,13 @@ class DrainingServer(uvicorn.Server):
         self._drain = asyncio.create_task(self._drain_then_exit(grace_s))
 
     async def _drain_then_exit(self, grace_s: float) -> None:
-        service: Service = self._app.state.service
-        service.begin_drain()
+        models: Models = self._app.state.models
+        models.begin_drain()
         try:
             async with asyncio.timeout(self._settings.drain_timeout_s):
-                await asyncio.gather(service.batcher.idle(), asyncio.sleep(grace_s))
+                await asyncio.gather(models.idle(), asyncio.sleep(grace_s))
         except TimeoutError:
-            service.abandon()
+            models.abandon()
         self.should_exit = True
 
 
@@ -99,9 +100,10 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
 
 def config(app: FastAPI) -> uvicorn.Config:
     """What every server of this application runs with."""
+    settings: Settings = app.state.settings
     return uvicorn.Config(
         app,
-        http=Connection,
+        http=partial(Connection, answer_timeout_s=settings.answer_timeout_s),  # type: ignore[arg-type]  # called
         ws="none",
         log_config=None,  # our handlers are set
         access_log=False,  # the middleware writes the one line a request

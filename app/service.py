@@ -7,13 +7,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Self
 
 from app import codec, geometry
 from app.batch_queue import EXPIRED
-from app.batcher import Batcher, Limits
+from app.batcher import Batcher
 from app.codec import Format
 from app.crops import Crop, CropRunner, Done, Picture, Timings
 from app.errors import DeadlineExceeded, ServiceError
@@ -23,6 +25,7 @@ from app.metrics import Metrics
 from app.page import PageOptions, PageWork
 from app.predictor import Predictor
 from app.regions import Corners
+from app.room import Room
 from app.settings import Settings
 from model_store.store import Artefact
 
@@ -52,47 +55,91 @@ class PageAnswers:
     page: Picture | None
 
 
+@dataclass(frozen=True)
+class LoadedModel:
+    """What the model store holds, the predictor that was opened and warmed on it, and who says when to use it."""
+
+    artefact: Artefact
+    predictor: Predictor
+    judge: Judge = field(default_factory=Judge)
+
+
 class Service:
-    """One loaded model with its batcher. `start` and `stop` belong to the application's lifespan."""
+    """One loaded model with its batcher, from `start` to `stop`.
+
+    room, workers: shared with the other loaded models.
+    """
 
     def __init__(
-        self, artefact: Artefact, predictor: Predictor, judge: Judge, *, settings: Settings, metrics: Metrics
+        self, model: LoadedModel, *, room: Room, workers: Executor, settings: Settings, metrics: Metrics
     ) -> None:
-        self.artefact = artefact
-        self.predictor = predictor
+        self.artefact = model.artefact
+        self.predictor = model.predictor
         self._settings = settings
         self._metrics = metrics
-        manifest = artefact.manifest
+        manifest = self.artefact.manifest
+        self.name, self.ref = manifest.name, manifest.ref
         self._spec = manifest.pixels
         self._counts = metrics.for_model(manifest.name, manifest.version)
-        limits = Limits(
-            max_items=settings.max_queue_windows,
-            max_bytes=settings.max_queue_bytes,
+        self.batcher = Batcher(
+            self.predictor.run,
+            batch_seconds=self.predictor.batch_seconds,
+            room=room,
+            observer=self._counts,
             max_delay_s=settings.max_delay_ms / 1000,
             hang_s=settings.hang_timeout_s,
         )
-        self.batcher = Batcher(
-            predictor.run, batch_seconds=predictor.batch_seconds, limits=limits, observer=self._counts
-        )
-        self._runner = CropRunner(self.batcher, judge, spec=self._spec, metrics=metrics)
+        self._runner = CropRunner(self.batcher, model.judge, spec=self._spec, workers=workers, metrics=metrics)
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    def info(self) -> dict[str, str]:
+        """Which model this is and where it runs, as metrics tell it."""
+        return {
+            "model": self.name,
+            "version": str(self.artefact.manifest.version),
+            "digest": self.artefact.digest,
+            "runtime": self.predictor.runtime,
+            "device": self.predictor.device,
+        }
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of every answer that is this model's."""
+        return {
+            "X-Model-Name": self.name,
+            "X-Model-Version": str(self.artefact.manifest.version),
+            "X-Model-Digest": self.artefact.digest,
+        }
+
+    @contextmanager
+    def used(self) -> Iterator[Self]:
+        """Within, a request is under way here, whether it has been admitted yet or not."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    async def unused(self) -> None:
+        """Returns when no request is under way."""
+        await self._unused.wait()
 
     def start(self) -> None:
-        self._loop = asyncio.create_task(self.batcher.run(), name="batcher")
+        self._loop = asyncio.create_task(self.batcher.run(), name=f"batcher of {self.ref}")
         self._loop.add_done_callback(_tell_if_it_broke)
 
-    def begin_drain(self) -> None:
-        """From now on every new request is refused; those admitted are answered."""
-        self.batcher.close("The service is shutting down; send the request to another replica.")
-
     def abandon(self) -> None:
-        """Refuse also the requests that were admitted and have no answer yet."""
-        self.begin_drain()
+        """Refuse the requests that were admitted and have no answer yet."""
         self._loop.cancel()
 
     async def stop(self) -> None:
         self.abandon()
         await asyncio.wait([self._loop])
-        self._runner.close()
         await asyncio.to_thread(self.predictor.close)
 
     async def super_resolve(

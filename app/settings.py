@@ -32,14 +32,18 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=65535,
-        description="Port that alone has /metrics and the documentation, for operators; 0 leaves them on PORT.",
+        description="Port that alone has /metrics, the documentation and switching; 0 leaves them on PORT.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="At 'warning' and above the one line a request is no longer written."
     )
 
     model_store: Path = Field(BUNDLED, description="Folder of published models.")
-    model: str = Field("tbsrn", description="Model to serve: a name (newest version) or name:version.")
+    model: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], NoDecode] = Field(
+        ("tbsrn",),
+        min_length=1,
+        description="Models to serve, each a name (its newest version) or name:version; the first is the default.",
+    )
     runtime: Literal["auto", "paddle", "openvino", "onnx"] = Field(
         "auto",
         description="auto: Paddle Inference if Paddle sees a GPU, else OpenVINO on CPU. Never falls back.",
@@ -96,6 +100,14 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         256 * MIB, ge=1024, description="Bodies held at once, over all requests; more are refused with 429."
     )
+    max_answer_bytes: int = Field(
+        256 * MIB,
+        ge=1024,
+        description="Answers that wait for clients to read them; beyond it new requests are refused with 429.",
+    )
+    answer_timeout_s: float = Field(
+        60, gt=0, description="A connection is cut off when its client takes nothing of its answer for this long."
+    )
     max_image_pixels: int = Field(
         4_000_000, ge=64, description="Width times height of one image, read from its header before decoding."
     )
@@ -106,7 +118,9 @@ class Settings(BaseSettings):
     min_side_px: int = Field(4, ge=1, description="An image narrower or lower than this holds no text.")
 
     api_keys_file: Path | None = Field(
-        None, description="File of API keys, one name:sha256 a line; /v1 then asks for one. SIGHUP reads it again."
+        None,
+        description="File of API keys, one name:sha256 a line, for an admin name:sha256:admin; /v1 then asks for "
+        "one. SIGHUP reads it again.",
     )
     api_keys: str | None = Field(
         None, description="API keys as in the file, between commas; the keys of both are taken."
@@ -132,7 +146,7 @@ class Settings(BaseSettings):
         description="The demo page shows what OCR reads before and after; needs the extra `ocr`, and CPU.",
     )
 
-    @field_validator("batch_sizes", "cors_origins", mode="before")
+    @field_validator("model", "batch_sizes", "cors_origins", mode="before")
     @classmethod
     def _values_are_listed(cls, values: object) -> object:
         return [value.strip() for value in values.split(",") if value] if isinstance(values, str) else values

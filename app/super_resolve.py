@@ -6,7 +6,8 @@ parameters -> room? -> body (within the deadline and the memory for bodies) -> s
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -16,9 +17,10 @@ from starlette.types import Receive
 from app import regions
 from app.codec import Format
 from app.crops import Done, Picture
-from app.errors import ClientDisconnected, InvalidParameter, ServiceError, UnknownModel, UploadTimedOut
+from app.errors import ClientDisconnected, InvalidParameter, ServiceError, UploadTimedOut
 from app.geometry import Geometry
 from app.judge import DEFAULT_MODE, Mode, choose_mode
+from app.models import Models
 from app.negotiation import Shape, choose
 from app.openapi import SUPER_RESOLVE, SUPER_RESOLVE_REGIONS
 from app.page import PageOptions
@@ -53,7 +55,9 @@ class Parameters(BaseModel):
         description="`always`: every crop that the network can answer. `auto`: only those it helps to read, the "
         "others enlarged without it.",
     )
-    model: str | None = Field(None, description="`name` or `name:version`; default: the model that is served.")
+    model: str | None = Field(
+        None, description="`name` (its active version) or `name:version`; default: the first listed."
+    )
 
 
 class CropParameters(Parameters):
@@ -82,7 +86,6 @@ async def super_resolve(
     request: Request, parameters: Annotated[CropParameters, Query()], timeout_ms: TimeoutMs = None
 ) -> Response:
     """Post one or more low-resolution text crops, get each back at twice its size."""
-    service: Service = request.app.state.service
     settings: Settings = request.app.state.settings
     record = request.state.record
     options = parameters.options()
@@ -92,16 +95,20 @@ async def super_resolve(
             request, take, max_bytes=settings.max_request_bytes, max_images=settings.max_images
         )
 
-    async def answer(uploads: list[Upload], deadline: float) -> tuple[list[Upload], list[Done | ServiceError]]:
-        record.images = len(uploads)
-        answers = await service.super_resolve(uploads, options=options, deadline=deadline, timings=record.timings)
-        return uploads, answers
+    with _serving(request, parameters.model) as service:
 
-    uploads, answers = await _exchange(request, parameters.model, timeout_ms, read, answer)
-    shape = _shape(request, one_picture=len(uploads) == 1)
-    if shape == "image" and isinstance(answers[0], ServiceError):
-        raise answers[0]
-    return await _rendered(request, shape, answers, parameters, names=[upload.filename for upload in uploads])
+        async def answer(uploads: list[Upload], deadline: float) -> tuple[list[Upload], list[Done | ServiceError]]:
+            record.images = len(uploads)
+            return uploads, await service.super_resolve(
+                uploads, options=options, deadline=deadline, timings=record.timings
+            )
+
+        uploads, answers = await _exchange(request, service, timeout_ms, read, answer)
+        shape = _shape(request, one_picture=len(uploads) == 1)
+        if shape == "image" and isinstance(answers[0], ServiceError):
+            raise answers[0]
+        names = [upload.filename for upload in uploads]
+        return await _rendered(request, service, shape, answers, parameters, names=names)
 
 
 @router.post("/v1/super-resolve/regions", summary="Super-resolve regions of a page", **SUPER_RESOLVE_REGIONS)
@@ -109,46 +116,51 @@ async def super_resolve_regions(
     request: Request, parameters: Annotated[PageParameters, Query()], timeout_ms: TimeoutMs = None
 ) -> Response:
     """Post a page and where its text is, get each region back upright and at twice its size, or the whole page."""
-    service: Service = request.app.state.service
     settings: Settings = request.app.state.settings
     record = request.state.record
 
     async def read(take: Take) -> tuple[Upload, bytes]:
         return await read_page(request, take, max_bytes=settings.max_request_bytes)
 
-    async def answer(body: tuple[Upload, bytes], deadline: float) -> PageAnswers:
-        page, listed = body
-        corners = await asyncio.to_thread(regions.parse, listed, max_regions=settings.max_regions)
-        record.images = len(corners)
-        options = PageOptions(parameters.format, parameters.units, parameters.recompose, parameters.mode)
-        return await service.super_resolve_regions(
-            page, corners, options=options, deadline=deadline, timings=record.timings
+    with _serving(request, parameters.model) as service:
+
+        async def answer(body: tuple[Upload, bytes], deadline: float) -> PageAnswers:
+            page, listed = body
+            corners = await asyncio.to_thread(regions.parse, listed, max_regions=settings.max_regions)
+            record.images = len(corners)
+            options = PageOptions(parameters.format, parameters.units, parameters.recompose, parameters.mode)
+            return await service.super_resolve_regions(
+                page, corners, options=options, deadline=deadline, timings=record.timings
+            )
+
+        answers = await _exchange(request, service, timeout_ms, read, answer)
+        shape = _shape(request, one_picture=parameters.recompose)
+        names = [None] * len(answers.regions)
+        return await _rendered(
+            request, service, shape, answers.regions, parameters, names=names, page=answers.page
         )
 
-    answers = await _exchange(request, parameters.model, timeout_ms, read, answer)
-    shape = _shape(request, one_picture=parameters.recompose)
-    return await _rendered(
-        request,
-        shape,
-        answers.regions,
-        parameters,
-        names=[None] * len(answers.regions),
-        page=answers.page,
-    )
+
+@contextmanager
+def _serving(request: Request, wanted: str | None) -> Iterator[Service]:
+    """The model that answers, to the end of its work, and as the answer's headers name it. Raises UnknownModel."""
+    models: Models = request.app.state.models
+    with models.use(wanted) as service:
+        request.state.record.service = service
+        yield service
 
 
 async def _exchange(
     request: Request,
-    model: str | None,
+    service: Service,
     timeout_ms: str | None,
     read: Callable[[Take], Awaitable[Body]],
     answer: Callable[[Body, float], Coroutine[Any, Any, T]],
 ) -> T:
-    service: Service = request.app.state.service
-    check_model(model, service)
     timeout_s = _timeout_s(timeout_ms, request.app.state.settings)
     deadline = time.monotonic() + timeout_s
     service.batcher.check_room()
+    request.app.state.unread_answers.check_room()
     with request.app.state.body_budget.body() as take:
         try:
             async with asyncio.timeout(timeout_s):
@@ -156,13 +168,6 @@ async def _exchange(
         except TimeoutError as exc:
             raise UploadTimedOut("The body did not arrive within the request's deadline.") from exc
         return await _while_connected(request.receive, answer(body, deadline))
-
-
-def check_model(wanted: str | None, service: Service) -> None:
-    """Raises UnknownModel unless `wanted` is None or names what is served."""
-    manifest = service.artefact.manifest
-    if wanted not in (None, manifest.name, manifest.ref):
-        raise UnknownModel(f"The model {wanted!r} is not served here; {manifest.ref} is.")
 
 
 def _timeout_s(header: str | None, settings: Settings) -> float:
@@ -179,16 +184,17 @@ def _shape(request: Request, *, one_picture: bool) -> Shape:
 
 async def _rendered(
     request: Request,
+    service: Service,
     shape: Shape,
     answers: list[Done | ServiceError],
     parameters: Parameters,
     *,
-    names: list[str | None],
+    names: Sequence[str | None],
     page: Picture | None = None,
 ) -> Response:
     record = request.state.record
     record.failed = sum(isinstance(answer, ServiceError) for answer in answers)
-    rendering = Rendering(shape, parameters.format, request.app.state.service.artefact, record.request_id)
+    rendering = Rendering(shape, parameters.format, service.artefact, record.request_id)
     return await asyncio.to_thread(render, rendering, answers, names=names, page=page)
 
 

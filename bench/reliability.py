@@ -17,18 +17,21 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.api_keys import new_key
 from model_store.manifest import PixelSpec
 from model_store.store import ModelStore
 from tests.app.process import Process, ready, wait_until
 from tests.reliability.corpus import mutants
 from tests.reliability.fuzz import read_all
 from tests.reliability.memory import MIB, growth, rss
-from tests.reliability.overload import CAPACITY_PER_S, flood
-from tests.reliability.swarm import ask_all, exchange, metrics, post, storm
+from tests.reliability.overload import CAPACITY_PER_S, MIX, flood, share_with
+from tests.reliability.swarm import activate, ask_all, exchange, metrics, post, storm
 
 FUZZED_OVER_HTTP = 0.02  # of the inputs; the others go straight to the decoders
 QUESTIONS = 200  # a round
 VANISH = 50
+KEY, STORED = new_key("bench", admin=True)
+HEADERS = f"X-API-Key: {KEY}\r\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,9 +63,10 @@ def _store(folder: Path) -> Path:
     root.mkdir()
     (staging / "onnx" / "model.onnx").write_bytes(b"not a network")
     spec = PixelSpec(height=16, width=64, scale=2)
-    ModelStore(root).publish(
-        staging, name="tbsrn", pixels=spec, training={}, metrics=[], licence="none", git_commit="none"
-    )
+    for _ in range(2):
+        ModelStore(root).publish(
+            staging, name="tbsrn", pixels=spec, training={}, metrics=[], licence="none", git_commit="none"
+        )
     return root
 
 
@@ -71,34 +75,40 @@ def _launch(store: Path) -> Process:
         program="tests.reliability.fake_service",
         TELESCOPE_MODEL_STORE=str(store),
         TELESCOPE_LOG_LEVEL="error",
+        TELESCOPE_API_KEYS=STORED.entry(),
         BATCH_S="0.005",
-        FAULT_EVERY="50",
+        FAULT_EVERY="15",  # more than the ten batches of a warm-up
     )
     wait_until(lambda: ready(process.url()), 60)
     return process
 
 
 async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]:
-    """Rounds of questions, clients that vanish and damaged pictures, until the minutes are over."""
+    """Rounds of questions and meanwhile a switch of models, clients that vanish and damaged pictures."""
     url, pid = process.url(), process.popen.pid
     damaged = mutants(seed=args.seed + 1, inputs=max(1, int(FUZZED_OVER_HTTP * args.inputs)))
     endings: Counter[str] = Counter()
     statuses: Counter[int] = Counter()
+    switches: Counter[int] = Counter()
     samples: list[int] = []
     vanished, asking_s, end = 0, 0.0, time.monotonic() + 60 * args.minutes
     while time.monotonic() < end or len(samples) < 10:
         since = time.monotonic()
         tags = range(len(samples) * QUESTIONS, (len(samples) + 1) * QUESTIONS)
-        endings += await ask_all(url, tags, at_once=32)
+        ref = f"tbsrn:{1 + len(samples) % 2}"
+        asked, status = await asyncio.gather(
+            ask_all(url, tags, at_once=32, headers=HEADERS), asyncio.to_thread(activate, url, ref, KEY)
+        )
+        endings += asked
+        switches[status] += 1
         asking_s += time.monotonic() - since
         await storm(url, VANISH)
         vanished += VANISH
         for _, picture in zip(range(50), damaged, strict=False):
-            statuses[int((await exchange(url, post(picture))).split(maxsplit=2)[1])] += 1
+            statuses[int((await exchange(url, post(picture, headers=HEADERS))).split(maxsplit=2)[1])] += 1
         samples.append(rss(pid))
-    asked = endings.total()
     return {
-        "questions asked, 32 at once": asked,
+        "questions asked, 32 at once": endings.total(),
         "load held (answers a second, with faults)": round(endings["right"] / asking_s, 1),
         "answers right": endings["right"],
         "faults injected (failed batches)": int(metrics(url)["telescope_batch_failures_total"]),
@@ -106,6 +116,8 @@ async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]
         "answers lost": endings["lost"] + endings["unreachable"],
         "answers mixed": endings["mixed"],
         "refused or late": sum(endings[code] for code in ("overloaded", "deadline_exceeded", "not_ready")),
+        "models switched meanwhile": switches[200],
+        "switches that failed": switches.total() - switches[200],
         "clients that vanished": vanished,
         "damaged pictures over HTTP": statuses.total(),
         "of them answered 5xx": sum(n for status, n in statuses.items() if status >= 500),
@@ -115,10 +127,14 @@ async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]
 
 
 def _overload() -> dict[str, object]:
-    seen = flood(3)
+    ones, mixed = flood(3), flood(3, sizes=MIX)
+    alone, _ = share_with(singles=32, large=0)
+    shared, _ = share_with(singles=32, large=1)
     return {
-        "goodput at 3 x capacity, of the maximum": round(seen.goodput_per_s / CAPACITY_PER_S, 3),
-        "admitted and late at 3 x capacity": seen.expired,
+        "goodput at 3 x capacity, of the maximum": round(ones.goodput_per_s / CAPACITY_PER_S, 3),
+        "the same with requests of 1 to 64 images": round(mixed.goodput_per_s / CAPACITY_PER_S, 3),
+        "admitted and late at 3 x capacity": ones.expired + mixed.expired,
+        "p99 wait of singles beside 64, times alone": round(shared.wait_s(0.99) / alone.wait_s(0.99), 2),
     }
 
 

@@ -49,7 +49,7 @@ def open_subject(args: argparse.Namespace, *, calibrated: bool = True) -> Subjec
         predictor = Predictor(lambda: _Opened(weights), spec=weights.spec, batch_sizes=BATCH_SIZES)
         return Subject(weights.name, weights.sha256, predictor, judge, None)
     settings = load_settings(model=args.model, model_store=args.model_store)
-    artefact = ModelStore(settings.model_store).resolve(settings.model)
+    artefact = ModelStore(settings.model_store).resolve(args.model)
     if calibrated and not file and calibration_path(artefact).exists():
         file = calibration_path(artefact)
     judge = Judge(Calibration.read(file, digest=artefact.digest) if file else None)

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import uvicorn
 
 from app import codec
 from app.judge import Judge
-from app.main import LoadedModel, create_app
+from app.main import create_app
+from app.models import Load
 from app.predictor import Predictor
 from app.server import config
+from app.service import LoadedModel
 from app.settings import Settings
 from model_store.manifest import PixelSpec
 from model_store.pixels import Rgb
@@ -42,11 +44,23 @@ def fake_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Server:
     """A running service; `runtime` steers its predictor."""
 
-    def __init__(self, settings: Settings, runtime: FakeRuntime, judge: Judge | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: FakeRuntime,
+        judge: Judge | None = None,
+        *,
+        loaded: Sequence[LoadedModel] = (),
+        load: Load | None = None,
+    ) -> None:
+        """loaded, load: the models to begin with and how others are opened, where one in front of `runtime` does
+        not do."""
         self.runtime = runtime
-        predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=settings.batch_sizes)
-        artefact = ModelStore(settings.model_store).resolve("tbsrn")
-        self.app = create_app(settings, LoadedModel(artefact, predictor, judge or Judge()))
+        if not loaded:
+            predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=settings.batch_sizes)
+            artefact = ModelStore(settings.model_store).resolve("tbsrn")
+            loaded = [LoadedModel(artefact, predictor, judge or Judge())]
+        self.app = create_app(settings, loaded, load)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(config(self.app))

@@ -35,6 +35,8 @@ def test_what_operators_need_is_on_their_port_alone_and_the_drain_covers_both(
         hidden = httpx.get(f"{url}{path}", headers={"Host": f"127.0.0.1:{port}"})
         assert (hidden.status_code, hidden.json()["code"]) == (404, "not_found")
         assert hidden.json()["request_id"] == hidden.headers["x-request-id"]
+    switch = "/v1/models/tbsrn/activate"
+    assert [httpx.post(f"{base}{switch}").status_code for base in (url, admin)] == [404, 403]
     for path in (*OPERATORS, "/livez", "/readyz"):
         assert httpx.get(f"{admin}{path}").status_code == 200, path
     page = httpx.get(url).text

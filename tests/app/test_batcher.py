@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from app.batch_queue import Inferred
-from app.batcher import Batcher, Limits
+from app.batcher import Batcher
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, RequestTooLarge
+from app.room import Room
 from model_store.pixels import Nchw
 from tests.app.fakes import FakeExecutor, NoObserver, in_virtual_time
 
@@ -30,8 +31,10 @@ async def batcher(
     made = Batcher(
         execute,
         batch_seconds=execute.seconds,
-        limits=Limits(max_items, max_bytes, max_delay_s, hang_s),
+        room=Room(max_items=max_items, max_bytes=max_bytes),
         observer=NoObserver(),
+        max_delay_s=max_delay_s,
+        hang_s=hang_s,
         clock=now,
     )
     loop = asyncio.create_task(made.run())
@@ -136,11 +139,11 @@ def test_admission_is_all_or_none() -> None:
             with pytest.raises(Overloaded) as refused:
                 made.admit(items=3, nbytes=1, deadline=NEVER)
             assert refused.value.retry_after_s == 3  # the running batch of 8 has 2.3 s left, then there is room
-            assert made.admitted_items == 6
+            assert made.room.items == 6
             second = await asking(made, 7, 8)
             assert len(await first) == 6
             assert len(await second) == 2
-            assert made.admitted_items == 0
+            assert made.room.items == 0
 
     in_virtual_time(scenario)
 
@@ -151,8 +154,8 @@ def test_the_byte_budget_refuses_too() -> None:
             with made.admit(items=1, nbytes=60, deadline=NEVER):
                 with pytest.raises(Overloaded):
                     made.admit(items=1, nbytes=60, deadline=NEVER)
-                assert made.admitted_bytes == 60
-            assert made.admitted_bytes == 0
+                assert made.room.nbytes == 60
+            assert made.room.nbytes == 0
 
     in_virtual_time(scenario)
 
@@ -208,7 +211,7 @@ def test_a_cancelled_request_leaves_the_queue() -> None:
             second.cancel()
             await asyncio.gather(first, third)
             assert execute.batches == [[1], [3]]
-            assert made.admitted_items == 0
+            assert made.room.items == 0
             assert second.cancelled()
 
     in_virtual_time(scenario)
@@ -366,15 +369,15 @@ def test_an_image_decoded_after_the_stop_is_refused_and_does_not_hang() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_single_image_waits_for_a_quarter_of_the_large_request_before_it() -> None:
+def test_a_single_image_waits_for_the_running_batch_and_not_for_the_large_request_before_it() -> None:
     async def scenario() -> None:
         execute = FakeExecutor({1: 1.0})
         async with batcher(execute) as made:
             large = await asking(made, *range(100, 116))
             await asyncio.sleep(0.5)  # the first of sixteen is running
-            single = await asking(made, 7)
-            await single
-            assert execute.batches.index([7]) == 4 + 4
+            singles = [await asking(made, value) for value in (7, 8)]
+            await asyncio.gather(*singles)
+            assert execute.batches[:4] == [[100], [7], [101], [8]]
             await large
 
     in_virtual_time(scenario)
@@ -392,7 +395,7 @@ def test_a_stream_of_single_images_does_not_starve_a_large_request() -> None:
                 singles.append(await asking(made, value))
                 await asyncio.sleep(1.0)
             assert large.done()
-            assert now() <= 8 + 8 + 4 * 16
+            assert now() <= 1 + 2 * 8  # half of the predictor is its own, whatever else comes
             await asyncio.gather(*singles)
 
     in_virtual_time(scenario)
@@ -410,7 +413,7 @@ def test_every_image_is_answered_whatever_the_mix_of_requests() -> None:
                 await asyncio.sleep(float(draw.uniform(0, 2)))
             for values, task in asked:
                 assert [float(answer.sr[0, 0, 0]) for answer in await task] == values
-            assert made.admitted_items == made.queued_items == 0
+            assert made.room.items == made.queued_items == 0
 
     in_virtual_time(scenario)
 
@@ -499,7 +502,7 @@ def test_room_of_images_that_do_not_come_is_given_back_at_once() -> None:
                 with pytest.raises(Overloaded):
                     made.admit(items=1, nbytes=1, deadline=NEVER)
                 admission.release(3)
-                assert made.admitted_items == 1
+                assert made.room.items == 1
                 with made.admit(items=3, nbytes=1, deadline=NEVER) as other:
                     await other.infer(images(1, 2, 3))
                 admission.release(1)
@@ -522,16 +525,107 @@ def test_a_wait_is_predicted_with_those_who_will_share_the_batch() -> None:
     in_virtual_time(scenario)
 
 
+def test_nobody_is_let_in_who_would_make_others_late() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS)) as made:
+            first = await asking(made, 0)
+            hasty = await asking(made, 1, within_s=3)  # 1.0 s and, with up to three others, 1.6 s
+            others = [await asking(made, value) for value in (2, 3, 4)]
+            with pytest.raises(Overloaded, match="here before"):
+                await ask(made, 5)
+            await asyncio.gather(first, hasty, *others)
+            assert now() == pytest.approx(2.6)
+
+    in_virtual_time(scenario)
+
+
+def test_a_large_request_is_not_made_late_by_small_ones_and_they_not_by_it() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor({1: 1.0}), max_items=100) as made:
+            large = await asking(made, *range(100, 108), within_s=10.5)
+            small = [await asking(made, value, within_s=5) for value in (1, 2)]
+            with pytest.raises(Overloaded, match="here before"):
+                await ask(made, 3)
+            with pytest.raises(Overloaded, match="beyond the deadline"):
+                await ask(made, *range(8), within_s=12)
+            await asyncio.gather(large, *small)
+            assert now() == pytest.approx(10)
+
+    in_virtual_time(scenario)
+
+
+@pytest.mark.parametrize("within_s", [NEVER, 30], ids=["a full queue", "a long wait"])
+def test_requests_of_one_size_leave_half_to_those_of_another_that_they_kept_out(within_s: float) -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor({1: 1.0}), max_items=30) as made:
+            singles: list[asyncio.Task[list[Inferred]]] = []
+
+            async def flood() -> None:
+                while True:  # three a second, of which one is answered
+                    singles.append(await asking(made, 1, within_s=within_s))
+                    await asyncio.sleep(1 / 3)
+
+            flooding = asyncio.create_task(flood())
+            await asyncio.sleep(60)
+            refusals = 0
+            while refusals < 60:
+                try:
+                    await ask(made, *range(100, 110), within_s=within_s)
+                    break
+                except Overloaded as exc:
+                    refusals += 1
+                    await asyncio.sleep(exc.retry_after_s)
+            flooding.cancel()
+            endings = await asyncio.gather(*singles, return_exceptions=True)
+            assert 0 < refusals < 60
+            assert {type(ending) for ending in endings} == {list, Overloaded}
+            assert now() < 60 + 30 + 2 * 10 + 30
+
+    in_virtual_time(scenario)
+
+
+def test_time_is_left_for_what_follows_the_predictor() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor({1: 1.0})) as made:
+            for _ in range(40):
+                with made.admit(items=1, nbytes=1, deadline=NEVER) as admission:
+                    await admission.infer(images(1))
+                    await asyncio.sleep(0.5)  # encoding
+            first = await asking(made, 1)
+            with pytest.raises(Overloaded, match="beyond the deadline"):
+                await ask(made, 2, within_s=2.9)
+            await ask(made, 3, within_s=3.1)
+            await first
+
+    in_virtual_time(scenario)
+
+
+def test_whoever_is_late_already_is_not_made_later() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute) as made:
+            first = await asking(made, 0)
+            execute.seconds = {1: 1.3}
+            large = await asking(made, *range(100, 108), within_s=9.5)
+            await asyncio.sleep(3)  # by now it will hardly be in time
+            with pytest.raises(Overloaded, match="here before"):
+                await ask(made, 1)
+            await asyncio.wait([first, large])
+
+    in_virtual_time(scenario)
+
+
 def test_what_would_end_too_late_is_not_begun_while_others_wait() -> None:
     async def scenario() -> None:
         execute = FakeExecutor(SECONDS)
         async with batcher(execute) as made:
+            execute.seconds = {**SECONDS, 1: 4.0}  # slower than at warm-up
             first = await asking(made, 0)
-            late = await asking(made, 1, within_s=3)  # alone it would be in time
-            others = [await asking(made, value) for value in range(2, 10)]
+            late = await asking(made, 1, within_s=6)
+            others = [await asking(made, value) for value in range(2, 11)]
             await asyncio.wait([late])
             assert isinstance(late.exception(), DeadlineExceeded)
             await asyncio.gather(first, *others)
-            assert execute.batches == [[0], [2, 3, 4, 5, 6, 7, 8, 9]]
+            assert execute.batches == [[0], [2, 3, 4, 5, 6, 7, 8, 9], [10]]
 
     in_virtual_time(scenario)

@@ -192,7 +192,7 @@ def test_draining_turns_readiness_and_new_work_to_503_and_keeps_liveness(
 ) -> None:
     server = start_server()
     assert server.client.get("/readyz").status_code == 200
-    server.app.state.service.begin_drain()
+    server.app.state.models.begin_drain()
     assert server.client.get("/readyz").status_code == 503
     assert server.post(png()).json()["code"] == "not_ready"
     assert server.client.get("/livez").status_code == 200
@@ -205,8 +205,8 @@ def test_requests_that_are_abandoned_get_503_and_not_silence(start_server: Calla
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(server.post, png()) for _ in range(2)]
         wait_until(lambda: server.metric("telescope_admitted_windows") == 2)
-        service = server.app.state.service
-        service._loop.get_loop().call_soon_threadsafe(service.abandon)
+        models = server.app.state.models
+        models.default._loop.get_loop().call_soon_threadsafe(models.abandon)
         answers = [future.result() for future in asked]
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(503, "not_ready")] * 2
     assert server.client.get("/readyz").status_code == 503

@@ -25,6 +25,8 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
         ("PORT", "http", "TELESCOPE_PORT"),
         ("RUNTIME", "tensorflow", "'auto', 'paddle', 'openvino' or 'onnx'"),
         ("DEVICE", "cuda", "TELESCOPE_DEVICE"),
+        ("MODEL", "", "TELESCOPE_MODEL"),
+        ("MODEL", "tbsrn, ", "TELESCOPE_MODEL"),
         ("BATCH_SIZES", "2,4", "include 1, for example 1,2,4,8,16"),
         ("BATCH_SIZES", "1,two", "TELESCOPE_BATCH_SIZES"),
         ("BATCH_SIZE", "1", "is TELESCOPE_BATCH_SIZES meant"),

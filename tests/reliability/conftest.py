@@ -1,5 +1,6 @@
 """Services in front of runtimes that misbehave."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.settings import Settings
+from model_store.store import ModelStore
 from tests.app.conftest import Server, fake_store, start
 from tests.app.process import Process, ready, wait_until
 from tests.reliability.faults import FaultyRuntime
@@ -27,6 +29,24 @@ def serve(fake_store: Path) -> Iterator[Serve]:
     yield begin
     for server in running:
         server.stop()
+
+
+@pytest.fixture
+def two_versions(fake_store: Path, tmp_path: Path) -> Path:
+    """A store of the test's own that holds tbsrn:1 and tbsrn:2."""
+    root = tmp_path / "store"
+    shutil.copytree(fake_store, root)
+    first = ModelStore(root).resolve("tbsrn:1")
+    ModelStore(root).publish(
+        first.path,
+        name="tbsrn",
+        pixels=first.manifest.pixels,
+        training={},
+        metrics=[],
+        licence="none",
+        git_commit="none",
+    )
+    return root
 
 
 @pytest.fixture

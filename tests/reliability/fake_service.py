@@ -9,14 +9,14 @@ import os
 import numpy as np
 
 from app.errors import InferenceFailed
-from app.judge import Judge
 from app.logs import configure_logging
-from app.main import LoadedModel, create_app
+from app.main import create_app
 from app.predictor import Predictor
 from app.server import bind, serve
+from app.service import LoadedModel
 from app.settings import load_settings
 from model_store.pixels import Nchw
-from model_store.store import ModelStore
+from model_store.store import Artefact, ModelStore
 from tests.reliability.faults import FaultyRuntime
 
 
@@ -48,13 +48,14 @@ def main() -> None:
     settings = load_settings(port=parser.parse_args().port)
     configure_logging(settings.log_level)
     bound = bind(settings)
-    artefact = ModelStore(settings.model_store).resolve(settings.model)
-    predictor = Predictor(
-        TroubledRuntime,
-        spec=artefact.manifest.pixels,
-        batch_sizes=settings.batch_sizes,
-    )
-    serve(create_app(settings, LoadedModel(artefact, predictor, Judge())), settings, bound)
+
+    def load(artefact: Artefact) -> LoadedModel:
+        artefact.files("onnx")  # as every runtime does: each is held against its digest
+        predictor = Predictor(TroubledRuntime, spec=artefact.manifest.pixels, batch_sizes=settings.batch_sizes)
+        return LoadedModel(artefact, predictor)
+
+    loaded = [load(ModelStore(settings.model_store).resolve(ref)) for ref in settings.model]
+    serve(create_app(settings, loaded, load), settings, bound)
 
 
 if __name__ == "__main__":

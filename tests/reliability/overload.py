@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from tests.app.fakes import FakeExecutor, in_virtual_time
 from tests.app.test_batcher import ask, batcher, now
 
 # A batch costs 6 ms and 3 ms an image: larger ones are worth waiting for.
+MIX = (*(1,) * 12, 3, 8, 16, 64)  # sizes of requests: words, lines, and what pages are cut into
 SECONDS = {size: 0.006 + 0.003 * size for size in (1, 2, 4, 8, 16)}
 CAPACITY_PER_S = 16 / SECONDS[16]
 
@@ -29,6 +31,7 @@ class Flood:
     waits_s: list[float] = field(default_factory=list)
     retries_after_s: list[int] = field(default_factory=list)
     images: int = 0
+    answered: Counter[int] = field(default_factory=Counter)  # requests, by their number of images
 
     @property
     def goodput_per_s(self) -> float:
@@ -49,7 +52,9 @@ class Flood:
             self.expired += 1
         else:
             self.waits_s.append(now() - since)
-            self.images += images if now() <= self.seconds else 0  # those of the last deadline are a gift
+            if now() <= self.seconds:  # those of the last deadline are a gift
+                self.images += images
+                self.answered[images] += 1
             self.mixed += sum(float(a.sr[0, 0, 0]) != tag + i / 128 for i, a in enumerate(answers))
 
 

@@ -117,6 +117,11 @@ def metrics(url: str) -> dict[str, float]:
     return found
 
 
+def activate(url: str, ref: str, key: str) -> int:
+    """The status of a switch to another version."""
+    return httpx.post(f"{url}/v1/models/{ref}/activate", headers={"X-API-Key": key}, timeout=60).status_code
+
+
 def assert_settled(server: Server) -> None:
     """Nobody is left inside, nothing is held for anybody, and everyone who came was counted with an outcome."""
     for gauge in GAUGES:

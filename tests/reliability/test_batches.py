@@ -30,7 +30,7 @@ def test_what_gathered_behind_a_batch_runs_in_exactly_the_batches_of_the_plan(
             ran = [tag for batch in execute.batches[1:] for tag in batch if tag]
             assert ran == list(range(1, waiting + 1)), "each once, in order"
             await held
-            assert (made.queued_items, made.admitted_items, made.admitted_bytes) == (0, 0, 0)
+            assert (made.queued_items, made.room.items, made.room.nbytes) == (0, 0, 0)
             assert await ask(made, 5)
 
     in_virtual_time(scenario)

@@ -1,8 +1,10 @@
 """Clients that leave, at any moment and in any number, cost the others nothing."""
 
 import asyncio
+import re
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -36,6 +38,15 @@ class Client:
     def __init__(self, server: Server, sent: bytes) -> None:
         self.connection = connect(server)
         self.connection.sendall(sent)
+
+    def read(self, *, pause_s: float) -> int:
+        """How many bytes come until the connection ends, a pause after each MiB."""
+        received = 0
+        with self.connection:
+            while data := self.connection.recv(2**20, socket.MSG_WAITALL):
+                received += len(data)
+                time.sleep(pause_s)
+        return received
 
     def leave(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -103,13 +114,40 @@ def test_a_client_that_leaves_while_its_batch_runs_or_before(serve: Serve) -> No
     assert_recovered(server)
 
 
-def test_a_client_that_leaves_while_it_reads_its_answer(serve: Serve) -> None:
+def test_a_client_that_leaves_while_it_reads_its_answer(serve: Serve, noise: bytes) -> None:
     server = serve()
-    noise = np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), np.uint8)
-    client = Client(server, post(codec.encode(noise, "jpeg")))  # its answer is larger than what sockets hold
+    client = Client(server, noise)
     assert client.connection.recv(100).startswith(b"HTTP/1.1 200 ")
     client.leave()
     wait_until(lambda: not server._server.server_state.connections)
+    assert_recovered(server)
+
+
+@pytest.fixture(scope="module")
+def noise() -> bytes:
+    """A question whose answer is larger than what sockets hold."""
+    pixels = np.random.default_rng(0).integers(0, 255, (1200, 1200, 3), np.uint8)
+    return post(codec.encode(pixels, "jpeg"))
+
+
+def test_answers_that_nobody_reads_are_bounded_and_cut_off(serve: Serve, noise: bytes) -> None:
+    server = serve(max_answer_bytes=10**6, answer_timeout_s=1)
+    idle = Client(server, noise)
+    wait_until(lambda: server.metric("telescope_answer_bytes") > 10**6)
+    assert server.metric("telescope_requests_in_progress") == 1, "it has not ended before it is read"
+    assert asyncio.run(ask(server.url, 1)) == "overloaded"
+    wait_until(lambda: not server._server.server_state.connections, 30)
+    head = idle.connection.recv(500, socket.MSG_PEEK)
+    (length,) = re.findall(rb"content-length: (\d+)", head)
+    assert idle.read(pause_s=0) < int(length)
+    assert_recovered(server)
+
+
+def test_a_client_that_reads_slowly_gets_its_whole_answer(serve: Serve, noise: bytes) -> None:
+    server = serve(answer_timeout_s=2)
+    client, since = Client(server, noise), time.monotonic()
+    assert client.read(pause_s=0.35) > 6 * 10**6
+    assert time.monotonic() - since > 2
     assert_recovered(server)
 
 

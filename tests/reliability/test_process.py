@@ -2,17 +2,23 @@
 
 import asyncio
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
+from app import codec
+from app.api_keys import new_key
+from model_store.store import ModelStore
 from tests.app.conftest import png, wait_until
 from tests.app.process import Process
 from tests.reliability.memory import KIB, MIB, growth, rss
-from tests.reliability.swarm import ask, ask_all, exchange, metrics, post, storm
+from tests.reliability.swarm import activate, ask, ask_all, exchange, metrics, post, storm
 
 pytestmark = pytest.mark.reliability
 Launch = Callable[..., Process]
@@ -59,6 +65,32 @@ def test_a_service_that_is_killed_under_load_serves_again_after_a_restart(launch
     assert asyncio.run(ask_all(again.url(), range(100), at_once=16)) == {"right": 100}
 
 
+@pytest.mark.parametrize("after_s", [0, 0.03])
+def test_a_service_that_is_killed_while_it_switches_models_leaves_the_store_readable(
+    launch: Launch, two_versions: Path, after_s: float
+) -> None:
+    key, stored = new_key("operator", admin=True)
+    environment = {
+        "TELESCOPE_MODEL_STORE": str(two_versions),
+        "TELESCOPE_API_KEYS": stored.entry(),
+        "BATCH_S": "0.01",  # so that warming takes a while
+    }
+    process = launch(**environment)
+    url = process.url()
+    assert [activate(url, ref, key) for ref in ("tbsrn:1", "tbsrn:2")] == [200, 200]
+    with ThreadPoolExecutor(1) as pool:
+        switching = pool.submit(activate, url, "tbsrn:1", key)
+        time.sleep(after_s)
+        process.popen.kill()
+        assert isinstance(switching.exception(), httpx.TransportError)
+    process.wait()
+    held = ModelStore(two_versions).artefacts()
+    assert [artefact.manifest.ref for artefact in held] == ["tbsrn:1", "tbsrn:2"]
+    for artefact in held:
+        assert artefact.files("onnx"), "each file is the one that was published"
+    assert asyncio.run(ask(launch(**environment).url(), 1, headers=f"X-API-Key: {key}\r\n")) == "right"
+
+
 def test_a_hundred_requests_over_the_limits_leave_nothing_in_memory(launch: Launch) -> None:
     process = launch(TELESCOPE_MAX_REQUEST_BYTES="2000000")
     url = process.url()
@@ -85,6 +117,35 @@ def test_a_hundred_requests_over_the_limits_leave_nothing_in_memory(launch: Laun
     assert rss(process.popen.pid) - before < MIB
     assert metrics(url)["telescope_requests_received_total"] >= 390
     assert metrics(url)["telescope_body_bytes"] == 0
+
+
+def test_forty_clients_that_read_nothing_hold_no_more_than_the_limit(launch: Launch) -> None:
+    process = launch(TELESCOPE_MAX_ANSWER_BYTES="20000000", TELESCOPE_ANSWER_TIMEOUT_S="60")
+    url, pid = process.url(), process.popen.pid
+    pixels = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    question = post(codec.encode(pixels, "jpeg"))  # an answer is 6 MB
+
+    async def refused() -> int:
+        """How many of forty clients that ask one after the other, and read no more than the status."""
+        writers, statuses = [], Counter[bytes]()
+        for _ in range(40):
+            reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"), limit=1000)
+            writer.write(question)
+            statuses[(await reader.readline()).split()[1]] += 1
+            writers.append(writer)
+        assert metrics(url)["telescope_answer_bytes"] < 30e6
+        held = rss(pid) - before
+        for writer in writers:
+            writer.transport.abort()
+        assert held < 60 * MIB  # forty answers would be 230
+        return statuses[b"429"]
+
+    for _ in range(2):  # what is needed once
+        asyncio.run(exchange(url, question))
+    before = rss(pid)
+    assert asyncio.run(refused()) > 20
+    wait_until(lambda: metrics(url)["telescope_answer_bytes"] == 0, 30)
+    assert asyncio.run(ask_all(url, range(20), at_once=4)) == {"right": 20}
 
 
 async def soaked(url: str, pid: int, *, rounds: int, questions: int) -> list[int]:

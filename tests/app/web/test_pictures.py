@@ -157,7 +157,7 @@ def test_a_refused_request_and_a_service_that_is_gone_are_told_apart(
 ) -> None:
     server = start_server()
     seen = visit(server)
-    server.app.state.service.begin_drain()
+    server.app.state.models.begin_drain()
     seen.sample("Harbour")
     assert "The service is not taking requests" in seen.problem()
     server.stop()
