@@ -3,6 +3,7 @@
 uvicorn --factory app.main:create_app      # or, with draining and one-sentence errors: python -m app serve
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ from app.runtimes import open_runtime
 from app.schemas import Problem
 from app.service import Service
 from app.settings import Settings, load_settings
+from app.tracing import open_tracing
 from app.uploads import BodyBudget
 from model_store.errors import ModelStoreError
 from model_store.store import Artefact, ModelStore
@@ -69,11 +71,14 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
     """
     settings = settings or load_settings()
     access = Access(settings)
+    tracing = open_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loaded = model or load_model(settings)
-        service = Service(loaded.artefact, loaded.predictor, loaded.judge, settings=settings, metrics=metrics)
+        service = Service(
+            loaded.artefact, loaded.predictor, loaded.judge, settings=settings, metrics=metrics, tracing=tracing
+        )
         app.state.service = service
         app.state.model_headers = _model_headers(loaded.artefact)
         app.state.body_budget = BodyBudget(settings.max_upload_bytes, service.batcher.overloaded)
@@ -84,6 +89,7 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
             yield
         finally:
             await service.stop()
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPIOffline(
         title="Text Telescope",
@@ -92,6 +98,7 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
         redoc_url=None,
         redirect_slashes=False,  # a redirect would be built from what the client sent as Host
         lifespan=lifespan,
+        telemetry=tracing.telemetry,
     )
     metrics = Metrics()
     app.state.settings = settings

@@ -24,6 +24,7 @@ from app.page import PageOptions, PageWork
 from app.predictor import Predictor
 from app.regions import Corners
 from app.settings import Settings
+from app.tracing import OFF, Tracing
 from model_store.store import Artefact
 
 log = logging.getLogger("telescope.service")
@@ -56,7 +57,14 @@ class Service:
     """One loaded model with its batcher. `start` and `stop` belong to the application's lifespan."""
 
     def __init__(
-        self, artefact: Artefact, predictor: Predictor, judge: Judge, *, settings: Settings, metrics: Metrics
+        self,
+        artefact: Artefact,
+        predictor: Predictor,
+        judge: Judge,
+        *,
+        settings: Settings,
+        metrics: Metrics,
+        tracing: Tracing = OFF,
     ) -> None:
         self.artefact = artefact
         self.predictor = predictor
@@ -72,9 +80,13 @@ class Service:
             hang_s=settings.hang_timeout_s,
         )
         self.batcher = Batcher(
-            predictor.run, batch_seconds=predictor.batch_seconds, limits=limits, observer=self._counts
+            predictor.run,
+            batch_seconds=predictor.batch_seconds,
+            limits=limits,
+            observer=self._counts,
+            tracing=tracing,
         )
-        self._runner = CropRunner(self.batcher, judge, spec=self._spec, metrics=metrics)
+        self._runner = CropRunner(self.batcher, judge, spec=self._spec, metrics=metrics, tracing=tracing)
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self.batcher.run(), name="batcher")
