@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--geometry", choices=("native", "telescope"), default="native")
     parser.add_argument("--mode", choices=("auto", "always"), help="auto: only crops that it helps to read")
     parser.add_argument("--workers", type=int, metavar="N", help="actors of Ray Data; without, this process works")
-    parser.add_argument(
-        "--address", help="of a running Ray cluster, whose nodes see the same paths; auto: this node's"
-    )
+    parser.add_argument("--address", help="of a running Ray cluster; auto: the one this machine is in")
     parser.add_argument("--unit-size", type=int, metavar="N", help="pictures of a folder or LMDB done as a whole")
 
 

@@ -14,6 +14,7 @@ from app.bulk.ledger import UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
 
+STARTS = 3  # Ray gives its own processes half a minute, which a busy machine may exceed
 STORE_BYTES = 128 << 20  # of Ray's object store on this machine: only numbers and records go through it
 
 
@@ -58,10 +59,15 @@ def _connect(ray: Any, workers: int, address: str | None, *, threads: int) -> No
         return
     # As many as the workers ask for, whatever the machine has: they are here to be shared out, not rationed.
     cpus = max(workers * max(1, threads), os.cpu_count() or 1)
-    try:
-        ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
-    except Exception as exc:  # bare ones too: on a busy machine it gives itself half a minute
-        raise StartupError(f"Ray does not start on this machine: {exc}") from exc
+    own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(address="local", **own, **quiet)  # else it joins a cluster that happens to run here
+            return
+        except Exception as exc:  # Ray raises bare ones here too
+            ray.shutdown()
+            if not left:
+                raise StartupError(f"Ray does not start on this machine: {exc}") from exc
 
 
 def _knock(address: str) -> None:
