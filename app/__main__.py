@@ -2,6 +2,7 @@
 
 python -m app serve                      start the service
 python -m app upscale crops/ -o sharp/   super-resolve files or folders; with --url, by a service
+python -m app bulk words/ sharp/         super-resolve data sets, on many machines: tar, Parquet, LMDB, folders
 python -m app models                     what the model store holds
 python -m app new-key NAME >> keys.txt   make an API key
 """
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.bulk.command import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
 from app.geometry import Geometry
 from app.judge import Mode, choose_mode
@@ -32,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
             return _serve(load_settings(**arguments))
         if command == "models":
             return _models(load_settings(**arguments))
+        if command == "bulk":
+            return bulk(arguments)
         inputs, out = arguments.pop("inputs"), arguments.pop("out")
         geometry = arguments.pop("geometry")
         mode = choose_mode(arguments.pop("mode", None), geometry)
@@ -63,17 +67,19 @@ def _parser() -> argparse.ArgumentParser:
         help="have a running service do it, for example http://127.0.0.1:8000; an API key, where it asks for one, "
         "comes from the environment variable TELESCOPE_API_KEY",
     )
+    sets = commands.add_parser("bulk", help="super-resolve data sets", argument_default=argparse.SUPPRESS)
+    add_arguments(sets)
     models = commands.add_parser("models", help="list the models", argument_default=argparse.SUPPRESS)
     key = commands.add_parser("new-key", help="make an API key: shown on stderr, its line for the file on stdout")
     key.add_argument("name", help="of who will use it; it appears in logs and metrics")
     key.add_argument("--admin", action="store_true", help="may also do what changes the service")
-    for command in (serve, upscale):
+    for command in (serve, upscale, sets):
         command.add_argument("--model", help="name or name:version; to serve several, with commas between them")
         command.add_argument("--runtime", choices=("auto", "paddle", "openvino", "onnx"))
         command.add_argument("--device", help="auto, cpu or gpu:N")
-    for command in (serve, upscale, models):
+    for command in (serve, upscale, sets, models):
         command.add_argument("--model-store", type=Path, metavar="DIR", help="folder of published models")
-    serve.epilog = upscale.epilog = (
+    serve.epilog = upscale.epilog = sets.epilog = (
         "Every other setting is an environment variable TELESCOPE_...: docs/architecture.md"
     )
     return parser

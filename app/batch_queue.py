@@ -28,6 +28,7 @@ class Inferred:
     sr: Chw
     queue_s: float
     inference_s: float
+    batch: object = None  # what tracing knows it by
 
 
 @dataclass(eq=False)

@@ -22,6 +22,7 @@ from app.batch_plan import BatchPlan
 from app.batch_queue import EXPIRED, BatchQueue, Inferred, Item
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, OutOfMemory, Overloaded
 from app.room import Room
+from app.tracing import OFF, Tracing
 from model_store.pixels import Nchw
 
 Execute = Callable[[Nchw], Awaitable[Nchw]]
@@ -49,6 +50,7 @@ class Batcher:
         observer: Observer,
         max_delay_s: float = 0,  # work-conserving: an idle predictor never waits
         hang_s: float = math.inf,
+        tracing: Tracing = OFF,
         clock: Callable[[], float] = time.monotonic,  # uvloop's own time() counts in whole milliseconds
     ) -> None:
         """execute: runs one batch whose size is a key of `batch_seconds` (which must include 1).
@@ -61,6 +63,7 @@ class Batcher:
         self._observer = observer
         self._max_delay_s = max_delay_s
         self._hang_s = hang_s
+        self._tracing = tracing
         self._batch_seconds = batch_seconds
         self._plan = BatchPlan(batch_seconds, max_items=room.max_items)
         self._oom_retry_s = OOM_RETRY_S
@@ -209,7 +212,8 @@ class Batcher:
         self._running_since = started
         self._expected_s = self._plan.seconds(size) * self._slowdown
         try:
-            sr = await self._execute(_stack(items, size))
+            with self._tracing.batch(size=size, items=len(items)) as batch:
+                sr = await self._execute(_stack(items, size))
         except Exception as exc:
             log.error("a batch of %d failed", len(items), exc_info=exc)
             self._observer.batch_failed(size=size, items=len(items))
@@ -224,7 +228,7 @@ class Batcher:
             self._observer.batch_ran(size=size, items=len(items), seconds=seconds, waits_s=waits_s)
             for item, wait_s, row in zip(items, waits_s, sr, strict=False):  # the padding has no asker
                 if not item.answer.done():
-                    item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds))
+                    item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds, batch=batch))
         self._running = []
         self._work_waits_since = self._clock() if len(self._queue) >= self._plan.sizes[-1] else None
 

@@ -23,6 +23,7 @@ from app.errors import DeadlineExceeded, InternalError, ServiceError
 from app.geometry import Chw, Layout
 from app.judge import Decision, Judge, Mode
 from app.metrics import Metrics
+from app.tracing import OFF, Tracing
 from model_store.manifest import PixelSpec
 from model_store.pixels import Nchw, Rgb, crops_to_lr
 
@@ -72,12 +73,20 @@ class Timings:
 
 class CropRunner:
     def __init__(
-        self, batcher: Batcher, judge: Judge, *, spec: PixelSpec, workers: Executor, metrics: Metrics
+        self,
+        batcher: Batcher,
+        judge: Judge,
+        *,
+        spec: PixelSpec,
+        workers: Executor,
+        metrics: Metrics,
+        tracing: Tracing = OFF,
     ) -> None:
         self._batcher = batcher
         self._judge = judge
         self._spec = spec
         self._metrics = metrics
+        self._tracing = tracing
         self._workers = workers
 
     async def in_worker(self, work: Callable[[], T]) -> T:
@@ -109,10 +118,14 @@ class CropRunner:
     async def _one(self, crop: Crop, admission: Admission, timings: Timings) -> Done | ServiceError:
         try:
             async with asyncio.timeout(admission.deadline - time.monotonic()):
-                read = await self.in_worker(lambda: self._read(crop))
-                admission.release(self._windows(crop) - len(read.windows))
-                windows = await admission.infer(read.windows) if len(read.windows) else []
-                finished = await self.in_worker(lambda: self._finish(crop, read, [w.sr for w in windows]))
+                with self._tracing.span("crop"):
+                    with self._tracing.span("decode"):
+                        read = await self.in_worker(lambda: self._read(crop))
+                    admission.release(self._windows(crop) - len(read.windows))
+                    windows = await admission.infer(read.windows) if len(read.windows) else []
+                    self._tracing.inferred(windows)
+                    with self._tracing.span("encode"):
+                        finished = await self.in_worker(lambda: self._finish(crop, read, [w.sr for w in windows]))
         except ServiceError as exc:
             return exc
         except TimeoutError:

@@ -1,6 +1,6 @@
 """Crops through a predictor without a queue or an event loop: what the command line and the benchmarks need.
 
-    crops -> judge -> windows -> predictor, in its largest batches -> merge, or enlarge
+    crop -> prepare: judge, windows -> infer: predictor, in its largest batches -> finish: merge, or enlarge
 
 The same steps in the same order as in `app/crops.py`, so what is measured here is what the service answers.
 """
@@ -12,10 +12,20 @@ from itertools import islice
 import numpy as np
 
 from app import geometry
-from app.geometry import Chw, Geometry
+from app.geometry import Chw, Geometry, Layout
 from app.judge import Decision, Judge, Mode
 from app.predictor import Predictor
-from model_store.pixels import Rgb
+from model_store.pixels import Nchw, Rgb, crops_to_lr
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A crop and what the network is to see of it; windows: LR (n, 3, h, w), n = 0 where it is left out."""
+
+    crop: Rgb
+    layout: Layout
+    decision: Decision
+    windows: Nchw
 
 
 @dataclass(frozen=True)
@@ -33,25 +43,33 @@ class InProcess:
 
     def __call__(self, crops: Sequence[Rgb]) -> list[Answered]:
         """The answer to each crop, uint8 (H, W, 3) of any size, in order. Raises InferenceFailed."""
+        prepared = [self.prepare(crop, self.plan(*crop.shape[:2])) for crop in crops]
+        return [self.finish(one, sr) for one, sr in zip(prepared, self.infer(prepared), strict=True)]
+
+    @property
+    def largest_batch(self) -> int:
+        return self._predictor.batch_sizes[-1]
+
+    def plan(self, height: int, width: int) -> Layout:
+        return geometry.plan(height, width, geometry=self._geometry, spec=self._predictor.spec)
+
+    def prepare(self, crop: Rgb, layout: Layout) -> Prepared:
         spec = self._predictor.spec
-        layouts = [geometry.plan(*crop.shape[:2], geometry=self._geometry, spec=spec) for crop in crops]
-        decisions = [
-            self._judge.decide(crop, layout, self._mode) for crop, layout in zip(crops, layouts, strict=True)
-        ]
-        todo = list(zip(crops, layouts, decisions, strict=True))
-        windows = [
-            w for crop, layout, decision in todo if decision.infers for w in geometry.split(crop, layout, spec)
-        ]
-        answers = self._infer(windows)
-        return [
-            Answered(
-                geometry.merge(list(islice(answers, len(layout.starts))), layout, spec)
-                if decision.infers
-                else geometry.enlarge(crop, layout),
-                decision,
-            )
-            for crop, layout, decision in todo
-        ]
+        decision = self._judge.decide(crop, layout, self._mode)
+        windows = geometry.split(crop, layout, spec) if decision.infers else crops_to_lr([], spec)
+        return Prepared(crop, layout, decision, windows)
+
+    def infer(self, prepared: Sequence[Prepared]) -> list[list[Chw]]:
+        """The SR windows of each crop, in order. Raises InferenceFailed."""
+        answers = self._infer([window for one in prepared for window in one.windows])
+        return [list(islice(answers, len(one.windows))) for one in prepared]
+
+    def finish(self, prepared: Prepared, sr_windows: Sequence[Chw]) -> Answered:
+        if prepared.decision.infers:
+            rgb = geometry.merge(sr_windows, prepared.layout, self._predictor.spec)
+        else:
+            rgb = geometry.enlarge(prepared.crop, prepared.layout)
+        return Answered(rgb, prepared.decision)
 
     def _infer(self, windows: Sequence[Chw]) -> Iterator[Chw]:
         sizes = self._predictor.batch_sizes

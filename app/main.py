@@ -3,6 +3,7 @@
 uvicorn --factory app.main:create_app      # or, with draining and one-sentence errors: python -m app serve
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ from app.runtimes import open_runtime
 from app.schemas import Problem
 from app.service import LoadedModel
 from app.settings import Settings, load_settings
+from app.tracing import open_tracing
 from app.uploads import BodyBudget
 from model_store.errors import ModelStoreError
 from model_store.store import Artefact, ModelStore
@@ -80,6 +82,7 @@ def create_app(
     """
     settings = settings or load_settings()
     access = Access(settings)
+    tracing = open_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -88,6 +91,7 @@ def create_app(
             load=load or partial(_open, settings),
             settings=settings,
             metrics=metrics,
+            tracing=tracing,
         )
         app.state.models = models
         app.state.body_budget = BodyBudget(
@@ -100,6 +104,7 @@ def create_app(
             yield
         finally:
             await models.stop()
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPIOffline(
         title="Text Telescope",
@@ -108,6 +113,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # a redirect would be built from what the client sent as Host
         lifespan=lifespan,
+        telemetry=tracing.telemetry,
     )
     metrics = Metrics()
     unread = UnreadAnswers(max_bytes=settings.max_answer_bytes, timeout_s=settings.answer_timeout_s)

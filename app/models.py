@@ -21,6 +21,7 @@ from app.predictor import DaemonThread
 from app.room import Room
 from app.service import LoadedModel, Service
 from app.settings import Settings
+from app.tracing import OFF, Tracing
 from model_store.errors import ModelNotFound, ModelStoreError
 from model_store.store import Artefact, ModelStore
 
@@ -32,7 +33,15 @@ log = logging.getLogger("telescope.models")
 class Models:
     """`stop` belongs to the application's lifespan; make it where the event loop runs."""
 
-    def __init__(self, loaded: Sequence[LoadedModel], *, load: Load, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        loaded: Sequence[LoadedModel],
+        *,
+        load: Load,
+        settings: Settings,
+        metrics: Metrics,
+        tracing: Tracing = OFF,
+    ) -> None:
         """loaded: the first is the default, and the first of a name its active version.
 
         load: opens and warms another one; blocking, raises ModelStoreError or StartupError.
@@ -41,6 +50,7 @@ class Models:
         self._store = ModelStore(settings.model_store)
         self._settings = settings
         self._metrics = metrics
+        self._tracing = tracing
         self.room = Room(max_items=settings.max_queue_windows, max_bytes=settings.max_queue_bytes)
         self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="codec")
         self._services: dict[str, Service] = {}  # by name:version
@@ -151,7 +161,12 @@ class Models:
 
     def _serve(self, model: LoadedModel) -> Service:
         service = Service(
-            model, room=self.room, workers=self._workers, settings=self._settings, metrics=self._metrics
+            model,
+            room=self.room,
+            workers=self._workers,
+            settings=self._settings,
+            metrics=self._metrics,
+            tracing=self._tracing,
         )
         self._services[service.ref] = service
         service.start()

@@ -27,6 +27,7 @@ from app.predictor import Predictor
 from app.regions import Corners
 from app.room import Room
 from app.settings import Settings
+from app.tracing import OFF, Tracing
 from model_store.store import Artefact
 
 log = logging.getLogger("telescope.service")
@@ -71,7 +72,14 @@ class Service:
     """
 
     def __init__(
-        self, model: LoadedModel, *, room: Room, workers: Executor, settings: Settings, metrics: Metrics
+        self,
+        model: LoadedModel,
+        *,
+        room: Room,
+        workers: Executor,
+        settings: Settings,
+        metrics: Metrics,
+        tracing: Tracing = OFF,
     ) -> None:
         self.artefact = model.artefact
         self.predictor = model.predictor
@@ -88,8 +96,11 @@ class Service:
             observer=self._counts,
             max_delay_s=settings.max_delay_ms / 1000,
             hang_s=settings.hang_timeout_s,
+            tracing=tracing,
         )
-        self._runner = CropRunner(self.batcher, model.judge, spec=self._spec, workers=workers, metrics=metrics)
+        self._runner = CropRunner(
+            self.batcher, model.judge, spec=self._spec, workers=workers, metrics=metrics, tracing=tracing
+        )
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()

@@ -141,6 +141,12 @@ class Settings(BaseSettings):
         (), description="Origins whose web pages may use the API from a browser, such as https://example.org."
     )
 
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = Field(
+        None,
+        description="OpenTelemetry collector (OTLP/HTTP), such as http://127.0.0.1:4318, that gets the spans of "
+        "every request: the only connection outwards. Needs the extra `otel`.",
+    )
+
     demo_ocr: bool = Field(
         False,
         description="The demo page shows what OCR reads before and after; needs the extra `ocr`, and CPU.",

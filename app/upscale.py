@@ -5,6 +5,7 @@ find every source and its target -> for a batch at a time: read -> upscaler -> w
 The upscaler is `Local`, or a service's client (`app/__main__.py`).
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -12,11 +13,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from app import codec
-from app.errors import ServiceError, StartupError
+from app.bulk.entries import Entry
+from app.bulk.pipeline import Pipeline
+from app.errors import StartupError
 from app.in_process import InProcess
 from app.settings import Settings
-from model_store.pixels import Rgb
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 Jobs = dict[Path, Path]  # target -> source
@@ -101,21 +102,8 @@ class Local:
     """An upscaler of this process: decode -> enlarge -> PNG."""
 
     def __init__(self, enlarge: InProcess, *, settings: Settings) -> None:
-        self._enlarge = enlarge
-        self._settings = settings
+        self._pipeline = Pipeline(enlarge, image_format="png", settings=settings, threads=os.cpu_count() or 1)
 
     def __call__(self, crops: Sequence[bytes]) -> list[bytes | str]:
-        read = [self._read(crop) for crop in crops]
-        try:
-            answers = iter(self._enlarge([rgb for rgb in read if not isinstance(rgb, str)]))
-        except ServiceError as exc:
-            return [one if isinstance(one, str) else str(exc) for one in read]
-        return [one if isinstance(one, str) else codec.encode(next(answers).rgb, "png") for one in read]
-
-    def _read(self, data: bytes) -> Rgb | str:
-        settings = self._settings
-        try:
-            codec.probe(data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
-            return codec.decode(data)
-        except ServiceError as exc:
-            return str(exc)
+        results = self._pipeline(Entry("", crop) for crop in crops)
+        return [result.failure.detail if result.failure else result.data for result in results]

@@ -1,6 +1,6 @@
 """Command line of the benchmarks.
 
-python -m bench calibrate | capacity | data | ocr | reliability | training
+python -m bench bulk | calibrate | capacity | data | ocr | reliability | training
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
     "calibrate": ("bench.calibrate", "learns for `mode=auto` which crops a model helps to read"),
     "reliability": ("bench.reliability", "load, faults, hostile pictures and vanishing clients, as one table"),
+    "bulk": ("bench.bulk", "pictures a second of a bulk job with one and two workers, and what a cluster needs"),
     "training": ("bench.training", "images a second of each engine's training steps"),
 }
 

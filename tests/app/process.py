@@ -59,12 +59,12 @@ class Process:
             self.wait()
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 10, *, every_s: float = 0.002) -> None:
     """Return as soon as the condition holds; fail the test when it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition never came true"
-        time.sleep(0.002)
+        time.sleep(every_s)
 
 
 def ready(url: str) -> bool:

@@ -73,7 +73,8 @@ def test_from_start_to_shutdown_it_connects_to_nothing(
     start: Callable[..., Process], sealed: dict[str, str]
 ) -> None:
     ocr = bool(find_spec("rapidocr"))
-    service = start(TELESCOPE_DEMO_OCR=str(ocr), **sealed)
+    platform = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    service = start(TELESCOPE_DEMO_OCR=str(ocr), **platform, **sealed)
     with httpx.Client(base_url=service.url(), timeout=60) as client:
         paths = ["/", "/web/script.js", "/docs", "/openapi.json", "/metrics", "/livez", "/readyz", "/v1/models"]
         assert [client.get(path).status_code for path in paths] == [200] * len(paths)

@@ -1,0 +1,62 @@
+"""A folder of pictures -> the same folder of answers, each file by a rename of its own."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from app.bulk.entries import Entry, Failure, Options, Result, Unit
+from app.bulk.ledger import Ledger
+from app.bulk.publish import write_whole
+from app.errors import StartupError
+from app.upscale import SUFFIXES
+
+
+class Folders:
+    def __init__(self, source: Path, ledger: Ledger, options: Options) -> None:
+        self._source = source
+        self._ledger = ledger
+        self._suffix = f".{options.format}"
+
+    def units(self, size: int) -> Iterator[Unit]:
+        """`size` pictures each, in the order of their paths. Raises StartupError for two of one target."""
+        waiting: list[str] = []
+        for picture in self._pictures():
+            waiting.append(picture)
+            if len(waiting) == size:
+                yield _unit(waiting)
+                waiting = []
+        if waiting:
+            yield _unit(waiting)
+
+    def _pictures(self) -> Iterator[str]:
+        for folder, below, names in os.walk(self._source):
+            below.sort()
+            targets: dict[str, str] = {}
+            for name in sorted(name for name in names if Path(name).suffix.lower() in SUFFIXES):
+                path = Path(folder, name).relative_to(self._source)
+                target = path.stem
+                if target in targets:
+                    raise StartupError(f"{targets[target]} and {path} would both become {target}{self._suffix}.")
+                targets[target] = str(path)
+                yield str(path)
+
+    def read(self, unit: Unit) -> Iterator[Entry]:
+        for path in unit.content:
+            try:
+                yield Entry(path, (self._source / path).read_bytes())
+            except (FileNotFoundError, PermissionError) as exc:
+                yield Entry(path, b"", failure=Failure(path, "unreadable", str(exc)))
+
+    def write(self, number: int, unit: Unit, results: Iterable[Result]) -> None:
+        for result in results:
+            if not result.failure:
+                target = (self._ledger.output / result.entry.name).with_suffix(self._suffix)
+                write_whole(target, result.data, staging=self._ledger.staging, flush=False)
+        os.sync()  # once for the unit: two flushes a picture would be slower than a GPU
+
+    def close(self) -> None:
+        """Every file has its name already."""
+
+
+def _unit(pictures: list[str]) -> Unit:
+    return Unit(f"{pictures[0]} to {pictures[-1]}", len(pictures), tuple(pictures))

@@ -1,0 +1,88 @@
+"""Units over actors of Ray Data, on this machine or a cluster.
+
+Ray Data schedules the units, restarts actors that die and gives the unit they had to another. It does not write:
+its own writers keep no order within a shard, and have no way to take a job up again.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from app.bulk.ledger import UnitRef
+from app.bulk.worker import Outcome, Task, Worker
+from app.errors import StartupError
+
+STARTS = 3  # Ray gives its own processes half a minute, which a busy machine may exceed
+STORE_BYTES = 128 << 20  # of Ray's object store on this machine: only numbers and records go through it
+
+
+def on_ray(task: Task, refs: Iterable[UnitRef], *, workers: int, address: str | None) -> Iterator[Outcome]:
+    """Each unit's outcome as it comes, in any order. address: of a running cluster; None starts one here.
+
+    Raises StartupError when the package is missing or the cluster does not answer.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours reports to nobody
+    try:
+        import ray
+        import ray.data
+    except ImportError as exc:
+        raise StartupError("--workers needs Ray: pip install 'text-telescope[bulk]'.") from exc
+    _connect(ray, workers, address, threads=task.settings.threads)
+    ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts pictures
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    todo = [ref._asdict() for ref in refs]
+    outcomes = ray.data.from_items(todo, override_num_blocks=len(todo)).map_batches(
+        _Actor,
+        fn_constructor_args=(task,),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+        num_cpus=max(1, task.settings.threads),
+        num_gpus=1 if task.settings.device.startswith("gpu") else 0,
+    )
+    try:
+        for row in outcomes.iter_rows():
+            yield row["outcome"]
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: Any, workers: int, address: str | None, *, threads: int) -> None:  # noqa: ANN401  untyped
+    quiet = {"logging_level": "warning", "log_to_driver": False}
+    if address:
+        try:
+            _knock(address)
+            ray.init(address=address, **quiet)
+        except (OSError, RuntimeError, ValueError) as exc:
+            raise StartupError(f"No Ray cluster answers at {address}: {exc}") from exc
+        return
+    # As many as the workers ask for, whatever the machine has: they are here to be shared out, not rationed.
+    cpus = max(workers * max(1, threads), os.cpu_count() or 1)
+    own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(address="local", **own, **quiet)  # else it joins a cluster that happens to run here
+            return
+        except Exception as exc:  # Ray raises bare ones here too
+            ray.shutdown()
+            if not left:
+                raise StartupError(f"Ray does not start on this machine: {exc}") from exc
+
+
+def _knock(address: str) -> None:
+    """Raises OSError at once where nobody listens; Ray itself would ask for ten minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=10).close()
+
+
+class _Actor:
+    """A worker as Ray Data calls it: with columns of one row."""
+
+    def __init__(self, task: Task) -> None:
+        self._worker = Worker(task)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Outcome]]:
+        ref = UnitRef(*(int(batch[name][0]) for name in UnitRef._fields))
+        return {"outcome": [self._worker(ref)]}

@@ -1,0 +1,102 @@
+"""Parquet files -> Parquet files with the answers in the pictures' column and all other columns as they were.
+
+Three columns are added: `telescope_method`, `telescope_reason` and, where there is no answer, `telescope_error`.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.bulk.entries import Entry, Options, Result, Unit
+from app.bulk.ledger import Ledger
+from app.bulk.publish import published
+from app.bulk.shards import shard_paths, shards
+from app.errors import StartupError
+
+ROWS = 1024  # of a row group: tens of megabytes of crops, which is what is held at once
+KEYS = ("__key__", "key", "id")  # columns that name a row in the list of failures; else its number
+ADDED = ("telescope_method", "telescope_reason", "telescope_error")
+
+
+class Parquets:
+    def __init__(self, source: Path, ledger: Ledger, options: Options) -> None:
+        self._source = source
+        self._ledger = ledger
+        self._images = options.images
+
+    def units(self, size: int) -> Iterator[Unit]:
+        for unit in shards(self._source, (".parquet",), target_suffix=".parquet"):
+            shard, _ = shard_paths(self._source, unit, self._ledger.output)
+            with suppress(pa.ArrowInvalid):  # damaged: its worker will say so, and spare the others
+                self._column(pq.read_schema(shard), shard)
+            yield unit
+
+    def read(self, unit: Unit) -> Iterator[Entry]:
+        shard, _ = shard_paths(self._source, unit, self._ledger.output)
+        with pq.ParquetFile(shard) as file:
+            column = self._column(file.schema_arrow, shard)
+            key = next((name for name in KEYS if name in file.schema_arrow.names), None)
+            row = 0
+            for batch in file.iter_batches(ROWS, columns=[column, *([key] if key else [])]):
+                names = batch[key] if key else [f"row {n}" for n in range(row, row + batch.num_rows)]
+                for name, picture in zip(names, _bytes(batch[column]), strict=True):
+                    yield Entry(str(name), picture.as_py() or b"")
+                row += batch.num_rows
+
+    def write(self, number: int, unit: Unit, results: Iterable[Result]) -> None:
+        shard, target = shard_paths(self._source, unit, self._ledger.output)
+        answers = iter(results)
+        with pq.ParquetFile(shard) as file, published(target, staging=self._ledger.staging) as partial:
+            column = self._column(file.schema_arrow, shard)
+            schema = _with_added(file.schema_arrow)
+            with pq.ParquetWriter(partial, schema) as writer:
+                for batch in file.iter_batches(ROWS):
+                    rows = list(islice(answers, batch.num_rows))
+                    writer.write_batch(_answered(batch, column, rows, schema))
+
+    def _column(self, schema: pa.Schema, shard: Path) -> str:
+        """The pictures' column. Raises StartupError when it is not there or not the only one it could be."""
+        could_be: list[str] = [field.name for field in schema if _holds_bytes(field.type)]
+        wanted = [name for name in could_be if self._images in (None, name)]
+        if len(wanted) != 1:
+            found = " or ".join(could_be) or "no column"
+            raise StartupError(f"{shard} has pictures in {found}; name the one column with --images.")
+        return wanted[0]
+
+    def close(self) -> None:
+        """Every shard has its name already."""
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Bytes, or the struct of bytes and path that Hugging Face's data sets keep pictures in."""
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _bytes(pictures: pa.Array) -> pa.Array:
+    return pictures.field("bytes") if pa.types.is_struct(pictures.type) else pictures
+
+
+def _answered(batch: pa.RecordBatch, column: str, rows: list[Result], schema: pa.Schema) -> pa.RecordBatch:
+    old = batch[column]
+    new = pa.array([None if row.failure else row.data for row in rows], _bytes(old).type)
+    if pa.types.is_struct(old.type):
+        fields = [new if field.name == "bytes" else old.field(field.name) for field in old.type]
+        new = pa.StructArray.from_arrays(fields, fields=list(old.type))
+    columns = [new if name == column else batch[name] for name in batch.schema.names]
+    columns.append(pa.array([row.decision.method if row.decision else None for row in rows], pa.string()))
+    columns.append(pa.array([row.decision.reason if row.decision else None for row in rows], pa.string()))
+    columns.append(pa.array([row.failure.detail if row.failure else None for row in rows], pa.string()))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _with_added(schema: pa.Schema) -> pa.Schema:
+    kept = {name: value for name, value in (schema.metadata or {}).items() if name != b"huggingface"}
+    for name in ADDED:
+        schema = schema.append(pa.field(name, pa.string()))
+    return schema.with_metadata(kept)  # Hugging Face's lists the columns, and would refuse the added ones

@@ -1,0 +1,40 @@
+"""Files that appear whole or not at all, also through a kill and, flushed, a power cut."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+
+@contextmanager
+def published(target: Path, *, staging: Path, flush: bool = True) -> Iterator[Path]:
+    """A path to write to; what is there at the end gets the target's name.
+
+    staging: on the same file system. flush: False where the caller flushes many at once.
+    """
+    partial = staging / f"{uuid4().hex}.partial"
+    try:
+        yield partial
+        if flush:
+            _flush(partial)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(target)
+        if flush:
+            _flush(target.parent)
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def write_whole(target: Path, data: bytes, *, staging: Path, flush: bool = True) -> None:
+    with published(target, staging=staging, flush=flush) as partial:
+        partial.write_bytes(data)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,97 @@
+"""What does one unit after the other, with a warmed model of its own: in this process, or as an actor."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.bulk.entries import KindName, Options, Result
+from app.bulk.kinds import open_kind
+from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
+from app.bulk.pipeline import Pipeline
+from app.errors import ServiceError, StartupError
+from app.in_process import InProcess
+from app.main import load_model
+from app.service import LoadedModel
+from app.settings import Settings
+from model_store.errors import ModelStoreError
+
+log = logging.getLogger("telescope.bulk")
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker has to know; its paths must mean the same on every machine."""
+
+    source: Path
+    output: Path
+    kind: KindName
+    options: Options
+    settings: Settings
+    digest: str  # of the model
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """record: None where the unit is not done, for the reason in `problem`; fatal: no unit can be."""
+
+    ref: UnitRef
+    record: Record | None
+    problem: str = ""
+    fatal: bool = False
+
+
+class Worker:
+    def __init__(self, task: Task, model: LoadedModel | None = None) -> None:
+        """model: None loads one. Never raises: an actor that failed to start would be started again and again."""
+        self._ledger = Ledger(task.output)
+        self._cannot_start = ""
+        try:
+            self._kind = open_kind(task.kind, task.source, self._ledger, task.options)
+            self._pipeline = _pipeline(task, model or load_model(task.settings))
+        except (ServiceError, ModelStoreError) as exc:
+            self._cannot_start = str(exc)
+
+    def __call__(self, ref: UnitRef) -> Outcome:
+        if self._cannot_start:
+            return Outcome(ref, None, self._cannot_start, fatal=True)
+        done = self._ledger.record(ref.number)  # by a worker that was killed before it could say so
+        if done:
+            return Outcome(ref, done)
+        if self._ledger.begin(ref.number) >= ATTEMPTS:
+            return Outcome(ref, None, f"Its worker died {ATTEMPTS} times; look at its memory and its input.")
+        try:
+            return Outcome(ref, self._run(ref))
+        except Exception as exc:  # the disk is full, the shard is damaged: not a reason to stop the others
+            log.exception("unit %d", ref.number)
+            return Outcome(ref, None, f"{type(exc).__name__}: {exc}")
+
+    def _run(self, ref: UnitRef) -> Record:
+        unit = self._ledger.unit(ref)
+        record = Record(unit.name)
+        self._kind.write(ref.number, unit, _noted(self._pipeline(self._kind.read(unit)), record))
+        self._ledger.finish(ref.number, record)
+        return record
+
+
+def _noted(results: Iterable[Result], record: Record) -> Iterator[Result]:
+    for result in results:
+        record.pictures += result.entry.is_picture
+        if result.failure:
+            record.failed.append(result.failure)
+        elif result.decision and not result.decision.infers:
+            record.enlarged.setdefault(result.decision.reason, []).append(result.entry.name)
+        yield result
+
+
+def _pipeline(task: Task, model: LoadedModel) -> Pipeline:
+    settings, options = task.settings, task.options
+    if model.artefact.digest != task.digest:
+        raise StartupError(
+            f"{settings.model[0]} of {settings.model_store} has the digest {model.artefact.digest[:12]} here, and "
+            f"{task.digest[:12]} where the job was started; every machine must see the same model store."
+        )
+    in_process = InProcess(model.predictor, model.judge, geometry=options.geometry, mode=options.mode)
+    threads = settings.threads or os.cpu_count() or 1
+    return Pipeline(in_process, image_format=options.format, settings=settings, threads=threads)

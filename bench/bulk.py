@@ -1,0 +1,95 @@
+"""How a bulk job scales from one worker to several, and what that makes of a cluster.
+
+    python -m bench bulk
+    python -m bench bulk --workers 1,2,4 --pictures 2000 --json runs/bulk.json
+
+Tar shards of the sample crops go through actors of Ray Data on this machine, each with one thread. The rate counts
+from the first shard that is done to the last, so neither Ray's start nor a model's is in it. The best round is
+taken: what else the machine does costs two workers more than one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+from app.bulk.entries import Options
+from app.bulk.kinds import open_kind
+from app.bulk.ledger import Ledger
+from app.bulk.on_ray import on_ray
+from app.bulk.worker import Task
+from app.settings import Settings, load_settings
+from model_store.store import ModelStore
+
+CROPS = Path(__file__).parents[1] / "examples" / "crops"
+OPTIONS = Options("png", "native", "always", None)
+SHARD = 16  # pictures: small beside the job, so that the workers end together
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", default="1,2", help="by comma (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=480, help="of each job (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="of which the best counts (default: %(default)s)")
+    parser.add_argument(
+        "--total", type=float, default=50e6, help="crops of the job to plan (default: %(default)s)"
+    )
+    parser.add_argument("--hours", type=float, default=24, help="that it may take (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="keep the figures in this file")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print, and keep the figures where asked."""
+    counts = [int(workers) for workers in args.workers.split(",")]
+    settings = load_settings(threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_shards(Path(folder, "in"), args.pictures)
+        rates = dict.fromkeys(counts, 0.0)
+        for number in range(args.rounds):
+            for workers in counts:
+                output = Path(folder, f"out-{workers}-{number}")
+                rates[workers] = max(rates[workers], _rate(output, workers, settings))
+    first = counts[0]
+    for workers, rate in rates.items():
+        print(f"{workers} workers: {rate:.1f} pictures/s, {rate / rates[first]:.2f} times {first}")
+    last = counts[-1]
+    each = rates[last] / last
+    needed = args.total / (each * 3600 * args.hours)
+    print(
+        f"{args.total:.3g} pictures in {args.hours:g} h: {each * needed:.0f} pictures/s, so {needed:.0f} workers "
+        f"at the {each:.2f} pictures/s that each of {last} made here"
+    )
+    if args.json:
+        about = {
+            "cores": os.cpu_count(),
+            "load": os.getloadavg()[0],
+            "pictures": args.pictures,
+            "rounds": args.rounds,
+        }
+        args.json.write_text(json.dumps({**about, "pictures_per_s": rates}, indent=1) + "\n")
+
+
+def _write_shards(folder: Path, pictures: int) -> None:
+    folder.mkdir()
+    crops = sorted(CROPS.glob("*.png"))
+    for first in range(0, pictures, SHARD):
+        with tarfile.open(folder / f"{first:06d}.tar", "w") as shard:
+            for number in range(first, min(first + SHARD, pictures)):
+                shard.add(crops[number % len(crops)], f"{number:06d}.png")
+
+
+def _rate(output: Path, workers: int, settings: Settings) -> float:
+    """Pictures a second, all workers together."""
+    ledger = Ledger(output)
+    digest = ModelStore(settings.model_store).resolve(settings.model[0]).digest
+    task = Task(output.parent / "in", ledger.output, "tar", OPTIONS, settings, digest)
+    with ledger.job({}, open_kind("tar", task.source, ledger, OPTIONS).units(SHARD)):
+        done: list[tuple[float, int]] = []
+        for outcome in on_ray(task, list(ledger.refs()), workers=workers, address=None):
+            assert outcome.record, outcome.problem
+            done.append((time.perf_counter(), outcome.record.pictures))
+    return sum(pictures for _, pictures in done[1:]) / (done[-1][0] - done[0][0])

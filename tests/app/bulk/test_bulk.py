@@ -1,0 +1,293 @@
+"""Every kind of data set through a job in this process, with a predictor that repeats pixels."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app import codec
+from app.bulk.entries import Failure, Options, Unit
+from app.bulk.job import Engine, run
+from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
+from app.bulk.progress import Progress
+from app.bulk.worker import Outcome, Task, Worker
+from app.errors import StartupError
+from app.judge import Judge
+from app.main import LoadedModel
+from app.predictor import Predictor
+from app.settings import Settings
+from model_store.store import ModelStore
+from tests.app.conftest import SPEC, png
+from tests.app.fakes import FakeRuntime
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("lmdb")
+from tests.app.bulk.sets import (  # noqa: E402
+    read_folder,
+    read_lmdb,
+    read_tar,
+    write_folder,
+    write_lmdb,
+    write_parquet,
+    write_tar,
+)
+
+COLOURS = {f"{i:02d}": (10 * i + 20, 255 - 10 * i, 5 * i) for i in range(20)}
+PNGS = {name: png(colour, width=40 + int(name)) for name, colour in COLOURS.items()}
+RGB_PNG = Options("png", "native", "always", None)
+
+
+@pytest.fixture(scope="module")
+def runtime() -> FakeRuntime:
+    return FakeRuntime()
+
+
+@pytest.fixture(scope="module")
+def model(fake_store: Path, runtime: FakeRuntime) -> Iterator[LoadedModel]:
+    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=(1, 4))
+    yield LoadedModel(ModelStore(fake_store).resolve("tbsrn"), predictor, Judge())
+    predictor.close()
+
+
+Job = Callable[..., int]
+
+
+@pytest.fixture
+def job(tmp_path: Path, fake_store: Path, model: LoadedModel) -> Job:
+    """job(): from tmp_path/in to tmp_path/out."""
+
+    def job(options: Options = RGB_PNG, **more: Any) -> int:
+        settings = Settings(model_store=fake_store)
+        return run(tmp_path / "in", tmp_path / "out", options, settings, model=model, **more)
+
+    return job
+
+
+def check(data: bytes, name: str) -> None:
+    """The answer to that picture and no other, at twice its size."""
+    rgb = codec.decode(data)
+    assert rgb.shape == (32, 2 * (40 + int(name)), 3)
+    assert (np.abs(rgb.astype(int) - COLOURS[name]) <= 1).all(), name
+
+
+def failures(output: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in Ledger(output).failures.read_text().splitlines()]
+
+
+def test_a_folder_becomes_the_same_folder_of_answers(tmp_path: Path, job: Job) -> None:
+    write_folder(tmp_path / "in", {f"{n[0]}/{n}.jpg.png": data for n, data in PNGS.items()} | {"a.txt": b"none"})
+    assert job(unit_size=3) == 0
+    answers = read_folder(tmp_path / "out")
+    assert answers.keys() == {f"{n[0]}/{n}.jpg.png" for n in PNGS}
+    for path, data in answers.items():
+        check(data, Path(path).name[:2])
+
+
+def test_a_webdataset_shard_keeps_its_order_and_all_that_is_no_picture(tmp_path: Path, job: Job) -> None:
+    members = {}
+    for name, data in PNGS.items():
+        members |= {f"x/{name}.png": data, f"x/{name}.cls": name.encode()}
+    write_tar(tmp_path / "in" / "part.tar", members)
+    write_tar(tmp_path / "in" / "more.tar.gz", {"00.png": PNGS["00"]})
+    assert job(Options("webp", "native", "always", None)) == 0
+    answers = read_tar(tmp_path / "out" / "part.tar")
+    assert [name for name, _ in answers] == [name.replace(".png", ".webp") for name in members]
+    for name, data in answers:
+        if name.endswith(".webp"):
+            check(data, name[2:4])
+        else:
+            assert data == members[name]
+    check(read_tar(tmp_path / "out" / "more.tar")[0][1], "00")
+
+
+def test_only_the_pictures_that_are_named_are_answered_in_a_tar(tmp_path: Path, job: Job) -> None:
+    write_tar(tmp_path / "in" / "a.tar", {"00.lr.png": PNGS["00"], "00.hr.png": PNGS["01"]})
+    assert job(Options("png", "native", "always", "lr.png")) == 0
+    (_, lr), (_, hr) = read_tar(tmp_path / "out" / "a.tar")
+    check(lr, "00")
+    assert hr == PNGS["01"]
+
+
+def test_a_parquet_file_keeps_its_other_columns_and_says_what_was_done(tmp_path: Path, job: Job) -> None:
+    pictures = [*PNGS.values(), b"no picture", None]
+    keys = [*PNGS, "bad", "none"]
+    write_parquet(tmp_path / "in" / "a.parquet", image=pictures, key=keys, length=list(range(len(keys))))
+    assert job() == 2
+    table = pq.read_table(tmp_path / "out" / "a.parquet").to_pydict()
+    assert table["key"] == keys
+    assert table["length"] == list(range(len(keys)))
+    for name, data in zip(keys[:-2], table["image"], strict=False):
+        check(data, name)
+    assert table["image"][-2:] == [None, None]
+    assert table["telescope_method"] == ["super_resolved"] * len(PNGS) + [None, None]
+    assert "not an image" in table["telescope_error"][-2]
+    assert [(f["item"], f["code"]) for f in failures(tmp_path / "out")] == [
+        ("bad", "undecodable_image"),
+        ("none", "empty_body"),
+    ]
+
+
+def test_a_hugging_face_picture_column_stays_a_struct(tmp_path: Path, job: Job) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", image=[{"bytes": PNGS["03"], "path": "03.png"}])
+    assert job() == 0
+    (picture,) = pq.read_table(tmp_path / "out" / "a.parquet")["image"].to_pylist()
+    check(picture["bytes"], "03")
+    assert picture["path"] == "03.png"
+
+
+def test_textzoom_lmdbs_keep_their_keys_and_labels(tmp_path: Path, job: Job) -> None:
+    for number, subset in enumerate(("train1", "test/easy")):
+        entries = {"num-samples": b"5"}
+        for i in range(1, 6):
+            entries |= {f"label-{i:09d}": b"word", f"image_hr-{i:09d}": PNGS["19"]}
+            entries[f"image_lr-{i:09d}"] = PNGS[f"{i + 5 * number:02d}"]
+        write_lmdb(tmp_path / "in" / subset, entries)
+    assert job(unit_size=4) == 0
+    for number, subset in enumerate(("train1", "test/easy")):
+        before, after = read_lmdb(tmp_path / "in" / subset), read_lmdb(tmp_path / "out" / subset)
+        assert after.keys() == before.keys()
+        for key, value in after.items():
+            if key.startswith("image_lr-"):
+                check(value, f"{int(key[-9:]) + 5 * number:02d}")
+            else:
+                assert value == before[key]
+    assert not list((tmp_path / "out" / "_bulk" / "parts").iterdir())
+
+
+def test_a_bad_picture_is_listed_and_spares_its_batch(tmp_path: Path, job: Job, runtime: FakeRuntime) -> None:
+    cursed = {"cursed.png": png((255, 0, 77)), "broken.png": PNGS["00"][:60], "tiny.png": png(height=2)}
+    write_folder(tmp_path / "in", {f"{n}.png": data for n, data in PNGS.items()} | cursed)
+    runtime.fail_on = 77 / 255
+    try:
+        assert job() == 3
+    finally:
+        runtime.fail_on = None
+    assert len(read_folder(tmp_path / "out")) == len(PNGS)
+    assert {(f["item"], f["code"]) for f in failures(tmp_path / "out")} == {
+        ("cursed.png", "inference_failed"),
+        ("broken.png", "undecodable_image"),
+        ("tiny.png", "image_too_small"),
+    }
+
+
+def test_a_picture_that_the_network_was_left_out_for_is_noted(tmp_path: Path, job: Job) -> None:
+    write_folder(tmp_path / "in", {"high.png": png(height=50, width=60), "line.png": png()})
+    assert job(Options("png", "native", "auto", None)) == 0
+    record = Ledger(tmp_path / "out").record(0)
+    assert record
+    assert record.enlarged == {"too_high": ["high.png"]}
+
+
+def test_progress_knows_the_time_left_from_what_is_done() -> None:
+    now = [0.0]
+    said: list[str] = []
+    progress = Progress(weight=1000, done_weight=200, say=said.append, clock=lambda: now[0])
+    for now[0] in (6.0, 12.0):
+        progress.add(
+            Outcome(UnitRef(0, 0, 100), Record("a", pictures=50, failed=[Failure("x", "empty_body", "")]))
+        )
+    assert said == ["40.0 %  100 pictures at 8.3/s, 2 failed, 0:00:36 left"]
+
+
+def test_batches_are_full_although_crops_have_several_windows(
+    tmp_path: Path, job: Job, runtime: FakeRuntime
+) -> None:
+    write_folder(tmp_path / "in", {f"{i}.png": png(width=200) for i in range(20)})
+    runtime.batches.clear()
+    assert job() == 0
+    assert set(runtime.batches[:-1]) == {4}
+
+
+def test_a_damaged_shard_has_no_output_and_stops_no_other(tmp_path: Path, job: Job) -> None:
+    write_tar(tmp_path / "in" / "a.tar", PNGS and {f"{n}.png": data for n, data in PNGS.items()})
+    whole = (tmp_path / "in" / "a.tar").read_bytes()
+    (tmp_path / "in" / "b.tar").write_bytes(whole[:3000])
+    (tmp_path / "in" / "c.tar").write_bytes(whole)
+    assert job() == 1
+    assert read_folder(tmp_path / "out").keys() == {"a.tar", "c.tar"}
+    (damaged,) = failures(tmp_path / "out")
+    assert damaged["unit"] == "b.tar"
+    assert damaged["code"] == "unit_not_done"
+    (tmp_path / "in" / "b.tar").write_bytes(whole)
+    assert job() == 0, "it is tried again"
+    assert read_tar(tmp_path / "out" / "b.tar") == read_tar(tmp_path / "out" / "a.tar")
+
+
+def test_what_is_done_is_never_run_again(tmp_path: Path, job: Job, runtime: FakeRuntime) -> None:
+    write_folder(tmp_path / "in", {f"{n}.png": data for n, data in PNGS.items()})
+    assert job(unit_size=5) == 0
+    runtime.batches.clear()
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
+    (tmp_path / "out" / "_bulk" / "done" / "0000002.json").unlink()
+    assert job(unit_size=5) == 0
+    assert len(runtime.batches) == 2  # one of four, one of one
+    again = {p.name for p, at in written.items() if p.stat().st_mtime_ns != at}
+    assert again == {f"{n:02d}.png" for n in range(10, 15)}
+
+
+def test_a_unit_that_kills_its_workers_is_given_up(tmp_path: Path, fake_store: Path, model: LoadedModel) -> None:
+    ledger = Ledger(tmp_path / "out")
+    settings = Settings(model_store=fake_store)
+    task = Task(tmp_path, ledger.output, "folder", RGB_PNG, settings, model.artefact.digest)
+    with ledger.job({}, [Unit("bomb", 1, ("bomb.png",))]):
+        (ref,) = ledger.refs()
+        for _ in range(ATTEMPTS):
+            ledger.begin(ref.number)  # and the worker is gone
+        outcome = Worker(task, model)(ref)
+    assert outcome.record is None
+    assert not outcome.fatal
+    assert "died 3 times" in outcome.problem
+
+
+def test_a_worker_with_another_model_stops_the_job(tmp_path: Path, fake_store: Path, model: LoadedModel) -> None:
+    task = Task(tmp_path, tmp_path / "out", "folder", RGB_PNG, Settings(model_store=fake_store), "another")
+    outcome = Worker(task, model)(UnitRef(0, 0, 1))
+    assert outcome.fatal
+    assert "every machine must see the same model store" in outcome.problem
+
+
+def test_another_job_is_kept_out_of_the_output(tmp_path: Path, job: Job) -> None:
+    write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
+    assert job() == 0
+    with pytest.raises(StartupError, match="begun with format 'png', not 'webp'"):
+        job(Options("webp", "native", "always", None))
+    with (
+        Ledger(tmp_path / "out").job({}, ()),
+        pytest.raises(StartupError, match="Another job is writing"),
+    ):
+        job()
+
+
+def test_what_lies_in_the_output_already_is_not_mixed_with_answers(tmp_path: Path, job: Job) -> None:
+    write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
+    write_folder(tmp_path / "out", {"thesis.txt": b""})
+    with pytest.raises(StartupError, match="holds something else"):
+        job()
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "holds nothing that is known"),
+        ({"a.png": b"", "a.tar": b""}, "holds folder and tar; name one"),
+        ({"a.png": b"", "a.jpg": b""}, "would both become a.png"),
+    ],
+)
+def test_an_input_that_is_not_clear_is_refused(
+    tmp_path: Path, job: Job, files: dict[str, bytes], said: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    write_folder(tmp_path / "in", files)
+    with pytest.raises(StartupError, match=said):
+        job()
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path, job: Job) -> None:
+    pytest.importorskip("ray")
+    write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
+    with pytest.raises(StartupError, match=r"No Ray cluster answers at 127\.0\.0\.1:9"):
+        job(engine=Engine(workers=1, address="127.0.0.1:9"))

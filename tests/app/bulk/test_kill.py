@@ -1,0 +1,141 @@
+"""`python -m app bulk` over real actors of Ray Data with the bundled model, killed where it hurts."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app import codec
+from app.in_process import InProcess
+from app.main import load_model
+from app.settings import Settings
+from model_store.pixels import Rgb
+from tests.app.bulk.sets import read_folder, read_tar, write_tar
+from tests.app.process import wait_until
+from tests.conftest import REPOSITORY
+
+pytest.importorskip("openvino")
+pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+CROPS = sorted((REPOSITORY / "examples" / "crops").glob("*.png"))
+SHARDS, EACH = 8, 4
+
+
+class BulkProcess:
+    def __init__(self, source: Path, output: Path, *arguments: str, scratch: str) -> None:
+        self.output = output
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "app", "bulk", str(source), str(output), *arguments],
+            cwd=REPOSITORY,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": scratch,
+                "RAY_TMPDIR": scratch,
+                "TELESCOPE_RUNTIME": "openvino",
+                "TELESCOPE_THREADS": "1",
+                "TELESCOPE_BATCH_SIZES": "1,8",
+            },
+        )
+
+    def done(self) -> int:
+        return len(list((self.output / "_bulk" / "done").glob("*.json")))
+
+    def ended(self) -> bool:
+        """Before it should."""
+        assert self.popen.poll() is None, self.wait()
+        return False
+
+    def below(self) -> dict[int, str]:
+        """Every process that it has started, by id -> its title."""
+        parents, titles = {}, {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                titles[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+        found = {self.popen.pid}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return {pid: titles[pid] for pid in found - {self.popen.pid}}
+
+    def busy_workers(self) -> list[int]:
+        return [pid for pid, title in self.below().items() if "(MapBatches(_Actor)).submit" in title]
+
+    def wait(self) -> str:
+        _, said = self.popen.communicate(timeout=200)
+        return said
+
+
+@pytest.fixture
+def scratch() -> Iterator[str]:
+    """Short: Ray's sockets lie below it, and their paths are limited."""
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[Rgb]:
+    """What the service answers to each crop."""
+    model = load_model(Settings(runtime="openvino", batch_sizes=(1, 8)))
+    try:
+        in_process = InProcess(model.predictor, model.judge, mode="always")
+        return [answer.rgb for answer in in_process([codec.decode(crop.read_bytes()) for crop in CROPS])]
+    finally:
+        model.predictor.close()
+
+
+def test_killed_workers_and_drivers_cost_no_output_and_double_none(
+    tmp_path: Path, scratch: str, expected: list[Rgb]
+) -> None:
+    for shard in range(SHARDS):
+        members = {f"{i}.png": CROPS[(shard + i) % len(CROPS)].read_bytes() for i in range(EACH)}
+        write_tar(tmp_path / "in" / f"{shard}.tar", members | {"note.txt": str(shard).encode()})
+    job = BulkProcess(tmp_path / "in", tmp_path / "out", "--workers", "2", scratch=scratch)
+    try:
+        wait_until(lambda: job.ended() or (job.done() >= 1 and job.busy_workers()), 200, every_s=0.1)
+        worker = job.busy_workers()[0]
+        before = job.done()
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: job.ended() or job.done() >= before + 2, 200, every_s=0.1)
+    finally:
+        below = job.below()
+        job.popen.kill()
+        job.wait()
+    # Ray's agents notice later, and write nothing.
+    wait_until(lambda: not any(alive(pid) for pid, title in below.items() if "_Actor" in title), 60, every_s=0.1)
+    finished = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("*.tar")}
+    recorded = job.done()
+    assert before + 2 <= recorded < SHARDS
+
+    again = BulkProcess(tmp_path / "in", tmp_path / "out", scratch=scratch)  # who works is no part of the job
+    said = again.wait()
+    assert again.popen.returncode == 0, said
+    assert f"{SHARDS * EACH} pictures answered, 0 failed, 0 units not done" in said
+    unchanged = [name for name, inode in finished.items() if (tmp_path / "out" / name).stat().st_ino == inode]
+    assert len(unchanged) >= recorded, "what had a record was written again"
+
+    assert read_folder(tmp_path / "out").keys() == {f"{shard}.tar" for shard in range(SHARDS)}
+    assert not list((tmp_path / "out" / "_bulk" / "staging").iterdir())
+    for shard in range(SHARDS):
+        *pictures, note = read_tar(tmp_path / "out" / f"{shard}.tar")
+        assert note == ("note.txt", str(shard).encode())
+        assert [name for name, _ in pictures] == [f"{i}.png" for i in range(EACH)]
+        for i, (_, data) in enumerate(pictures):
+            difference = codec.decode(data).astype(int) - expected[(shard + i) % len(CROPS)]
+            assert np.abs(difference).max() <= 1
