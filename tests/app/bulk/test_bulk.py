@@ -16,8 +16,8 @@ from app.bulk.progress import Progress
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
 from app.judge import Judge
-from app.main import LoadedModel
 from app.predictor import Predictor
+from app.service import LoadedModel
 from app.settings import Settings
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC, png
