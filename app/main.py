@@ -52,7 +52,13 @@ def load_model(settings: Settings) -> LoadedModel:
         artefact = ModelStore(settings.model_store).resolve(settings.model)
         judge = Judge(Calibration.of(artefact))
         predictor = Predictor(
-            lambda: open_runtime(settings.runtime, artefact, device=settings.device, threads=settings.threads),
+            lambda: open_runtime(
+                settings.runtime,
+                artefact,
+                device=settings.device,
+                threads=settings.threads,
+                precision=settings.precision,
+            ),
             spec=artefact.manifest.pixels,
             batch_sizes=settings.batch_sizes,
         )
@@ -79,7 +85,9 @@ def create_app(settings: Settings | None = None, model: LoadedModel | None = Non
         app.state.body_budget = BodyBudget(settings.max_upload_bytes, service.batcher.overloaded)
         _expose(app.state.body_budget, service, metrics)
         service.start()
-        log.info("ready", extra={"model": loaded.artefact.manifest.ref, "runtime": loaded.predictor.runtime})
+        predictor = loaded.predictor
+        where = {"runtime": predictor.runtime, "device": predictor.device, "precision": predictor.precision}
+        log.info("ready", extra={"model": loaded.artefact.manifest.ref} | where)
         try:
             yield
         finally:
@@ -144,6 +152,7 @@ def _expose(bodies: BodyBudget, service: Service, metrics: Metrics) -> None:
             "digest": service.artefact.digest,
             "runtime": service.predictor.runtime,
             "device": service.predictor.device,
+            "precision": service.predictor.precision,
         }
     )
     metrics.gauge(
