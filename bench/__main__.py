@@ -1,6 +1,6 @@
 """Command line of the benchmarks.
 
-python -m bench calibrate | data | ocr | reliability | training
+python -m bench calibrate | data | ocr | precision | raw | reliability | start | training
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
     "calibrate": ("bench.calibrate", "learns for `mode=auto` which crops a model helps to read"),
     "reliability": ("bench.reliability", "load, faults, hostile pictures and vanishing clients, as one table"),
+    "precision": ("bench.precision", "what reduced precision costs in dB, SSIM and words read"),
+    "raw": ("bench.raw", "images a second of every runtime and precision, beside the reference predictor"),
+    "start": ("bench.start", "start-up time and memory of the service with each runtime"),
     "training": ("bench.training", "images a second of each engine's training steps"),
 }
 
