@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +63,28 @@ def test_bf16_is_near_fp32_and_what_auto_takes(bundled: Artefact) -> None:
     assert reduced.precision == "bf16"
     difference = np.abs(reduced.run(batch(4)) - opened("openvino", bundled).run(batch(4)))
     assert 0 < difference.mean() < 0.01
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_batches_are_split_over_the_threads_where_that_was_measured_to_pay(
+    pays: bool, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino_runtime = pytest.importorskip("app.runtimes.openvino_runtime")
+    measured: list[int] = []
+    monkeypatch.setattr(openvino_runtime, "split_pays", lambda split, whole, lr: measured.append(len(lr)) or pays)
+    runtime = opened("openvino", bundled)
+    whole = opened("onnx", bundled)
+    for size in (1, 2, 3, 4):
+        assert np.abs(runtime.run(batch(size)) - whole.run(batch(size))).max() < 1e-4
+    assert measured == [2]  # once, and neither for one image nor for what two threads cannot share evenly
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02])
+def test_a_split_has_to_be_faster(delay: float) -> None:
+    openvino_runtime = pytest.importorskip("app.runtimes.openvino_runtime")
+    split = SimpleNamespace(run=lambda lr: time.sleep(delay))
+    whole = SimpleNamespace(run=lambda lr: time.sleep(0.01))
+    assert openvino_runtime.split_pays(split, whole, batch(1)) is (delay == 0)
 
 
 @pytest.mark.parametrize(("name", "asked"), [("onnx", "bf16"), ("paddle", "fp16"), ("openvino", "fp16")])
