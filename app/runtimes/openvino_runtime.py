@@ -15,7 +15,7 @@ from model_store.pixels import Nchw
 from model_store.store import Artefact
 
 SPLIT_PAYS = 1.03  # a split batch has to be this much faster, or noise would decide
-TRIALS = 3
+TRIALS = 2
 
 
 class OpenVinoRuntime:
