@@ -64,7 +64,13 @@ def load_models(settings: Settings) -> list[LoadedModel]:
 def _open(settings: Settings, artefact: Artefact) -> LoadedModel:
     judge = Judge(Calibration.of(artefact))
     predictor = Predictor(
-        lambda: open_runtime(settings.runtime, artefact, device=settings.device, threads=settings.threads),
+        lambda: open_runtime(
+            settings.runtime,
+            artefact,
+            device=settings.device,
+            threads=settings.threads,
+            precision=settings.precision,
+        ),
         spec=artefact.manifest.pixels,
         batch_sizes=settings.batch_sizes,
     )
@@ -99,7 +105,7 @@ def create_app(
         )
         _expose(app.state.body_budget, models, metrics)
         for service in models.served:
-            log.info("ready", extra={"model": service.ref, "runtime": service.predictor.runtime})
+            log.info("ready", extra={"ref": service.ref} | service.info())
         try:
             yield
         finally:

@@ -53,6 +53,10 @@ class Predictor:
     def device(self) -> str:
         return self._runtime.device
 
+    @property
+    def precision(self) -> str:
+        return self._runtime.precision
+
     async def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w), N one of `batch_sizes` -> SR. Raises InferenceFailed."""
         return await asyncio.wrap_future(self._thread.submit(lambda: self._run(lr_nchw)))

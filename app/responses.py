@@ -98,6 +98,7 @@ def model_info(service: Service, models: Models) -> ModelInfo:
         digest=service.artefact.digest,
         runtime=service.predictor.runtime,
         device=service.predictor.device,
+        precision=service.predictor.precision,
         scale=manifest.pixels.scale,
         input=Size(width=manifest.pixels.width, height=manifest.pixels.height),
         batch_sizes=list(service.predictor.batch_sizes),

@@ -82,6 +82,7 @@ class ModelInfo(BaseModel):
     digest: str
     runtime: str
     device: str
+    precision: str = Field(description="What the network's products are computed in.", examples=["bf16"])
     scale: int
     input: Size = Field(description="What one window is resized to before the network.")
     batch_sizes: list[int]

@@ -113,6 +113,7 @@ class Service:
             "digest": self.artefact.digest,
             "runtime": self.predictor.runtime,
             "device": self.predictor.device,
+            "precision": self.predictor.precision,
         }
 
     @property

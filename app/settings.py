@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu:\d+)$")] = Field(
         "auto", description="auto, cpu or gpu:N; a device that was asked for and is missing stops start-up."
     )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="auto: bf16 where the processor has it, else fp32; fp32: the same pixels on every machine.",
+    )
     threads: int = Field(0, ge=0, description="CPU threads of the predictor; 0 leaves it to the runtime.")
 
     batch_sizes: Annotated[tuple[int, ...], NoDecode] = Field(

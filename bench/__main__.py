@@ -1,6 +1,6 @@
 """Command line of the benchmarks.
 
-python -m bench bulk | calibrate | capacity | data | ocr | reliability | training
+python -m bench bulk | calibrate | capacity | data | ocr | precision | raw | reliability | start | training
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "calibrate": ("bench.calibrate", "learns for `mode=auto` which crops a model helps to read"),
     "reliability": ("bench.reliability", "load, faults, hostile pictures and vanishing clients, as one table"),
     "bulk": ("bench.bulk", "pictures a second of a bulk job with one and two workers, and what a cluster needs"),
+    "precision": ("bench.precision", "what reduced precision costs in dB, SSIM and words read"),
+    "raw": ("bench.raw", "images a second of every runtime and precision, beside the reference predictor"),
+    "start": ("bench.start", "start-up time and memory of the service with each runtime"),
     "training": ("bench.training", "images a second of each engine's training steps"),
 }
 

@@ -72,7 +72,8 @@ def make_pictures(
 def _super_resolved(subject: Subject, lr: list[Rgb], file: Path) -> list[Rgb]:
     """Each crop through the network; taken up from `file` where the same code made the same before."""
     infer = InProcess(subject.predictor, subject.judge, mode="always")
-    made_by = inspect.getsource(geometry.split) + inspect.getsource(geometry.merge) + inspect.getsource(pixels)
+    code = inspect.getsource(geometry.split) + inspect.getsource(geometry.merge) + inspect.getsource(pixels)
+    made_by = subject.predictor.precision + code
     keys = [
         _key(made_by, geometry.plan(*c.shape[:2], geometry="native", spec=subject.predictor.spec), c) for c in lr
     ]

@@ -54,7 +54,13 @@ def open_subject(args: argparse.Namespace, *, calibrated: bool = True) -> Subjec
         file = calibration_path(artefact)
     judge = Judge(Calibration.read(file, digest=artefact.digest) if file else None)
     predictor = Predictor(
-        lambda: open_runtime(settings.runtime, artefact, device=settings.device, threads=settings.threads),
+        lambda: open_runtime(
+            settings.runtime,
+            artefact,
+            device=settings.device,
+            threads=settings.threads,
+            precision=settings.precision,
+        ),
         spec=artefact.manifest.pixels,
         batch_sizes=BATCH_SIZES,
     )
@@ -65,6 +71,7 @@ class _Opened:
     """Weights that training opened, as a runtime of the service."""
 
     device = "cpu"
+    precision = "fp32"
 
     def __init__(self, weights: Weights) -> None:
         self.name = weights.engine

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
 import time
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from bench.turns import Worker
 from model_store.mkl import wake_mkl_on_amd
 from training.config import TrainConfig
 from training.config_file import build_config
@@ -57,13 +57,11 @@ def run(args: argparse.Namespace) -> None:
     with TemporaryDirectory() as folder:
         reader = _write_recogniser(Path(folder))
         cases = [(side, loss) for side in args.sides.split(",") for loss in LOSSES]
-        works = {case: _Worker(_settings(*case, reader, args), args.batch_size) for case in cases}
+        works = {case: Worker(_steps, _settings(*case, reader, args), args.batch_size) for case in cases}
         try:
             for worker in works.values():
-                worker.step()  # memory is taken, kernels are chosen
-            for _ in range(args.rounds):
-                for worker in works.values():
-                    worker.seconds.append(worker.step())
+                worker.ask(0)  # memory is taken, kernels are chosen
+            seconds = [{c: w.ask(step) for c, w in works.items()} for step in range(1, args.rounds + 1)]
         finally:
             for worker in works.values():
                 worker.close()
@@ -75,10 +73,10 @@ def run(args: argparse.Namespace) -> None:
         "dropout": args.dropout,
         "images_per_second": {
             f"{side} {loss}": {
-                "median": round(args.batch_size / statistics.median(worker.seconds), 2),
-                "best": round(args.batch_size / min(worker.seconds), 2),
+                "median": round(args.batch_size / statistics.median(r[side, loss] for r in seconds), 2),
+                "best": round(args.batch_size / min(r[side, loss] for r in seconds), 2),
             }
-            for (side, loss), worker in works.items()
+            for side, loss in cases
         },
     }
     print_figures(figures)
@@ -86,42 +84,21 @@ def run(args: argparse.Namespace) -> None:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-class _Worker:
-    """An engine in a process of its own, which takes a step when it is told to."""
-
-    def __init__(self, config: TrainConfig, batch_size: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve_steps, args=(theirs, config, batch_size), daemon=True)
-        self._process.start()
-        theirs.close()
-        self.seconds: list[float] = []
-
-    def step(self) -> float:
-        self._ours.send(True)
-        seconds: float = self._ours.recv()  # EOFError if the process died; its reason stands above
-        return seconds
-
-    def close(self) -> None:
-        self._ours.close()
-        self._process.join()
-
-
-def _serve_steps(connection: Connection, config: TrainConfig, batch_size: int) -> None:
+def _steps(config: TrainConfig, batch_size: int) -> Callable[[int], float]:
+    """What a side answers: the seconds of the step that it is asked for."""
     wake_mkl_on_amd()
     engine = engine_module(config.engine).telescope(config)
     draw, model = np.random.default_rng(0), config.model
     lr = draw.random((batch_size, 3, model.height, model.width), np.float32)
     hr = draw.random((batch_size, 3, model.scale * model.height, model.scale * model.width), np.float32)
-    batch, step = Batch((WORD,) * batch_size, lr, hr), 0
-    try:
-        while connection.recv():
-            started = time.perf_counter()
-            engine.step(batch, step=step, learning_rate=1e-4)
-            connection.send(time.perf_counter() - started)
-            step += 1
-    except EOFError:
-        pass  # closed: no more steps
+    batch = Batch((WORD,) * batch_size, lr, hr)
+
+    def seconds(step: int) -> float:
+        started = time.perf_counter()
+        engine.step(batch, step=step, learning_rate=1e-4)
+        return time.perf_counter() - started
+
+    return seconds
 
 
 def _settings(side: str, loss: str, reader: Path, args: argparse.Namespace) -> TrainConfig:

@@ -5,12 +5,13 @@
 Each rewrite is an identity in exact arithmetic, so outputs differ by rounding alone:
 
 - BN(conv(x)) = conv'(x): evaluation BN is a per-channel gain and offset.
-- Query, key, value and the joined tokens of the residual (their weight is the identity) come from
-  one product, and 1/sqrt(d) is in the query's weights.
 - concat(f, position) W + b = f W_f + (position W_p + b): the second term does not depend on the
-  image. As the encoding is one part for x and one for y, so is the term: a row plus a column.
+  image. As the encoding is one part for x and one for y, so is the term: a row plus a column. That gives
+  query (with 1/sqrt(d) in its weights), key, value and, W being the identity, the tokens themselves.
 - LayerNorm with the unbiased std is the standard one with its weight times sqrt((n-1)/n). Only the
   epsilon (1e-6 on the std) has no equal there; it is worth about 1e-6 of a unit standard deviation.
+- Mish looks at one value at a time, so it may go before the last pixel shuffle; the 9x9 convolution after
+  the shuffle then is a 5x5 convolution before it, from four times the channels to four times the colours.
 - The STN and dropout do nothing in evaluation and are left out.
 
 Products of weights are taken in float64 and rounded once.
@@ -26,7 +27,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from training.architecture import HEADS, LAYER_NORM_EPSILON
-from training.layers import FeedForward, LayerNorm
+from training.layers import FeedForward, LayerNorm, MultiHeadAttention
 from training.tbsrn import TBSRN, FeatureEnhancer, ResidualBlock
 
 
@@ -52,7 +53,8 @@ class FoldedTBSRN(nn.Layer):
         *doublings, last = getattr(network, f"block{blocks + 3}")
         self.doublings = nn.LayerList([_conv(_array(d.conv.weight), _array(d.conv.bias)) for d in doublings])
         assert 2 ** len(doublings) == scale
-        self.last = _conv(_array(last.weight), _array(last.bias))
+        weight, bias = _array(last.weight), _array(last.bias)
+        self.last = _conv(_before_shuffle(weight), bias.repeat(4)) if doublings else _conv(weight, bias)
         self.eval()
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -60,9 +62,10 @@ class FoldedTBSRN(nn.Layer):
         for block in self.blocks:
             features = block(features)
         features = shallow + self.closing(features)
-        for doubling in self.doublings:
-            features = F.mish(F.pixel_shuffle(doubling(features), 2))
-        return paddle.tanh(self.last(features))
+        for index, doubling in enumerate(self.doublings):
+            features = F.mish(doubling(features if index == 0 else F.pixel_shuffle(features, 2)))
+        sr = paddle.tanh(self.last(features))
+        return F.pixel_shuffle(sr, 2) if self.doublings else sr
 
 
 class FoldedBlock(nn.Layer):
@@ -81,64 +84,77 @@ class FoldedBlock(nn.Layer):
 class FoldedEnhancer(nn.Layer):
     """A `FeatureEnhancer`: (N, C, H, W) -> (N, C, H, W). J = 2C is the joined width."""
 
-    row: Tensor
-    column: Tensor
-
     def __init__(self, enhancer: FeatureEnhancer, keep: float) -> None:
         super().__init__()
         encoding = _array(enhancer.position)[0]  # (C, H, W)
         self.channels, self.height, self.width = encoding.shape
-        weight, bias = _joined_projection(enhancer)  # (J, P), (P,): P = 4J, or J without attention
-        self.projection = nn.Linear(self.channels, weight.shape[1], bias_attr=False)
-        _set(self.projection.weight, weight[: self.channels])
-        term = np.einsum("chw,cj->hwj", encoding, weight[self.channels :]) + bias  # (H, W, P)
-        self._constant("row", term[None, :1])  # (1, 1, W, P)
-        self._constant("column", term[None, :, :1] - term[None, :1, :1])  # (1, H, 1, P)
-        self.output = None
+        joined = 2 * self.channels
+        self.tokens = Projection(np.eye(joined), np.zeros(joined), encoding)
+        self.attention = None
         if enhancer.multihead is not None:
-            output = enhancer.multihead.linears[3]
-            self.output = _linear(_array(output.weight) * keep, _array(output.bias))
+            self.attention = FoldedAttention(enhancer.multihead, encoding, keep)
         self.norm1 = _standard_norm(enhancer.mul_layernorm1)
         self.inner, self.outer = _feed_forward(enhancer.pff, keep)
         self.norm3 = _standard_norm(enhancer.mul_layernorm3)
         self.linear = _linear(_array(enhancer.linear.weight), _array(enhancer.linear.bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        joined, length = 2 * self.channels, self.height * self.width
         # Reshape after the transpose: oneDNN in Paddle Inference 3.3 fuses reshape-transpose-matmul wrongly,
         # which cost 0.29 in the output.
-        features = x.transpose([0, 2, 3, 1]).reshape([0, length, self.channels])
-        term = (self.row + self.column).reshape([1, length, -1])
-        tokens = self.projection(features) + term
-        if self.output is not None:
-            qkv, tokens = tokens.split([3 * joined, joined], axis=-1)
-            tokens = tokens + self.output(self._attended(qkv))
+        features = x.transpose([0, 2, 3, 1]).reshape([0, self.height * self.width, self.channels])
+        tokens = self.tokens(features)
+        if self.attention is not None:
+            tokens = tokens + self.attention(features)
         tokens = self.norm1(tokens)
         tokens = self.norm3(tokens + self.outer(F.relu(self.inner(tokens))))
         return self.linear(tokens).reshape([0, self.height, self.width, self.channels]).transpose([0, 3, 1, 2])
 
-    def _attended(self, qkv: Tensor) -> Tensor:
-        """Scaled queries, keys and values (N, H*W, 3J) -> what each position takes from all, (N, H*W, J)."""
-        joined, length = 2 * self.channels, self.height * self.width
-        qkv = qkv.reshape([0, length, 3, HEADS, joined // HEADS]).transpose([2, 0, 3, 1, 4])
-        query, key, value = qkv.unbind(0)  # (N, heads, H*W, J / heads)
+
+class FoldedAttention(nn.Layer):
+    """A `MultiHeadAttention` of all positions to all: features (N, H*W, C) -> (N, H*W, J).
+
+    Query, key and value each have their own product: one for all is split again, which costs more.
+    """
+
+    def __init__(self, multihead: MultiHeadAttention, encoding: np.ndarray, keep: float) -> None:
+        super().__init__()
+        query, key, value, output = ((_array(linear.weight), _array(linear.bias)) for linear in multihead.linears)
+        root = math.sqrt(len(query[1]) // HEADS)
+        self.query = Projection(query[0] / root, query[1] / root, encoding)
+        self.key = Projection(*key, encoding)
+        self.value = Projection(*value, encoding)
+        self.output = _linear(output[0] * keep, output[1])
+
+    def forward(self, features: Tensor) -> Tensor:
+        query, key, value = (
+            tokens.reshape([0, tokens.shape[1], HEADS, tokens.shape[2] // HEADS]).transpose([0, 2, 1, 3])
+            for tokens in (self.query(features), self.key(features), self.value(features))
+        )  # (N, heads, H*W, J / heads)
         maps = F.softmax(paddle.matmul(query, key, transpose_y=True), axis=-1)
-        return paddle.matmul(maps, value).transpose([0, 2, 1, 3]).reshape([0, length, joined])
+        return self.output(paddle.matmul(maps, value).transpose([0, 2, 1, 3]).flatten(2))
+
+
+class Projection(nn.Layer):
+    """concat(features, position) W + b: features (N, H*W, C) -> (N, H*W, J)."""
+
+    row: Tensor
+    column: Tensor
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray, encoding: np.ndarray) -> None:
+        """weight: (2C, J). bias: (J,). encoding: (C, H, W)."""
+        super().__init__()
+        channels = len(encoding)
+        self.linear = nn.Linear(channels, weight.shape[1], bias_attr=False)
+        _set(self.linear.weight, weight[:channels])
+        term = np.einsum("chw,cj->hwj", encoding, weight[channels:]) + bias  # (H, W, J)
+        self._constant("row", term[None, :1])  # (1, 1, W, J)
+        self._constant("column", term[None, :, :1] - term[None, :1, :1])  # (1, H, 1, J)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(features) + (self.row + self.column).flatten(1, 2)
 
     def _constant(self, name: str, values: np.ndarray) -> None:
         self.register_buffer(name, paddle.to_tensor(values.astype(np.float32)))
-
-
-def _joined_projection(enhancer: FeatureEnhancer) -> tuple[np.ndarray, np.ndarray]:
-    if enhancer.multihead is None:
-        joined = 2 * enhancer.position.shape[1]
-        return np.eye(joined), np.zeros(joined)
-    linears = enhancer.multihead.linears
-    query, key, value = ((_array(linears[i].weight), _array(linears[i].bias)) for i in range(3))
-    joined = len(query[1])
-    root = math.sqrt(joined // HEADS)
-    weight = np.concatenate([query[0] / root, key[0], value[0], np.eye(joined)], axis=1)
-    return weight, np.concatenate([query[1] / root, key[1], value[1], np.zeros(joined)])
 
 
 def _feed_forward(layer: FeedForward, keep: float) -> tuple[nn.Linear, nn.Linear]:
@@ -150,6 +166,21 @@ def _fold_norm(conv: nn.Conv2D, norm: nn.BatchNorm2D) -> nn.Conv2D:
     gain = _array(norm.weight) / np.sqrt(_array(norm._variance) + norm._epsilon)
     bias = (_array(conv.bias) - _array(norm._mean)) * gain + _array(norm.bias)
     return _conv(_array(conv.weight) * gain[:, None, None, None], bias)
+
+
+def _before_shuffle(weight: np.ndarray) -> np.ndarray:
+    """A convolution (O, C, 9, 9) after pixel shuffle as (4O, 4C, 5, 5) before it.
+
+    Output pixel i of a cell sees input pixel 2 d + a of the cells around, where its kernel has tap 2 d + a - i.
+    """
+    outputs, inputs, size, _ = weight.shape
+    assert size % 4 == 1  # else the kernel's centre would not be a cell's first pixel
+    cells = (size + 1) // 2
+    placed = np.zeros((outputs, 2, 2, inputs, 2 * cells, 2 * cells))
+    for i, j in np.ndindex(2, 2):
+        placed[:, i, j, :, i : i + size, j : j + size] = weight
+    split = placed.reshape([outputs * 4, inputs, cells, 2, cells, 2])  # (4O, C, d, a, e, b)
+    return split.transpose([0, 1, 3, 5, 2, 4]).reshape([outputs * 4, inputs * 4, cells, cells])
 
 
 def _standard_norm(norm: LayerNorm) -> nn.LayerNorm:

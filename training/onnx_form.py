@@ -1,6 +1,6 @@
 """The ONNX form: Paddle's inference model through paddle2onnx, with the graph tidied.
 
-inference.json, inference.pdiparams -> paddle2onnx -> names, no dead nodes, metadata -> model.onnx
+inference.json, inference.pdiparams -> paddle2onnx -> names, no dead nodes, softplus, metadata -> model.onnx
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import paddle2onnx
 
@@ -30,6 +31,7 @@ def write_onnx(paddle_folder: Path, out: Path, *, metadata: Mapping[str, str]) -
     )
     model = onnx.load(out)
     tidy(model.graph)
+    spell_softplus(model.graph)
     onnx.helper.set_model_props(model, dict(metadata))
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -62,6 +64,26 @@ def tidy(graph: onnx.GraphProto) -> None:
     sr.name = "sr"
     for value in (lr, sr):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
+
+
+def spell_softplus(graph: onnx.GraphProto) -> None:
+    """Softplus as log(1 + exp(x)): ONNX Runtime computes these in vectors, its Softplus not.
+
+    OpenVINO recognises mish in either form. Where exp overflows, softplus is infinite and mish still x.
+    """
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Softplus":
+            nodes.append(node)
+            continue
+        (x,), (y,) = node.input, node.output
+        nodes += [
+            onnx.helper.make_node("Exp", [x], [f"{y}/exp"]),
+            onnx.helper.make_node("Add", [f"{y}/exp", "one"], [f"{y}/sum"]),
+            onnx.helper.make_node("Log", [f"{y}/sum"], [y]),
+        ]
+    _replace(graph.node, nodes)
+    graph.initializer.append(onnx.numpy_helper.from_array(np.ones([], np.float32), "one"))
 
 
 def _replace(field: Any, items: Sequence[Any]) -> None:  # noqa: ANN401 - a repeated field of either type

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from app.errors import StartupError
-from app.runtimes.base import Runtime, first_line
+from app.runtimes.base import Precision, Runtime, first_line
 from model_store.store import Artefact
 
 # name -> (module that must be installed, our module, class, the extra that installs it)
@@ -35,10 +35,10 @@ def choose(runtime: str, device: str) -> str:
     return "paddle" if gpu else "openvino"
 
 
-def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int) -> Runtime:
+def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int, precision: Precision) -> Runtime:
     """Load `artefact` into the chosen runtime, in the calling thread, which alone may then use it.
 
-    Raises StartupError naming the missing package or device, or a ModelStoreError for a bad artefact.
+    Raises StartupError naming the missing package, device or precision, or a ModelStoreError for a bad artefact.
     """
     chosen = choose(runtime, device)
     package, module, cls, extra = RUNTIMES[chosen]
@@ -47,7 +47,8 @@ def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int)
             f"The runtime {chosen} (TELESCOPE_RUNTIME={runtime}) needs the package {package}, which is not "
             f"installed; run: pip install 'text-telescope[{extra}]' or choose another runtime."
         )
-    made: Runtime = getattr(_imported(module, package), cls)(artefact, device=device, threads=threads)
+    opener = getattr(_imported(module, package), cls)
+    made: Runtime = opener(artefact, device=device, threads=threads, precision=precision)
     return made
 
 

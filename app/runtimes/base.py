@@ -1,15 +1,19 @@
 """What a runtime is: one loaded network on one device, called from one thread only."""
 
 import re
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
-from app.errors import InferenceFailed, OutOfMemory
+from app.errors import InferenceFailed, OutOfMemory, StartupError
 from model_store.pixels import Nchw
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]  # what products are computed in; in and out are float32
 
 
 class Runtime(Protocol):
     name: str  # "paddle", "openvino", "onnx"
     device: str  # "cpu", "gpu:0"
+    precision: str  # "fp32", "bf16", "fp16"
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w) -> SR float32 (N, 3, scale*h, scale*w), row by row.
@@ -22,6 +26,18 @@ class Runtime(Protocol):
     def close(self) -> None:
         """Give the device's memory back; the runtime is not used again."""
         ...
+
+
+def pick_precision(asked: Precision, offered: Sequence[str], *, where: str) -> str:
+    """The precision to compute in: `auto` is the first offered. Raises StartupError naming what there is."""
+    if asked == "auto":
+        return offered[0]
+    if asked not in offered:
+        raise StartupError(
+            f"TELESCOPE_PRECISION={asked} cannot be had from {where}, which computes in {' or '.join(offered)}; "
+            "choose that, or auto."
+        )
+    return asked
 
 
 # How the libraries name memory trouble; they have no exception of its own.

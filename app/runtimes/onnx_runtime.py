@@ -1,50 +1,91 @@
-"""ONNX Runtime on CPU, or on an NVIDIA GPU with the package onnxruntime-gpu."""
+"""ONNX Runtime on CPU, or on an NVIDIA GPU with the package onnxruntime-gpu.
 
+fp32    CPUExecutionProvider, or CUDAExecutionProvider without TF32
+bf16, fp16    TensorrtExecutionProvider, which needs TensorRT beside onnxruntime-gpu
+"""
+
+import numpy as np
 import onnxruntime as ort
 
 from app.errors import StartupError
-from app.runtimes.base import first_line, inference_error
+from app.runtimes.base import Precision, first_line, inference_error, pick_precision
 from model_store.pixels import Nchw
 from model_store.store import Artefact
+
+CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+Provider = str | tuple[str, dict[str, object]]
 
 
 class OnnxRuntime:
     name = "onnx"
 
-    def __init__(self, artefact: Artefact, *, device: str, threads: int) -> None:
-        cuda = "CUDAExecutionProvider"
+    def __init__(self, artefact: Artefact, *, device: str, threads: int, precision: Precision) -> None:
+        available = ort.get_available_providers()
         if device == "auto":
-            device = "gpu:0" if cuda in ort.get_available_providers() else "cpu"
-        elif device != "cpu" and cuda not in ort.get_available_providers():
-            raise _no_cuda(device)
+            device = "gpu:0" if CUDA in available else "cpu"
+        elif device != "cpu" and CUDA not in available:
+            raise _not_working(CUDA, device)
         self.device = device
+        offered = ("fp32", "bf16", "fp16") if device != "cpu" and TENSORRT in available else ("fp32",)
+        where = f"ONNX Runtime on {device} with {', '.join(available)}"
+        self.precision = pick_precision(precision, offered, where=where)  # on a GPU less was not measured
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # what is a failure reaches us as an exception
-        provider = "CPUExecutionProvider" if device == "cpu" else (cuda, {"device_id": device[len("gpu:") :]})
         path = next(path for path in artefact.files("onnx") if path.suffix == ".onnx")
+        wanted, names = _providers(device, self.precision)
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[provider])
+            self._session = ort.InferenceSession(str(path), options, providers=wanted)
         except Exception as exc:  # its exceptions derive straight from Exception
             raise StartupError(f"ONNX Runtime cannot load {path} on {device}: {first_line(exc)}.") from exc
-        # A provider that fails to start is dropped with a warning, and the processor takes over.
-        if device != "cpu" and self._session.get_providers()[0] != cuda:
-            raise _no_cuda(device)
-        self._input = self._session.get_inputs()[0].name
+        # A provider that fails to start is dropped with a warning, and the next one takes over.
+        if self._session.get_providers()[0] != names[0]:
+            raise _not_working(names[0], device)
+        self._input, self._output = self._session.get_inputs()[0].name, self._session.get_outputs()[0].name
+        self._staging: dict[int, ort.OrtValue] = {}  # batch size -> its input on the GPU, kept
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         try:
+            if self.device != "cpu":
+                return self._run_on_gpu(lr_nchw)
             (sr,) = self._session.run(None, {self._input: lr_nchw})
         except Exception as exc:
             raise inference_error(exc) from exc
         return sr  # type: ignore[no-any-return]
 
     def close(self) -> None:
+        self._staging.clear()
         del self._session
 
+    def _run_on_gpu(self, lr_nchw: Nchw) -> Nchw:
+        """One copy in, into memory that is kept for each warmed batch size, and one copy out."""
+        index = int(self.device[len("gpu:") :])
+        if len(lr_nchw) not in self._staging:
+            made = ort.OrtValue.ortvalue_from_shape_and_type(lr_nchw.shape, np.float32, "cuda", index)
+            self._staging[len(lr_nchw)] = made
+        staged = self._staging[len(lr_nchw)]
+        staged.update_inplace(lr_nchw)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(self._input, staged)
+        binding.bind_output(self._output, "cuda", index)
+        self._session.run_with_iobinding(binding)
+        (sr,) = binding.copy_outputs_to_cpu()
+        return sr  # type: ignore[no-any-return]
 
-def _no_cuda(device: str) -> StartupError:
+
+def _providers(device: str, precision: str) -> tuple[list[Provider], list[str]]:
+    """What the session is asked for, in order, and the names alone."""
+    if device == "cpu":
+        return ["CPUExecutionProvider"], ["CPUExecutionProvider"]
+    index: dict[str, object] = {"device_id": int(device[len("gpu:") :])}
+    cuda: Provider = (CUDA, index | {"use_tf32": 0})  # TF32 rounds products to 10 bits; fp32 is to mean it
+    if precision == "fp32":
+        return [cuda], [CUDA]
+    return [(TENSORRT, index | {f"trt_{precision}_enable": True}), cuda], [TENSORRT, CUDA]
+
+
+def _not_working(provider: str, device: str) -> StartupError:
     return StartupError(
-        f"ONNX Runtime has no working CUDA for TELESCOPE_DEVICE={device}; install onnxruntime-gpu for your CUDA "
-        "version, or set TELESCOPE_DEVICE=cpu."
+        f"ONNX Runtime has no working {provider} for TELESCOPE_DEVICE={device}; install onnxruntime-gpu for your "
+        "CUDA version (and TensorRT for less than fp32), or set TELESCOPE_DEVICE=cpu."
     )

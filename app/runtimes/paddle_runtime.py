@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 from app.errors import StartupError
-from app.runtimes.base import first_line, inference_error
+from app.runtimes.base import Precision, first_line, inference_error, pick_precision
 from model_store.mkl import wake_mkl_on_amd
 from model_store.pixels import Nchw
 from model_store.store import Artefact
@@ -16,11 +16,14 @@ GPU_POOL_MIB = 512  # what Paddle takes at start; it grows when a batch needs mo
 class PaddleRuntime:
     name = "paddle"
 
-    def __init__(self, artefact: Artefact, *, device: str, threads: int) -> None:
+    def __init__(self, artefact: Artefact, *, device: str, threads: int, precision: Precision) -> None:
         seen = visible_gpus()
         if device == "auto":
             device = "gpu:0" if seen else "cpu"
         self.device = device
+        # On a processor its bf16 is refused or wrong (Paddle 3.3); on a GPU less than fp32 has not been measured.
+        offered = ("fp32",) if device == "cpu" else ("fp32", "bf16", "fp16")
+        self.precision = pick_precision(precision, offered, where=f"Paddle Inference on {device}")
         program, weights = self._files(artefact)
 
         from paddle import inference  # after `visible_gpus` has prepared the environment
@@ -40,7 +43,9 @@ class PaddleRuntime:
                     f"TELESCOPE_DEVICE={device}, but the installed Paddle sees {seen} GPUs; install the "
                     "paddlepaddle-gpu build for your CUDA version, or set TELESCOPE_DEVICE=cpu."
                 )
-            config.enable_use_gpu(GPU_POOL_MIB, index)
+            types = inference.PrecisionType
+            kinds = {"fp32": types.Float32, "bf16": types.Bfloat16, "fp16": types.Half}
+            config.enable_use_gpu(GPU_POOL_MIB, index, kinds[self.precision])
         try:
             self._predictor = inference.create_predictor(config)
         except Exception as exc:

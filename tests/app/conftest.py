@@ -19,9 +19,10 @@ from app.predictor import Predictor
 from app.server import config
 from app.service import LoadedModel
 from app.settings import Settings
+from model_store import BUNDLED
 from model_store.manifest import PixelSpec
 from model_store.pixels import Rgb
-from model_store.store import ModelStore
+from model_store.store import Artefact, ModelStore
 from tests.app.fakes import FakeRuntime
 from tests.app.process import Process, wait_until
 
@@ -39,6 +40,12 @@ def fake_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         staging, name="tbsrn", pixels=SPEC, training={}, metrics=[], licence="none", git_commit="none"
     )
     return root
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Artefact:
+    """A model as it is shipped."""
+    return ModelStore(BUNDLED).resolve("tbsrn:1")
 
 
 class Server:

@@ -33,6 +33,7 @@ class FakeRuntime:
 
     name = "fake"
     device = "cpu"
+    precision = "fp32"
 
     def __init__(self) -> None:
         self.gate = threading.Event()

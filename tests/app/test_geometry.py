@@ -120,7 +120,9 @@ def predictor() -> Iterator[Predictor]:
     pytest.importorskip("openvino")
     artefact = ModelStore(BUNDLED).resolve("tbsrn")
     opened = Predictor(
-        lambda: open_runtime("openvino", artefact, device="cpu", threads=0), spec=SPEC, batch_sizes=[1, 4]
+        lambda: open_runtime("openvino", artefact, device="cpu", threads=0, precision="fp32"),
+        spec=SPEC,
+        batch_sizes=[1, 4],
     )
     yield opened
     opened.close()

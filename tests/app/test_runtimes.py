@@ -6,9 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from app import runtimes
 from app.errors import InferenceFailed, OutOfMemory, StartupError
 from app.predictor import Predictor
 from app.runtimes import RUNTIMES, choose, open_runtime
-from app.runtimes.base import Runtime, inference_error
+from app.runtimes.base import Precision, Runtime, inference_error
 from model_store import BUNDLED
 from model_store.pixels import Nchw
 from model_store.store import Artefact, ModelStore
@@ -25,14 +23,9 @@ from tests.app.conftest import SPEC
 from tests.app.fakes import FakeRuntime
 
 
-@pytest.fixture(scope="module")
-def bundled() -> Artefact:
-    return ModelStore(BUNDLED).resolve("tbsrn:1")
-
-
-def opened(name: str, artefact: Artefact) -> Runtime:
+def opened(name: str, artefact: Artefact, precision: Precision = "fp32") -> Runtime:
     pytest.importorskip(RUNTIMES[name][0])
-    return open_runtime(name, artefact, device="cpu", threads=2)
+    return open_runtime(name, artefact, device="cpu", threads=2, precision=precision)
 
 
 def batch(n: int) -> Nchw:
@@ -62,6 +55,52 @@ def test_all_runtimes_agree(name: str, bundled: Artefact) -> None:
     assert np.abs(opened(name, bundled).run(batch(3)) - expected).max() < 1e-4
 
 
+def test_bf16_is_near_fp32_and_what_auto_takes(bundled: Artefact) -> None:
+    openvino = pytest.importorskip("openvino")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor has no bf16")
+    reduced = opened("openvino", bundled, "auto")
+    assert reduced.precision == "bf16"
+    difference = np.abs(reduced.run(batch(4)) - opened("openvino", bundled).run(batch(4)))
+    assert 0 < difference.mean() < 0.01
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_batches_are_split_over_the_threads_where_that_was_measured_to_pay(
+    pays: bool, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino_runtime = pytest.importorskip("app.runtimes.openvino_runtime")
+    measured: list[int] = []
+    monkeypatch.setattr(openvino_runtime, "split_pays", lambda split, whole, lr: measured.append(len(lr)) or pays)
+    runtime = opened("openvino", bundled)
+    whole = opened("onnx", bundled)
+    for size in (1, 2, 3, 4):
+        assert np.abs(runtime.run(batch(size)) - whole.run(batch(size))).max() < 1e-4
+    assert measured == [2]  # once, and neither for one image nor for what two threads cannot share evenly
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02])
+def test_a_split_has_to_be_faster(delay: float) -> None:
+    openvino_runtime = pytest.importorskip("app.runtimes.openvino_runtime")
+    split = SimpleNamespace(run=lambda lr: time.sleep(delay))
+    whole = SimpleNamespace(run=lambda lr: time.sleep(0.01))
+    assert openvino_runtime.split_pays(split, whole, batch(1)) is (delay == 0)
+
+
+@pytest.mark.parametrize(("name", "asked"), [("onnx", "bf16"), ("paddle", "fp16"), ("openvino", "fp16")])
+def test_a_precision_that_is_not_there_stops_the_start(name: str, asked: Precision, bundled: Artefact) -> None:
+    with pytest.raises(StartupError, match=rf"TELESCOPE_PRECISION={asked} cannot be had from.*fp32.*or auto"):
+        opened(name, bundled, asked)
+
+
+def test_without_bf16_in_the_processor_auto_is_fp32(bundled: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32", "INT8"])
+    assert opened("openvino", bundled, "auto").precision == "fp32"
+    with pytest.raises(StartupError, match="which computes in fp32;"):
+        opened("openvino", bundled, "bf16")
+
+
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     name: str, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
@@ -69,14 +108,14 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     monkeypatch.setattr(runtimes, "find_spec", lambda package: None)
     package, _, _, extra = RUNTIMES[name]
     with pytest.raises(StartupError, match=rf"package {package}.*text-telescope\[{extra}\]"):
-        open_runtime(name, bundled, device="cpu", threads=0)
+        open_runtime(name, bundled, device="cpu", threads=0, precision="fp32")
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_gpu_that_is_not_there_stops_the_start(name: str, bundled: Artefact) -> None:
     pytest.importorskip(RUNTIMES[name][0])
     with pytest.raises(StartupError, match="TELESCOPE_DEVICE"):
-        open_runtime(name, bundled, device="gpu:7", threads=0)
+        open_runtime(name, bundled, device="gpu:7", threads=0, precision="fp32")
 
 
 def test_auto_takes_paddle_only_for_a_gpu_that_paddle_sees(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,58 +131,6 @@ def test_auto_takes_paddle_only_for_a_gpu_that_paddle_sees(monkeypatch: pytest.M
 
 def test_a_choice_is_never_second_guessed() -> None:
     assert [choose(name, "cpu") for name in RUNTIMES] == list(RUNTIMES)
-
-
-class PaddleWithGpus(ModuleType):
-    """What Paddle Inference shows of itself on a machine with two GPUs."""
-
-    def __init__(self) -> None:
-        super().__init__("paddle")
-        self.asked: list[tuple[str, Any]] = []
-        cuda = SimpleNamespace(device_count=lambda: 2)
-        self.device = SimpleNamespace(cuda=cuda, is_compiled_with_cuda=lambda: True)
-        handle = SimpleNamespace()
-        predictor = SimpleNamespace(
-            get_input_names=lambda: ["lr"],
-            get_output_names=lambda: ["sr"],
-            get_input_handle=lambda name: handle,
-            get_output_handle=lambda name: handle,
-        )
-        asked = self.asked
-
-        class Config:
-            def __init__(self, program: str, weights: str) -> None:
-                asked.append(("files", (Path(program).name, Path(weights).name)))
-
-            def __getattr__(self, name: str) -> Any:
-                return lambda *arguments: asked.append((name, arguments))
-
-        self.inference = SimpleNamespace(Config=Config, create_predictor=lambda config: predictor)
-
-
-def test_paddle_is_set_up_on_the_gpu_that_was_asked_for(
-    bundled: Artefact, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from app.runtimes.paddle_runtime import GPU_POOL_MIB, PaddleRuntime
-
-    paddle = PaddleWithGpus()
-    monkeypatch.setitem(sys.modules, "paddle", paddle)
-    runtime = PaddleRuntime(bundled, device="gpu:1", threads=0)
-    assert runtime.device == "gpu:1"
-    assert ("enable_use_gpu", (GPU_POOL_MIB, 1)) in paddle.asked
-    assert ("files", ("inference.json", "inference.pdiparams")) in paddle.asked
-    assert PaddleRuntime(bundled, device="auto", threads=0).device == "gpu:0"
-    with pytest.raises(StartupError, match="sees 2 GPUs"):
-        PaddleRuntime(bundled, device="gpu:2", threads=0)
-
-
-@pytest.mark.gpu
-def test_onnx_runtime_on_a_gpu_agrees_with_the_processor(bundled: Artefact) -> None:
-    ort = pytest.importorskip("onnxruntime")
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        pytest.skip("onnxruntime-gpu is not installed")
-    runtime = open_runtime("onnx", bundled, device="gpu:0", threads=0)
-    assert np.abs(runtime.run(batch(3)) - opened("onnx", bundled).run(batch(3))).max() < 1e-2
 
 
 @pytest.mark.parametrize(
@@ -198,7 +185,7 @@ def test_a_runtime_that_hangs_does_not_hold_up_the_end() -> None:
 def test_a_package_that_cannot_be_loaded_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "app.runtimes.openvino_runtime", None)
     with pytest.raises(StartupError, match="openvino is installed but cannot be loaded"):
-        open_runtime("openvino", ModelStore(BUNDLED).resolve("tbsrn"), device="cpu", threads=0)
+        open_runtime("openvino", ModelStore(BUNDLED).resolve("tbsrn"), device="cpu", threads=0, precision="fp32")
 
 
 def test_every_batch_size_is_warmed_and_timed() -> None:

@@ -24,7 +24,7 @@ from training.convert import import_telescope  # noqa: E402
 from training.errors import DataError, ExportError, ParityError  # noqa: E402
 from training.export import ROOT, clean_commit, export, pixel_spec, write_paddle  # noqa: E402
 from training.fold import FoldedTBSRN  # noqa: E402
-from training.onnx_form import write_onnx  # noqa: E402
+from training.onnx_form import spell_softplus, write_onnx  # noqa: E402
 from training.published import read_published  # noqa: E402
 from training.tbsrn import TBSRN  # noqa: E402
 
@@ -118,8 +118,22 @@ def test_the_onnx_form_names_its_tensors_and_its_source(exported: Path) -> None:
     assert (lr.name, sr.name) == ("lr", "sr")
     dims = [d.dim_param or d.dim_value for d in lr.type.tensor_type.shape.dim]
     assert dims == ["N", 3, 16, 32]
-    assert "Identity" not in {node.op_type for node in model.graph.node}
+    assert not {"Identity", "Softplus"} & {node.op_type for node in model.graph.node}
     assert "checkpoint_sha256" in {entry.key for entry in model.metadata_props}
+
+
+def test_mish_holds_where_its_exponential_overflows(tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node(*node) for node in (("Softplus", ["lr"], ["s"]), ("Tanh", ["s"], ["t"]))]
+    nodes.append(onnx.helper.make_node("Mul", ["lr", "t"], ["sr"]))
+    lr, sr = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N"]) for name in ("lr", "sr"))
+    graph = onnx.helper.make_graph(nodes, "mish", [lr], [sr])
+    spell_softplus(graph)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "mish.onnx")
+    x = np.array([-200, -20, -1, 0, 1, 20, 200], np.float32)
+    exact = x * np.tanh(np.logaddexp(0, x.astype(np.float64)))
+    for form in (parity.onnxruntime, parity.openvino):
+        np.testing.assert_allclose(form(tmp_path / "mish.onnx")(x), exact, atol=2e-6)
 
 
 @pytest.mark.slow

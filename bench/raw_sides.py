@@ -1,0 +1,87 @@
+"""What `python -m bench raw` lets run: the reference predictor, every runtime, and the processor's own limits.
+
+Each function is made in a process of its own and gives what that answers: seconds, wall and CPU, of one batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+Seconds = tuple[float, float]  # wall, CPU of all threads
+Run = Callable[[int], Seconds]  # batch size -> seconds
+
+
+def write_reference(checkpoint: Path, folder: Path) -> None:
+    """The network as it was trained, not folded, as Paddle Inference takes it: inference.json, .pdiparams."""
+    import paddle
+
+    from training.checkpoint import load_checkpoint
+
+    network = load_checkpoint(checkpoint)
+    network.eval()
+    shape = [None, 3, network.architecture["height"], network.architecture["width"]]
+    static = paddle.jit.to_static(network, input_spec=[paddle.static.InputSpec(shape, "float32", "x")])
+    paddle.jit.save(static, str(folder / "inference"))
+
+
+def reference(folder: Path, height: int, width: int, tuned: bool) -> Run:
+    """Paddle Inference on the graph that was trained.
+
+    As PaddleOCR's predict_sr.py sets it up by default, which is one thread and no oneDNN; `enable_memory_optim`
+    is left out, since it raises with Paddle 3.3. tuned: oneDNN, every core, and MKL awake on AMD.
+    """
+    from model_store.mkl import wake_mkl_on_amd
+
+    if tuned:
+        wake_mkl_on_amd()
+    from paddle import inference
+
+    config = inference.Config(str(folder / "inference.json"), str(folder / "inference.pdiparams"))
+    config.disable_gpu()
+    config.disable_glog_info()
+    if tuned:
+        config.enable_mkldnn()
+        config.set_cpu_math_library_num_threads(os.cpu_count() or 1)
+    for name in ("conv_transpose_eltwiseadd_bn_fuse_pass", "matmul_transpose_reshape_fuse_pass"):
+        config.delete_pass(name)
+    config.switch_use_feed_fetch_ops(False)
+    config.switch_ir_optim(True)
+    predictor = inference.create_predictor(config)
+    given = predictor.get_input_handle(predictor.get_input_names()[0])
+    made = predictor.get_output_handle(predictor.get_output_names()[0])
+
+    def run(lr: np.ndarray) -> None:
+        given.copy_from_cpu(lr)
+        predictor.run()
+        made.copy_to_cpu()
+
+    return _timed(run, height, width)
+
+
+def served(runtime: str, precision: Any, store: Path, model: str) -> Run:  # noqa: ANN401 - a Precision
+    """A runtime as the service opens it."""
+    from app.runtimes import open_runtime
+    from model_store.store import ModelStore
+
+    artefact = ModelStore(store).resolve(model)
+    opened = open_runtime(runtime, artefact, device="cpu", threads=0, precision=precision)
+    spec = artefact.manifest.pixels
+    return _timed(opened.run, spec.height, spec.width)
+
+
+def _timed(run: Callable[[np.ndarray], object], height: int, width: int) -> Run:
+    draw = np.random.default_rng(0)
+
+    def seconds(batch_size: int) -> Seconds:
+        lr = draw.random((batch_size, 3, height, width), np.float32)
+        cpu, wall = process_time(), perf_counter()
+        run(lr)
+        return perf_counter() - wall, process_time() - cpu
+
+    return seconds
