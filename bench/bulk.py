@@ -28,7 +28,7 @@ from model_store.store import ModelStore
 
 CROPS = Path(__file__).parents[1] / "examples" / "crops"
 OPTIONS = Options("png", "native", "always", None)
-SHARD = 16  # pictures: small beside the job, so that the workers end together
+SHARD = 24  # pictures: small beside the job, so that the workers end together
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -49,8 +49,12 @@ class BulkProcess:
         return len(list((self.output / "_bulk" / "done").glob("*.json")))
 
     def ended(self) -> bool:
-        """Before it should."""
-        assert self.popen.poll() is None, self.wait()
+        """Before it should: fails the test, or skips it where the machine is too busy for Ray's own start."""
+        if self.popen.poll() is not None:
+            said = self.wait()
+            if "Ray does not start on this machine" in said:
+                pytest.skip(said.splitlines()[-1])
+            pytest.fail(said)
         return False
 
     def below(self) -> dict[int, str]:
@@ -108,11 +112,11 @@ def test_killed_workers_and_drivers_cost_no_output_and_double_none(
         write_tar(tmp_path / "in" / f"{shard}.tar", members | {"note.txt": str(shard).encode()})
     job = BulkProcess(tmp_path / "in", tmp_path / "out", "--workers", "2", scratch=scratch)
     try:
-        wait_until(lambda: job.ended() or (job.done() >= 1 and job.busy_workers()), 200, every_s=0.1)
+        wait_until(lambda: job.ended() or (job.done() >= 1 and job.busy_workers()), 400, every_s=0.1)
         worker = job.busy_workers()[0]
         before = job.done()
         os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: job.ended() or job.done() >= before + 2, 200, every_s=0.1)
+        wait_until(lambda: job.ended() or job.done() >= before + 2, 400, every_s=0.1)
     finally:
         below = job.below()
         job.popen.kill()
