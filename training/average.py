@@ -1,6 +1,6 @@
 """Averages checkpoints of one run, or of runs that went on from one another: what they differ by is mostly noise.
 
-    python -m training average runs/cpu/last.safetensors runs/cpu-reading/last.safetensors --out averaged.safetensors
+    python -m training average runs/cpu/last.safetensors runs/cpu-reading/last.safetensors --out mean.safetensors
 
 Wortsman et al., Model soups, ICML 2022. Checkpoints that were trained apart lie in different valleys, and their
 average is worth nothing: evaluate it.

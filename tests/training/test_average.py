@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("safetensors")
-from training.__main__ import main  # noqa: E402
-from training.weights_file import read_checkpoint, write_checkpoint  # noqa: E402
+from training.__main__ import main
+from training.weights_file import read_checkpoint, write_checkpoint
 
 
 def checkpoint(path: Path, value: float, **architecture: int) -> str:
