@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
         if other["architecture"] != about["architecture"]:
             raise ConfigError(f"{path} is of another architecture than {args.checkpoints[0]}")
         check_keys(others, {name: value.shape for name, value in weights.items()}, origin=str(path))
-    means = {name: np.mean([w[name] for w, _ in read], axis=0, dtype=np.float64) for name in weights}
+    means = {name: np.stack([w[name] for w, _ in read]).mean(axis=0, dtype=np.float64) for name in weights}
     write_checkpoint(
         args.out,
         {name: mean.astype(np.float32) for name, mean in means.items()},
