@@ -17,6 +17,7 @@ import pytest
 from app import codec
 from model_store import BUNDLED
 from model_store.pixels import resize
+from model_store.store import ModelStore
 from tests.app.conftest import wait_until
 from tests.app.process import Process, ready
 from tests.conftest import REPOSITORY
@@ -69,13 +70,14 @@ def test_sixty_four_clients_at_once_each_get_their_own_answer_in_shared_batches(
     for crop, together in zip(asked, answers, strict=True):
         assert np.abs(together.astype(int) - alone[crop]).max() <= 1, crop.name
     metrics = scraped(url)
-    labels = '{model="tbsrn",version="1"}'
+    version = ModelStore(BUNDLED).resolve("tbsrn").manifest.version
+    labels = f'{{model="tbsrn",version="{version}"}}'
     batches = metrics[f"telescope_batch_size_count{labels}"]
     windows = metrics[f"telescope_batch_size_sum{labels}"]
     images = metrics[f"telescope_images_received_total{labels}"]
     assert images >= 64 + len(CROPS)
     assert batches < images <= windows, "no batch held more than one window"
-    assert metrics['telescope_images_total{model="tbsrn",outcome="ok",version="1"}'] == images
+    assert metrics[f'telescope_images_total{{model="tbsrn",outcome="ok",version="{version}"}}'] == images
 
 
 def scraped(url: str) -> dict[str, float]:
