@@ -28,9 +28,9 @@ from training.errors import TrainingError
 
 CROPS = Path(__file__).parent / "crops"
 SHOWN = ("harbour.png", "library.png", "platform.png", "coffee.png", "museum.png", "station.png")
-# Not only winners. MUSEUM gets strokes its letters never had, though PP-OCRv4 still reads it; STATION it
-# reads as SIATION from bicubic and as SIATIGN from tbsrn:1 (LIBRARY: UBRARY, then LIBRARY).
-NOTES = {"museum.png": "wrong strokes", "station.png": "misread"}
+# Not only winners. Of tbsrn:2's picture PP-OCRv6 reads MUSKUM, and PP-OCRv4 SIATIGN (of bicubic MUSEUM and SIATION);
+# Tesseract reads LIBRARY where it read LRRARYV.
+NOTES = {"museum.png": "one misreads it", "station.png": "one misreads it"}
 
 PANEL, TEXT, FAINT = (246, 246, 246), (60, 60, 60), (120, 120, 120)  # its own ground: reads on any page
 LABEL_PX, COLUMN_PX, ROW_PX, GAP_PX, HEAD_PX = 104, 268, 72, 14, 36

@@ -37,7 +37,7 @@ def run(*arguments: object) -> str:
 def served(store: Path) -> Iterator[str]:
     """The address of a service of its own on a model store."""
     command = [sys.executable, "-m", "app", "serve", "--port", "0", "--model-store", str(store), "--model", "tiny"]
-    environment = {"PATH": os.environ["PATH"], "TELESCOPE_RUNTIME": "openvino"}
+    environment = {"PATH": os.environ["PATH"], "TELESCOPE_RUNTIME": "openvino", "TELESCOPE_PRECISION": "fp32"}
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     said = ""
