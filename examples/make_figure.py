@@ -28,7 +28,7 @@ from training.errors import TrainingError
 
 CROPS = Path(__file__).parent / "crops"
 SHOWN = ("harbour.png", "library.png", "platform.png", "coffee.png", "museum.png", "station.png")
-# Not only winners. Of tbsrn:2's picture PP-OCRv6 reads MUSKUM, and PP-OCRv4 SIATIGN (of bicubic MUSEUM and SIATION);
+# Not only winners. Of tbsrn:2's pictures PP-OCRv6 reads MUSKUM, and PP-OCRv4 SIATIGN (of bicubic MUSEUM, SIATION);
 # Tesseract reads LIBRARY where it read LRRARYV.
 NOTES = {"museum.png": "one misreads it", "station.png": "one misreads it"}
 
