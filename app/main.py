@@ -63,7 +63,12 @@ def load_models(settings: Settings) -> list[LoadedModel]:
 
 def _open(settings: Settings, artefact: Artefact) -> LoadedModel:
     judge = Judge(Calibration.of(artefact))
-    predictor = Predictor(
+    return LoadedModel(artefact, open_predictor(settings, artefact, batch_sizes=settings.batch_sizes), judge)
+
+
+def open_predictor(settings: Settings, artefact: Artefact, *, batch_sizes: Sequence[int]) -> Predictor:
+    """The predictor that the settings ask for, opened and warmed. Raises StartupError saying what to do."""
+    return Predictor(
         lambda: open_runtime(
             settings.runtime,
             artefact,
@@ -72,9 +77,8 @@ def _open(settings: Settings, artefact: Artefact) -> LoadedModel:
             precision=settings.precision,
         ),
         spec=artefact.manifest.pixels,
-        batch_sizes=settings.batch_sizes,
+        batch_sizes=batch_sizes,
     )
-    return LoadedModel(artefact, predictor, judge)
 
 
 def create_app(

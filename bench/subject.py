@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.judge import Calibration, Judge, calibration_path
+from app.main import open_predictor
 from app.predictor import Predictor
-from app.runtimes import open_runtime
 from app.settings import load_settings
 from model_store import BUNDLED
 from model_store.pixels import Nchw
@@ -53,17 +53,7 @@ def open_subject(args: argparse.Namespace, *, calibrated: bool = True) -> Subjec
     if calibrated and not file and calibration_path(artefact).exists():
         file = calibration_path(artefact)
     judge = Judge(Calibration.read(file, digest=artefact.digest) if file else None)
-    predictor = Predictor(
-        lambda: open_runtime(
-            settings.runtime,
-            artefact,
-            device=settings.device,
-            threads=settings.threads,
-            precision=settings.precision,
-        ),
-        spec=artefact.manifest.pixels,
-        batch_sizes=BATCH_SIZES,
-    )
+    predictor = open_predictor(settings, artefact, batch_sizes=BATCH_SIZES)
     return Subject(artefact.manifest.ref, artefact.digest, predictor, judge, artefact)
 
 
