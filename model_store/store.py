@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from model_store.durable import flush_to_disk
 from model_store.errors import DigestMismatch, InvalidManifest, ModelNotFound, VersionExists
 from model_store.manifest import NAME, Manifest, Metric, PixelSpec, group_files, sha256_of
 
@@ -182,7 +183,7 @@ def _fill(work: Path, staging: Path, manifest: Manifest) -> None:
         copied.files(kind)  # what was copied is what was hashed
     work.chmod(0o755)  # mkdtemp's 0700 would hide the model from the service's own user
     for path in [*work.rglob("*"), work]:
-        _sync(path)
+        flush_to_disk(path)
 
 
 def _rename_new(work: Path, target: Path) -> None:
@@ -193,12 +194,4 @@ def _rename_new(work: Path, target: Path) -> None:
         if target.exists():
             raise VersionExists(f"{target} exists; published versions are immutable, choose another") from exc
         raise
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush_to_disk(target.parent)

@@ -1,10 +1,11 @@
 """Files that appear whole or not at all, also through a kill and, flushed, a power cut."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+from model_store.durable import flush_to_disk
 
 
 @contextmanager
@@ -17,11 +18,11 @@ def published(target: Path, *, staging: Path, flush: bool = True) -> Iterator[Pa
     try:
         yield partial
         if flush:
-            _flush(partial)
+            flush_to_disk(partial)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(target)
         if flush:
-            _flush(target.parent)
+            flush_to_disk(target.parent)
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -30,11 +31,3 @@ def published(target: Path, *, staging: Path, flush: bool = True) -> Iterator[Pa
 def write_whole(target: Path, data: bytes, *, staging: Path, flush: bool = True) -> None:
     with published(target, staging=staging, flush=flush) as partial:
         partial.write_bytes(data)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,7 +11,6 @@ A writer killed at any point leaves a `.partial` without a count or a complete f
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from types import TracebackType
 import lmdb
 from PIL import Image
 
+from model_store.durable import flush_to_disk
 from training.data.lmdb import COUNT, PARTIAL_SUFFIX, Rgb
 from training.errors import DataError
 
@@ -79,7 +79,7 @@ class LmdbWriter:
         self._environment.close()
         (self._partial / "lock.mdb").unlink(missing_ok=True)  # readers of finished data take no lock
         self._partial.rename(self.folder)
-        _flush_folder(self.folder.parent)
+        flush_to_disk(self.folder.parent)
 
     def __enter__(self) -> LmdbWriter:
         return self
@@ -136,12 +136,3 @@ def encode_png(picture: Rgb | bytes) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG", compress_level=1)  # level 6 takes 3 times as long
     return buffer.getvalue()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
