@@ -16,7 +16,7 @@ from pathlib import Path
 from app.bulk.command import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
 from app.geometry import Geometry
-from app.judge import Mode, choose_mode
+from app.judge import Aim, choose_aim
 from app.logs import configure_logging
 from app.settings import Settings, load_settings
 from model_store.errors import ModelStoreError
@@ -38,10 +38,10 @@ def main(argv: list[str] | None = None) -> int:
             return bulk(arguments)
         inputs, out = arguments.pop("inputs"), arguments.pop("out")
         geometry = arguments.pop("geometry")
-        mode = choose_mode(arguments.pop("mode", None), geometry)
+        aim = choose_aim(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry)
         if "url" in arguments:
-            return _upscale_there(inputs, out, geometry, mode, **arguments)
-        return _upscale(inputs, out, geometry, mode, load_settings(**arguments))
+            return _upscale_there(inputs, out, geometry, aim, **arguments)
+        return _upscale(inputs, out, geometry, aim, load_settings(**arguments))
     except (StartupError, ModelStoreError, InvalidParameter) as exc:
         print(f"text-telescope: {exc}", file=sys.stderr)
         return 2
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the PNGs")
     upscale.add_argument("--geometry", choices=("native", "telescope"), default="native")
     upscale.add_argument("--mode", choices=("auto", "always"), help="auto: only crops that it helps to read")
+    upscale.add_argument("--recogniser", metavar="NAME", help="who is to read them; the others stay as they are")
     upscale.add_argument(
         "--url",
         help="have a running service do it, for example http://127.0.0.1:8000; an API key, where it asks for one, "
@@ -95,7 +96,7 @@ def _serve(settings: Settings) -> int:
     return 0
 
 
-def _upscale(inputs: list[Path], out: Path, geometry: Geometry, mode: Mode, settings: Settings) -> int:
+def _upscale(inputs: list[Path], out: Path, geometry: Geometry, aim: Aim, settings: Settings) -> int:
     from app.in_process import InProcess
     from app.main import load_model
     from app.upscale import Local, find, upscale
@@ -103,7 +104,7 @@ def _upscale(inputs: list[Path], out: Path, geometry: Geometry, mode: Mode, sett
     jobs = find(inputs, out)
     model = load_model(settings)
     try:
-        enlarge = InProcess(model.predictor, model.judge, geometry=geometry, mode=mode)
+        enlarge = InProcess(model.predictor, model.judge, geometry=geometry, aim=aim)
         failed = upscale(jobs, Local(enlarge, settings=settings), batch=model.predictor.batch_sizes[-1])
     finally:
         model.predictor.close()
@@ -114,7 +115,7 @@ def _upscale_there(
     inputs: list[Path],
     out: Path,
     geometry: Geometry,
-    mode: Mode,
+    aim: Aim,
     *,
     url: str,
     model: str | None = None,
@@ -131,7 +132,7 @@ def _upscale_there(
     from app.upscale import find, upscale
 
     def upscaler(crops: Sequence[bytes]) -> list[bytes | str]:
-        answers = client.answers(crops, geometry=geometry, mode=mode, model=model)
+        answers = client.answers(crops, geometry=geometry, mode=aim.mode, recogniser=aim.recogniser, model=model)
         return [answer.data if isinstance(answer, Answer) else answer.problem.detail for answer in answers]
 
     jobs = find(inputs, out)

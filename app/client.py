@@ -78,9 +78,10 @@ class TelescopeClient(BaseClient[httpx.Client]):
     def super_resolve(self, images: Any, *, errors: OrElse = "raise", **wish: Unpack[CropWish]) -> Any:
         """One picture, or a sequence -> uint8 (2H, 2W, 3), or a list of them in order.
 
+        With `recogniser`, what that one reads best: (2H, 2W, 3), or (H, W, 3) as it was.
+
         errors: of single images in a sequence. "raise" the first BadImage, "return" it in the image's place, or
-            "keep" the array as it was given, so that a pipeline reads on; also where it was only enlarged, so
-            that with mode="auto" the pipeline reads no crop worse than without the service.
+            "keep" the array as it was given, so that a pipeline reads on; also where it was only enlarged.
         Raises another TelescopeError when a whole request has no answer, and TypeError for what is no picture.
         """
         if is_one(images):

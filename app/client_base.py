@@ -34,6 +34,9 @@ class Wish(TypedDict, total=False):
     """Parameters of a request, explained by the service's page /docs; left out, the service's defaults."""
 
     mode: Literal["auto", "always"]
+    recogniser: (
+        str | None
+    )  # who is to read the answers, "any" for whoever; each crop comes back as it reads it best
     format: Literal["png", "jpeg", "webp"]  # of `Answer.data`, and of the pictures on their way back
     model: str | None  # `name` or `name:version`
 
@@ -155,7 +158,7 @@ class BaseClient(Generic[H]):
         """Blocking."""
         arrays: list[Any] = []
         for one, answer in zip(asked, answers, strict=True):
-            no_better = isinstance(answer, BadImage) or answer.method == "enlarged"
+            no_better = isinstance(answer, BadImage) or answer.method != "super_resolved"
             if or_else == "keep" and no_better:
                 arrays.append(one)  # a recogniser reads its own enlargement as well as any other
             elif isinstance(answer, Answer):

@@ -1,7 +1,7 @@
 """Crops on their way through the predictor. Knows neither HTTP nor where crops come from.
 
     admit (all crops or none) -> for each: read -> judge -> windows -> batcher -> merge -> finish
-                                                         \\-> enlarge, where the network would not help -> finish
+                                                         \\-> enlarge or keep, where it would not help -> finish
 
 Reading and finishing run in worker threads, so the event loop stays free to admit, cancel and answer.
 """
@@ -21,7 +21,7 @@ from app.batch_queue import EXPIRED
 from app.batcher import Admission, Batcher
 from app.errors import DeadlineExceeded, InternalError, ServiceError
 from app.geometry import Chw, Layout
-from app.judge import Decision, Judge, Mode
+from app.judge import Aim, Decision, Judge, answer
 from app.metrics import Metrics
 from app.tracing import OFF, Tracing
 from model_store.manifest import PixelSpec
@@ -40,7 +40,7 @@ class Crop:
 
     size: tuple[int, int]  # height, width
     layout: Layout
-    mode: Mode
+    aim: Aim
     read: Callable[[], Rgb]
     finish: Callable[[Rgb], bytes]
 
@@ -149,12 +149,12 @@ class CropRunner:
 
     def _windows(self, crop: Crop) -> int:
         """How many it may become; how many it does is known once it is decoded and judged."""
-        return len(crop.layout.starts) if self._judge.may_infer(crop.layout, crop.mode) else 0
+        return len(crop.layout.starts) if self._judge.may_infer(crop.layout, crop.aim) else 0
 
     def _read(self, crop: Crop) -> "_Read":
         start = perf_counter()
         rgb = crop.read()
-        decision = self._judge.decide(rgb, crop.layout, crop.mode)
+        decision = self._judge.decide(rgb, crop.layout, crop.aim)
         windows = geometry.split(rgb, crop.layout, self._spec) if decision.infers else crops_to_lr([], self._spec)
         seconds = perf_counter() - start
         self._metrics.decode_seconds.observe(seconds)
@@ -162,7 +162,7 @@ class CropRunner:
 
     def _finish(self, crop: Crop, read: "_Read", sr: Sequence[Chw]) -> "_Finished":
         start = perf_counter()
-        rgb = geometry.merge(sr, crop.layout, self._spec) if sr else geometry.enlarge(read.rgb, crop.layout)
+        rgb = answer(read.decision, read.rgb, sr, crop.layout, self._spec)
         data = crop.finish(rgb)
         seconds = perf_counter() - start
         self._metrics.encode_seconds.observe(seconds)

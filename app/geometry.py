@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -107,11 +106,6 @@ def _blended(sr_windows: Sequence[Chw], layout: Layout, spec: PixelSpec) -> Chw:
 
 
 def enlarge(rgb: Rgb, layout: Layout) -> Rgb:
-    """The same size without the network, half way between bilinear and bicubic.
-
-    Recognisers differ: bicubic sharpens noise, which PP-OCRv4 reads as strokes, and bilinear blurs what is clean,
-    which Tesseract no longer reads. Half way costs neither as much; what it costs: `python -m bench ocr`.
-    """
+    """The same size without the network: bicubic. What that costs recognisers: `python -m bench ocr`."""
     height, width = layout.output
-    smooth = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.addWeighted(smooth, 0.5, resize(rgb, height=height, width=width), 0.5, 0), np.uint8)
+    return resize(rgb, height=height, width=width)

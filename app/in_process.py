@@ -1,6 +1,6 @@
 """Crops through a predictor without a queue or an event loop: what the command line and the benchmarks need.
 
-    crop -> prepare: judge, windows -> infer: predictor, in its largest batches -> finish: merge, or enlarge
+    crop -> prepare: judge, windows -> infer: predictor, in its largest batches -> finish: merge, enlarge or keep
 
 The same steps in the same order as in `app/crops.py`, so what is measured here is what the service answers.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from app import geometry
 from app.geometry import Chw, Geometry, Layout
-from app.judge import Decision, Judge, Mode
+from app.judge import Aim, Decision, Judge, answer
 from app.predictor import Predictor
 from model_store.pixels import Nchw, Rgb, crops_to_lr
 
@@ -35,11 +35,13 @@ class Answered:
 
 
 class InProcess:
-    def __init__(self, predictor: Predictor, judge: Judge, *, geometry: Geometry = "native", mode: Mode) -> None:
+    def __init__(self, predictor: Predictor, judge: Judge, *, geometry: Geometry = "native", aim: Aim) -> None:
+        """Raises InvalidParameter for a recogniser that the model was not calibrated for."""
+        judge.check(aim.recogniser)
         self._predictor = predictor
         self._judge = judge
         self._geometry: Geometry = geometry
-        self._mode: Mode = mode
+        self._aim = aim
 
     def __call__(self, crops: Sequence[Rgb]) -> list[Answered]:
         """The answer to each crop, uint8 (H, W, 3) of any size, in order. Raises InferenceFailed."""
@@ -55,7 +57,7 @@ class InProcess:
 
     def prepare(self, crop: Rgb, layout: Layout) -> Prepared:
         spec = self._predictor.spec
-        decision = self._judge.decide(crop, layout, self._mode)
+        decision = self._judge.decide(crop, layout, self._aim)
         windows = geometry.split(crop, layout, spec) if decision.infers else crops_to_lr([], spec)
         return Prepared(crop, layout, decision, windows)
 
@@ -65,11 +67,8 @@ class InProcess:
         return [list(islice(answers, len(one.windows))) for one in prepared]
 
     def finish(self, prepared: Prepared, sr_windows: Sequence[Chw]) -> Answered:
-        if prepared.decision.infers:
-            rgb = geometry.merge(sr_windows, prepared.layout, self._predictor.spec)
-        else:
-            rgb = geometry.enlarge(prepared.crop, prepared.layout)
-        return Answered(rgb, prepared.decision)
+        one, spec = prepared, self._predictor.spec
+        return Answered(answer(one.decision, one.crop, sr_windows, one.layout, spec), one.decision)
 
     def _infer(self, windows: Sequence[Chw]) -> Iterator[Chw]:
         sizes = self._predictor.batch_sizes

@@ -49,7 +49,7 @@ _ANSWER = {
 }
 HEADERS = {  # of every answer, errors included
     "X-Request-ID": "The request's own, if it sent a usable one (up to 128 letters, digits, '.', '_' or '-').",
-    "X-Method": "Of a single picture: `super_resolved`, or `enlarged` without the network.",
+    "X-Method": "Of a single picture: `super_resolved`, `enlarged` without the network, or `kept` as it was.",
     "X-Reason": "Of a single picture: why that was done.",
     "X-Model-Name": "The model that answered.",
     "X-Model-Version": "Its version.",

@@ -13,7 +13,7 @@ from app import codec, geometry, regions
 from app.codec import Format
 from app.crops import Crop, Picture
 from app.errors import ServiceError
-from app.judge import DEFAULT_MODE, Mode
+from app.judge import ALWAYS, Aim
 from app.regions import Corners, Region, Units
 from app.settings import Settings
 from model_store.manifest import PixelSpec
@@ -27,7 +27,7 @@ class PageOptions:
     format: Format = "png"
     units: Units = "pixels"
     recompose: bool = False
-    mode: Mode = DEFAULT_MODE
+    aim: Aim = ALWAYS
 
 
 class PageWork:
@@ -68,7 +68,8 @@ class PageWork:
         def finish(rgb: Rgb) -> bytes:
             if not self._options.recompose:
                 return codec.encode(rgb, self._options.format)
-            self._answers[index] = region, rgb
+            if rgb.shape[:2] == layout.output:  # what is kept as it was is enlarged with the page
+                self._answers[index] = region, rgb
             return b""
 
         try:
@@ -82,7 +83,7 @@ class PageWork:
         return Crop(
             size=(region.height, region.width),
             layout=layout,
-            mode=self._options.mode,
+            aim=self._options.aim,
             read=lambda: regions.rectify(self._rgb, region),
             finish=finish,
         )

@@ -102,6 +102,7 @@ def model_info(service: Service, models: Models) -> ModelInfo:
         scale=manifest.pixels.scale,
         input=Size(width=manifest.pixels.width, height=manifest.pixels.height),
         batch_sizes=list(service.predictor.batch_sizes),
+        recognisers=service.judge.recognisers,
         training=dict(manifest.training),
         metrics=[asdict(metric) for metric in manifest.metrics],
         licence=manifest.licence,

@@ -39,7 +39,7 @@ class DoneImage(BaseModel):
     filename: str | None
     input: Size
     output: Size
-    method: Method = Field(description="`enlarged`: without the network.")
+    method: Method = Field(description="`enlarged`: without the network. `kept`: the crop as it was.")
     reason: Reason = Field(description=REASONS_TOLD)
     media_type: str = Field(examples=["image/png"])
     data: str | None = Field(
@@ -86,6 +86,7 @@ class ModelInfo(BaseModel):
     scale: int
     input: Size = Field(description="What one window is resized to before the network.")
     batch_sizes: list[int]
+    recognisers: list[str] = Field(description="Whom `recogniser` may name: those it was calibrated for.")
     training: dict[str, Any]
     metrics: list[dict[str, Any]]
     licence: str

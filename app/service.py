@@ -20,7 +20,7 @@ from app.codec import Format
 from app.crops import Crop, CropRunner, Done, Picture, Timings
 from app.errors import DeadlineExceeded, ServiceError
 from app.geometry import Geometry
-from app.judge import DEFAULT_MODE, Judge, Mode
+from app.judge import ALWAYS, Aim, Judge
 from app.metrics import Metrics
 from app.page import PageOptions, PageWork
 from app.predictor import Predictor
@@ -39,7 +39,7 @@ class Options:
 
     format: Format = "png"
     geometry: Geometry = "native"
-    mode: Mode = DEFAULT_MODE
+    aim: Aim = ALWAYS
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class Service:
     ) -> None:
         self.artefact = model.artefact
         self.predictor = model.predictor
+        self.judge = model.judge
         self._settings = settings
         self._metrics = metrics
         manifest = self.artefact.manifest
@@ -99,7 +100,7 @@ class Service:
             tracing=tracing,
         )
         self._runner = CropRunner(
-            self.batcher, model.judge, spec=self._spec, workers=workers, metrics=metrics, tracing=tracing
+            self.batcher, self.judge, spec=self._spec, workers=workers, metrics=metrics, tracing=tracing
         )
         self._users = 0
         self._unused = asyncio.Event()
@@ -229,7 +230,7 @@ class Service:
         return Crop(
             size=(info.height, info.width),
             layout=layout,
-            mode=options.mode,
+            aim=options.aim,
             read=lambda: codec.decode(upload.data),
             finish=lambda rgb: codec.encode(rgb, options.format),
         )

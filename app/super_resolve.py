@@ -19,7 +19,7 @@ from app.codec import Format
 from app.crops import Done, Picture
 from app.errors import ClientDisconnected, InvalidParameter, ServiceError, UploadTimedOut
 from app.geometry import Geometry
-from app.judge import DEFAULT_MODE, Mode, choose_mode
+from app.judge import DEFAULT_MODE, Aim, Mode, choose_aim
 from app.models import Models
 from app.negotiation import Shape, choose
 from app.openapi import SUPER_RESOLVE, SUPER_RESOLVE_REGIONS
@@ -55,9 +55,18 @@ class Parameters(BaseModel):
         description="`always`: every crop that the network can answer. `auto`: only those it helps to read, the "
         "others enlarged without it.",
     )
+    recogniser: str | None = Field(
+        None,
+        description="Who is to read the answer: one of the `recognisers` of `GET /v1/models`, or `any`. It gets "
+        "what it reads best: the crop super-resolved, or unchanged. Goes with `mode=auto`.",
+    )
     model: str | None = Field(
         None, description="`name` (its active version) or `name:version`; default: the first listed."
     )
+
+    def aim(self, geometry: Geometry = "native") -> Aim:
+        """Raises InvalidParameter."""
+        return choose_aim(self.mode if "mode" in self.model_fields_set else None, self.recogniser, geometry)
 
 
 class CropParameters(Parameters):
@@ -68,8 +77,7 @@ class CropParameters(Parameters):
     )
 
     def options(self) -> Options:
-        mode = choose_mode(self.mode if "mode" in self.model_fields_set else None, self.geometry)
-        return Options(self.format, self.geometry, mode)
+        return Options(self.format, self.geometry, self.aim(self.geometry))
 
 
 class PageParameters(Parameters):
@@ -95,7 +103,7 @@ async def super_resolve(
             request, take, max_bytes=settings.max_request_bytes, max_images=settings.max_images
         )
 
-    with _serving(request, parameters.model) as service:
+    with _serving(request, parameters.model, options.aim) as service:
 
         async def answer(uploads: list[Upload], deadline: float) -> tuple[list[Upload], list[Done | ServiceError]]:
             record.images = len(uploads)
@@ -118,17 +126,17 @@ async def super_resolve_regions(
     """Post a page and where its text is, get each region back upright and at twice its size, or the whole page."""
     settings: Settings = request.app.state.settings
     record = request.state.record
+    options = PageOptions(parameters.format, parameters.units, parameters.recompose, parameters.aim())
 
     async def read(take: Take) -> tuple[Upload, bytes]:
         return await read_page(request, take, max_bytes=settings.max_request_bytes)
 
-    with _serving(request, parameters.model) as service:
+    with _serving(request, parameters.model, options.aim) as service:
 
         async def answer(body: tuple[Upload, bytes], deadline: float) -> PageAnswers:
             page, listed = body
             corners = await asyncio.to_thread(regions.parse, listed, max_regions=settings.max_regions)
             record.images = len(corners)
-            options = PageOptions(parameters.format, parameters.units, parameters.recompose, parameters.mode)
             return await service.super_resolve_regions(
                 page, corners, options=options, deadline=deadline, timings=record.timings
             )
@@ -142,11 +150,15 @@ async def super_resolve_regions(
 
 
 @contextmanager
-def _serving(request: Request, wanted: str | None) -> Iterator[Service]:
-    """The model that answers, to the end of its work, and as the answer's headers name it. Raises UnknownModel."""
+def _serving(request: Request, wanted: str | None, aim: Aim) -> Iterator[Service]:
+    """The model that answers, to the end of its work, and as the answer's headers name it.
+
+    Raises UnknownModel, or InvalidParameter for a recogniser that it was not calibrated for.
+    """
     models: Models = request.app.state.models
     with models.use(wanted) as service:
         request.state.record.service = service
+        service.judge.check(aim.recogniser)
         yield service
 
 

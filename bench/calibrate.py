@@ -2,8 +2,9 @@
 
     python -m bench calibrate --model tbsrn:1 --data crops/ --out calibration
 
-    words -> small crops of every subset -> enlarged | super-resolved -> each recogniser reads both
-          -> the rule that gains most and harms none -> model_store/tbsrn/calibration-1.json, curve.svg
+    words -> small crops of every subset -> plain | super-resolved -> each recogniser reads both
+          -> for each, and for all together, the rule that gains most and harms nowhere
+          -> model_store/tbsrn/calibration-1.json, curve.svg
 
 Use other words than those that `python -m bench ocr` reports on, and other than the model was trained on. The
 service loads the file at its next start, and refuses it for other weights than it was made for.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ import cv2
 import numpy as np
 
 from app.errors import ServiceError
-from app.judge import SCHEMA_VERSION, calibration_path
-from bench.calibrate_chart import curve_chart
-from bench.calibrate_fit import Samples, cross_validated, curve, fit, gain
+from app.judge import ANY, SCHEMA_VERSION, Calibration, Rule, calibration_path
+from bench.calibrate_chart import curve_chart, told
+from bench.calibrate_fit import Chosen, Samples, cross_validated, curve, fit, gain
 from bench.ocr import add_data, command, known_subsets
 from bench.ocr_data import words
 from bench.ocr_measure import Measured, make_pictures, read_all
@@ -71,14 +72,14 @@ def calibrate(args: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
         measured = make_pictures(subject, chosen, subsets, seed=args.seed, out=args.out)
     finally:
         subject.predictor.close()
-    read_all(measured, readers, ("enlarged", "always"), out=args.out)
+    read_all(measured, readers, ("plain", "always"), out=args.out)
     samples = gather(measured, readers)
-    calibration = fit(samples)
+    rules = {ANY: fit(samples)} | {reader.name: fit(samples.of_reader(reader.name)) for reader in readers}
     return subject, {
         "schema_version": SCHEMA_VERSION,
         "model": subject.name,
         "digest": subject.sha256,
-        "rule": calibration.as_json(),
+        "rules": Calibration(rules).as_json(),
         "command": command(),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -86,20 +87,31 @@ def calibrate(args: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
         "data": {"path": args.data.name, "words": len(chosen), "limit": args.limit, "seed": args.seed},
         "subsets": subsets,
         "recognisers": {reader.name: reader.version for reader in readers},
-        "super_resolved": round(float(samples.chosen(calibration).mean()), 4),
-        "points_over_enlarged": {
-            "always": gain(samples, np.ones_like(samples.blur, bool)),
-            "auto": gain(samples, samples.chosen(calibration)),
-            "auto_cross_validated": gain(samples, cross_validated(samples)),
-        },
+        "super_resolved": {name: round(float(samples.chosen(rule).mean()), 4) for name, rule in rules.items()},
+        "points_over_plain": points(samples, rules),
         "curve": curve(samples),
+    }
+
+
+def points(samples: Samples, rules: Mapping[str, Rule]) -> dict[str, dict[str, dict[str, float]]]:
+    """What is gained by super-resolving -> by whom -> points and their standard error."""
+    alone = {name: samples.of_reader(name) for name in samples.gains}
+
+    def each(chosen: Callable[[str, Samples], Chosen]) -> dict[str, dict[str, float]]:
+        return {name: gain(only, chosen(name, only))[name] for name, only in alone.items()}
+
+    return {
+        "always": gain(samples, np.ones_like(samples.blur, bool)),
+        "any": gain(samples, samples.chosen(rules[ANY])),
+        "named": each(lambda name, only: only.chosen(rules[name])),
+        "named_cross_validated": each(lambda _, only: cross_validated(only)),
     }
 
 
 def gather(measured: Sequence[Measured], readers: Sequence[TextReader]) -> Samples:
     def joined(reader: str) -> np.ndarray:
         return np.stack(
-            [part.right(reader, "always").astype(float) - part.right(reader, "enlarged") for part in measured]
+            [part.right(reader, "always").astype(float) - part.right(reader, "plain") for part in measured]
         )
 
     estimates = [part.estimates for part in measured]
@@ -111,19 +123,18 @@ def gather(measured: Sequence[Measured], readers: Sequence[TextReader]) -> Sampl
 
 
 def summary(report: dict[str, Any]) -> str:
-    least, most = report["rule"]["min_blur"], report["rule"]["max_noise"]
-    told = "nothing" if least is None else f"from a blur of {least:.3f} px"
-    told += f", up to a noise of {most:.3f} of contrast" if most is not None else ""
+    share = report["super_resolved"]
     lines = [
-        f"{report['model']}: super-resolve {told}; {100 * report['super_resolved']:.0f} % of these crops",
+        f"{report['model']}: what is super-resolved, and the share of these crops",
+        *(f"  {name}: {told(rule)}, {100 * share[name]:.0f} %" for name, rule in report["rules"].items()),
         "",
-        "| points over enlarging | " + " | ".join(report["points_over_enlarged"]) + " |",
-        "|---|---|---|---|",
+        "| points over the plain crop | " + " | ".join(report["points_over_plain"]) + " |",
+        "|---|---|---|---|---|",
     ]
     for reader in report["recognisers"]:
         cells = (
             f"{g[reader]['points']:+.2f} ± {1.96 * g[reader]['error']:.2f}"
-            for g in report["points_over_enlarged"].values()
+            for g in report["points_over_plain"].values()
         )
         lines.append(f"| {reader} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
 from bench.ocr_chart import READER_NAMES
-from bench.svg import RULE, SOFT, box, document, dot, line, text
+from bench.svg import RULE, SOFT, document, dot, line, text
 
 COLOURS = ("#0f766e", "#c2410c", "#4338ca", "#a16207")
 Scale = Callable[[float], float]
@@ -16,7 +16,7 @@ LEFT, TOP, WIDTH, HEIGHT = 60.0, 84.0, 660.0, 300.0  # pixels of the plot
 
 
 def curve_chart(report: dict[str, Any]) -> str:
-    """SVG. x: the estimate of blur, each mark a tenth of the crops. y: points over enlarging, 95 % intervals."""
+    """SVG. x: the estimate of blur, each mark a tenth of the crops. y: points over plain, 95 % intervals."""
     parts, readers = report["curve"], list(report["recognisers"])
     ends = [abs(gain["points"]) + 1.96 * gain["error"] for part in parts for gain in part["gains"].values()]
     reach: float = 5.0 * math.ceil(max(*ends, 5) / 5)
@@ -40,24 +40,25 @@ def curve_chart(report: dict[str, Any]) -> str:
                 line(shifted, y(gain["points"] - spread), shifted, y(gain["points"] + spread), stroke=colour)
             )
             body.append(dot(x(blur), y(gain["points"]), fill=colour, stroke=colour, radius=3))
-        body.append(dot(LEFT + 6 + 120 * place, 61, fill=colour, stroke=colour))
-        body.append(text(LEFT + 16 + 120 * place, 65.5, READER_NAMES.get(reader, reader)))
+        body.append(dot(LEFT + 6 + 220 * place, 61, fill=colour, stroke=colour))
+        rule = told(report["rules"][reader])
+        body.append(text(LEFT + 16 + 220 * place, 65.5, f"{READER_NAMES.get(reader, reader)}: {rule}", size=12))
     return document(LEFT + WIDTH + 24, TOP + HEIGHT + 52, body, title="Gain of super-resolution by blur")
+
+
+def told(rule: Mapping[str, float | None]) -> str:
+    """A rule in words."""
+    if rule["min_blur"] is None:
+        return "never"
+    noise = f", noise up to {rule['max_noise']:.2f}" if rule["max_noise"] is not None else ""
+    return f"blur from {rule['min_blur']:.2f} px{noise}"
 
 
 def _frame(report: dict[str, Any], x: Scale, y: Scale, low: float, high: float, reach: float) -> Iterator[str]:
     yield text(12, 24, f"{report['model']}: what super-resolving gains, by blur", size=16, bold=True)
     words, subsets = report["data"]["words"], len(report["subsets"])
-    about = f"points over enlarging; {words} words in {subsets} subsets, each mark a tenth of the crops"
+    about = f"points over the plain crop; {words} words in {subsets} subsets, each mark a tenth of the crops"
     yield text(12, 43, about, size=12, fill=SOFT)
-    least = report["rule"]["min_blur"]
-    if least is not None and least < high:
-        yield box(x(least), TOP, LEFT + WIDTH - x(least), HEIGHT, fill="#ecfdf5")
-        yield text(LEFT + WIDTH - 8, TOP + 16, "auto super-resolves", size=12, fill="#0f766e", anchor="end")
-    else:
-        yield text(
-            LEFT + WIDTH - 8, TOP + 16, "auto super-resolves nothing", size=12, fill="#0f766e", anchor="end"
-        )
     for points in (-reach, -reach / 2, 0, reach / 2, reach):
         yield line(LEFT, y(points), LEFT + WIDTH, y(points), stroke=SOFT if points == 0 else RULE)
         yield text(LEFT - 8, y(points) + 4, f"{points:+g}" if points else "0", size=11, fill=SOFT, anchor="end")

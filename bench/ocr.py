@@ -4,10 +4,10 @@
     python -m bench ocr --data crops/ --weights last.safetensors --readers rapidocr-v6 --limit 50 --out ocr
 
     plain     the crop itself, which the recogniser brings to its own height
-    bicubic   Pillow's bicubic enlargement x2
+    bicubic   enlarged x2 without the network, as the service does
     always    mode=always: every crop through the network
-    auto      mode=auto: where the model's calibration says that it helps, else enlarged
-    kept      the same, but where it was only enlarged the pipeline goes on with its own crop
+    auto      mode=auto: where the model's calibration says that it helps whoever reads, else enlarged
+    named     recogniser=...: where it says that it helps the one who reads, else the crop as it was
 
 Words count as read when letters and digits are all right, case apart; CER is edits over characters. Rates carry
 Wilson's 95 % interval, differences from plain one that resamples words. Writes report.json, table.md and
@@ -33,7 +33,7 @@ import numpy as np
 from app.errors import ServiceError
 from bench.ocr_chart import chart
 from bench.ocr_data import SUBSETS, words
-from bench.ocr_measure import VARIANTS, Measured, make_pictures, read_all
+from bench.ocr_measure import PICTURES, VARIANTS, Measured, choose_texts, make_pictures, read_all
 from bench.paired import difference
 from bench.subject import add_subject, open_subject
 from model_store.errors import ModelStoreError
@@ -89,7 +89,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         measured = make_pictures(subject, chosen, subset_names, seed=args.seed, out=args.out)
     finally:
         subject.predictor.close()
-    read_all(measured, readers, VARIANTS, out=args.out)
+    read_all(measured, readers, PICTURES, out=args.out)
+    choose_texts(measured)
     calibration = subject.judge.calibration
     return {
         "command": command(),
@@ -102,7 +103,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         },
         "data": {"path": args.data.name, "words": len(chosen), "limit": args.limit, "seed": args.seed},
         "subsets": {name: SUBSETS[name][0] for name in subset_names},
-        "decisions": {part.name: Counter(d.reason for d in part.decisions) for part in measured},
+        "decisions": {
+            part.name: {who: Counter(d.reason for d in made) for who, made in part.decisions.items()}
+            for part in measured
+        },
         "recognisers": {reader.name: reader.version for reader in readers},
         "figures": {reader.name: figures(measured, reader.name) for reader in readers},
         "libraries": versions(LIBRARIES),

@@ -7,8 +7,8 @@ from typing import Any
 
 from bench.svg import GROUND, INK, RULE, SOFT, document, dot, line, text
 
-COLOURS = {"bicubic": "#9aa5b1", "always": "#c2410c", "auto": "#0f766e"}
-PANEL, GAP, LEFT, TOP, ROW = 240.0, 16.0, 96.0, 108.0, 46.0  # pixels
+COLOURS = {"bicubic": "#9aa5b1", "always": "#c2410c", "auto": "#4338ca", "named": "#0f766e"}
+PANEL, GAP, LEFT, TOP, ROW = 240.0, 16.0, 96.0, 108.0, 58.0  # pixels
 READER_NAMES = {"rapidocr-v6": "PP-OCRv6", "rapidocr-v4": "PP-OCRv4", "tesseract": "Tesseract"}
 
 
@@ -38,7 +38,7 @@ def _legend(report: dict[str, Any]) -> Iterator[str]:
     yield text(12, 44, f"{data['words']} words a row; lines are 95 % intervals", size=12, fill=SOFT)
     for place, (variant, colour) in enumerate(COLOURS.items()):
         x = LEFT + 6 + 90 * place
-        yield dot(x, 63, fill=colour if variant == "auto" else GROUND, stroke=colour)
+        yield dot(x, 63, fill=colour if variant == "named" else GROUND, stroke=colour)
         yield text(x + 9, 67.5, variant)
 
 
@@ -64,5 +64,5 @@ def _panel(reader: str, found: dict[str, Any], left: float, reach: float) -> Ite
         for place, (variant, colour) in enumerate(COLOURS.items()):
             change, y = variants[variant]["over_plain"], TOP + ROW * row + 11 + 12 * place
             yield line(at(change["low"]), y, at(change["high"]), y, stroke=colour, width=2)
-            yield dot(at(change["points"]), y, fill=colour if variant == "auto" else GROUND, stroke=colour)
+            yield dot(at(change["points"]), y, fill=colour if variant == "named" else GROUND, stroke=colour)
     yield text(left + PANEL / 2, bottom + 36, "fewer words  ←   →  more words", size=11, fill=INK, anchor="middle")

@@ -1,6 +1,6 @@
 """Words read plainly and through Text Telescope: what `ocr` reports and `calibrate` learns from.
 
-    words -> LR of a subset -> plain | bicubic | always | enlarged, auto -> each recogniser reads it
+    words -> LR of a subset -> plain | bicubic | always -> each recogniser reads it -> auto, named
 
 The pictures come from the code that the service runs, in this process (`app/in_process.py`). Pictures of the
 network and what was read are kept: an interrupted command goes on, and a second model reads only its own pictures.
@@ -22,27 +22,28 @@ from app import geometry
 from app.estimate import Estimate, estimate
 from app.geometry import Layout
 from app.in_process import InProcess
-from app.judge import Decision
+from app.judge import ALWAYS, ANY, Aim, Decision
 from bench.ocr_data import Word, small
 from bench.subject import Subject
 from model_store import pixels
-from model_store.pixels import Rgb, resize
+from model_store.pixels import Rgb
 from training.ocr import TextReader
 from training.readings import Readings
 from training.scores import is_read
 
-VARIANTS = ("plain", "bicubic", "always", "auto", "kept")
+PICTURES = ("plain", "bicubic", "always")  # what there is to read
+VARIANTS = ("plain", "bicubic", "always", "auto", "named")  # what is reported
 CHUNK = 32  # crops, to keep their windows few
 
 
 @dataclass(eq=False)
 class Measured:
-    """One subset. pictures and texts: by variant, `enlarged` too; texts by recogniser first."""
+    """One subset. pictures and texts: by variant; texts and decisions by recogniser first, decisions ANY's too."""
 
     name: str
     labels: list[str]
     estimates: list[Estimate] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: dict[str, list[Decision]] = field(default_factory=dict)
     pictures: dict[str, list[Rgb]] = field(default_factory=dict)
     texts: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
@@ -61,9 +62,19 @@ def make_pictures(
         for name in subsets:
             lr = small(name, words, seed=seed)
             part = Measured(name, [word.label for word in words], estimates=[estimate(crop) for crop in lr])
-            part.pictures = _variants(
-                subject, lr, part, _super_resolved(subject, lr, out / "sr" / f"{subject.sha256[:12]}-{name}.npz")
-            )
+            sr = _super_resolved(subject, lr, out / "sr" / f"{subject.sha256[:12]}-{name}.npz")
+            layouts = [
+                geometry.plan(*crop.shape[:2], geometry="native", spec=subject.predictor.spec) for crop in lr
+            ]
+            pairs = list(zip(lr, layouts, strict=True))
+            for recogniser in subject.judge.recognisers or [ANY]:
+                aim = Aim("auto", recogniser)
+                part.decisions[recogniser] = [subject.judge.decide(*pair, aim) for pair in pairs]
+            part.pictures = {
+                "plain": lr,
+                "bicubic": [geometry.enlarge(*pair) for pair in pairs],
+                "always": sr,
+            }
             bar.update(len(lr))
             made.append(part)
     return made
@@ -71,7 +82,7 @@ def make_pictures(
 
 def _super_resolved(subject: Subject, lr: list[Rgb], file: Path) -> list[Rgb]:
     """Each crop through the network; taken up from `file` where the same code made the same before."""
-    infer = InProcess(subject.predictor, subject.judge, mode="always")
+    infer = InProcess(subject.predictor, subject.judge, aim=ALWAYS)
     code = inspect.getsource(geometry.split) + inspect.getsource(geometry.merge) + inspect.getsource(pixels)
     made_by = subject.predictor.precision + code
     keys = [
@@ -98,27 +109,8 @@ def _key(made_by: str, layout: Layout, crop: Rgb) -> str:
     return blake2b(f"{made_by}{layout}{crop.shape}".encode() + crop.tobytes(), digest_size=12).hexdigest()
 
 
-def _variants(subject: Subject, lr: list[Rgb], part: Measured, always: list[Rgb]) -> dict[str, list[Rgb]]:
-    spec = subject.predictor.spec
-    layouts = [geometry.plan(*crop.shape[:2], geometry="native", spec=spec) for crop in lr]
-    part.decisions = [subject.judge.decide(c, layout, "auto") for c, layout in zip(lr, layouts, strict=True)]
-    enlarged = [geometry.enlarge(crop, layout) for crop, layout in zip(lr, layouts, strict=True)]
-    return {
-        "plain": lr,
-        "bicubic": [resize(crop, height=2 * crop.shape[0], width=2 * crop.shape[1]) for crop in lr],
-        "enlarged": enlarged,
-        "always": always,
-        "auto": _where(part.decisions, always, enlarged),
-        "kept": _where(part.decisions, always, lr),
-    }
-
-
-def _where(decisions: list[Decision], sr: list[Rgb], others: list[Rgb]) -> list[Rgb]:
-    return [a if decision.infers else b for decision, a, b in zip(decisions, sr, others, strict=True)]
-
-
 def read_all(
-    measured: Sequence[Measured], readers: Sequence[TextReader], variants: Sequence[str], *, out: Path
+    measured: Sequence[Measured], readers: Sequence[TextReader], pictures: Sequence[str], *, out: Path
 ) -> None:
     """Fills in `texts`, one recogniser after the other."""
     with Readings(out / "readings.jsonl") as readings:
@@ -128,5 +120,21 @@ def read_all(
                     variant: readings.read(
                         reader, part.pictures[variant], label=f"{reader.name} {part.name} {variant}"
                     )
-                    for variant in variants
+                    for variant in pictures
                 }
+
+
+def choose_texts(measured: Sequence[Measured]) -> None:
+    """Adds what is read where the service chooses: SR or bicubic, and by the reader's own rule SR or plain.
+
+    A picture that is chosen reads as it does wherever it stands, so none is read again.
+    """
+    for part in measured:
+        for reader, texts in part.texts.items():
+            own = part.decisions.get(reader, part.decisions[ANY])
+            texts["auto"] = _where(part.decisions[ANY], texts["always"], texts["bicubic"])
+            texts["named"] = _where(own, texts["always"], texts["plain"])
+
+
+def _where(decisions: Sequence[Decision], sr: Sequence[str], others: Sequence[str]) -> list[str]:
+    return [a if decision.infers else b for decision, a, b in zip(decisions, sr, others, strict=True)]

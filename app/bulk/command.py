@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from app.bulk.entries import KindName, Options
 from app.codec import Format
-from app.judge import choose_mode
+from app.judge import choose_aim
 from app.settings import load_settings
 
 
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=get_args(Format), default="png")
     parser.add_argument("--geometry", choices=("native", "telescope"), default="native")
     parser.add_argument("--mode", choices=("auto", "always"), help="auto: only crops that it helps to read")
+    parser.add_argument("--recogniser", metavar="NAME", help="who is to read them; the others stay as they are")
     parser.add_argument("--workers", type=int, metavar="N", help="actors of Ray Data; without, this process works")
     parser.add_argument("--address", help="of a running Ray cluster; auto: the one this machine is in")
     parser.add_argument("--unit-size", type=int, metavar="N", help="pictures of a folder or LMDB done as a whole")
@@ -38,7 +39,7 @@ def bulk(arguments: dict[str, Any]) -> int:
     options = Options(
         arguments.pop("format"),
         geometry,
-        choose_mode(arguments.pop("mode", None), geometry),
+        choose_aim(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry),
         arguments.pop("images", None),
     )
     how = {name: arguments.pop(name) for name in ("kind", "unit_size") if name in arguments}

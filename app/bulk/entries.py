@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from app.codec import Format
 from app.geometry import Geometry
-from app.judge import Decision, Mode
+from app.judge import Aim, Decision
 
 KindName = Literal["folder", "tar", "parquet", "lmdb"]
 
@@ -19,7 +19,7 @@ class Options:
 
     format: Format
     geometry: Geometry
-    mode: Mode
+    aim: Aim
     images: str | None
 
 

@@ -60,7 +60,8 @@ def run(
     task = Task(source, output, kind, options, settings, artefact.digest)
     ledger = Ledger(output)
     opened = open_kind(kind, source, ledger, options)
-    asked = {"source": str(source), "kind": kind, "model": artefact.digest, **asdict(options)}
+    given = asdict(options)
+    asked = {"source": str(source), "kind": kind, "model": artefact.digest, **given.pop("aim"), **given}
     with ledger.job(asked, opened.units(unit_size)):
         not_done = _work(task, ledger, engine, model)
         opened.close()

@@ -7,7 +7,7 @@ const stage = $("stage");
 const SCALE = 2; // of geometry=native, whatever the model
 const PHASES = ["decode", "queue", "inference", "encode"];
 const FACTS = ["size", "method", ...PHASES, "total", "round-trip", "text-before", "text-after"];
-const METHODS = { super_resolved: "Super-resolved", enlarged: "Enlarged without the network" };
+const METHODS = { super_resolved: "Super-resolved", enlarged: "Enlarged without the network", kept: "Kept as it was" };
 const REASONS = {
   always: "",
   blurred: "It is blurred enough to be helped.",

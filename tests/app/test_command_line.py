@@ -9,7 +9,7 @@ from app import codec
 from app.__main__ import main
 from app.errors import StartupError
 from app.in_process import InProcess
-from app.judge import Judge
+from app.judge import ALWAYS, Judge
 from app.predictor import Predictor
 from app.settings import Settings
 from app.upscale import Jobs, Local, find, upscale
@@ -24,7 +24,7 @@ def predictor() -> Predictor:
 
 
 def locally(jobs: Jobs, predictor: Predictor) -> int:
-    return upscale(jobs, Local(InProcess(predictor, Judge(), mode="always"), settings=Settings()), batch=4)
+    return upscale(jobs, Local(InProcess(predictor, Judge(), aim=ALWAYS), settings=Settings()), batch=4)
 
 
 def test_folders_keep_their_structure_and_every_crop_its_own_answer(tmp_path: Path, predictor: Predictor) -> None:

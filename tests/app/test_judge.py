@@ -1,5 +1,6 @@
 """mode=auto: what is estimated, what is decided, and that the answer, the headers and the counters say so."""
 
+import base64
 import json
 import math
 import time
@@ -17,17 +18,20 @@ from app.__main__ import main
 from app.errors import InvalidParameter, StartupError
 from app.estimate import estimate
 from app.in_process import InProcess
-from app.judge import DECISIONS, REASONS, Calibration, Judge, Mode, calibration_path, choose_mode
+from app.judge import ALWAYS, ANY, DECISIONS, REASONS, Aim, Calibration, Judge, Rule, calibration_path, choose_aim
 from app.metrics import Metrics
 from app.predictor import Predictor
 from model_store import BUNDLED
-from model_store.pixels import Rgb
+from model_store.pixels import Rgb, resize
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC, Server, png
 from tests.app.fakes import FakeRuntime
 from tests.app.test_http import assert_reconciled
 
-HELPS_BLURRED = Judge(Calibration(min_blur=1.2, max_noise=0.1))
+NEVER = Rule(min_blur=math.inf, max_noise=math.inf)
+HELPS_BLURRED = Judge(Calibration({ANY: Rule(min_blur=1.2, max_noise=0.1)}))
+HELPS_ONE = Judge(Calibration({ANY: NEVER, "tesseract": Rule(min_blur=1.2, max_noise=0.1), "rapidocr-v6": NEVER}))
+AUTO = Aim("auto")
 
 
 def written(word: str = "Harbour", *, sigma: float = 0, noise: float = 0, height: int = 16) -> Rgb:
@@ -41,9 +45,9 @@ def written(word: str = "Harbour", *, sigma: float = 0, noise: float = 0, height
     return np.rint(small + grain).clip(0, 255).astype(np.uint8)
 
 
-def decided(rgb: Rgb, judge: Judge, mode: Mode = "auto") -> tuple[str, str]:
+def decided(rgb: Rgb, judge: Judge, aim: Aim = AUTO) -> tuple[str, str]:
     layout = geometry.plan(*rgb.shape[:2], geometry="native", spec=SPEC)
-    decision = judge.decide(rgb, layout, mode)
+    decision = judge.decide(rgb, layout, aim)
     return decision.method, decision.reason
 
 
@@ -96,13 +100,12 @@ def test_auto_super_resolves_what_is_blurred_and_enlarges_what_is_sharp_or_noisy
 
 
 def test_always_super_resolves_whatever_the_calibration() -> None:
-    assert decided(written(), HELPS_BLURRED, "always") == ("super_resolved", "always")
+    assert decided(written(), HELPS_BLURRED, ALWAYS) == ("super_resolved", "always")
 
 
 def test_a_crop_that_the_network_cannot_answer_is_enlarged_in_either_mode() -> None:
-    modes: list[Mode] = ["auto", "always"]
-    for mode in modes:
-        assert decided(written(height=60), HELPS_BLURRED, mode) == ("enlarged", "too_high")
+    for aim in (AUTO, ALWAYS):
+        assert decided(written(height=60), HELPS_BLURRED, aim) == ("enlarged", "too_high")
 
 
 def test_auto_is_always_where_no_calibration_is() -> None:
@@ -110,14 +113,45 @@ def test_auto_is_always_where_no_calibration_is() -> None:
 
 
 def test_a_calibration_may_say_never() -> None:
-    never = Judge(Calibration(min_blur=math.inf, max_noise=math.inf))
+    never = Judge(Calibration({ANY: NEVER}))
     assert decided(written(sigma=3), never) == ("enlarged", "sharp")
+    layout = geometry.plan(16, 40, geometry="native", spec=SPEC)
+    assert not never.may_infer(layout, AUTO)
+    assert never.may_infer(layout, ALWAYS)
+
+
+def test_each_recogniser_has_a_rule_of_its_own_and_what_does_not_help_it_stays_as_it_is() -> None:
+    blurred = written(sigma=2)
+    assert decided(blurred, HELPS_ONE, Aim("auto", "tesseract")) == ("super_resolved", "blurred")
+    assert decided(written(), HELPS_ONE, Aim("auto", "tesseract")) == ("kept", "sharp")
+    assert decided(blurred, HELPS_ONE, Aim("auto", "rapidocr-v6")) == ("kept", "sharp")
+    assert decided(blurred, HELPS_ONE, Aim("auto", ANY)) == ("kept", "sharp")
+    assert decided(written(height=60), HELPS_ONE, Aim("auto", "tesseract")) == ("kept", "too_high")
+    assert decided(blurred, HELPS_ONE) == ("enlarged", "sharp")
+
+
+def test_a_recogniser_asks_for_auto_and_goes_with_nothing_else() -> None:
+    assert choose_aim(None, "tesseract", "native") == choose_aim("auto", "tesseract", "native")
+    with pytest.raises(InvalidParameter, match="mode=always for the network in any case; leave one of them out"):
+        choose_aim("always", "tesseract", "native")
+    with pytest.raises(InvalidParameter, match="recogniser need geometry=native"):
+        choose_aim(None, "tesseract", "telescope")
+
+
+def test_a_recogniser_that_nobody_measured_is_refused_with_those_there_are() -> None:
+    runtime = FakeRuntime()
+    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1])
+    with pytest.raises(InvalidParameter, match="recogniser 'crnn'; known are any, tesseract, rapidocr-v6"):
+        InProcess(predictor, HELPS_ONE, aim=Aim("auto", "crnn"))
+    with pytest.raises(InvalidParameter, match="recogniser 'any'; it has no calibration"):
+        InProcess(predictor, Judge(), aim=Aim("auto", ANY))
+    predictor.close()
 
 
 def test_the_reference_geometry_goes_with_always_alone() -> None:
-    assert choose_mode(None, "telescope") == choose_mode("always", "telescope") == "always"
-    with pytest.raises(InvalidParameter, match="mode=auto needs geometry=native"):
-        choose_mode("auto", "telescope")
+    assert choose_aim(None, None, "telescope") == choose_aim("always", None, "telescope") == ALWAYS
+    with pytest.raises(InvalidParameter, match=r"mode=auto .* geometry=native"):
+        choose_aim("auto", None, "telescope")
 
 
 def test_an_enlarged_crop_costs_no_inference() -> None:
@@ -125,7 +159,7 @@ def test_an_enlarged_crop_costs_no_inference() -> None:
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 4])
     runtime.batches.clear()
     sharp, blurred = written(), written(sigma=2)
-    answers = InProcess(predictor, HELPS_BLURRED, mode="auto")([sharp, blurred, sharp])
+    answers = InProcess(predictor, HELPS_BLURRED, aim=AUTO)([sharp, blurred, sharp])
     predictor.close()
     assert [answer.decision.reason for answer in answers] == ["sharp", "blurred", "sharp"]
     layout = geometry.plan(*sharp.shape[:2], geometry="native", spec=SPEC)
@@ -139,7 +173,11 @@ def test_an_enlarged_crop_costs_no_inference() -> None:
 
 def write(store: Path, **changes: object) -> Path:
     artefact = ModelStore(store).resolve("tbsrn")
-    content = {"schema_version": 1, "digest": artefact.digest, "rule": {"min_blur": 1.5, "max_noise": None}}
+    content = {
+        "schema_version": 2,
+        "digest": artefact.digest,
+        "rules": {ANY: {"min_blur": 1.5, "max_noise": None}},
+    }
     path = calibration_path(artefact)
     path.write_text(json.dumps(content | changes))
     return path
@@ -162,23 +200,25 @@ def test_a_calibration_is_found_beside_its_model_and_changes_nothing_in_it(store
     assert Calibration.of(artefact) is None
     assert write(store) == store / "tbsrn" / "calibration-1.json"
     again = ModelStore(store).resolve("tbsrn")
-    assert Calibration.of(again) == Calibration(min_blur=1.5, max_noise=math.inf)
+    assert Calibration.of(again) == Calibration({ANY: Rule(min_blur=1.5, max_noise=math.inf)})
     assert again.digest == before
 
 
 def test_a_calibration_says_in_its_file_what_it_says_when_read(store: Path) -> None:
-    never = Calibration(min_blur=math.inf, max_noise=0.25)
-    write(store, rule=never.as_json())
-    assert Calibration.of(ModelStore(store).resolve("tbsrn")) == never
+    written = Calibration({ANY: Rule(min_blur=math.inf, max_noise=0.25), "tesseract": Rule(0.9, math.inf)})
+    write(store, rules=written.as_json())
+    assert Calibration.of(ModelStore(store).resolve("tbsrn")) == written
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"digest": "another"}, "was made for another model"),
-        ({"schema_version": 2}, "was made for another model"),
-        ({"rule": {}}, "cannot be read"),
-        ({"rule": {"min_blur": "much", "max_noise": 1}}, "cannot be read"),
+        ({"schema_version": 1}, "was made for another model"),
+        ({"rules": {}}, "cannot be read"),
+        ({"rules": []}, "cannot be read"),
+        ({"rules": {ANY: {}}}, "cannot be read"),
+        ({"rules": {ANY: {"min_blur": "much", "max_noise": 1}}}, "cannot be read"),
     ],
 )
 def test_a_calibration_of_other_weights_stops_the_start_with_one_sentence(
@@ -237,6 +277,48 @@ def test_regions_are_judged_one_by_one(start_server: Callable[..., Server]) -> N
     )
     assert [image["reason"] for image in answer.json()["images"]] == ["sharp", "blurred"]
     assert_reconciled(server)
+
+
+def test_what_does_not_help_the_recogniser_comes_back_as_it_was(start_server: Callable[..., Server]) -> None:
+    server = start_server(judge=HELPS_ONE)
+    sharp, blurred = written(), written(sigma=2)
+    answer = server.post(*(codec.encode(c, "png") for c in (sharp, blurred)), query="?recogniser=tesseract").json()
+    kept, better = answer["images"]
+    assert (kept["method"], kept["reason"]) == ("kept", "sharp")
+    assert (codec.decode(base64.b64decode(kept["data"])) == sharp).all()
+    assert kept["output"] == kept["input"]
+    assert (better["method"], better["output"]["height"]) == ("super_resolved", 32)
+    assert server.metric("telescope_decisions_total", method="kept", reason="sharp") == 1
+    for query in ("?recogniser=rapidocr-v6", "?recogniser=any", "?recogniser=any&mode=auto"):
+        response = server.post(codec.encode(blurred, "png"), query=query)
+        assert (response.headers["x-method"], response.headers["x-reason"]) == ("kept", "sharp")
+    assert_reconciled(server)
+
+
+def test_on_a_recomposed_page_what_is_kept_is_enlarged_with_the_page(start_server: Callable[..., Server]) -> None:
+    server = start_server(judge=HELPS_ONE)
+    page = np.full((40, 120, 3), 230, np.uint8)
+    page[4:20, 4 : 4 + written().shape[1]] = written()
+    answer = server.client.post(
+        "/v1/super-resolve/regions?recogniser=tesseract&recompose=true",
+        files={"image": ("page.png", codec.encode(page, "png"))},
+        data={"regions": json.dumps([[4, 4, 4 + written().shape[1], 20]])},
+    )
+    assert (codec.decode(answer.content) == resize(page, height=80, width=240)).all()
+
+
+def test_a_recogniser_is_refused_by_name_and_listed_with_the_model(start_server: Callable[..., Server]) -> None:
+    server = start_server(judge=HELPS_ONE)
+    for query, told in {
+        "?recogniser=crnn": "known are any, tesseract, rapidocr-v6",
+        "?recogniser=tesseract&mode=always": "leave one of them out",
+        "?recogniser=tesseract&geometry=telescope": "geometry=native",
+    }.items():
+        response = server.post(png(), query=query)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+        assert told in response.json()["detail"]
+    (model,) = server.client.get("/v1/models").json()["models"]
+    assert model["recognisers"] == ["any", "tesseract", "rapidocr-v6"]
 
 
 def test_auto_in_the_reference_geometry_is_refused(server: Server) -> None:

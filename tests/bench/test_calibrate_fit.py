@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from app.judge import Calibration
+from app.judge import Rule
 from bench.calibrate_fit import NEVER, Samples, curve, fit, gain
 
 SUBSETS, WORDS = 4, 300
@@ -46,6 +46,13 @@ def test_one_recogniser_that_loses_forbids_what_another_gains_by() -> None:
     assert fit(Samples(data.blur, data.noise, {**data.gains, **loser})) == NEVER
 
 
+def test_a_rule_of_ones_own_is_not_forbidden_by_another_who_loses() -> None:
+    data = samples(0.3, 0.3)
+    with_loser = Samples(data.blur, data.noise, {**data.gains, "loser": -abs(data.gains["reader 0"])})
+    assert fit(with_loser.of_reader("reader 0")).min_blur == pytest.approx(2, abs=0.12)
+    assert fit(with_loser.of_reader("loser")) == NEVER
+
+
 def test_chance_alone_is_seldom_taken_for_help() -> None:
     draw = np.random.default_rng(5)
     taken = 0
@@ -65,7 +72,7 @@ def test_noise_that_makes_the_model_harm_is_left_out() -> None:
 
 def test_a_rule_chooses_as_the_service_decides() -> None:
     data = Samples(np.array([[1.0, 2, 2, math.inf]]), np.array([[0, 0.1, 0.2, math.inf]]), {})
-    assert data.chosen(Calibration(min_blur=2, max_noise=0.1)).tolist() == [[False, True, False, False]]
+    assert data.chosen(Rule(min_blur=2, max_noise=0.1)).tolist() == [[False, True, False, False]]
     assert not data.chosen(NEVER)[0, :3].any()
 
 

@@ -84,10 +84,10 @@ def test_the_proof_reports_every_recogniser_subset_and_variant(
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     figures = report["figures"][reader]
     assert list(figures) == ["sharp", "hard", "all"]
-    assert list(figures["all"]) == ["plain", "bicubic", "always", "auto", "kept"]
+    assert list(figures["all"]) == ["plain", "bicubic", "always", "auto", "named"]
     assert figures["sharp"]["plain"]["accuracy"] == 1
     assert figures["all"]["always"]["words"] == 2 * len(WORDS)
-    assert report["decisions"]["hard"].keys() <= {"uncalibrated", "blurred", "sharp", "noisy"}
+    assert report["decisions"]["hard"]["any"].keys() <= {"uncalibrated", "blurred", "sharp", "noisy"}
     assert "| sharp | 100.0 (51.0-100.0) |" in capsys.readouterr().out
     ElementTree.parse(out / "chart.svg")
     readings = (out / "readings.jsonl").read_text().split()
@@ -112,7 +112,8 @@ def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
     assert Calibration.of(artefact) is not None
     report = json.loads((store / "tbsrn" / "calibration-1.json").read_text())
     assert report["digest"] == artefact.digest
-    assert report["points_over_enlarged"].keys() == {"always", "auto", "auto_cross_validated"}
+    assert report["points_over_plain"].keys() == {"always", "any", "named", "named_cross_validated"}
+    assert report["rules"].keys() == {"any", reader}
     ElementTree.parse(out / "curve.svg")
 
 

@@ -15,7 +15,7 @@ from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
 from app.bulk.progress import Progress
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
-from app.judge import Judge
+from app.judge import ALWAYS, Aim, Judge
 from app.predictor import Predictor
 from app.service import LoadedModel
 from app.settings import Settings
@@ -38,7 +38,7 @@ from tests.app.bulk.sets import (  # noqa: E402
 
 COLOURS = {f"{i:02d}": (10 * i + 20, 255 - 10 * i, 5 * i) for i in range(20)}
 PNGS = {name: png(colour, width=40 + int(name)) for name, colour in COLOURS.items()}
-RGB_PNG = Options("png", "native", "always", None)
+RGB_PNG = Options("png", "native", ALWAYS, None)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_webdataset_shard_keeps_its_order_and_all_that_is_no_picture(tmp_path:
         members |= {f"x/{name}.png": data, f"x/{name}.cls": name.encode()}
     write_tar(tmp_path / "in" / "part.tar", members)
     write_tar(tmp_path / "in" / "more.tar.gz", {"00.png": PNGS["00"]})
-    assert job(Options("webp", "native", "always", None)) == 0
+    assert job(Options("webp", "native", ALWAYS, None)) == 0
     answers = read_tar(tmp_path / "out" / "part.tar")
     assert [name for name, _ in answers] == [name.replace(".png", ".webp") for name in members]
     for name, data in answers:
@@ -106,7 +106,7 @@ def test_a_webdataset_shard_keeps_its_order_and_all_that_is_no_picture(tmp_path:
 
 def test_only_the_pictures_that_are_named_are_answered_in_a_tar(tmp_path: Path, job: Job) -> None:
     write_tar(tmp_path / "in" / "a.tar", {"00.lr.png": PNGS["00"], "00.hr.png": PNGS["01"]})
-    assert job(Options("png", "native", "always", "lr.png")) == 0
+    assert job(Options("png", "native", ALWAYS, "lr.png")) == 0
     (_, lr), (_, hr) = read_tar(tmp_path / "out" / "a.tar")
     check(lr, "00")
     assert hr == PNGS["01"]
@@ -176,7 +176,7 @@ def test_a_bad_picture_is_listed_and_spares_its_batch(tmp_path: Path, job: Job, 
 
 def test_a_picture_that_the_network_was_left_out_for_is_noted(tmp_path: Path, job: Job) -> None:
     write_folder(tmp_path / "in", {"high.png": png(height=50, width=60), "line.png": png()})
-    assert job(Options("png", "native", "auto", None)) == 0
+    assert job(Options("png", "native", Aim("auto"), None)) == 0
     record = Ledger(tmp_path / "out").record(0)
     assert record
     assert record.enlarged == {"too_high": ["high.png"]}
@@ -254,7 +254,7 @@ def test_another_job_is_kept_out_of_the_output(tmp_path: Path, job: Job) -> None
     write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
     assert job() == 0
     with pytest.raises(StartupError, match="begun with format 'png', not 'webp'"):
-        job(Options("webp", "native", "always", None))
+        job(Options("webp", "native", ALWAYS, None))
     with (
         Ledger(tmp_path / "out").job({}, ()),
         pytest.raises(StartupError, match="Another job is writing"),
