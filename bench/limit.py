@@ -14,22 +14,23 @@ GEMM = 1024  # rows and columns of a square product: large enough for the full r
 CONV = (8, 64, 16, 64)  # the input of the network's most common convolution, 3x3, in batches of 8
 CHAIN = 4  # products in a row, so that what surrounds them weighs little
 HINTS = {"fp32": "f32", "bf16": "bf16"}
+Operations = dict[str, float]  # by kind: "gemm", "conv"
 
 
-def operations(model: Any) -> float:  # noqa: ANN401 - an ov.Model whose sizes are fixed
+def operations(model: Any) -> Operations:  # noqa: ANN401 - an ov.Model whose sizes are fixed
     """Multiplications and additions in its convolutions and matrix products; the rest is a hundredth of them."""
-    total = 0.0
+    total = {"gemm": 0.0, "conv": 0.0}
     for node in model.get_ops():
         made = math.prod(node.output(0).shape)
         if node.get_type_name() == "Convolution":
-            total += 2 * made * math.prod(node.input(1).get_shape()[1:])
+            total["conv"] += 2 * made * math.prod(node.input(1).get_shape()[1:])
         elif node.get_type_name() == "MatMul":
             axis = -2 if node.get_attributes()["transpose_a"] else -1
-            total += 2 * made * list(node.input(0).get_shape())[axis]
+            total["gemm"] += 2 * made * list(node.input(0).get_shape())[axis]
     return total
 
 
-def network_operations(onnx: Path, height: int, width: int) -> float:
+def network_operations(onnx: Path, height: int, width: int) -> Operations:
     """Of one image through the network as it is served."""
     import openvino as ov
 
@@ -52,7 +53,7 @@ def products(precision: str) -> Callable[[str], float]:
         requests[kind].infer([given])
         started = perf_counter()
         requests[kind].infer([given])
-        return operations(models[kind]) / (perf_counter() - started)
+        return operations(models[kind])[kind] / (perf_counter() - started)
 
     return rate
 

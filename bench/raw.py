@@ -1,16 +1,18 @@
 """Images a second of every runtime, precision and batch size, beside the reference predictor, and the limit.
 
     python -m bench raw
-    python -m bench raw --models tbsrn:2,tbsrn-fast --batch-sizes 1,8 --rounds 5 --chart docs/images/throughput.svg
+    python -m bench raw --models tbsrn:1,tbsrn:2 --export --rounds 7 --chart docs/images/throughput.svg
 
 reference         the network as it was trained, on Paddle Inference as PaddleOCR's predict_sr.py sets it up
 reference tuned   the same with oneDNN, every core and MKL's AVX-512 path on AMD: what a careful user gets from it
-tbsrn paddle fp32, ...   the published model on each runtime, as the service opens it
+reference in place   with the pass that Paddle runs unless it is told not to, and which gives wrong pixels in 3.3
+tbsrn:2 paddle fp32, ...   a model on each runtime, as the service opens it; with --export, its weights exported
+                           anew, since the forms of an old version are slower ones
 
 Every side is a process of its own and they take turns, so what else the machine does meets all of them. Images a
 second are medians over the rounds, with the lowest and highest beside them; CPU ms is the processor time of an
 image over all threads, which other work on the machine disturbs little. The limit is what the processor reaches
-on nothing but square bf16 products, over the network's own count of operations.
+on nothing but square products and on nothing but the network's 3x3 convolution, for as many of each as it needs.
 """
 
 from __future__ import annotations
@@ -24,22 +26,25 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.limit import network_operations, products
 from bench.raw_chart import chart
-from bench.raw_sides import Seconds, reference, served, write_reference
-from bench.turns import Worker
+from bench.raw_sides import Seconds, export_anew, reference, served, write_reference
+from bench.turns import Answer, Worker
 from model_store import BUNDLED
-from model_store.store import ModelStore
+from model_store.store import Artefact, ModelStore
 from training.record import machine
 from training.run_state import git_commit
 from training.versions import versions
 
 RUNTIMES = (("paddle", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
-REFERENCE, TUNED = "reference", "reference tuned"
+PRECISIONS = ("fp32", "bf16")
+REFERENCE = "reference"
+REFERENCES = {REFERENCE: "plain", "reference tuned": "tuned", "reference in place": "wrong"}
 LIBRARIES = ("paddle", "onnxruntime", "openvino", "numpy")
 REST_S = 0.3  # between sides: the last one's threads still spin
 
@@ -47,6 +52,7 @@ REST_S = 0.3  # between sides: the last one's threads still spin
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", default="tbsrn", help="of the store, by comma; the first makes the reference")
     parser.add_argument("--model-store", type=Path, default=BUNDLED, help="default: the bundled one")
+    parser.add_argument("--export", action="store_true", help="measure each model's weights exported anew")
     parser.add_argument("--batch-sizes", default="1,8,16", help="by comma (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="batches of each side and size (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/raw.json"), help="default: %(default)s")
@@ -58,27 +64,29 @@ def run(args: argparse.Namespace) -> None:
     load = round(os.getloadavg()[0], 2)
     sizes = [int(size) for size in args.batch_sizes.split(",")]
     models = args.models.split(",")
-    first = ModelStore(args.model_store).resolve(models[0])
-    spec = first.manifest.pixels
+    artefacts = [ModelStore(args.model_store).resolve(model) for model in models]
+    spec = artefacts[0].manifest.pixels
     with TemporaryDirectory() as folder:
+        store = Path(folder) / "store" if args.export else args.model_store
         # a process of its own, so that Paddle and its threads are not in this one
-        writer = Worker(_writer, first.files("weights")[0], Path(folder))
+        writer = Worker(_writer, artefacts, Path(folder), *([store] if args.export else []))
         writer.ask(None)
         writer.close()
         sides = {
-            REFERENCE: Worker(reference, Path(folder), spec.height, spec.width, False),
-            TUNED: Worker(reference, Path(folder), spec.height, spec.width, True),
+            name: Worker(reference, Path(folder), spec.height, spec.width, kind)
+            for name, kind in REFERENCES.items()
         }
         for model in models:
             for runtime, precision in RUNTIMES:
                 side = f"{model} {runtime} {precision}"
-                sides[side] = Worker(served, runtime, precision, args.model_store, model)
-        probes = {precision: Worker(products, precision) for precision in ("fp32", "bf16")}
+                sides[side] = Worker(served, runtime, precision, store, model)
+        probes = {precision: Worker(products, precision) for precision in PRECISIONS}
         try:
             seconds, rates = _measure(sides, probes, sizes, args.rounds)
         finally:
             for worker in (*sides.values(), *probes.values()):
                 worker.close()
+        limits = {model: _limit(model, store, rates) for model in models}
     report = {
         "command": "python -m bench raw " + shlex.join(sys.argv[2:]),
         "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
@@ -87,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
         "load_before": load,
         "libraries": versions(LIBRARIES),
         "rounds": args.rounds,
-        "limit": {model: _limit(model, args.model_store, rates) for model in models},
+        "limit": limits,
         "sides": {
             side: {str(size): _figures(found[size], size) for size in sizes} for side, found in seconds.items()
         },
@@ -100,8 +108,13 @@ def run(args: argparse.Namespace) -> None:
         args.chart.write_text(chart(report), encoding="utf-8")
 
 
-def _writer(checkpoint: Path, folder: Path) -> Any:  # noqa: ANN401 - an answer
-    return lambda _: write_reference(checkpoint, folder)
+def _writer(artefacts: Sequence[Artefact], folder: Path, *stores: Path) -> Answer:
+    def write(_: object) -> None:
+        write_reference(artefacts[0].files("weights")[0], folder)
+        for artefact, store in product(artefacts, stores):
+            export_anew(artefact, store)
+
+    return write
 
 
 def _measure(
@@ -139,12 +152,14 @@ def _limit(model: str, store: Path, rates: Mapping[str, Sequence[float]]) -> dic
     spec = artefact.manifest.pixels
     (onnx,) = (path for path in artefact.files("onnx") if path.suffix == ".onnx")
     needed = network_operations(onnx, spec.height, spec.width)
-    return {"gflop_per_image": round(needed / 1e9, 3)} | {
-        name: {
-            "gflop_per_s": round(statistics.median(found) / 1e9, 1),
-            "images_per_s": round(statistics.median(found) / needed, 1),
-        }
-        for name, found in rates.items()
+    reached = {name: statistics.median(found) for name, found in rates.items()}
+    return {
+        "gflop_per_image": {kind: round(count / 1e9, 3) for kind, count in needed.items()},
+        "gflop_per_s": {name: round(rate / 1e9, 1) for name, rate in reached.items()},
+        "images_per_s": {
+            precision: round(1 / sum(count / reached[f"{precision} {kind}"] for kind, count in needed.items()), 1)
+            for precision in PRECISIONS
+        },
     }
 
 
@@ -181,7 +196,14 @@ def print_table(report: Mapping[str, Any]) -> None:
         print(f"| {side} | {' | '.join(cells)} | x{report['over_reference'][side]['throughput']:.1f} |")
     print()
     for model, limit in report["limit"].items():
-        print(f"{model}: {limit['gflop_per_image']} GFLOP an image")
-        for name, found in limit.items():
-            if isinstance(found, dict):
-                print(f"  {name}: {found['gflop_per_s']} GFLOP/s, {found['images_per_s']} images a second")
+        print(
+            f"{model}: GFLOP an image {limit['gflop_per_image']}, the processor's a second {limit['gflop_per_s']}"
+        )
+        for precision, images in limit["images_per_s"].items():
+            best = max(
+                figures["images_per_s"]
+                for side, found in report["sides"].items()
+                for figures in found.values()
+                if side.startswith(f"{model} ") and side.endswith(precision)
+            )
+            print(f"  {precision}: at most {images} images a second, reached {best:.1f} ({best / images:.0%})")

@@ -8,17 +8,46 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from model_store.store import Artefact, ModelStore
+from training.run_state import git_commit
+
 Seconds = tuple[float, float]  # wall, CPU of all threads
 Run = Callable[[int], Seconds]  # batch size -> seconds
+Kind = Literal["plain", "tuned", "wrong"]
+PROBE = "probe.npz"
+SAME = 1e-4
+
+
+def export_anew(artefact: Artefact, store: Path) -> None:
+    """The same weights in a store of their own, in the forms that this code makes of them."""
+    from training.export import ROOT, export
+
+    manifest = artefact.manifest
+    with TemporaryDirectory() as folder:
+        export(artefact.files("weights")[0], Path(folder), crops=ROOT / "examples" / "crops")
+        ModelStore(store).publish(
+            Path(folder),
+            name=manifest.name,
+            version=manifest.version,
+            pixels=manifest.pixels,
+            training=manifest.training,
+            metrics=manifest.metrics,
+            licence=manifest.licence,
+            git_commit=git_commit() or "unknown",
+        )
 
 
 def write_reference(checkpoint: Path, folder: Path) -> None:
-    """The network as it was trained, not folded, as Paddle Inference takes it: inference.json, .pdiparams."""
+    """The network as it was trained, not folded, as Paddle Inference takes it: inference.json, .pdiparams.
+
+    PROBE holds a crop and what the network makes of it.
+    """
     import paddle
 
     from training.checkpoint import load_checkpoint
@@ -26,48 +55,61 @@ def write_reference(checkpoint: Path, folder: Path) -> None:
     network = load_checkpoint(checkpoint)
     network.eval()
     shape = [None, 3, network.architecture["height"], network.architecture["width"]]
-    static = paddle.jit.to_static(network, input_spec=[paddle.static.InputSpec(shape, "float32", "x")])
+    lr = np.random.default_rng(0).random((1, *shape[1:]), np.float32)
+    with paddle.no_grad():
+        np.savez(folder / PROBE, lr=lr, sr=network(paddle.to_tensor(lr)).numpy())
+    spec = [paddle.static.InputSpec(shape, "float32", "x")]
+    static = paddle.jit.to_static(network, input_spec=spec, full_graph=True)
     paddle.jit.save(static, str(folder / "inference"))
 
 
-def reference(folder: Path, height: int, width: int, tuned: bool) -> Run:
+def reference(folder: Path, height: int, width: int, kind: Kind) -> Run:
     """Paddle Inference on the graph that was trained.
 
-    As PaddleOCR's predict_sr.py sets it up by default, which is one thread and no oneDNN; `enable_memory_optim`
-    is left out, since it raises with Paddle 3.3. tuned: oneDNN, every core, and MKL awake on AMD.
+    As PaddleOCR's predict_sr.py sets it up by default, which is one thread and no oneDNN, but for what Paddle 3.3
+    cannot do: `enable_memory_optim` raises, and with the in-place pass this graph answers other pixels than it was
+    trained to. AssertionError where the pixels differ.
+
+    tuned: oneDNN, every core, and MKL awake on AMD. wrong: with the in-place pass, for its speed alone.
     """
     from model_store.mkl import wake_mkl_on_amd
 
-    if tuned:
+    if kind == "tuned":
         wake_mkl_on_amd()
     from paddle import inference
 
     config = inference.Config(str(folder / "inference.json"), str(folder / "inference.pdiparams"))
     config.disable_gpu()
     config.disable_glog_info()
-    if tuned:
+    if kind == "tuned":
         config.enable_mkldnn()
         config.set_cpu_math_library_num_threads(os.cpu_count() or 1)
     for name in ("conv_transpose_eltwiseadd_bn_fuse_pass", "matmul_transpose_reshape_fuse_pass"):
         config.delete_pass(name)
+    if kind != "wrong":
+        config.delete_pass("inplace_pass")
     config.switch_use_feed_fetch_ops(False)
     config.switch_ir_optim(True)
     predictor = inference.create_predictor(config)
     given = predictor.get_input_handle(predictor.get_input_names()[0])
     made = predictor.get_output_handle(predictor.get_output_names()[0])
 
-    def run(lr: np.ndarray) -> None:
+    def run(lr: np.ndarray) -> np.ndarray:
         given.copy_from_cpu(lr)
         predictor.run()
-        made.copy_to_cpu()
+        return np.asarray(made.copy_to_cpu())
 
+    with np.load(folder / PROBE) as probe:
+        difference = float(np.abs(run(probe["lr"]) - probe["sr"]).max())
+    assert (difference <= SAME) == (kind != "wrong"), (
+        f"the reference differs from the trained network by {difference:.1e}"
+    )
     return _timed(run, height, width)
 
 
 def served(runtime: str, precision: Any, store: Path, model: str) -> Run:  # noqa: ANN401 - a Precision
     """A runtime as the service opens it."""
     from app.runtimes import open_runtime
-    from model_store.store import ModelStore
 
     artefact = ModelStore(store).resolve(model)
     opened = open_runtime(runtime, artefact, device="cpu", threads=0, precision=precision)

@@ -27,8 +27,11 @@ class Worker:
 
     def ask(self, question: object) -> Any:  # noqa: ANN401 - whatever `make` promises
         """EOFError if the process died; its reason stands above."""
-        self._ours.send(question)
-        return self._ours.recv()
+        try:
+            self._ours.send(question)
+            return self._ours.recv()
+        except ConnectionError as exc:
+            raise EOFError from exc
 
     def close(self) -> None:
         self._ours.close()
