@@ -6,6 +6,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import model_store  # noqa: F401 - before ONNX Runtime, which it keeps from reporting
+
 # A busy machine is no failure; what may take how long is said where it is meant.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")

@@ -70,11 +70,13 @@ def sealed(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 
 
 def test_from_start_to_shutdown_it_connects_to_nothing(
-    start: Callable[..., Process], sealed: dict[str, str]
+    start: Callable[..., Process], sealed: dict[str, str], tmp_path: Path
 ) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
     ocr = bool(find_spec("rapidocr"))
     platform = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    service = start(TELESCOPE_DEMO_OCR=str(ocr), **platform, **sealed)
+    service = start(TELESCOPE_DEMO_OCR=str(ocr), HOME=str(home), **platform, **sealed)
     with httpx.Client(base_url=service.url(), timeout=60) as client:
         paths = ["/", "/web/script.js", "/docs", "/openapi.json", "/metrics", "/livez", "/readyz", "/v1/models"]
         assert [client.get(path).status_code for path in paths] == [200] * len(paths)
@@ -89,3 +91,22 @@ def test_from_start_to_shutdown_it_connects_to_nothing(
             assert client.post("/v1/recognise", files=one).status_code == 200
     service.popen.send_signal(signal.SIGTERM)
     assert service.wait() == 0, "".join(service.lines)
+    assert list(home.rglob("*")) == []  # where libraries keep what they know of a machine
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_runtime_leaves_no_identifier_of_the_machine(runtime: str, tmp_path: Path) -> None:
+    pytest.importorskip(runtime)
+
+    def left_behind_by(first: str) -> list[Path]:
+        home = tmp_path / first
+        home.mkdir()
+        environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+        code = f"import {first}, {runtime}; getattr({runtime}, 'convert_model', None)"
+        subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=environment, check=True)
+        return list(home.rglob("*"))
+
+    if not left_behind_by("os"):
+        pytest.skip("this version keeps none anyway")
+    assert left_behind_by("app") == []
+    assert left_behind_by("training") == []
