@@ -74,7 +74,7 @@ class Server:
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
         self._thread.start()
         wait_until(lambda: self._server.started)
-        self.client = httpx.Client(base_url=self.url, timeout=30)
+        self.client = httpx.Client(base_url=self.url, timeout=60)
 
     def post(self, *images: bytes, query: str = "", **kwargs: Any) -> httpx.Response:
         files = [("image", (f"{i}.png", data)) for i, data in enumerate(images)]
