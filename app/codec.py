@@ -6,6 +6,7 @@ Pillow decodes, because it reads a header without touching the pixels, and knows
 and JPEG; Pillow WebP, whose effort cv2 does not let one choose (three to eight times slower).
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -43,8 +44,8 @@ _KNOWN_BUT_NOT_DECODED = {
     "OpenEXR": (0, b"v/1\1"),
 }
 _ENCODE_FLAGS: dict[Format, list[int]] = {
-    # What the network draws holds runs and few repetitions: not searching for these takes a third off the time, and
-    # 5 % off the bytes (docs/performance.md).
+    # What the network draws holds runs and few repetitions: not searching for these takes a third off the time,
+    # and 5 % off the bytes (docs/performance.md).
     "png": [
         cv2.IMWRITE_PNG_COMPRESSION,
         1,
@@ -62,8 +63,9 @@ _ENCODE_FLAGS: dict[Format, list[int]] = {
     ],
 }
 MAX_SIDE: dict[Format, int] = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}  # libpng, libjpeg, WebP
-SMALL_BYTES = 8 * 1024  # a file so short ends soon, whatever its compressed chunks claim to hold
+SMALL_BYTES = 8 * 1024
 SMALL_PIXELS = 4096  # 128 x 32
+_INFLATED = (b"iCCP", b"iTXt", b"zTXt")  # PNG's chunks of which one KiB may hold a MiB, and take 3 ms
 MAX_JPEG_SCANS = 100  # a progressive picture has about ten; each repeats the whole picture's work
 
 # Pillow's own guard only warns below twice this size, in a way that is not thread-safe; `probe` refuses first.
@@ -96,9 +98,15 @@ def probe(data: bytes, *, max_pixels: int, min_side_px: int) -> ImageInfo:
         return ImageInfo(width, height)
 
 
+def are_short(files: Sequence[bytes]) -> bool:
+    """Whether reading the headers of all takes a fraction of a millisecond, whoever made them."""
+    inflated = any(name in data for data in files for name in _INFLATED)
+    return sum(map(len, files)) <= SMALL_BYTES and not inflated
+
+
 def is_small(data: bytes, info: ImageInfo, answer: Format) -> bool:
-    """Whether decoding the picture and encoding one of twice its size take a fraction of a millisecond."""
-    return len(data) <= SMALL_BYTES and info.width * info.height <= SMALL_PIXELS and answer != "webp"
+    """Whether decoding the picture, and encoding one of twice its size, takes at most about a millisecond."""
+    return info.width * info.height <= SMALL_PIXELS and answer != "webp" and are_short([data])
 
 
 def decode(data: bytes) -> Rgb:

@@ -3,7 +3,8 @@
     admit (all crops or none) -> for each: read -> judge -> windows -> batcher -> merge -> finish
                                                          \\-> enlarge or keep, where it would not help -> finish
 
-Reading and finishing run in worker threads, so the event loop stays free to admit, cancel and answer.
+Reading and finishing run in worker threads, so the event loop stays free to admit, cancel and answer; except where
+a crop is so small that handing it to a thread would take the loop as long as doing it.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ class Crop:
     """One crop: where its pixels come from, how they become windows, and where the answer goes.
 
     finish: what to send of the answer; empty bytes where it is put elsewhere.
+    small: reading and finishing take about a millisecond at most, whatever the pixels are.
     """
 
     size: tuple[int, int]  # height, width
@@ -43,6 +45,7 @@ class Crop:
     aim: Aim
     read: Callable[[], Rgb]
     finish: Callable[[Rgb], bytes]
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ class CropRunner:
         self._tracing = tracing
         self._workers = workers
 
-    async def in_worker(self, work: Callable[[], T]) -> T:
+    async def in_worker(self, work: Callable[[], T], *, small: bool = False) -> T:
+        """small: it takes less than a thread's turn would; it is done here and now."""
+        if small:
+            return work()
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)
 
     def admit(self, crops: Sequence[Crop | ServiceError], *, deadline: float, more_bytes: int = 0) -> Admission:
@@ -120,12 +126,13 @@ class CropRunner:
             async with asyncio.timeout(admission.deadline - time.monotonic()):
                 with self._tracing.span("crop"):
                     with self._tracing.span("decode"):
-                        read = await self.in_worker(lambda: self._read(crop))
+                        read = await self.in_worker(lambda: self._read(crop), small=crop.small)
                     admission.release(self._windows(crop) - len(read.windows))
                     windows = await admission.infer(read.windows) if len(read.windows) else []
                     self._tracing.inferred(windows)
                     with self._tracing.span("encode"):
-                        finished = await self.in_worker(lambda: self._finish(crop, read, [w.sr for w in windows]))
+                        sr = [window.sr for window in windows]
+                        finished = await self.in_worker(lambda: self._finish(crop, read, sr), small=crop.small)
         except ServiceError as exc:
             return exc
         except TimeoutError:

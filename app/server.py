@@ -6,6 +6,7 @@ refused connections; here it meets 503 for a grace, and until the last admitted 
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -114,4 +115,6 @@ def config(app: FastAPI) -> uvicorn.Config:
 
 def serve(app: FastAPI, settings: Settings, bound: list[socket.socket]) -> None:
     """Run until a signal; returns after the drain."""
+    gc.collect()
+    gc.freeze()  # what start-up made stays: every collection walking through it took 5 % of a request's time
     DrainingServer(config(app), app, settings).run(sockets=bound)

@@ -164,7 +164,10 @@ class Service:
         """
 
         async def answers() -> list[Done | ServiceError]:
-            crops = await self._runner.in_worker(lambda: [self._crop(upload, options) for upload in uploads])
+            small = codec.are_short([upload.data for upload in uploads])
+            crops = await self._runner.in_worker(
+                lambda: [self._crop(one, options) for one in uploads], small=small
+            )
             if all(isinstance(crop, ServiceError) for crop in crops):
                 return [crop for crop in crops if isinstance(crop, ServiceError)]
             with self._runner.admit(crops, deadline=deadline) as admission:
@@ -233,6 +236,7 @@ class Service:
             aim=options.aim,
             read=lambda: codec.decode(upload.data),
             finish=lambda rgb: codec.encode(rgb, options.format),
+            small=layout.is_small and codec.is_small(upload.data, info, options.format),
         )
 
 

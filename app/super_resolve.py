@@ -207,6 +207,8 @@ async def _rendered(
     record = request.state.record
     record.failed = sum(isinstance(answer, ServiceError) for answer in answers)
     rendering = Rendering(shape, parameters.format, service.artefact, record.request_id)
+    if shape == "image":  # nothing is left to compute
+        return render(rendering, answers, names=names, page=page)
     return await asyncio.to_thread(render, rendering, answers, names=names, page=page)
 
 

@@ -12,8 +12,11 @@ from io import BytesIO
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from app import codec
+from model_store.pixels import Rgb
 from tests.app.conftest import Server, picture, png, wait_until
 
 
@@ -230,10 +233,43 @@ def test_a_defect_on_one_image_spares_its_neighbours(server: Server, monkeypatch
     assert "pen" not in server.post(bad).text
 
 
+def with_a_bomb(data: bytes) -> bytes:
+    """The PNG with a text of a MiB, compressed to one KiB."""
+    info = PngInfo()
+    info.add_text("text", "0" * (2**20 - 100), zip=True)
+    made = BytesIO()
+    Image.open(BytesIO(data)).save(made, "PNG", pnginfo=info)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "small"),
+    [
+        (png(height=16, width=128), True),
+        (png(height=64, width=128), False),  # many pixels
+        (png(height=4, width=1024), False),  # many windows
+        (with_a_bomb(png()), False),
+    ],
+)
+def test_only_what_is_done_at_once_is_decoded_on_the_event_loop(
+    server: Server, monkeypatch: pytest.MonkeyPatch, body: bytes, small: bool
+) -> None:
+    threads: list[str] = []
+    decode = codec.decode
+
+    def noted(data: bytes) -> Rgb:
+        threads.append(threading.current_thread().name)
+        return decode(data)
+
+    monkeypatch.setattr(codec, "decode", noted)
+    assert server.post(body).status_code == 200
+    assert [name.startswith("codec") for name in threads] == [not small]
+
+
 def test_the_deadline_holds_while_a_picture_is_decoded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding = threading.Event()
     monkeypatch.setattr(codec, "decode", lambda data: decoding.wait(30) and picture())
-    response = server.post(png(), headers={"X-Request-Timeout-Ms": "100"})
+    response = server.post(png(height=64, width=128), headers={"X-Request-Timeout-Ms": "100"})
     decoding.set()
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
 
