@@ -1,6 +1,6 @@
 """Command line of the benchmarks.
 
-python -m bench bulk | calibrate | capacity | data | ocr | precision | raw | reliability | start | training
+python -m bench bulk | calibrate | capacity | data | http | ocr | precision | raw | reliability | start | training
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "what to plan a replica with: images a second, times, memory",
     ),
     "data": ("bench.data", "how fast training pairs are rendered and degraded"),
+    "http": (
+        "bench.http",
+        "the service over HTTP: beside its runtime, FastAPI and LitServe; latency; growth",
+    ),
     "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
     "calibrate": ("bench.calibrate", "learns for `mode=auto` which crops a model helps to read"),
     "reliability": ("bench.reliability", "load, faults, hostile pictures and vanishing clients, as one table"),

@@ -1,0 +1,71 @@
+"""`python -m bench http --parts null`: HTTP, decoding and encoding alone, beside what others make of the same."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from importlib.util import find_spec
+from typing import Any
+
+from app import codec
+from bench.http_saturation import CROP, Figures, medians, of_load
+from bench.served import Served
+from bench.wrk import Body, multipart, wrk
+from model_store.pixels import resize
+
+CONNECTIONS = 16
+BODIES = ("bare bytes", "multipart")
+SERVERS = {  # name -> arguments of bench.null, and what it is sent
+    "service": (("--side", "service"), BODIES),
+    "bare FastAPI": (("--side", "bare"), BODIES),
+    "bare FastAPI with Pillow": (("--side", "bare", "--codec", "pillow"), BODIES[1:]),
+    "LitServe": (("--side", "litserve"), BODIES[1:]),  # it takes no bare bytes
+    "LitServe with Pillow": (("--side", "litserve", "--codec", "pillow"), BODIES[1:]),
+}
+MISSING = "LitServe is not installed, so it is left out: pip install -e '.[bench]'."
+
+
+def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
+    bodies = dict(zip(BODIES, _bodies(), strict=True))
+    missing = not find_spec("litserve")
+    names = [name for name in SERVERS if not (missing and name.startswith("LitServe"))]
+    rounds: dict[str, list[Figures]] = {f"{name}, {kind}": [] for name in names for kind in SERVERS[name][1]}
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(Served(*SERVERS[name][0], program="bench.null")) for name in names}
+        for turn in range(args.rounds + 1):
+            for side, found in rounds.items():
+                name, kind = side.split(", ")
+                figures = _loaded(servers[name], bodies[kind], args.seconds)
+                if turn:
+                    found.append(figures)
+    sides = {side: medians(found) for side, found in rounds.items()}
+    for side, figures in sides.items():
+        ours = sides[f"service, {side.split(', ')[1]}"]
+        figures["service_over_it"] = round(ours["images_per_s"] / figures["images_per_s"], 2)
+        figures["service_over_it_by_cpu"] = round(figures["cpu_ms"] / ours["cpu_ms"], 2)
+    return {"sides": sides, "rounds": rounds, "left_out": [MISSING] if missing else []}
+
+
+def _bodies() -> tuple[Body, Body]:
+    crop = codec.encode(resize(codec.decode(CROP.read_bytes()), height=16, width=64), "png")
+    return Body(crop, "image/png"), multipart(crop)
+
+
+def _loaded(server: Served, body: Body, seconds: float) -> Figures:
+    before = server.cpu_s
+    load = wrk(server.url, body, connections=CONNECTIONS, seconds=seconds)
+    return of_load(load, server.cpu_s - before)
+
+
+def table(found: dict[str, Any]) -> str:
+    lines = ["| | requests a second | CPU ms a request | service over it | by CPU time |", "|---" * 5 + "|"]
+    for side, f in found["sides"].items():
+        over = (
+            " | "
+            if side.startswith("service")
+            else f"x{f['service_over_it']:.2f} | x{f['service_over_it_by_cpu']:.2f}"
+        )
+        lines.append(
+            f"| {side} | {f['images_per_s']:.0f} ({f['low']:.0f}-{f['high']:.0f}) | {f['cpu_ms']:.2f} | {over} |"
+        )
+    return "\n".join([*lines, *found["left_out"]])

@@ -1,0 +1,69 @@
+"""A server in a process of its own, with what it takes of the machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.app.process import Process, ready, wait_until
+from tests.reliability.memory import peak_rss, rss
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Served:
+    """`with Served(...) as server`: started and ready within, ended at the end."""
+
+    def __init__(self, *arguments: str, program: str = "app", **settings: str) -> None:
+        self._process = Process(*arguments, program=program, TELESCOPE_DRAIN_GRACE_S="0", **settings)
+
+    def __enter__(self) -> Self:
+        try:
+            self.url = self._process.url()
+            wait_until(lambda: ready(self.url), 120, every_s=0.05)
+        except BaseException:
+            self._process.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for pid in list(_tree(self._process.popen.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time so far, of the processes that it started, too."""
+        return sum(map(_cpu_s, _tree(self._process.popen.pid)))
+
+    @property
+    def rss(self) -> int:
+        return rss(self._process.popen.pid)
+
+    @property
+    def peak_rss(self) -> int:
+        """The most since `forget_peak`."""
+        return peak_rss(self._process.popen.pid)
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self._process.popen.pid}/clear_refs").write_text("5")
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from _tree(int(child))
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return TICK_S * (int(fields[11]) + int(fields[12]))  # utime, stime
