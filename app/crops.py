@@ -114,6 +114,8 @@ class CropRunner:
         self, crops: Sequence[Crop | ServiceError], admission: Admission, timings: Timings
     ) -> list[Done | ServiceError]:
         """One entry per crop, in order: its answer, or what was wrong with it alone."""
+        if len(crops) == 1 and isinstance(crops[0], Crop):
+            return [await self._one(crops[0], admission, timings)]
         async with asyncio.TaskGroup() as group:
             answers = [
                 crop if isinstance(crop, ServiceError) else group.create_task(self._one(crop, admission, timings))

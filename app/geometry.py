@@ -71,6 +71,8 @@ def plan(height: int, width: int, *, geometry: Geometry, spec: PixelSpec) -> Lay
 
 def _starts(length: int, window: int) -> tuple[int, ...]:
     """Windows spread evenly from the first column to the last, neighbours sharing at least OVERLAP."""
+    if length == window:
+        return (0,)
     overlap = int(window * OVERLAP)
     count = ceil((length - overlap) / (window - overlap))
     return tuple(round(start) for start in np.linspace(0, length - window, count))
