@@ -1,4 +1,4 @@
-"""Requests that come at random times, whether earlier ones are answered or not, as users' do.
+"""Requests that come when they come, whether earlier ones are answered or not, as users' do.
 
 A latency counts from the moment at which its request was to be sent, so a service that stalls cannot hide behind
 clients that wait for it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -16,9 +17,14 @@ from bench.wrk import PATH, Body
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-def latencies(url: str, body: Body, *, per_s: float, seconds: float, seed: int = 0) -> list[float]:
-    """Seconds of each request of a Poisson process. Ends the benchmark when one is not answered with 200."""
-    return asyncio.run(_Clients(url, body).poisson(per_s, seconds, random.Random(seed)))
+def latencies(url: str, body: Body, *, per_s: float, seconds: float, seed: int | None) -> list[float]:
+    """Seconds of each request. Ends the benchmark when one is not answered with 200.
+
+    seed: of a Poisson process, whose requests come by chance and in clusters; None spaces them evenly.
+    """
+    draw = random.Random(seed)
+    gap_s = (lambda: 1 / per_s) if seed is None else (lambda: draw.expovariate(per_s))
+    return asyncio.run(_Clients(url, body).arrivals(gap_s, seconds))
 
 
 def unloaded(url: str, body: Body, *, requests: int) -> list[float]:
@@ -35,10 +41,10 @@ class _Clients:
         self._request = f"{head}Content-Length: {len(body.data)}\r\n\r\n".encode() + body.data
         self._idle: list[Connection] = []
 
-    async def poisson(self, per_s: float, seconds: float, draw: random.Random) -> list[float]:
+    async def arrivals(self, gap_s: Callable[[], float], seconds: float) -> list[float]:
         started = due = monotonic()
         asked: list[asyncio.Task[float]] = []
-        while (due := due + draw.expovariate(per_s)) < started + seconds or not asked:
+        while (due := due + gap_s()) < started + seconds or not asked:
             await asyncio.sleep(due - monotonic())
             asked.append(asyncio.create_task(self._ask(due)))
         took = await asyncio.gather(*asked)

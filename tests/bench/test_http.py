@@ -53,7 +53,7 @@ def test_a_server_that_fails_ends_the_benchmark_with_a_sentence(failing: str) ->
 
 def test_so_does_one_at_part_load(failing: str) -> None:
     with pytest.raises(SystemExit, match=r"HTTP/1\.1 500"):
-        latencies(failing, BODY, per_s=50, seconds=0.1)
+        latencies(failing, BODY, per_s=50, seconds=0.1, seed=0)
 
 
 def test_a_missing_load_generator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +110,9 @@ def test_null_holds_the_service_against_others_and_says_who_is_missing(
 @needs_wrk
 def test_latency_is_told_of_every_load(report: Callable[[str], Any]) -> None:
     found = report("latency")
-    assert found["loads"].keys() == {"unloaded", "10 %", "50 %", "70 %", "80 %"}
-    assert found["p99_at_70_over_unloaded_median"] > 0
+    expected = {f"{load} %, {how}" for load in (10, 50, 70, 80) for how in ("evenly", "by chance")}
+    assert found["loads"].keys() == {"unloaded", *expected}
+    assert found["p99_at_70_over_unloaded_median"].keys() == {"evenly", "by chance"}
 
 
 @needs_wrk
