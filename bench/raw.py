@@ -167,17 +167,20 @@ def over_reference(sides: Mapping[str, Mapping[str, Mapping[str, float]]]) -> di
     """How often the reference's speed each side has, each at its best batch size.
 
     throughput: medians. best: the best rounds, which on a busy machine say more. cpu_time: of an image, over all
-    threads. batch_of_...: both at the first batch size asked for.
+    threads. batch_of_...: both at that batch size.
     """
     best = {side: max(found.values(), key=lambda f: f["images_per_s"]) for side, found in sides.items()}
     highest = {side: max(figures["high"] for figures in found.values()) for side, found in sides.items()}
-    first = next(iter(sides[REFERENCE]))
+    reference = sides[REFERENCE]
     return {
         side: {
             "throughput": round(best[side]["images_per_s"] / best[REFERENCE]["images_per_s"], 2),
             "best": round(highest[side] / highest[REFERENCE], 2),
             "cpu_time": round(best[REFERENCE]["cpu_ms_per_image"] / best[side]["cpu_ms_per_image"], 2),
-            f"batch_of_{first}": round(found[first]["images_per_s"] / sides[REFERENCE][first]["images_per_s"], 2),
+            **{
+                f"batch_of_{n}": round(figures["images_per_s"] / reference[n]["images_per_s"], 2)
+                for n, figures in found.items()
+            },
         }
         for side, found in sides.items()
     }

@@ -28,7 +28,7 @@ def chart(report: dict[str, Any]) -> str:
     for place, (side, (size, figures)) in enumerate(rows.items()):
         times = report["over_reference"][side]["throughput"]
         body += _bar(side, size, figures, times, TOP + ROW * place, WIDTH / reach)
-    return document(LEFT + WIDTH + 140, height, body, title="Images a second, against the reference predictor")
+    return document(LEFT + WIDTH + 165, height, body, title="Images a second, against the reference predictor")
 
 
 def _bar(side: str, size: str, figures: dict[str, float], times: float, top: float, scale: float) -> Iterator[str]:
