@@ -34,9 +34,7 @@ class Wish(TypedDict, total=False):
     """Parameters of a request, explained by the service's page /docs; left out, the service's defaults."""
 
     mode: Literal["auto", "always"]
-    recogniser: (
-        str | None
-    )  # who is to read the answers, "any" for whoever; each crop comes back as it reads it best
+    recogniser: str | None  # who is to read the answers, or "any": each crop as that one reads it best
     format: Literal["png", "jpeg", "webp"]  # of `Answer.data`, and of the pictures on their way back
     model: str | None  # `name` or `name:version`
 
