@@ -115,17 +115,15 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
 
 
 def test_a_stopped_run_says_how_to_go_on_and_then_equals_an_unbroken_one(
-    tmp_path: Path, train: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, train: Callable[..., Any]
 ) -> None:
     whole = train(config(tmp_path / "whole"))
     for number in (signal.SIGINT, signal.SIGTERM):
         out = tmp_path / number.name
-        engine = FakeEngine()
-        engine.on_step = lambda step, n=number: os.kill(os.getpid(), n) if step == 6 else None
-        with pytest.raises(SystemExit) as stop:
-            train(config(out), engine=engine)
-        assert stop.value.code == 130
-        assert "stopped after step 7; go on with the same command and --resume" in capsys.readouterr().out
+        command = [sys.executable, "-m", "tests.training.stopped_run", str(out), str(int(number))]
+        stopped = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+        assert stopped.returncode == 130, stopped.stderr
+        assert "stopped after step 7; go on with the same command and --resume" in stopped.stdout
         resumed = train(config(out), resume=True)
         assert resumed.steps == [7, 8, 9, 10, 11]
         assert (resumed.gain, resumed.rates) == (whole.gain, whole.rates[7:])
