@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping
 
@@ -47,6 +48,7 @@ def join(device: str) -> torch.device:
     use_gpu = gpu and device != "cpu"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if use_gpu else "gloo")
+        atexit.register(dist.destroy_process_group)  # or its threads meet the end of the process, which may abort
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if use_gpu else torch.device("cpu")
 
 
