@@ -9,11 +9,14 @@ A command is imported only when it is asked for, so that `--help` needs no frame
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from model_store.mkl import wake_mkl_on_amd
 from training.errors import MissingExtra, TrainingError
@@ -73,5 +76,18 @@ def _import(module_path: str) -> ModuleType:
         raise MissingExtra(f"{exc.name} is not installed: install text-telescope[train]") from exc
 
 
+def _leave(code: int) -> NoReturn:
+    """End a process of torchrun without the interpreter's teardown, in which its libraries may abort."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        sys.exit(main())
+    try:
+        _leave(main())
+    except SystemExit as stop:  # stopped by a signal
+        _leave(stop.code if isinstance(stop.code, int) else INTERRUPTED)
