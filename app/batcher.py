@@ -3,8 +3,8 @@
     admit (all of a request's images or none) -> queue -> drop the gone -> batch -> execute -> answers
       |  refused: Overloaded, RequestTooLarge, NotReady     |  fails: each image once more, alone
 
-Work-conserving: an idle predictor runs at once what is there; while it runs, the queue builds, and the
-next batch takes from it what the plan finds cheapest. Nothing polls: the loop sleeps until an image
+Work-conserving: an idle stream of the predictor runs at once what is there; while all are busy, the queue builds,
+and the next batch takes from it what the plan finds cheapest. Nothing polls: the loop sleeps until an image
 arrives, a delay ends or a batch returns.
 """
 
@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -40,6 +41,19 @@ class Observer(Protocol):
     def batch_failed(self, *, size: int, items: int) -> None: ...
 
 
+@dataclass(eq=False)
+class Batch:
+    """What one stream of the predictor runs."""
+
+    items: list[Item]
+    size: int  # with its padding
+    started_at: float
+    expected_s: float
+
+    def left_s(self, now: float) -> float:
+        return max(0.0, self.started_at + self.expected_s - now)
+
+
 class Batcher:
     def __init__(
         self,
@@ -48,6 +62,7 @@ class Batcher:
         batch_seconds: Mapping[int, float],
         room: Room,
         observer: Observer,
+        streams: int = 1,
         max_delay_s: float = 0,  # work-conserving: an idle predictor never waits
         hang_s: float = math.inf,
         tracing: Tracing = OFF,
@@ -55,12 +70,14 @@ class Batcher:
     ) -> None:
         """execute: runs one batch whose size is a key of `batch_seconds` (which must include 1).
 
+        streams: batches that it runs at once, as many as ran when `batch_seconds` were measured.
         hang_s: a batch that takes longer counts as hanging.
         """
         self._execute = execute
         self._clock = clock
         self.room = room
         self._observer = observer
+        self._streams = streams
         self._max_delay_s = max_delay_s
         self._hang_s = hang_s
         self._tracing = tracing
@@ -69,14 +86,12 @@ class Batcher:
         self._oom_retry_s = OOM_RETRY_S
         self._oom_retry_at = math.inf
         self._queue = BatchQueue(largest=max(batch_seconds))
-        self._running: list[Item] = []
-        self._running_since = self._expected_s = 0.0
-        self._arrival = asyncio.Event()
+        self._running: list[Batch] = []
+        self._change = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed_because = ""
-        self._slowdown = 1.0  # recent batches, and what lies between them, against their warm-up times
-        self._work_waits_since: float | None = None  # since a batch ended with enough for the next one waiting
+        self._slowdown = 1.0  # recent batches against their warm-up times
         self._afterwards_s = 0.0  # what recent requests still took when their last image was inferred
         self._admissions = 0
         self._stopped = False
@@ -106,7 +121,7 @@ class Batcher:
     def _check_room(self, items: int, nbytes: int, *, now: float) -> None:
         if not self.room.fits(items=items, nbytes=nbytes):
             too_many = max(0, self.room.items + items - self.room.max_items)
-            raise _overloaded("The queue is full", self._wait_s(max(0, too_many - len(self._running))))
+            raise _overloaded("The queue is full", self._wait_s(max(0, too_many - self._items_running)))
         too_many = self._queue.beyond_its_half(items, of=self.room.max_items, now=now)
         if too_many > 0:
             raise _overloaded(
@@ -127,13 +142,18 @@ class Batcher:
                 raise _overloaded("Requests that were here before would come too late", late_s)
 
     @property
+    def _items_running(self) -> int:
+        return sum(len(batch.items) for batch in self._running)
+
+    @property
     def is_open(self) -> bool:
         return not self._closed_because and self.hangs_for_s == 0
 
     @property
     def hangs_for_s(self) -> float:
-        """Since when the running batch counts as hanging, 0 if it does not."""
-        return max(0.0, self._clock() - self._running_since - self._hang_s) if self._running else 0.0
+        """For how long a batch has counted as hanging, 0 if none does."""
+        now = self._clock()
+        return max([0.0, *(now - batch.started_at - self._hang_s for batch in self._running)])
 
     def check_open(self) -> None:
         """Raises NotReady, saying why, while requests are refused."""
@@ -164,39 +184,50 @@ class Batcher:
     async def run(self) -> None:
         """The executor's loop; cancel it to stop. What is left then fails with NotReady."""
         try:
-            while True:
-                await self._work_waits()
-                await self._answer(self._take_batch())
+            async with asyncio.TaskGroup() as batches:
+                while True:
+                    await self._work_waits()
+                    batches.create_task(self._answer(self._begin()))
         finally:
             self._stopped = True
             self.close("The predictor has stopped; the service must be restarted.")
-            for item in (*self._running, *self._queue):
+            for item in (*(item for batch in self._running for item in batch.items), *self._queue):
                 if not item.answer.done():
                     item.answer.set_exception(NotReady(self._closed_because))
 
     async def _work_waits(self) -> None:
+        """Returns when a batch may begin."""
         while True:
             self._drop_the_gone()
             wait_s = None
-            if self._queue:
+            if self._queue and self._free_streams:
                 wait_s = self._queue.oldest_at + self._max_delay_s - self._clock()
                 if wait_s <= 0 or len(self._queue) >= self._plan.sizes[-1]:
                     return
-            self._arrival.clear()
+            self._change.clear()
             try:
                 async with asyncio.timeout(wait_s):
-                    await self._arrival.wait()
+                    await self._change.wait()
             except TimeoutError:
                 continue
 
+    @property
+    def _free_streams(self) -> int:
+        return max(0, self._streams - len(self._running))
+
     def _drop_the_gone(self) -> None:
         """Images leave that were cancelled or would be late when the next batch ends: none is run in vain."""
-        self._queue.drop_the_gone(ends=self._clock() + (0 if self._running else self._next_batch_s()))
+        self._queue.drop_the_gone(ends=self._clock() + (self._next_batch_s() if self._free_streams else 0))
 
-    def _take_batch(self) -> list[Item]:
+    def _begin(self) -> Batch:
         if self._clock() >= self._oom_retry_at:
             self._hold_at_most(2 * self._plan.sizes[-1])
-        return self._queue.take(self._plan.first(len(self._queue)))
+        share = math.ceil(len(self._queue) / self._free_streams)
+        items = self._queue.take(self._plan.first(share))
+        size = self._plan.smallest_for(len(items))
+        batch = Batch(items, size, self._clock(), expected_s=self._plan.seconds(size) * self._slowdown)
+        self._running.append(batch)
+        return batch
 
     def _hold_at_most(self, size: int) -> None:
         """Batches of `size` images and fewer from now on; while some are larger, they are tried again later."""
@@ -205,32 +236,26 @@ class Batcher:
         all_fit = len(fitting) == len(self._batch_seconds)
         self._oom_retry_at = math.inf if all_fit else self._clock() + self._oom_retry_s
 
-    async def _answer(self, items: list[Item]) -> None:
-        size = self._plan.smallest_for(len(items))
-        started = self._clock()
-        self._running = items
-        self._running_since = started
-        self._expected_s = self._plan.seconds(size) * self._slowdown
+    async def _answer(self, batch: Batch) -> None:
+        items, size = batch.items, batch.size
         try:
-            with self._tracing.batch(size=size, items=len(items)) as batch:
+            with self._tracing.batch(size=size, items=len(items)) as traced:
                 sr = await self._execute(_stack(items, size))
         except Exception as exc:
             log.error("a batch of %d failed", len(items), exc_info=exc)
             self._observer.batch_failed(size=size, items=len(items))
             self._recover(items, size=size, exc=exc)
         else:
-            ended = self._clock()
-            seconds = ended - started
-            took_s = ended - (started if self._work_waits_since is None else self._work_waits_since)
-            ratio = min(took_s / self._plan.seconds(size), MAX_SLOWDOWN)
+            seconds = self._clock() - batch.started_at
+            ratio = min(seconds / self._batch_seconds[size], MAX_SLOWDOWN)
             self._slowdown += 0.2 * (ratio - self._slowdown)
-            waits_s = [started - item.enqueued_at for item in items]
+            waits_s = [batch.started_at - item.enqueued_at for item in items]
             self._observer.batch_ran(size=size, items=len(items), seconds=seconds, waits_s=waits_s)
             for item, wait_s, row in zip(items, waits_s, sr, strict=False):  # the padding has no asker
                 if not item.answer.done():
-                    item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds, batch=batch))
-        self._running = []
-        self._work_waits_since = self._clock() if len(self._queue) >= self._plan.sizes[-1] else None
+                    item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds, batch=traced))
+        self._running.remove(batch)
+        self._change.set()
 
     def _recover(self, items: list[Item], *, size: int, exc: Exception) -> None:
         """Out of memory: smaller batches from now on. Anything else: each image once more, alone."""
@@ -251,12 +276,17 @@ class Batcher:
         return self._plan.seconds(self._plan.first(len(self._queue))) * self._slowdown
 
     def _wait_s(self, items: int) -> float:
-        """Predicted seconds until the running batch and `items` more images are done."""
+        """Predicted seconds until the running batches and `items` more images are done."""
         largest = self._plan.sizes[-1]
         if items > largest:  # the last of them shares its batch with whoever comes after
             items = math.ceil(items / largest) * largest
-        left_s = self._running_since + self._expected_s - self._clock() if self._running else 0.0
-        return max(0.0, left_s) + self._plan.cost(items) * self._slowdown
+        now = self._clock()
+        left_s = sum(batch.left_s(now) for batch in self._running)
+        own_s = self._plan.cost(items) * self._slowdown
+        last_s = min(
+            own_s, self._plan.seconds(largest) * self._slowdown
+        )  # of the last batch, which has one stream
+        return (left_s + own_s + (self._streams - 1) * last_s) / self._streams
 
 
 class Admission:
@@ -314,7 +344,7 @@ class Admission:
         items = [Item(row, loop.create_future(), now, self._place, batcher._queue.number()) for row in lr]
         batcher._queue.push(items)
         self._unqueued -= len(items)
-        batcher._arrival.set()
+        batcher._change.set()
         answers = asyncio.gather(*(item.answer for item in items))
         try:
             async with asyncio.timeout(self.deadline - now):

@@ -2,8 +2,8 @@
 
     probe (header only, every limit) -> decode (pixels, orientation, RGB) ... encode
 
-Pillow decodes, because it reads a header without touching the pixels, and knows EXIF and CMYK. cv2 encodes PNG
-and JPEG; Pillow WebP, whose effort cv2 does not let one choose (three to eight times slower).
+Pillow decodes, because it reads a header without touching the pixels, and knows EXIF and CMYK. `app/png.py` writes
+PNG, cv2 JPEG, and Pillow WebP, whose effort cv2 does not let one choose (three to eight times slower).
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from app import png
 from app.errors import (
     EmptyBody,
     ImageTooSmall,
@@ -43,25 +44,12 @@ _KNOWN_BUT_NOT_DECODED = {
     "PNM": (0, b"P6\n"),
     "OpenEXR": (0, b"v/1\1"),
 }
-_ENCODE_FLAGS: dict[Format, list[int]] = {
-    # What the network draws holds runs and few repetitions: not searching for these takes a third off the time,
-    # and 5 % off the bytes (docs/performance.md).
-    "png": [
-        cv2.IMWRITE_PNG_COMPRESSION,
-        1,
-        cv2.IMWRITE_PNG_STRATEGY,
-        cv2.IMWRITE_PNG_STRATEGY_RLE,
-        cv2.IMWRITE_PNG_FILTER,
-        cv2.IMWRITE_PNG_FILTER_PAETH,
-    ],
-    # Coloured text loses its edges to chroma subsampling.
-    "jpeg": [
-        cv2.IMWRITE_JPEG_QUALITY,
-        95,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ],
-}
+_JPEG_FLAGS = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    95,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,  # coloured text loses its edges to chroma subsampling
+]
 MAX_SIDE: dict[Format, int] = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}  # libpng, libjpeg, WebP
 SMALL_BYTES = 8 * 1024
 SMALL_PIXELS = 4096  # 128 x 32
@@ -118,7 +106,8 @@ def decode(data: bytes) -> Rgb:
     with _open(data) as image:
         try:
             image.load()
-            _turn_upright(image)
+            if image.info or image.format != "PNG":  # a plain PNG has nothing that could tell
+                _turn_upright(image)
             return np.asarray(_to_rgb(image))
         except (MemoryError, UnsupportedFormat):
             raise
@@ -137,13 +126,15 @@ def check_result(image_format: Format, height: int, width: int) -> None:
 
 def encode(rgb: Rgb, image_format: Format) -> bytes:
     """uint8 (H, W, 3) -> file. PNG and WebP lossless, JPEG quality 95 without chroma subsampling."""
+    if image_format == "png":
+        return png.encode(rgb)
     if image_format == "webp":
         stream = BytesIO()
         Image.fromarray(rgb).save(stream, "WEBP", lossless=True, method=1, quality=20)  # quality: effort, here
         return stream.getvalue()
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    done, buffer = cv2.imencode(f".{image_format}", bgr, _ENCODE_FLAGS[image_format])
-    assert done, f"cv2 could not encode {rgb.shape} as {image_format}"
+    done, buffer = cv2.imencode(".jpeg", bgr, _JPEG_FLAGS)
+    assert done, f"cv2 could not encode {rgb.shape} as JPEG"
     return buffer.tobytes()
 
 
@@ -186,6 +177,8 @@ def _turn_upright(image: Image.Image) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
     if image.mode.startswith("I;16"):
         image = _grey_of_16_bits(image)
     if image.mode in ("I", "F"):

@@ -22,6 +22,9 @@ def configure_logging(level: str) -> None:
         )
     )
     handler.addFilter(_add_request_id)
+    # Not asked of the system for every line, as none tells it: Python's logging HOWTO, Optimization.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
 

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 
 from app.errors import ModelRefused, NotReady, StartupError, UnknownModel
 from app.metrics import Metrics
-from app.predictor import DaemonThread
+from app.predictor import DaemonThreads
 from app.room import Room
 from app.service import LoadedModel, Service
 from app.settings import Settings
@@ -136,7 +136,7 @@ class Models:
             raise _refused(wanted, exc) from exc
 
     async def _opened(self, artefact: Artefact) -> LoadedModel:
-        ref, thread = artefact.manifest.ref, DaemonThread("loader")
+        ref, thread = artefact.manifest.ref, DaemonThreads("loader")
         opening = thread.submit(lambda: self._load(artefact))
         thread.stop()
         try:

@@ -1,7 +1,7 @@
-"""One predictor, one thread: the runtime is opened, warmed, run and closed there and nowhere else.
+"""One predictor, and a thread for each stream of its runtime, which runs there and nowhere else.
 
 Frameworks keep per-thread state, and a Paddle predictor shared between threads mixes up its users'
-results; a dedicated thread makes that impossible by construction.
+results; threads of its own, one where the runtime promises no more, make that impossible by construction.
 """
 
 import asyncio
@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
+from statistics import median
 from time import perf_counter
 from typing import TypeVar
 
@@ -20,6 +22,7 @@ from app.runtimes.base import Runtime
 from model_store.manifest import PixelSpec
 from model_store.pixels import Nchw
 
+WARM_UP_S, MAX_TIMINGS = 0.1, 20  # of each batch size
 T = TypeVar("T")
 
 
@@ -33,14 +36,16 @@ class Predictor:
         """
         self.spec = spec
         self.batch_sizes = tuple(sorted(batch_sizes))
-        self._thread = DaemonThread("predictor")
+        self._threads = DaemonThreads("predictor")
         try:
-            self._runtime = self._thread.submit(open_runtime).result()
+            self._runtime = self._threads.submit(open_runtime).result()
         except BaseException:
-            self._thread.stop()
+            self._threads.stop()
             raise
+        self.streams = self._runtime.streams
+        self._threads.grow(self.streams)
         try:
-            self.batch_seconds: Mapping[int, float] = self._thread.submit(self._warm_up).result()
+            self.batch_seconds: Mapping[int, float] = {size: self._warm_up(size) for size in self.batch_sizes}
         except BaseException:
             self.close()
             raise
@@ -59,18 +64,23 @@ class Predictor:
 
     async def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w), N one of `batch_sizes` -> SR. Raises InferenceFailed."""
-        return await asyncio.wrap_future(self._thread.submit(lambda: self._run(lr_nchw)))
+        return await asyncio.wrap_future(self._threads.submit(lambda: self._run(lr_nchw)))
 
     def run_blocking(self, lr_nchw: Nchw) -> Nchw:
-        """The same for a caller without an event loop, such as the command line."""
-        return self._thread.submit(lambda: self._run(lr_nchw)).result()
+        """The same for a caller without an event loop; cut up for all streams where a part has a warmed size."""
+        share = len(lr_nchw) // self.streams
+        parts = self.streams if share in self.batch_sizes and share * self.streams == len(lr_nchw) else 1
+        runs = [self._threads.submit(partial(self._run, part)) for part in np.split(lr_nchw, parts)]
+        return np.concatenate([run.result() for run in runs])
 
     def close(self, *, within_s: float = 5) -> None:
         """Close the runtime after the batch it runs; one that takes longer is left to the process's end."""
-        closed = self._thread.submit(self._runtime.close)
-        self._thread.stop()
+        self._threads.shrink(1)
+        closed = self._threads.submit(self._runtime.close)
+        self._threads.stop()
         with suppress(TimeoutError):
             closed.result(within_s)
+            self._threads.join(within_s)
 
     def _run(self, lr_nchw: Nchw) -> Nchw:
         assert len(lr_nchw) in self.batch_sizes, f"batch size {len(lr_nchw)} was never warmed"
@@ -83,36 +93,57 @@ class Predictor:
             raise InferenceFailed("The predictor returned values that are not numbers")
         return sr
 
-    def _warm_up(self) -> dict[int, float]:
-        seconds = {}
-        for size in self.batch_sizes:
-            lr = np.full((size, 3, self.spec.height, self.spec.width), self.spec.high / 2, np.float32)
-            try:
-                self._run(lr)  # pays for compilation and allocation
-                seconds[size] = self._timed(lr)
-            except InferenceFailed as exc:
-                raise StartupError(
-                    f"Warming up batch size {size} failed: {exc}; if it is too large, leave it out of "
-                    "TELESCOPE_BATCH_SIZES."
-                ) from exc
-        return seconds
+    def _warm_up(self, size: int) -> float:
+        """Seconds that one batch takes while every stream runs one."""
+        lr = np.full((size, 3, self.spec.height, self.spec.width), self.spec.high / 2, np.float32)
+        begin = threading.Barrier(self.streams)
 
-    def _timed(self, lr_nchw: Nchw) -> float:
-        start = perf_counter()
-        self._run(lr_nchw)
-        return perf_counter() - start
+        def timed() -> float:
+            begin.wait()  # until each thread has its part
+            self._run(lr)  # pays for compilation and allocation
+            seconds: list[float] = []
+            while not seconds or (sum(seconds) < WARM_UP_S and len(seconds) < MAX_TIMINGS):
+                start = perf_counter()
+                self._run(lr)
+                seconds.append(perf_counter() - start)
+            return median(seconds)
+
+        try:
+            return max(run.result() for run in [self._threads.submit(timed) for _ in range(self.streams)])
+        except InferenceFailed as exc:
+            raise StartupError(
+                f"Warming up batch size {size} failed: {exc}; if it is too large, leave it out of "
+                "TELESCOPE_BATCH_SIZES."
+            ) from exc
 
 
-class DaemonThread:
-    """One daemon thread that does what it is given, in order.
+class DaemonThreads:
+    """Daemon threads that do what they are given, in order: one, until there are more.
 
     Not a ThreadPoolExecutor: the interpreter waits for an executor's threads when it ends, so a predictor that
     never returns would keep the process from stopping.
     """
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        threading.Thread(target=self._loop, name=name, daemon=True).start()
+        self._count = 0
+        self._threads: list[threading.Thread] = []
+        self.grow(1)
+
+    def grow(self, count: int) -> None:
+        """To so many threads."""
+        for _ in range(self._count, count):
+            thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._count = max(self._count, count)
+
+    def shrink(self, count: int) -> None:
+        """To so many, each after what it does; what is given from then on comes after that."""
+        for _ in range(count, self._count):
+            self._work.put(None)
+        self._count = min(self._count, count)
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
         future: Future[T] = Future()
@@ -128,8 +159,13 @@ class DaemonThread:
         return future
 
     def stop(self) -> None:
-        """End the thread after what it was given so far."""
-        self._work.put(None)
+        """End the threads after what they were given so far."""
+        self.shrink(0)
+
+    def join(self, within_s: float) -> None:
+        """Wait for their end: what a thread holds of a framework must not outlive the interpreter."""
+        for thread in self._threads:
+            thread.join(within_s)
 
     def _loop(self) -> None:
         while (do := self._work.get()) is not None:

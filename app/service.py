@@ -93,6 +93,7 @@ class Service:
         self.batcher = Batcher(
             self.predictor.run,
             batch_seconds=self.predictor.batch_seconds,
+            streams=self.predictor.streams,
             room=room,
             observer=self._counts,
             max_delay_s=settings.max_delay_ms / 1000,

@@ -214,19 +214,23 @@ async def _rendered(
 
 async def _while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The work's result; a client that leaves meanwhile cancels it. The body must have been read."""
-    working = asyncio.create_task(work)
-    watching = asyncio.create_task(_disconnected(receive))
+    working = asyncio.current_task()
+    assert working
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        working.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnected("The client went away before its answer was ready.")
-        return working.result()
+        return await work
+    except asyncio.CancelledError as exc:
+        if gone and not working.uncancel():  # by nobody else
+            raise ClientDisconnected("The client went away before its answer was ready.") from exc
+        raise
     finally:
-        for task in (working, watching):
-            task.cancel()
-        await asyncio.wait((working, watching))
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        watching.cancel()

@@ -6,11 +6,10 @@ import argparse
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from app.settings import Settings
-from bench.raw_sides import served
+from bench.raw_sides import streamed
 from bench.served import Served
 from bench.turns import Worker
 from bench.wrk import Load, crops, wrk
@@ -24,13 +23,14 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     sizes = Settings().batch_sizes
     found: dict[str, list[Figures]] = {side: [] for side in ("runtime", *SIDES)}
     by_size: dict[int, list[Figures]] = {size: [] for size in sizes}
-    runtime = Worker(served, "openvino", "auto", args.model_store, args.model)
+    runtime = Worker(streamed, "openvino", "auto", args.model_store, args.model, sizes)
     try:
         with service(args) as server:
             for turn in range(args.rounds + 1):
                 for size in sizes:
-                    alone = _alone(runtime, size, args.seconds / len(sizes))
-                    if turn:  # the first pays for compilation and allocation
+                    images, took, cpu_s = runtime.ask((size, args.seconds / len(sizes)))
+                    alone = {"images_per_s": images / took, "cpu_ms": 1000 * cpu_s / images, "client_share": 0}
+                    if turn:  # the first warms the service
                         by_size[size].append(alone)
                 for side, (images, connections) in SIDES.items():
                     over_http = loaded(server, images, connections, args.seconds)
@@ -65,17 +65,6 @@ def of_load(load: Load, cpu_s: float, images: int = 1) -> Figures:
         "cpu_ms": round(1000 * cpu_s / (images * load.answers), 3),
         "client_share": round(load.client_s / (load.client_s + cpu_s), 3),
     }
-
-
-def _alone(runtime: Worker, size: int, seconds: float) -> Figures:
-    """One batch after another."""
-    batches, cpu_s = 0, 0.0
-    started = monotonic()
-    while (took := monotonic() - started) < seconds or not batches:
-        cpu_s += runtime.ask(size)[1]
-        batches += 1
-    images = batches * size
-    return {"images_per_s": round(images / took, 2), "cpu_ms": round(1000 * cpu_s / images, 3), "client_share": 0}
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:

@@ -45,7 +45,7 @@ CODECS: dict[str, Enlarge] = {"ours": enlarge, "pillow": enlarge_by_pillow}
 
 
 class NullRuntime:
-    name, device, precision = "null", "cpu", "fp32"
+    name, device, precision, streams = "null", "cpu", "fp32", 1
 
     def run(self, lr_nchw: Pixels) -> Pixels:
         return twice(lr_nchw, axes=(2, 3))

@@ -31,6 +31,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from app.settings import Settings
 from bench.limit import network_operations, products
 from bench.raw_chart import chart
 from bench.raw_sides import Seconds, export_anew, reference, served, write_reference
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print, and keep the figures and the chart."""
     load = round(os.getloadavg()[0], 2)
     sizes = [int(size) for size in args.batch_sizes.split(",")]
+    warmed = sorted({*sizes, *Settings().batch_sizes})  # a batch is cut into parts of such sizes
     models = args.models.split(",")
     artefacts = [ModelStore(args.model_store).resolve(model) for model in models]
     spec = artefacts[0].manifest.pixels
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
         for model in models:
             for runtime, precision in RUNTIMES:
                 side = f"{model} {runtime} {precision}"
-                sides[side] = Worker(served, runtime, precision, store, model)
+                sides[side] = Worker(served, runtime, precision, store, model, warmed)
         probes = {precision: Worker(products, precision) for precision in PRECISIONS}
         try:
             seconds, rates = _measure(sides, probes, sizes, args.rounds)

@@ -5,8 +5,9 @@ Each function is made in a process of its own and gives what that answers: secon
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
@@ -14,11 +15,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from app.predictor import Predictor
+from app.settings import load_settings
 from model_store.store import Artefact, ModelStore
 from training.run_state import git_commit
 
 Seconds = tuple[float, float]  # wall, CPU of all threads
 Run = Callable[[int], Seconds]  # batch size -> seconds
+Streamed = Callable[[tuple[int, float]], tuple[int, float, float]]  # batch size, seconds -> images, wall, CPU
 Kind = Literal["plain", "tuned", "wrong"]
 PROBE = "probe.npz"
 SAME = 1e-4
@@ -107,14 +111,42 @@ def reference(folder: Path, height: int, width: int, kind: Kind) -> Run:
     return _timed(run, height, width)
 
 
-def served(runtime: str, precision: Any, store: Path, model: str) -> Run:  # noqa: ANN401 - a Precision
-    """A runtime as the service opens it."""
-    from app.runtimes import open_runtime
+def served(runtime: Any, precision: Any, store: Path, model: str, sizes: Sequence[int]) -> Run:  # noqa: ANN401
+    """A predictor as the service opens it: a batch is cut up for its streams."""
+    predictor = _opened(runtime, precision, store, model, sizes)
+    return _timed(predictor.run_blocking, predictor.spec.height, predictor.spec.width)
 
-    artefact = ModelStore(store).resolve(model)
-    opened = open_runtime(runtime, artefact, device="cpu", threads=0, precision=precision)
-    spec = artefact.manifest.pixels
-    return _timed(opened.run, spec.height, spec.width)
+
+def streamed(runtime: Any, precision: Any, store: Path, model: str, sizes: Sequence[int]) -> Streamed:  # noqa: ANN401
+    """The same with every stream busy: batch after batch of a size, for some seconds."""
+    predictor = _opened(runtime, precision, store, model, sizes)
+    draw = np.random.default_rng(0)
+
+    def run(question: tuple[int, float]) -> tuple[int, float, float]:
+        size, for_s = question
+        lr = draw.random((size, 3, predictor.spec.height, predictor.spec.width), np.float32)
+        cpu, started = process_time(), perf_counter()
+        batches = asyncio.run(batch_after_batch(lr, started + for_s))
+        return size * batches, perf_counter() - started, process_time() - cpu
+
+    async def batch_after_batch(lr: np.ndarray, end: float) -> int:
+        async def stream() -> int:
+            batches = 0
+            while perf_counter() < end or not batches:
+                await predictor.run(lr)
+                batches += 1
+            return batches
+
+        return sum(await asyncio.gather(*(stream() for _ in range(predictor.streams))))
+
+    return run
+
+
+def _opened(runtime: Any, precision: Any, store: Path, model: str, sizes: Sequence[int]) -> Predictor:  # noqa: ANN401
+    from app.main import open_predictor
+
+    settings = load_settings(runtime=runtime, precision=precision, device="cpu")
+    return open_predictor(settings, ModelStore(store).resolve(model), batch_sizes=sizes)
 
 
 def _timed(run: Callable[[np.ndarray], object], height: int, width: int) -> Run:

@@ -62,6 +62,7 @@ class _Opened:
 
     device = "cpu"
     precision = "fp32"
+    streams = 1
 
     def __init__(self, weights: Weights) -> None:
         self.name = weights.engine

@@ -45,6 +45,13 @@ def sr_to_crops(sr: Nchw, spec: PixelSpec) -> list[Rgb]:
     Clipped because the network ends in tanh: a slightly negative value cast straight to uint8 wraps
     round to 255, a white speck in a dark stroke.
     """
-    levels = (sr - np.float32(spec.low)) * np.float32(255 / (spec.high - spec.low))
-    pixels = np.rint(levels).clip(0, 255).astype(np.uint8)
-    return list(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)))
+    levels = (sr - np.float32(spec.low)) if spec.low else sr
+    levels = levels * np.float32(255 / (spec.high - spec.low))
+    np.rint(levels, out=levels)
+    np.maximum(levels, 0, out=levels)
+    np.minimum(levels, 255, out=levels)
+    planes = levels.astype(np.uint8)
+    pixels = np.empty((len(sr), *sr.shape[2:], 3), np.uint8)
+    for channel in range(3):  # twice as fast as a transposed copy
+        pixels[..., channel] = planes[:, channel]
+    return list(pixels)

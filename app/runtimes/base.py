@@ -1,4 +1,4 @@
-"""What a runtime is: one loaded network on one device, called from one thread only."""
+"""What a runtime is: one loaded network on one device, called by as many threads as it has streams."""
 
 import re
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ class Runtime(Protocol):
     name: str  # "paddle", "openvino", "onnx"
     device: str  # "cpu", "gpu:0"
     precision: str  # "fp32", "bf16", "fp16"
+    streams: int  # batches that it can run at once, each in a thread of its own; 1: all calls come from one thread
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w) -> SR float32 (N, 3, scale*h, scale*w), row by row.

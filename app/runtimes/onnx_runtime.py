@@ -18,6 +18,7 @@ Provider = str | tuple[str, dict[str, object]]
 
 class OnnxRuntime:
     name = "onnx"
+    streams = 1
 
     def __init__(self, artefact: Artefact, *, device: str, threads: int, precision: Precision) -> None:
         available = ort.get_available_providers()

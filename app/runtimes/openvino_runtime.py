@@ -1,9 +1,13 @@
 """OpenVINO on CPU: the default where no GPU is found, and all that the `cpu` extra installs.
 
 Each batch size is compiled for itself when it first comes, which is at start-up: with sizes that are known
-OpenVINO fuses more. Whether batches run as one, on all threads together, or in parts, one a thread, is measured.
+OpenVINO fuses more. Whether a batch runs on all threads together, or as many batches at once as there are threads,
+is measured: threads that share a batch wait for each other after every layer.
 """
 
+import threading
+from collections import defaultdict
+from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
@@ -14,8 +18,8 @@ from app.runtimes.base import Precision, first_line, inference_error, pick_preci
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
-SPLIT_PAYS = 1.03  # a split batch has to be this much faster, or noise would decide
-TRIALS = 2
+TOGETHER_PAYS = 1.1  # has to be this much faster: at start-up nobody keeps threads that share a batch waiting
+TRIALS = 4
 
 
 class OpenVinoRuntime:
@@ -33,78 +37,79 @@ class OpenVinoRuntime:
         # auto is bf16, twice as fast at no cost that was measured: docs/performance.md
         offered = ("bf16", "fp32") if has_bf16 else ("fp32",)
         self.precision = pick_precision(precision, offered, where="OpenVINO on this processor")
-        config: dict[str, object] = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision]}
+        config: dict[str, object] = {
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
+            "ENABLE_CPU_PINNING": False,  # each compiled network would pin its first thread to the same core
+        }
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         path = next(path for path in artefact.files("onnx") if path.suffix == ".onnx")
+        self._config = config
+        self._compiled: dict[int, ov.CompiledModel] = {}  # by batch size
+        self._lock = threading.Lock()
+        self._idle: dict[int, list[ov.InferRequest]] = defaultdict(list)  # by batch size
         try:
-            self._network = _Network(core.read_model(path), config)
-            self._batches = {1: self._network.compiled(1)}
+            self._network = core.read_model(path)
+            self._hint: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+            self.streams = self._measured_streams()
         except RuntimeError as exc:
             raise StartupError(f"OpenVINO cannot load {path}: {first_line(exc)}.") from exc
-        self._threads = self._batches[1].threads
-        self._splits: bool | None = None  # batches that every thread has a part of; None until it was measured
+        if self.streams > 1:
+            self._hint = {"NUM_STREAMS": self.streams}
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         try:
-            if len(lr_nchw) not in self._batches:
-                self._batches[len(lr_nchw)] = self._compiled(lr_nchw)
-            return self._batches[len(lr_nchw)].run(lr_nchw)
+            request = self._taken(len(lr_nchw))
+            sr: Nchw = request.infer([lr_nchw], share_inputs=True)[0]  # a copy
         except RuntimeError as exc:
             raise inference_error(exc) from exc
+        self._idle[len(lr_nchw)].append(request)
+        return sr
 
     def close(self) -> None:
-        self._batches.clear()
+        self._idle.clear()
+        self._compiled.clear()
         del self._network
 
-    def _compiled(self, lr_nchw: Nchw) -> "_Batch":
-        size = len(lr_nchw)
-        could_split = self._threads > 1 and size % self._threads == 0
-        if not could_split or self._splits is False:
-            return self._network.compiled(size)
-        split = self._network.compiled(size, parts=self._threads)
-        if self._splits is None:
-            whole = self._network.compiled(size)
-            self._splits = split_pays(split, whole, lr_nchw)
-            return split if self._splits else whole
-        return split
+    def _taken(self, size: int) -> ov.InferRequest:
+        """One that no other thread uses."""
+        with self._lock:
+            if self._idle[size]:
+                return self._idle[size].pop()
+            if size not in self._compiled:
+                self._compiled[size] = self._compile(size, self._hint)
+            return self._compiled[size].create_infer_request()
+
+    def _compile(self, size: int, hint: dict[str, object]) -> ov.CompiledModel:
+        fixed = self._network.clone()
+        fixed.reshape([size, *list(self._network.input(0).partial_shape)[1:]])
+        return ov.Core().compile_model(fixed, "CPU", self._config | hint)
+
+    def _measured_streams(self) -> int:
+        """As many as there are threads, or one."""
+        threads = int(self._compile(1, self._hint).get_property("INFERENCE_NUM_THREADS"))
+        if threads == 1:
+            return 1
+        lr = np.zeros((threads, *(side.get_length() for side in list(self._network.input(0).partial_shape)[1:])))
+        together = self._compile(threads, self._hint).create_infer_request()
+        apart = self._compile(1, {"NUM_STREAMS": threads})
+        requests = [apart.create_infer_request() for _ in range(threads)]
+
+        def at_once() -> None:
+            for request, one in zip(requests, lr, strict=True):
+                request.start_async([one[None]])
+            for request in requests:
+                request.wait()
+
+        return 1 if together_pays(lambda: together.infer([lr]), at_once) else threads
 
 
-class _Network:
-    def __init__(self, model: ov.Model, config: dict[str, object]) -> None:
-        self._model = model
-        self._config = config
-
-    def compiled(self, size: int, *, parts: int = 1) -> "_Batch":
-        """For batches of `size`, as `parts` of equal size at once, each on its share of the threads."""
-        fixed = self._model.clone()
-        fixed.reshape([size // parts, *list(self._model.input(0).partial_shape)[1:]])
-        hint = {"PERFORMANCE_HINT": "LATENCY"} if parts == 1 else {"NUM_STREAMS": parts}
-        return _Batch(ov.Core().compile_model(fixed, "CPU", self._config | hint), parts)
-
-
-class _Batch:
-    """The network for one batch size."""
-
-    def __init__(self, model: ov.CompiledModel, parts: int) -> None:
-        self.threads = int(model.get_property("INFERENCE_NUM_THREADS"))
-        self._requests = [model.create_infer_request() for _ in range(parts)]
-
-    def run(self, lr_nchw: Nchw) -> Nchw:
-        parts = np.split(lr_nchw, len(self._requests))
-        for request, part in zip(self._requests, parts, strict=True):
-            request.start_async([part], share_inputs=True)
-        for request in self._requests:
-            request.wait()
-        return np.concatenate([request.get_output_tensor(0).data for request in self._requests])  # a copy
-
-
-def split_pays(split: _Batch, whole: _Batch, lr_nchw: Nchw) -> bool:
-    """Whether the best of several runs is faster in parts; they take turns, for the machine may be busy."""
+def together_pays(together: Callable[[], object], at_once: Callable[[], object]) -> bool:
+    """By the best of several runs each; they take turns, for the machine may be busy."""
     seconds: list[list[float]] = [[], []]
     for _ in range(TRIALS + 1):  # the first pays for allocation and is never the best
-        for batch, taken in zip((split, whole), seconds, strict=True):
+        for run, taken in zip((together, at_once), seconds, strict=True):
             started = perf_counter()
-            batch.run(lr_nchw)
+            run()
             taken.append(perf_counter() - started)
-    return min(seconds[0]) * SPLIT_PAYS < min(seconds[1])
+    return min(seconds[0]) * TOGETHER_PAYS < min(seconds[1])

@@ -15,6 +15,7 @@ GPU_POOL_MIB = 512  # what Paddle takes at start; it grows when a batch needs mo
 
 class PaddleRuntime:
     name = "paddle"
+    streams = 1
 
     def __init__(self, artefact: Artefact, *, device: str, threads: int, precision: Precision) -> None:
         seen = visible_gpus()

@@ -34,6 +34,7 @@ class FakeRuntime:
     name = "fake"
     device = "cpu"
     precision = "fp32"
+    streams = 1
 
     def __init__(self) -> None:
         self.gate = threading.Event()

@@ -27,6 +27,7 @@ async def batcher(
     max_bytes: int = 10**9,
     max_delay_s: float = 0,
     hang_s: float = math.inf,
+    streams: int = 1,
 ) -> AsyncIterator[Batcher]:
     made = Batcher(
         execute,
@@ -35,6 +36,7 @@ async def batcher(
         observer=NoObserver(),
         max_delay_s=max_delay_s,
         hang_s=hang_s,
+        streams=streams,
         clock=now,
     )
     loop = asyncio.create_task(made.run())
@@ -60,9 +62,10 @@ async def ask(made: Batcher, *values: float, within_s: float = NEVER) -> list[In
 
 
 async def asking(made: Batcher, *values: float, within_s: float = NEVER) -> "asyncio.Task[list[Inferred]]":
-    """A request that has been admitted and queued."""
+    """A request that has been admitted and queued, and taken if a stream was free."""
     task = asyncio.create_task(ask(made, *values, within_s=within_s))
-    await asyncio.sleep(0)
+    for _ in range(3):  # the request's task, the batcher's, the batch's
+        await asyncio.sleep(0)
     return task
 
 
@@ -627,5 +630,67 @@ def test_what_would_end_too_late_is_not_begun_while_others_wait() -> None:
             assert isinstance(late.exception(), DeadlineExceeded)
             await asyncio.gather(first, *others)
             assert execute.batches == [[0], [2, 3, 4, 5, 6, 7, 8, 9], [10]]
+
+    in_virtual_time(scenario)
+
+
+def test_streams_share_what_waits_and_each_goes_on_when_it_is_free() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0, 2: 1.2, 4: 1.6})
+        async with batcher(execute, streams=2) as made:
+            first = await asking(made, 1, 2, 3, 4)
+            assert execute.batches == [[1, 2], [3, 4]], "halves, at once"
+            await asyncio.sleep(0.5)
+            second = await asking(made, 5)
+            await asyncio.gather(first, second)
+            assert execute.started_at == [pytest.approx(at) for at in (0, 0, 1.2)]
+            assert now() == pytest.approx(2.2)
+
+    in_virtual_time(scenario)
+
+
+def test_a_stream_that_hangs_leaves_the_others_their_work_and_is_told_of() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute, streams=2, hang_s=5) as made:
+            execute.seconds = {1: 100.0}
+            stuck = await asking(made, 1)
+            execute.seconds = {1: 1.0}
+            assert await ask(made, 2)
+            assert made.is_open
+            await asyncio.sleep(5)
+            assert not made.is_open
+            assert made.hangs_for_s == pytest.approx(1.0)
+            stuck.cancel()
+
+    in_virtual_time(scenario)
+
+
+def test_a_wait_is_predicted_for_all_streams_together() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor({1: 1.0})
+        async with batcher(execute, streams=2) as made:
+            for value in range(8):  # 2 at a time: 4 s
+                await asking(made, value)
+            with pytest.raises(Overloaded):
+                made.admit(items=1, nbytes=1, deadline=now() + 4.4)
+            made.admit(items=1, nbytes=1, deadline=now() + 5.1)
+
+    in_virtual_time(scenario)
+
+
+def test_every_image_is_answered_whatever_the_streams() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS), max_items=1000, streams=3) as made:
+            draw = np.random.default_rng(0)
+            asked, value = [], 0
+            for count in draw.integers(1, 20, 40).tolist():
+                values = list(range(value, value + count))
+                asked.append((values, await asking(made, *values)))
+                value += count
+                await asyncio.sleep(float(draw.uniform(0, 1)))
+            for values, task in asked:
+                assert [float(answer.sr[0, 0, 0]) for answer in await task] == values
+            assert made.room.items == made.queued_items == 0
 
     in_virtual_time(scenario)

@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from model_store import BUNDLED
 from model_store.pixels import Nchw
 from model_store.store import Artefact, ModelStore
 from tests.app.conftest import SPEC
-from tests.app.fakes import FakeRuntime
+from tests.app.fakes import FakeRuntime, nearest_x2
 
 
 def opened(name: str, artefact: Artefact, precision: Precision = "fp32") -> Runtime:
@@ -66,25 +65,39 @@ def test_bf16_is_near_fp32_and_what_auto_takes(bundled: Artefact) -> None:
 
 
 @pytest.mark.parametrize("pays", [True, False])
-def test_batches_are_split_over_the_threads_where_that_was_measured_to_pay(
+def test_openvino_runs_several_batches_at_once_unless_one_on_all_threads_was_measured_to_pay(
     pays: bool, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openvino_runtime = pytest.importorskip("app.runtimes.openvino_runtime")
-    measured: list[int] = []
-    monkeypatch.setattr(openvino_runtime, "split_pays", lambda split, whole, lr: measured.append(len(lr)) or pays)
-    runtime = opened("openvino", bundled)
+    measured: list[bool] = []
+    monkeypatch.setattr(openvino_runtime, "together_pays", lambda together, at_once: measured.append(pays) or pays)
+    runtime = open_runtime("openvino", bundled, device="cpu", threads=2, precision="fp32")
+    assert runtime.streams == (1 if pays else 2)
+    assert len(measured) == 1
     whole = opened("onnx", bundled)
-    for size in (1, 2, 3, 4):
-        assert np.abs(runtime.run(batch(size)) - whole.run(batch(size))).max() < 1e-4
-    assert measured == [2]  # once, and neither for one image nor for what two threads cannot share evenly
+    sizes = [1, 2, 4, 1, 2, 4]
+    with ThreadPoolExecutor(runtime.streams) as pool:
+        for size, sr in zip(sizes, pool.map(lambda size: runtime.run(batch(size)), sizes), strict=True):
+            assert np.abs(sr - whole.run(batch(size))).max() < 1e-4
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02])
-def test_a_split_has_to_be_faster(delay: float) -> None:
+def test_one_batch_on_all_threads_has_to_be_faster(delay: float) -> None:
     openvino_runtime = pytest.importorskip("app.runtimes.openvino_runtime")
-    split = SimpleNamespace(run=lambda lr: time.sleep(delay))
-    whole = SimpleNamespace(run=lambda lr: time.sleep(0.01))
-    assert openvino_runtime.split_pays(split, whole, batch(1)) is (delay == 0)
+    assert openvino_runtime.together_pays(lambda: time.sleep(delay), lambda: time.sleep(0.01)) is (delay == 0)
+
+
+def test_every_stream_is_warmed_and_a_batch_of_a_caller_who_waits_is_cut_up_for_them() -> None:
+    runtime = FakeRuntime()
+    runtime.streams = 2
+    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 2])
+    lr = np.random.default_rng(0).random((4, 3, 16, 64), np.float32)
+    before = len(runtime.batches)
+    assert np.array_equal(predictor.run_blocking(lr), nearest_x2(lr))
+    assert runtime.batches[before:] == [2, 2]
+    assert np.array_equal(predictor.run_blocking(lr[:1]), nearest_x2(lr[:1]))
+    predictor.close()
+    assert runtime.closed
 
 
 @pytest.mark.parametrize(("name", "asked"), [("onnx", "bf16"), ("paddle", "fp16"), ("openvino", "fp16")])
