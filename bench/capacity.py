@@ -71,7 +71,7 @@ def _measure(cores: int, args: argparse.Namespace) -> dict[str, float]:
         f"ms, median, {CROWD} clients": round(1000 * statistics.median(crowd)),
         f"ms, 95 %, {CROWD} clients": round(1000 * statistics.quantiles(crowd, n=20)[-1]),
         "ms, median, 1 client": round(1000 * statistics.median(lone)),
-        **{f"ms, batch of {size}": round(1000 * seconds, 1) for size, seconds in batches.items()},
+        **{f"ms, batch of {size} on every stream": round(1000 * seconds, 1) for size, seconds in batches.items()},
         "seconds to start": round(started_s, 1),
         "MiB at rest": round(idle / MIB),
         "MiB at most": round(peak / MIB),
