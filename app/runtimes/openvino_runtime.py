@@ -101,7 +101,10 @@ class OpenVinoRuntime:
             for request in requests:
                 request.wait()
 
-        return 1 if together_pays(lambda: together.infer([lr]), at_once) else threads
+        if together_pays(lambda: together.infer([lr]), at_once):
+            return 1
+        self._compiled[1] = apart
+        return threads
 
 
 def together_pays(together: Callable[[], object], at_once: Callable[[], object]) -> bool:
