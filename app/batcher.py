@@ -13,7 +13,6 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -23,6 +22,7 @@ from app.batch_plan import BatchPlan
 from app.batch_queue import EXPIRED, BatchQueue, Inferred, Item
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, OutOfMemory, Overloaded
 from app.room import Room
+from app.running import Batch, Running
 from app.tracing import OFF, Tracing
 from model_store.pixels import Nchw
 
@@ -39,19 +39,6 @@ class Observer(Protocol):
     def batch_ran(self, *, size: int, items: int, seconds: float, waits_s: Sequence[float]) -> None: ...
 
     def batch_failed(self, *, size: int, items: int) -> None: ...
-
-
-@dataclass(eq=False)
-class Batch:
-    """What one stream of the predictor runs."""
-
-    items: list[Item]
-    size: int  # with its padding
-    started_at: float
-    expected_s: float
-
-    def left_s(self, now: float) -> float:
-        return max(0.0, self.started_at + self.expected_s - now)
 
 
 class Batcher:
@@ -77,7 +64,6 @@ class Batcher:
         self._clock = clock
         self.room = room
         self._observer = observer
-        self._streams = streams
         self._max_delay_s = max_delay_s
         self._hang_s = hang_s
         self._tracing = tracing
@@ -86,8 +72,8 @@ class Batcher:
         self._oom_retry_s = OOM_RETRY_S
         self._oom_retry_at = math.inf
         self._queue = BatchQueue(largest=max(batch_seconds))
-        self._running: list[Batch] = []
-        self._change = asyncio.Event()
+        self._running = Running(streams=streams)
+        self._arrival = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed_because = ""
@@ -121,7 +107,7 @@ class Batcher:
     def _check_room(self, items: int, nbytes: int, *, now: float) -> None:
         if not self.room.fits(items=items, nbytes=nbytes):
             too_many = max(0, self.room.items + items - self.room.max_items)
-            raise _overloaded("The queue is full", self._wait_s(max(0, too_many - self._items_running)))
+            raise _overloaded("The queue is full", self._wait_s(max(0, too_many - len(self._running.items))))
         too_many = self._queue.beyond_its_half(items, of=self.room.max_items, now=now)
         if too_many > 0:
             raise _overloaded(
@@ -130,7 +116,7 @@ class Batcher:
 
     def _check_waits(self, items: int, *, now: float, deadline: float) -> None:
         """Raises Overloaded where the request would come too late, or make one that is inside come too late."""
-        if not self._queue.left and not self._running:
+        if not self._queue.left and not self._running.items:
             return  # whatever the prediction: only a batch that runs can mend a wrong one
         now += 2 * self._afterwards_s  # or half of them would be late
         wait_s = self._wait_s(self._queue.until_done(items, now=now))
@@ -142,18 +128,13 @@ class Batcher:
                 raise _overloaded("Requests that were here before would come too late", late_s)
 
     @property
-    def _items_running(self) -> int:
-        return sum(len(batch.items) for batch in self._running)
-
-    @property
     def is_open(self) -> bool:
         return not self._closed_because and self.hangs_for_s == 0
 
     @property
     def hangs_for_s(self) -> float:
         """For how long a batch has counted as hanging, 0 if none does."""
-        now = self._clock()
-        return max([0.0, *(now - batch.started_at - self._hang_s for batch in self._running)])
+        return max(0.0, self._running.longest_s(self._clock()) - self._hang_s)
 
     def check_open(self) -> None:
         """Raises NotReady, saying why, while requests are refused."""
@@ -184,49 +165,49 @@ class Batcher:
     async def run(self) -> None:
         """The executor's loop; cancel it to stop. What is left then fails with NotReady."""
         try:
-            async with asyncio.TaskGroup() as batches:
-                while True:
-                    await self._work_waits()
-                    batches.create_task(self._answer(self._begin()))
+            async with asyncio.TaskGroup() as streams:
+                for _ in range(self._running.streams):
+                    streams.create_task(self._stream())
         finally:
             self._stopped = True
             self.close("The predictor has stopped; the service must be restarted.")
-            for item in (*(item for batch in self._running for item in batch.items), *self._queue):
+            for item in (*self._running.items, *self._queue):
                 if not item.answer.done():
                     item.answer.set_exception(NotReady(self._closed_because))
 
+    async def _stream(self) -> None:
+        """One batch after another: the next is on its way before those who got their answers go on."""
+        while True:
+            await self._work_waits()
+            await self._answer(self._begin())
+
     async def _work_waits(self) -> None:
-        """Returns when a batch may begin."""
         while True:
             self._drop_the_gone()
             wait_s = None
-            if self._queue and self._free_streams:
+            if self._queue:
                 wait_s = self._queue.oldest_at + self._max_delay_s - self._clock()
                 if wait_s <= 0 or len(self._queue) >= self._plan.sizes[-1]:
                     return
-            self._change.clear()
+            self._arrival.clear()
             try:
                 async with asyncio.timeout(wait_s):
-                    await self._change.wait()
+                    await self._arrival.wait()
             except TimeoutError:
                 continue
 
-    @property
-    def _free_streams(self) -> int:
-        return max(0, self._streams - len(self._running))
-
     def _drop_the_gone(self) -> None:
         """Images leave that were cancelled or would be late when the next batch ends: none is run in vain."""
-        self._queue.drop_the_gone(ends=self._clock() + (self._next_batch_s() if self._free_streams else 0))
+        self._queue.drop_the_gone(ends=self._clock() + (self._next_batch_s() if self._running.idle_streams else 0))
 
     def _begin(self) -> Batch:
         if self._clock() >= self._oom_retry_at:
             self._hold_at_most(2 * self._plan.sizes[-1])
-        share = math.ceil(len(self._queue) / self._free_streams)
+        share = math.ceil(len(self._queue) / self._running.idle_streams)
         items = self._queue.take(self._plan.first(share))
         size = self._plan.smallest_for(len(items))
         batch = Batch(items, size, self._clock(), expected_s=self._plan.seconds(size) * self._slowdown)
-        self._running.append(batch)
+        self._running.begin(batch)
         return batch
 
     def _hold_at_most(self, size: int) -> None:
@@ -254,8 +235,7 @@ class Batcher:
             for item, wait_s, row in zip(items, waits_s, sr, strict=False):  # the padding has no asker
                 if not item.answer.done():
                     item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds, batch=traced))
-        self._running.remove(batch)
-        self._change.set()
+        self._running.end(batch)
 
     def _recover(self, items: list[Item], *, size: int, exc: Exception) -> None:
         """Out of memory: smaller batches from now on. Anything else: each image once more, alone."""
@@ -280,13 +260,10 @@ class Batcher:
         largest = self._plan.sizes[-1]
         if items > largest:  # the last of them shares its batch with whoever comes after
             items = math.ceil(items / largest) * largest
-        now = self._clock()
-        left_s = sum(batch.left_s(now) for batch in self._running)
         own_s = self._plan.cost(items) * self._slowdown
-        last_s = min(
-            own_s, self._plan.seconds(largest) * self._slowdown
-        )  # of the last batch, which has one stream
-        return (left_s + own_s + (self._streams - 1) * last_s) / self._streams
+        last_s = min(own_s, self._plan.seconds(largest) * self._slowdown)  # the last batch has one stream
+        streams = self._running.streams
+        return (self._running.left_s(self._clock()) + own_s + (streams - 1) * last_s) / streams
 
 
 class Admission:
@@ -344,7 +321,7 @@ class Admission:
         items = [Item(row, loop.create_future(), now, self._place, batcher._queue.number()) for row in lr]
         batcher._queue.push(items)
         self._unqueued -= len(items)
-        batcher._change.set()
+        batcher._arrival.set()
         answers = asyncio.gather(*(item.answer for item in items))
         try:
             async with asyncio.timeout(self.deadline - now):
