@@ -684,10 +684,13 @@ def test_the_next_batch_is_on_its_way_before_those_who_got_their_answers_go_on()
     async def scenario() -> None:
         execute = FakeExecutor({1: 1.0})
         async with batcher(execute) as made:
-            first, second = await asking(made, 1), await asking(made, 2)
-            begun: list[int] = []
-            first.add_done_callback(lambda _: begun.append(len(execute.batches)))
-            await asyncio.gather(first, second)
-            assert begun == [2]
+
+            async def first() -> None:
+                await ask(made, 1)
+                assert execute.batches == [[1], [2]]
+
+            asked = asyncio.create_task(first())
+            await asyncio.sleep(0)
+            await asyncio.gather(asked, await asking(made, 2))
 
     in_virtual_time(scenario)
