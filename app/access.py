@@ -8,7 +8,8 @@ and show none.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Annotated
 
 from fastapi import Request, Security
@@ -54,6 +55,22 @@ class Access:
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
         header: Annotated[str | None, Security(_header)],
     ) -> AsyncIterator[None]:
+        with self._used(request, bearer, header):
+            yield
+
+    def used(self, request: Request) -> AbstractAsyncContextManager[None]:
+        """The same for a route that asks by itself; no key is asked for where none are configured."""
+        return self._asked(request) if self.required else nullcontext()
+
+    @asynccontextmanager
+    async def _asked(self, request: Request) -> AsyncIterator[None]:
+        with self._used(request, await _bearer(request), await _header(request)):
+            yield
+
+    @contextmanager
+    def _used(
+        self, request: Request, bearer: HTTPAuthorizationCredentials | None, header: str | None
+    ) -> Iterator[None]:
         key = self._identified(bearer.credentials if bearer else header)
         record = request.state.record
         record.key = key.name

@@ -17,6 +17,7 @@ from starlette.types import Receive
 from app import regions
 from app.codec import Format
 from app.crops import Done, Picture
+from app.direct import TIMEOUT_MS, DirectRoute
 from app.errors import ClientDisconnected, InvalidParameter, ServiceError, UploadTimedOut
 from app.geometry import Geometry
 from app.judge import DEFAULT_MODE, Aim, Mode, choose_aim
@@ -32,12 +33,12 @@ from app.uploads import Take, read_page, read_uploads
 
 Body = TypeVar("Body")
 T = TypeVar("T")
-router = APIRouter(tags=["super-resolution"])
+router = APIRouter(tags=["super-resolution"], route_class=DirectRoute)
 
 TimeoutMs = Annotated[
     str | None,
     Header(
-        alias="X-Request-Timeout-Ms", description="Deadline in milliseconds; may only shorten the configured one."
+        alias=TIMEOUT_MS, description="Deadline in milliseconds; may only shorten the configured one."
     ),
 ]
 
@@ -45,7 +46,7 @@ TimeoutMs = Annotated[
 class Parameters(BaseModel):
     """Query parameters; an unknown one is refused, not ignored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Format = Field(
         "png", description="Format of the answer. PNG and WebP are lossless, JPEG is quality 95."
