@@ -37,9 +37,7 @@ router = APIRouter(tags=["super-resolution"], route_class=DirectRoute)
 
 TimeoutMs = Annotated[
     str | None,
-    Header(
-        alias=TIMEOUT_MS, description="Deadline in milliseconds; may only shorten the configured one."
-    ),
+    Header(alias=TIMEOUT_MS, description="Deadline in milliseconds; may only shorten the configured one."),
 ]
 
 

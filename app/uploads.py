@@ -7,8 +7,8 @@ own Content-Type; a page as multipart with one `image` and the JSON of its `regi
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from app.errors import (
@@ -57,18 +57,93 @@ class BodyBudget:
             self.held -= taken
 
 
-class _Parser(MultiPartParser):
-    spool_max_size = 0  # never to disk: the body's limit bounds it, and the root file system may be read-only
-    complete = False
+class _Form:
+    """The parts of a multipart body, in order, while its bytes arrive.
 
-    def on_end(self) -> None:
-        """The closing boundary; without it the last picture may be cut off."""
+    Names are UTF-8 (RFC 7578, 5.1), or Latin-1 where they are not.
+    """
+
+    def __init__(self, content_type: str, *, max_files: int, fields: Sequence[str]) -> None:
+        """fields: names that are taken beside IMAGE, as a file or not. Raises MalformedMultipart."""
+        boundary = parse_options_header(content_type)[1].get(b"boundary")
+        if not boundary:
+            raise MalformedMultipart("The Content-Type names no boundary between the multipart body's parts.")
+        self.parts: list[tuple[str, Upload]] = []
+        self.complete = False  # the closing boundary came; without it the last picture may be cut off
+        self._max_files = max_files
+        self._fields = fields
+        self._files = 0
+        self._header = self._value = self._disposition = b""
+        self._data: list[bytes] = []
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._on_header,
+                    "on_header_value": self._on_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._check,
+                    "on_part_data": self._on_data,
+                    "on_part_end": self._end,
+                    "on_end": self._complete,
+                },
+            )
+        except FormParserError as exc:
+            raise MalformedMultipart(f"The multipart body cannot be read: {exc}.") from exc
+
+    def write(self, chunk: bytes) -> None:
+        """Raises MalformedMultipart, TooManyImages, or InvalidParameter for a part that is not expected."""
+        try:
+            self._parser.write(chunk)
+        except FormParserError as exc:
+            raise MalformedMultipart(f"The multipart body cannot be read: {exc}.") from exc
+
+    def _begin(self) -> None:
+        self._disposition = b""
+        self._data = []
+
+    def _on_header(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header = self._value = b""
+
+    def _check(self) -> None:
+        """Of each part before its data comes."""
+        _, options = parse_options_header(self._disposition)
+        if b"name" not in options:
+            raise MalformedMultipart("A part of the multipart body has no name in its Content-Disposition.")
+        self._name, filename = _text(options[b"name"]), options.get(b"filename")
+        self._filename = _text(filename) if filename else None
+        if filename is not None:
+            self._files += 1
+            if self._files > self._max_files:
+                raise TooManyImages(f"At most {self._max_files} files are taken in one request; send several.")
+            if self._name not in (IMAGE, *self._fields):
+                raise InvalidParameter(
+                    f"The multipart body has a file named {self._name!r} that is not expected; images are files "
+                    f"named '{IMAGE}'."
+                )
+        elif self._name not in self._fields:
+            raise InvalidParameter(
+                f"The multipart body has a field named {self._name!r} that is not expected; images go in as files "
+                f"named '{IMAGE}', parameters into the address (?format=jpeg)."
+            )
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        self._data.append(data[start:end])
+
+    def _end(self) -> None:
+        self.parts.append((self._name, Upload(b"".join(self._data), self._filename)))
+
+    def _complete(self) -> None:
         self.complete = True
-
-    def close(self) -> None:
-        """Also the files of a body that was refused halfway."""
-        for file in self._files_to_close_on_error:
-            file.close()
 
 
 async def read_uploads(request: Request, take: Take, *, max_bytes: int, max_images: int) -> list[Upload]:
@@ -111,40 +186,19 @@ async def _multipart(
     request: Request, stream: AsyncGenerator[bytes, None], *, max_files: int, fields: Sequence[str]
 ) -> list[tuple[str, Upload]]:
     """The body's parts with their names: files named IMAGE, and files or fields of the names in `fields`."""
-    parser = _Parser(request.headers, stream, max_files=max_files, max_fields=len(fields))
+    form = _Form(request.headers["content-type"], max_files=max_files, fields=fields)
+    async for chunk in stream:
+        form.write(chunk)
+    if not form.complete:
+        raise MalformedMultipart("The multipart body ends before its closing boundary.")
+    return form.parts
+
+
+def _text(name: bytes) -> str:
     try:
-        form = await parser.parse()
-        if not parser.complete:
-            raise MalformedMultipart("The multipart body ends before its closing boundary.")
-        return [(name, _upload(name, part, fields)) for name, part in form.multi_items()]
-    except UnicodeError as exc:
-        raise MalformedMultipart(f"The multipart body's names cannot be read: {exc}.") from exc
-    except MultiPartException as exc:
-        if exc.message.startswith("Too many files"):
-            raise TooManyImages(f"At most {max_files} files are taken in one request; send several.") from exc
-        if exc.message.startswith("Too many fields"):
-            raise InvalidParameter(
-                f"The multipart body has a field too many; images go in as files named '{IMAGE}', parameters into "
-                "the address (?format=jpeg)."
-            ) from exc
-        raise MalformedMultipart(f"The multipart body cannot be read: {exc.message}") from exc
-    finally:
-        parser.close()
-
-
-def _upload(name: str, part: UploadFile | str, fields: Sequence[str]) -> Upload:
-    if isinstance(part, str) and name in fields:
-        return Upload(part.encode(errors="replace"))
-    if isinstance(part, UploadFile) and name in (IMAGE, *fields):
-        return Upload(part.file.read(), _printable(part.filename))
-    raise InvalidParameter(
-        f"The multipart body has a part named {name!r} that is not expected; images are files named '{IMAGE}'."
-    )
-
-
-def _printable(filename: str | None) -> str | None:
-    """As JSON can carry it: a charset of the client's choice may have left half characters."""
-    return filename.encode(errors="replace").decode() if filename else None
+        return name.decode()
+    except UnicodeDecodeError:
+        return name.decode("latin-1")
 
 
 async def _limited(request: Request, take: Take, max_bytes: int) -> AsyncGenerator[bytes, None]:

@@ -131,7 +131,9 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="\\xff..p
         ("multipart/form-data; boundary=b", b"garbage", 400, "malformed_multipart"),
         ("multipart/form-data; boundary=b", b"--b--\r\n", 400, "empty_body"),
         ("multipart/form-data; boundary=b", PART, 400, "malformed_multipart"),
-        ("multipart/form-data; boundary=b; charset=undefined", PART + b"\r\n--b--", 400, "malformed_multipart"),
+        ("multipart/form-data; boundary=" + 300 * "b", b"x", 400, "malformed_multipart"),
+        ("multipart/form-data; boundary=b", b"--b\r\nX: y\r\n\r\nz\r\n--b--", 400, "malformed_multipart"),
+        ("multipart/form-data; boundary=b", b"--b\r\nX: y\rz", 400, "malformed_multipart"),
         ("image/png", b"", 400, "empty_body"),
     ],
 )
@@ -142,12 +144,17 @@ def test_a_body_that_holds_no_image(
     assert (response.status_code, response.json()["code"]) == (status, code)
 
 
-def test_a_file_name_of_half_characters_is_told_as_json_can(server: Server) -> None:
-    headers = {"content-type": "multipart/form-data; boundary=b; charset=unicode_escape"}
-    body = PART.replace(b"\\xff.", b"\\ud800") + b"\r\n--b--\r\n"
-    headers["accept"] = "application/json"
+@pytest.mark.parametrize("charset", ["", "; charset=undefined", "; charset=unicode_escape"])
+@pytest.mark.parametrize(
+    ("sent", "told"), [("größe".encode(), "größe"), (b"gr\xf6\xdfe", "größe"), (b"\\ud800", "\\ud800")]
+)
+def test_a_file_name_is_utf_8_or_latin_1_whatever_the_body_says_of_itself(
+    server: Server, charset: str, sent: bytes, told: str
+) -> None:
+    headers = {"content-type": f"multipart/form-data; boundary=b{charset}", "accept": "application/json"}
+    body = PART.replace(b"\\xff.", sent) + b"\r\n--b--\r\n"
     response = server.client.post("/v1/super-resolve", content=body, headers=headers)
-    assert response.json()["images"][0]["filename"] == "?.png"
+    assert response.json()["images"][0]["filename"] == f"{told}.png"
 
 
 def test_an_answer_that_its_format_cannot_hold_is_refused_before_any_work(server: Server) -> None:
