@@ -1,6 +1,6 @@
 """The service: HTTP in, micro-batches through one predictor, pictures out.
 
-request -> uploads -> service -> codec.probe -> batcher.admit -> codec.decode -> geometry
+request -> uploads -> service -> codec.probe -> batcher.admit -> Probed.decode -> geometry
         -> batcher -> predictor -> runtime -> geometry -> codec.encode -> response
 """
 

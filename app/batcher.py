@@ -322,18 +322,19 @@ class Admission:
         batcher._queue.push(items)
         self._unqueued -= len(items)
         batcher._arrival.set()
-        answers = asyncio.gather(*(item.answer for item in items))
+        answers = [item.answer for item in items]
         try:
-            async with asyncio.timeout(self.deadline - now):
-                inferred = await answers
+            await asyncio.wait(answers, timeout=self.deadline - now, return_when=asyncio.FIRST_EXCEPTION)
+            failures = [failure for answer in answers if answer.done() and (failure := answer.exception())]
+            if failures:
+                raise failures[0]
+            if not all(answer.done() for answer in answers):
+                raise DeadlineExceeded(EXPIRED)
             self._inferred_at = batcher._clock()
-            return inferred
-        except TimeoutError as exc:
-            raise DeadlineExceeded(EXPIRED) from exc
+            return [answer.result() for answer in answers]
         finally:
-            for item in items:
-                item.answer.cancel()
-            if any(item.answer.cancelled() for item in items):  # gather has cancelled them when the call was
+            cancelled = [answer for answer in answers if answer.cancel()]
+            if cancelled:
                 batcher._drop_the_gone()  # now, not when the running batch ends: it may hang
 
 

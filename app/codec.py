@@ -1,15 +1,16 @@
 """Bytes <-> RGB: uploaded pictures in, super-resolved pictures out.
 
-    probe (header only, every limit) -> decode (pixels, orientation, RGB) ... encode
+    probe (header only, every limit) -> Probed.decode (pixels, orientation, RGB) ... encode
 
 Pillow decodes, because it reads a header without touching the pixels, and knows EXIF and CMYK. `app/png.py` writes
 PNG, cv2 JPEG, and Pillow WebP, whose effort cv2 does not let one choose (three to eight times slower).
 """
 
-from collections.abc import Sequence
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from math import inf
 from typing import Literal
 
 import cv2
@@ -53,7 +54,7 @@ _JPEG_FLAGS = [
 MAX_SIDE: dict[Format, int] = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}  # libpng, libjpeg, WebP
 SMALL_BYTES = 8 * 1024
 SMALL_PIXELS = 4096  # 128 x 32
-_INFLATED = (b"iCCP", b"iTXt", b"zTXt")  # PNG's chunks of which one KiB may hold a MiB, and take 3 ms
+_INFLATED = re.compile(b"iCCP|iTXt|zTXt")  # PNG's chunks of which one KiB may hold a MiB, and take 3 ms
 MAX_JPEG_SCANS = 100  # a progressive picture has about ten; each repeats the whole picture's work
 
 # Pillow's own guard only warns below twice this size, in a way that is not thread-safe; `probe` refuses first.
@@ -61,58 +62,65 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
-class ImageInfo:
-    """What the header says, in the orientation the picture is shown in."""
+class Probed:
+    """A picture whose header has been read: its size in the orientation it is shown in.
+
+    is_short: reading the header took a fraction of a millisecond, and so would any other file that is short.
+    """
 
     width: int
     height: int
+    is_short: bool
+    _image: Image.Image
+
+    def is_small(self, answer: Format) -> bool:
+        """Whether decoding it, and encoding one of twice its size, takes at most about a millisecond."""
+        return self.is_short and self.width * self.height <= SMALL_PIXELS and answer != "webp"
+
+    def decode(self) -> Rgb:
+        """-> uint8 (H, W, 3), upright by its EXIF orientation. Once only: the file is closed then.
+
+        Grey is repeated, transparency is laid over white, CMYK and palettes are converted and 16 bits are
+        scaled to 8. Raises UndecodableImage when the data after the header is damaged or missing.
+        """
+        with self._image as image:
+            try:
+                image.load()
+                if image.info or image.format != "PNG":  # a plain PNG has nothing that could tell
+                    _turn_upright(image)
+                return np.asarray(_to_rgb(image))
+            except (MemoryError, UnsupportedFormat):
+                raise
+            except Exception as exc:  # Pillow's plugins raise whatever their parsing runs into
+                raise UndecodableImage(f"The image data is damaged or cut off ({_reason(exc)}).") from exc
 
 
-def probe(data: bytes, *, max_pixels: int, min_side_px: int) -> ImageInfo:
+def probe(data: bytes, *, max_pixels: float = inf, min_side_px: int = 1) -> Probed:
     """Read the header only; no pixel is decoded and nothing large is allocated.
 
     Raises EmptyBody, UnsupportedFormat, UndecodableImage, TooManyPixels or ImageTooSmall.
     """
-    with _open(data) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise TooManyPixels(f"The image has {width} x {height} pixels; at most {max_pixels} are accepted.")
-        if min(width, height) < min_side_px:
-            raise ImageTooSmall(
-                f"The image is {width} x {height} pixels; each side must be at least {min_side_px} to hold text."
-            )
-        if _lies_on_its_side(image):
-            width, height = height, width
-        return ImageInfo(width, height)
+    image = _open(data)
+    width, height = image.size
+    if width * height > max_pixels:
+        raise TooManyPixels(f"The image has {width} x {height} pixels; at most {max_pixels} are accepted.")
+    if min(width, height) < min_side_px:
+        raise ImageTooSmall(
+            f"The image is {width} x {height} pixels; each side must be at least {min_side_px} to hold text."
+        )
+    if _lies_on_its_side(image):
+        width, height = height, width
+    return Probed(width, height, is_short(data), image)
 
 
-def are_short(files: Sequence[bytes]) -> bool:
+def is_short(*files: bytes) -> bool:
     """Whether reading the headers of all takes a fraction of a millisecond, whoever made them."""
-    inflated = any(name in data for data in files for name in _INFLATED)
-    return sum(map(len, files)) <= SMALL_BYTES and not inflated
-
-
-def is_small(data: bytes, info: ImageInfo, answer: Format) -> bool:
-    """Whether decoding the picture, and encoding one of twice its size, takes at most about a millisecond."""
-    return info.width * info.height <= SMALL_PIXELS and answer != "webp" and are_short([data])
+    return sum(map(len, files)) <= SMALL_BYTES and not any(map(_INFLATED.search, files))
 
 
 def decode(data: bytes) -> Rgb:
-    """A probed picture -> uint8 (H, W, 3), upright by its EXIF orientation.
-
-    Grey is repeated, transparency is laid over white, CMYK and palettes are converted and 16 bits are
-    scaled to 8. Raises UndecodableImage when the data after the header is damaged or missing.
-    """
-    with _open(data) as image:
-        try:
-            image.load()
-            if image.info or image.format != "PNG":  # a plain PNG has nothing that could tell
-                _turn_upright(image)
-            return np.asarray(_to_rgb(image))
-        except (MemoryError, UnsupportedFormat):
-            raise
-        except Exception as exc:  # Pillow's plugins raise whatever their parsing runs into
-            raise UndecodableImage(f"The image data is damaged or cut off ({_reason(exc)}).") from exc
+    """A picture of any size -> uint8 (H, W, 3), as `Probed.decode` gives it."""
+    return probe(data).decode()
 
 
 def check_result(image_format: Format, height: int, width: int) -> None:

@@ -1,11 +1,13 @@
 """Which representation a client gets: the picture, JSON or a ZIP, by its Accept header (RFC 9110, 12.5.1)."""
 
+from functools import lru_cache
 from typing import Literal
 
 Shape = Literal["image", "json", "zip"]
 _MEDIA: dict[Shape, str] = {"image": "image/*", "json": "application/json", "zip": "application/zip"}
 
 
+@lru_cache  # clients send few different ones
 def choose(accept: str, *, one_picture: bool) -> Shape:
     """The best of what can be offered; on equal quality the more specific wish, then the picture, wins.
 

@@ -50,8 +50,8 @@ class PageWork:
     def crops(self) -> list[Crop | ServiceError]:
         """One entry per region: its crop, or why it has none. Raises ServiceError when the page is to blame."""
         limits = self._settings
-        info = codec.probe(self._data, max_pixels=limits.max_page_pixels, min_side_px=limits.min_side_px)
-        self.size = (info.height, info.width)
+        picture = codec.probe(self._data, max_pixels=limits.max_page_pixels, min_side_px=limits.min_side_px)
+        self._picture, self.size = picture, (picture.height, picture.width)
         self.nbytes = 3 * prod(self.size)
         if self._options.recompose:
             codec.check_result(self._options.format, *self.output)
@@ -89,7 +89,7 @@ class PageWork:
         )
 
     def decode(self) -> None:
-        self._rgb = codec.decode(self._data)
+        self._rgb = self._picture.decode()
 
     def recompose(self) -> Picture:
         """The page of twice the size, enlarged bicubically, with the answers in their places."""

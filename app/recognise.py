@@ -1,6 +1,6 @@
 """Optional, for the demo page: what a text recogniser reads in a picture. Off unless TELESCOPE_DEMO_OCR is true.
 
-    upload -> codec.probe, codec.decode -> rapidocr (one thread of its own) -> text
+    upload -> codec.probe, decode -> rapidocr (one thread of its own) -> text
 
 It reads one line of text and looks for none, as the recognisers behind super-resolution do. An OCR service it
 is not: one picture a request, a handful waiting at most.
@@ -70,13 +70,13 @@ class Recogniser:
 
     def _read(self, data: bytes) -> Reading:
         settings = self._settings
-        info = codec.probe(data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
-        if info.width > MAX_ASPECT * info.height:
+        picture = codec.probe(data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
+        if picture.width > MAX_ASPECT * picture.height:
             raise errors.TooManyPixels(
-                f"The image has {info.width} x {info.height} pixels; a line to be read may be {MAX_ASPECT} times "
-                "as wide as it is high."
+                f"The image has {picture.width} x {picture.height} pixels; a line to be read may be {MAX_ASPECT} "
+                "times as wide as it is high."
             )
-        bgr = np.ascontiguousarray(codec.decode(data)[:, :, ::-1])  # as OpenCV loads what PP-OCR was trained on
+        bgr = np.ascontiguousarray(picture.decode()[:, :, ::-1])  # as OpenCV loads what PP-OCR was trained on
         found = self._engine(bgr, use_det=False, use_cls=False, use_rec=True)
         text, confidence = (found.txts[0], found.scores[0]) if found.txts else ("", 0.0)
         return Reading(text=text, confidence=round(float(confidence), 4), recogniser=self.name)

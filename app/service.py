@@ -165,7 +165,7 @@ class Service:
         """
 
         async def answers() -> list[Done | ServiceError]:
-            small = codec.are_short([upload.data for upload in uploads])
+            small = codec.is_short(*(upload.data for upload in uploads))
             crops = await self._runner.in_worker(
                 lambda: [self._crop(one, options) for one in uploads], small=small
             )
@@ -224,20 +224,20 @@ class Service:
 
     def _crop(self, upload: Upload, options: Options) -> Crop | ServiceError:
         try:
-            info = codec.probe(
+            picture = codec.probe(
                 upload.data, max_pixels=self._settings.max_image_pixels, min_side_px=self._settings.min_side_px
             )
-            layout = geometry.plan(info.height, info.width, geometry=options.geometry, spec=self._spec)
+            layout = geometry.plan(picture.height, picture.width, geometry=options.geometry, spec=self._spec)
             codec.check_result(options.format, *layout.output)
         except ServiceError as exc:
             return exc
         return Crop(
-            size=(info.height, info.width),
+            size=(picture.height, picture.width),
             layout=layout,
             aim=options.aim,
-            read=lambda: codec.decode(upload.data),
+            read=picture.decode,
             finish=lambda rgb: codec.encode(rgb, options.format),
-            small=layout.is_small and codec.is_small(upload.data, info, options.format),
+            small=layout.is_small and picture.is_small(options.format),
         )
 
 

@@ -72,12 +72,12 @@ class Pipeline:
         if not entry.is_picture or entry.failure:
             return 0
         try:
-            info = self._probe(entry)
+            picture = self._probe(entry)
         except ServiceError:
             return 0
-        return info.width * info.height
+        return picture.width * picture.height
 
-    def _probe(self, entry: Entry) -> codec.ImageInfo:
+    def _probe(self, entry: Entry) -> codec.Probed:
         settings = self._settings
         return codec.probe(entry.data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
 
@@ -87,10 +87,10 @@ class Pipeline:
         return _guarded(_Step(Result(entry)), partial(self._prepared, entry))
 
     def _prepared(self, entry: Entry) -> _Step:
-        info = self._probe(entry)
-        layout = self._in_process.plan(info.height, info.width)
+        picture = self._probe(entry)
+        layout = self._in_process.plan(picture.height, picture.width)
         codec.check_result(self._format, *layout.output)
-        return _Step(Result(entry), self._in_process.prepare(codec.decode(entry.data), layout))
+        return _Step(Result(entry), self._in_process.prepare(picture.decode(), layout))
 
     def _infer(self, steps: Sequence[_Step]) -> list[_Step]:
         """Batches hold windows of several pictures; when one fails, each picture is tried once more, alone."""

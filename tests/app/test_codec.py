@@ -163,8 +163,8 @@ def test_exif_orientation_is_undone(orientation: int, image_format: str) -> None
     stored = np.ascontiguousarray(TURNS[orientation](RGB))
     options = {"lossless": True} if image_format == "WEBP" else {}
     data = saved(Image.fromarray(stored), image_format, exif=exif, **options)
-    info = codec.probe(data, **LIMITS)
-    assert (info.height, info.width) == RGB.shape[:2]
+    picture = codec.probe(data, **LIMITS)
+    assert (picture.height, picture.width) == RGB.shape[:2]
     assert (codec.decode(data) == RGB).all()
 
 

@@ -255,20 +255,20 @@ def test_only_what_is_done_at_once_is_decoded_on_the_event_loop(
     server: Server, monkeypatch: pytest.MonkeyPatch, body: bytes, small: bool
 ) -> None:
     threads: list[str] = []
-    decode = codec.decode
+    decode = codec.Probed.decode
 
-    def noted(data: bytes) -> Rgb:
+    def noted(self: codec.Probed) -> Rgb:
         threads.append(threading.current_thread().name)
-        return decode(data)
+        return decode(self)
 
-    monkeypatch.setattr(codec, "decode", noted)
+    monkeypatch.setattr(codec.Probed, "decode", noted)
     assert server.post(body).status_code == 200
     assert [name.startswith("codec") for name in threads] == [not small]
 
 
 def test_the_deadline_holds_while_a_picture_is_decoded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding = threading.Event()
-    monkeypatch.setattr(codec, "decode", lambda data: decoding.wait(30) and picture())
+    monkeypatch.setattr(codec.Probed, "decode", lambda self: decoding.wait(30) and picture())
     response = server.post(png(height=64, width=128), headers={"X-Request-Timeout-Ms": "100"})
     decoding.set()
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")

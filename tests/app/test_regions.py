@@ -186,7 +186,7 @@ def test_ten_thousand_boxes_are_refused_before_the_page_is_decoded(
     with pytest.raises(TooManyRegions, match="10000 regions; at most 1000"):
         regions.parse(json.dumps([[0, 0, 64, 16]] * 10_000), max_regions=1000)
     page = striped_page()
-    monkeypatch.setattr(codec, "decode", lambda data: pytest.fail("decoded"))
+    monkeypatch.setattr(codec.Probed, "decode", lambda self: pytest.fail("decoded"))
     response = post(server, page, [[0, 0, 64, 16]] * 10_000)
     assert (response.status_code, response.json()["code"]) == (413, "too_many_regions")
 

@@ -38,12 +38,12 @@ def read_all(pictures: Iterable[bytes]) -> Fuzzed:
 
 def _read(data: bytes) -> str:
     try:
-        info = codec.probe(data, max_pixels=MAX_PIXELS, min_side_px=4)
-        rgb = codec.decode(data)
+        picture = codec.probe(data, max_pixels=MAX_PIXELS, min_side_px=4)
+        rgb = picture.decode()
     except BadInput as exc:
         return type(exc).__name__
     except Exception as exc:
         return f"escaped {exc!r}"
-    if rgb.shape[:2] != (info.height, info.width):  # what was admitted is not what is in memory
-        return f"escaped probed {info}, decoded {rgb.shape}"
+    if rgb.shape[:2] != (picture.height, picture.width):  # what was admitted is not what is in memory
+        return f"escaped probed {picture}, decoded {rgb.shape}"
     return "read"

@@ -64,12 +64,12 @@ def test_a_client_that_leaves_while_sending(serve: Serve, share: float) -> None:
     assert_recovered(server)
 
 
-@pytest.mark.parametrize("phase", ["decode", "encode"])
+@pytest.mark.parametrize(("where", "phase"), [(codec.Probed, "decode"), (codec, "encode")])
 def test_a_client_that_leaves_while_its_picture_is_read_or_written(
-    serve: Serve, phase: str, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, where: Any, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside, go_on = threading.Event(), threading.Event()
-    work = getattr(codec, phase)
+    work = getattr(where, phase)
 
     def held(*arguments: Any) -> Any:
         inside.set()
@@ -77,8 +77,8 @@ def test_a_client_that_leaves_while_its_picture_is_read_or_written(
         return work(*arguments)
 
     server, question = serve(), tagged(7)
-    monkeypatch.setattr(codec, "is_small", lambda *_: False)  # as with a larger one, a thread does it
-    monkeypatch.setattr(codec, phase, held)
+    monkeypatch.setattr(codec.Probed, "is_small", lambda *_: False)  # as with a larger one, a thread does it
+    monkeypatch.setattr(where, phase, held)
     ran = len(server.runtime.batches)
     client = Client(server, question)
     assert inside.wait(30)
