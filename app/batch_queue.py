@@ -98,6 +98,12 @@ class BatchQueue:
         return sum(lane.left for lane in self._lanes)
 
     @property
+    def earliest_deadline(self) -> float:
+        """Of the requests with images that no batch has taken yet; inf: there is none."""
+        places = itertools.chain.from_iterable(lane.places for lane in self._lanes)
+        return min((place.deadline for place in places if place.left), default=math.inf)
+
+    @property
     def oldest_at(self) -> float:
         """When the image that waits longest came."""
         return min(item.enqueued_at for item in self)

@@ -122,6 +122,8 @@ class Batcher:
         wait_s = self._wait_s(self._queue.until_done(items, now=now))
         if now + wait_s > deadline:
             raise _overloaded(f"The wait would be {wait_s:.2f} s, beyond the deadline", now + wait_s - deadline)
+        if now + self._wait_s(self._queue.left + items) <= self._queue.earliest_deadline:
+            return  # not even the last of all
         for due, until_done in self._queue.delayed_by(items):
             late_s = now + self._wait_s(until_done) - due
             if late_s > 0:

@@ -2,11 +2,11 @@
 
     probe (header only, every limit) -> Probed.decode (pixels, orientation, RGB) ... encode
 
-Pillow decodes, because it reads a header without touching the pixels, and knows EXIF and CMYK. `app/png.py` writes
-PNG, cv2 JPEG, and Pillow WebP, whose effort cv2 does not let one choose (three to eight times slower).
+Pillow decodes, because it reads a header without touching the pixels, and knows EXIF and CMYK; but for plain PNGs,
+which `app/png.py` reads. That also writes PNG, cv2 JPEG, and Pillow WebP, whose effort cv2 does not let one choose
+(three to eight times slower).
 """
 
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -54,7 +54,7 @@ _JPEG_FLAGS = [
 MAX_SIDE: dict[Format, int] = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383}  # libpng, libjpeg, WebP
 SMALL_BYTES = 8 * 1024
 SMALL_PIXELS = 4096  # 128 x 32
-_INFLATED = re.compile(b"iCCP|iTXt|zTXt")  # PNG's chunks of which one KiB may hold a MiB, and take 3 ms
+_INFLATED = (b"iCCP", b"iTXt", b"zTXt")  # PNG's chunks of which one KiB may hold a MiB, and take 3 ms
 MAX_JPEG_SCANS = 100  # a progressive picture has about ten; each repeats the whole picture's work
 
 # Pillow's own guard only warns below twice this size, in a way that is not thread-safe; `probe` refuses first.
@@ -65,13 +65,14 @@ Image.MAX_IMAGE_PIXELS = None
 class Probed:
     """A picture whose header has been read: its size in the orientation it is shown in.
 
-    is_short: reading the header took a fraction of a millisecond, and so would any other file that is short.
+    is_short: reading the header took a fraction of a millisecond.
     """
 
     width: int
     height: int
     is_short: bool
-    _image: Image.Image
+    _data: bytes
+    _image: Image.Image | None  # None: a plain PNG, which takes no Pillow
 
     def is_small(self, answer: Format) -> bool:
         """Whether decoding it, and encoding one of twice its size, takes at most about a millisecond."""
@@ -83,7 +84,9 @@ class Probed:
         Grey is repeated, transparency is laid over white, CMYK and palettes are converted and 16 bits are
         scaled to 8. Raises UndecodableImage when the data after the header is damaged or missing.
         """
-        with self._image as image:
+        if self._image is None and (rgb := png.decode_plain(self._data)) is not None:
+            return rgb
+        with self._image or _open(self._data) as image:
             try:
                 image.load()
                 if image.info or image.format != "PNG":  # a plain PNG has nothing that could tell
@@ -100,22 +103,24 @@ def probe(data: bytes, *, max_pixels: float = inf, min_side_px: int = 1) -> Prob
 
     Raises EmptyBody, UnsupportedFormat, UndecodableImage, TooManyPixels or ImageTooSmall.
     """
-    image = _open(data)
-    width, height = image.size
+    image = None
+    if plain := png.plain_size(data):
+        height, width = plain
+    else:
+        image = _open(data)
+        width, height = image.size[::-1] if _lies_on_its_side(image) else image.size
     if width * height > max_pixels:
         raise TooManyPixels(f"The image has {width} x {height} pixels; at most {max_pixels} are accepted.")
     if min(width, height) < min_side_px:
         raise ImageTooSmall(
             f"The image is {width} x {height} pixels; each side must be at least {min_side_px} to hold text."
         )
-    if _lies_on_its_side(image):
-        width, height = height, width
-    return Probed(width, height, is_short(data), image)
+    return Probed(width, height, is_short(data), data, image)
 
 
 def is_short(*files: bytes) -> bool:
     """Whether reading the headers of all takes a fraction of a millisecond, whoever made them."""
-    return sum(map(len, files)) <= SMALL_BYTES and not any(map(_INFLATED.search, files))
+    return sum(map(len, files)) <= SMALL_BYTES and not any(name in data for data in files for name in _INFLATED)
 
 
 def decode(data: bytes) -> Rgb:
