@@ -1,5 +1,6 @@
 """Every kind of picture becomes the right RGB."""
 
+import contextlib
 import struct
 import zlib
 from io import BytesIO
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from app import codec
+from app import codec, png
 from app.codec import Format
 from app.errors import UndecodableImage, UnsupportedFormat
 
@@ -193,8 +194,67 @@ def test_damage_anywhere_is_a_bad_image_and_nothing_else(
     data = saved(Image.fromarray(RGB), image_format)
     cut = draw.draw(st.integers(0, len(data)))
     damaged = data[:cut] + junk + data[cut + len(junk) :]
-    try:
-        codec.probe(damaged, **LIMITS)
-        codec.decode(damaged)
-    except (codec.EmptyBody, UndecodableImage, UnsupportedFormat, codec.TooManyPixels):
-        pass
+    with contextlib.suppress(codec.EmptyBody, UndecodableImage, UnsupportedFormat, codec.TooManyPixels):
+        codec.probe(damaged, **LIMITS).decode()
+
+
+FILTERS = {"none": 0, "sub": 1, "up": 2, "average": 3, "paeth": 4}
+STRIPES = np.random.default_rng(2).integers(0, 255, (9, 1, 3), np.uint8).repeat(30, axis=1)  # compresses well
+
+
+@pytest.mark.parametrize("rgb", [RGB, STRIPES, RGB[:1, :1], RGB[:, :, 0]], ids=["noise", "stripes", "dot", "grey"])
+@pytest.mark.parametrize("level", [1, 9])
+@pytest.mark.parametrize("kind", [*FILTERS, "pillow"])
+def test_plain_pngs_are_read_as_pillow_reads_them(rgb: np.ndarray, level: int, kind: str) -> None:
+    if kind == "pillow":
+        data = saved(Image.fromarray(rgb), "PNG", compress_level=level)
+    else:
+        flags = [cv2.IMWRITE_PNG_COMPRESSION, level, cv2.IMWRITE_PNG_FILTER, 8 << FILTERS[kind]]
+        data = cv2.imencode(".png", rgb, flags)[1].tobytes()
+    expected = np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+    assert png.plain_size(data) == rgb.shape[:2]
+    assert (png.decode_plain(data) == expected).all()
+    assert (codec.decode(data) == expected).all()
+
+
+def crafted(header: bytes, pixels: bytes) -> bytes:
+    """A PNG whose checksums are right, whatever is in it."""
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def test_libpng_never_writes_between_the_logs(capfd: pytest.CaptureFixture[str]) -> None:
+    header = struct.pack(">II5B", 6, 3, 8, 2, 0, 0, 0)
+    rows = [bytes([filter_type]) + bytes(18) for filter_type in (1, 4, 2)]
+    pixels = zlib.compress(b"".join(rows))
+    files = [
+        *(
+            crafted(header[:i] + bytes([value]) + header[i + 1 :], pixels)
+            for i in range(13)
+            for value in range(256)
+        ),
+        *(
+            crafted(header, pixels[:i] + bytes([b]) + pixels[i + 1 :])
+            for i in range(len(pixels))
+            for b in range(256)
+        ),
+        *(crafted(header, pixels[:i]) for i in range(len(pixels))),
+        crafted(header, pixels + b"more"),
+        crafted(header, zlib.compress(b"".join(rows) + b"more")),
+        crafted(header, zlib.compress(b"".join(rows)[:-1])),
+        crafted(header, zlib.compress(b"\5" + b"".join(rows)[1:])),
+    ]
+    whole = crafted(header, pixels)
+    files += [whole[:i] + bytes([255 - whole[i]]) + whole[i + 1 :] for i in range(len(whole))]
+    read = 0
+    for data in files:
+        try:
+            codec.probe(data, max_pixels=1000).decode()
+        except (UndecodableImage, UnsupportedFormat, codec.TooManyPixels):
+            continue
+        read += 1
+    assert 0 < read < len(files)
+    assert capfd.readouterr() == ("", "")
