@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from time import perf_counter
@@ -125,7 +126,7 @@ class CropRunner:
 
     async def _one(self, crop: Crop, admission: Admission, timings: Timings) -> Done | ServiceError:
         try:
-            async with asyncio.timeout(admission.deadline - time.monotonic()):
+            async with self._patience(crop, admission):
                 with self._tracing.span("crop"):
                     with self._tracing.span("decode"):
                         read = await self.in_worker(lambda: self._read(crop), small=crop.small)
@@ -149,6 +150,10 @@ class CropRunner:
         timings.inference_s = max(timings.inference_s, *(window.inference_s for window in windows), 0)
         timings.encode_s = max(timings.encode_s, finished.seconds)
         return finished.done
+
+    def _patience(self, crop: Crop, admission: Admission) -> AbstractAsyncContextManager[object]:
+        """Until the deadline; a small crop waits for nothing but the batcher, which keeps it, too."""
+        return nullcontext() if crop.small else asyncio.timeout(admission.deadline - time.monotonic())
 
     def _memory(self, crop: Crop) -> int:
         """Bytes of a crop's picture, its answer, and its windows in float32 before and after the network."""

@@ -7,8 +7,8 @@ import asyncio
 import logging
 import re
 from dataclasses import dataclass, field
+from random import getrandbits
 from time import perf_counter
-from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,7 +62,7 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        record = RequestRecord(given if _REQUEST_ID.fullmatch(given) else uuid4().hex)
+        record = RequestRecord(given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}")
         scope.setdefault("state", {})["record"] = record
         self.metrics.requests_received.inc()
         self.metrics.requests_in_progress.inc()
