@@ -87,12 +87,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    from app.main import create_app, load_models
-    from app.server import bind, serve
-
     configure_logging(settings.log_level)
-    bound = bind(settings)
-    serve(create_app(settings, load_models(settings)), settings, bound)
+    from app.processes import run, serve_here
+    from app.server import bind
+
+    if settings.processes > 1:
+        return run(settings)
+    serve_here(settings, bind(settings))
     return 0
 
 

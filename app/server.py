@@ -8,6 +8,7 @@ import asyncio
 import errno
 import gc
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -42,6 +43,8 @@ class DrainingServer(uvicorn.Server):
             admin = self._settings.admin_port
             docs = f"port {admin}, /docs" if admin else "/docs"
             print(f"Text Telescope listens on {url} (to try it: /, documentation: {docs})", file=sys.stderr)
+            if parent := multiprocessing.parent_process():
+                self._event_loop.add_reader(parent.sentinel, self._left_alone)
             if self._settings.api_keys_file:
                 self._event_loop.add_signal_handler(signal.SIGHUP, self._app.state.access.reload)
 
@@ -54,6 +57,11 @@ class DrainingServer(uvicorn.Server):
         # Only an orchestrator's signal comes with a load balancer that has to notice.
         grace_s = self._settings.drain_grace_s if sig == signal.SIGTERM else 0
         self._event_loop.call_soon_threadsafe(self._begin_drain, grace_s)
+
+    def _left_alone(self) -> None:
+        """The process that passes signals on has ended."""
+        self._event_loop.remove_reader(multiprocessing.parent_process().sentinel)  # type: ignore[union-attr]
+        self.handle_exit(signal.SIGTERM, None)
 
     def _begin_drain(self, grace_s: float) -> None:
         self._drain = asyncio.create_task(self._drain_then_exit(grace_s))
@@ -69,21 +77,22 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def bind(settings: Settings) -> list[socket.socket]:
+def bind(settings: Settings, *, shared: bool = False) -> list[socket.socket]:
     """Bound sockets that do not listen yet, so that a busy port is known before the model is loaded.
 
+    shared: others may be bound to the same port; the kernel deals its connections out to those that listen.
     Raises StartupError naming the address and what to do.
     """
-    bound = [_bind(settings.host, settings.port, "TELESCOPE_PORT or --port")]
+    bound = [_bind(settings.host, settings.port, "TELESCOPE_PORT or --port", shared=shared)]
     if settings.admin_port:
         bound.append(_bind(settings.host, settings.admin_port, "TELESCOPE_ADMIN_PORT"))
     return bound
 
 
-def _bind(host: str, port: int, setting: str) -> socket.socket:
+def _bind(host: str, port: int, setting: str, *, shared: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
     except (OSError, ValueError) as exc:  # ValueError: a host with characters that no name has

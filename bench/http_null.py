@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
@@ -15,8 +16,10 @@ from model_store.pixels import resize
 
 CONNECTIONS = 16
 BODIES = ("bare bytes", "multipart")
+TWO = "service in two processes"
 SERVERS = {  # name -> arguments of bench.null, and what it is sent
     "service": (("--side", "service"), BODIES),
+    TWO: (("--side", "service"), BODIES),
     "bare FastAPI": (("--side", "bare"), BODIES),
     "bare FastAPI with Pillow": (("--side", "bare", "--codec", "pillow"), BODIES[1:]),
     "LitServe": (("--side", "litserve"), BODIES[1:]),  # it takes no bare bytes
@@ -31,7 +34,7 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     names = [name for name in SERVERS if not (missing and name.startswith("LitServe"))]
     rounds: dict[str, list[Figures]] = {f"{name}, {kind}": [] for name in names for kind in SERVERS[name][1]}
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(Served(*SERVERS[name][0], program="bench.null")) for name in names}
+        servers = {name: stack.enter_context(_served(name)) for name in names}
         for turn in range(args.rounds + 1):
             for side, found in rounds.items():
                 name, kind = side.split(", ")
@@ -44,6 +47,13 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
         figures["service_over_it"] = round(ours["images_per_s"] / figures["images_per_s"], 2)
         figures["service_over_it_by_cpu"] = round(figures["cpu_ms"] / ours["cpu_ms"], 2)
     return {"sides": sides, "rounds": rounds, "left_out": [MISSING] if missing else []}
+
+
+def _served(name: str) -> Served:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    settings = {"TELESCOPE_PROCESSES": "2", "TELESCOPE_ADMIN_PORT": port} if name == TWO else {}
+    return Served(*SERVERS[name][0], program="bench.null", **settings)
 
 
 def _bodies() -> tuple[Body, Body]:

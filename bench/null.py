@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from app import codec
+from app.settings import Settings
 
 Pixels = npt.NDArray[Any]
 Enlarge = Callable[[bytes], bytes]
@@ -55,19 +56,29 @@ class NullRuntime:
 
 
 def service(port: int, _: Enlarge) -> None:
+    from app.processes import run
+    from app.server import bind
+    from app.settings import load_settings
+
+    settings = load_settings(port=port)
+    if settings.processes > 1:
+        run(settings, null_service)
+    else:
+        null_service(settings, bind(settings))
+
+
+def null_service(settings: Settings, bound: list[socket.socket]) -> None:
     from app.logs import configure_logging
     from app.main import create_app
     from app.predictor import Predictor
-    from app.server import bind, serve
+    from app.server import serve
     from app.service import LoadedModel
-    from app.settings import load_settings
     from model_store.store import ModelStore
 
-    settings = load_settings(port=port)
     configure_logging(settings.log_level)
     artefact = ModelStore(settings.model_store).resolve(settings.model[0])
     predictor = Predictor(NullRuntime, spec=artefact.manifest.pixels, batch_sizes=settings.batch_sizes)
-    serve(create_app(settings, [LoadedModel(artefact, predictor)]), settings, bind(settings))
+    serve(create_app(settings, [LoadedModel(artefact, predictor)]), settings, bound)
 
 
 def bare(port: int, enlarge: Enlarge) -> None:

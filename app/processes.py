@@ -1,0 +1,109 @@
+"""Several processes behind one port, each a whole service: predictor, limits and metrics of its own.
+
+    run -> binds PORT once for each -> processes -> each: models, event loop, ADMIN_PORT + its number
+
+One event loop answers about a thousand small crops a second, a GPU infers more. The kernel deals new connections
+out to the processes (SO_REUSEPORT). Signals go on to all of them. One that ends unasked ends the others after a
+drain, so whoever started the service starts it again, as with one process. The end of `run` ends them, too.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import connection, get_context
+from multiprocessing.process import BaseProcess
+from types import FrameType
+
+from app.errors import StartupError
+from app.logs import configure_logging
+from app.server import bind
+from app.settings import Settings
+from model_store.errors import ModelStoreError
+
+Serve = Callable[[Settings, list[socket.socket]], None]
+log = logging.getLogger("telescope.processes")
+
+
+def serve_here(settings: Settings, bound: list[socket.socket]) -> None:
+    """One process: load the models and answer until a signal. Raises StartupError or ModelStoreError."""
+    from app.main import create_app, load_models
+    from app.server import serve
+
+    configure_logging(settings.log_level)
+    serve(create_app(settings, load_models(settings)), settings, bound)
+
+
+def run(settings: Settings, serve: Serve = serve_here) -> int:
+    """Several processes, until a signal or the end of one; returns the exit code.
+
+    serve: what each runs, importable there. Raises StartupError for addresses that cannot be listened on.
+    """
+    processes = _started(settings, serve)
+    asked = False
+
+    def go_on(sig: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = asked or sig != signal.SIGHUP
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid or 0, sig)
+
+    for sig in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if settings.api_keys_file else [])):
+        signal.signal(sig, go_on)
+    ended = connection.wait([process.sentinel for process in processes])
+    by_itself = not asked
+    if by_itself:
+        log.error("a process ended by itself; the others end, too")
+        go_on(signal.SIGTERM, None)
+    for process in processes:
+        process.join()
+    telling = [process for process in processes if process.sentinel in ended or not by_itself]
+    return max(map(_exit_code, telling)) or int(by_itself)
+
+
+def _started(settings: Settings, serve: Serve) -> list[BaseProcess]:
+    plain = bind(settings)  # a port that another service has is found busy only without SO_REUSEPORT
+    settings = settings.model_copy(update={"port": plain[0].getsockname()[1]})
+    for bound in plain:
+        bound.close()
+    cores = len(os.sched_getaffinity(0))
+    each = [
+        settings.model_copy(
+            update={
+                "admin_port": settings.admin_port + number,
+                "threads": settings.threads or max(1, cores // settings.processes),
+            }
+        )
+        for number in range(settings.processes)
+    ]
+    shared = [(one, bind(one, shared=True)) for one in each]
+    processes: list[BaseProcess] = [
+        get_context("spawn").Process(target=_serve, args=(serve, *one), name=f"telescope-{number}")
+        for number, one in enumerate(shared)
+    ]
+    for process in processes:
+        process.start()
+    for _, sockets in shared:
+        for bound in sockets:
+            bound.close()  # the process's own is left: no connections are dealt out to one that has ended
+    return processes
+
+
+def _serve(serve: Serve, settings: Settings, bound: list[socket.socket]) -> None:
+    """In the new process."""
+    os.setsid()  # a terminal's ^C goes to `run` alone, which passes it on once
+    try:
+        serve(settings, bound)
+    except (StartupError, ModelStoreError) as exc:
+        print(f"text-telescope: {exc}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _exit_code(process: BaseProcess) -> int:
+    """A process that a signal ended has a negative one."""
+    code = process.exitcode or 0
+    return code if code >= 0 else 128 - code
