@@ -12,7 +12,6 @@ from functools import partial
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -133,10 +132,10 @@ def create_app(
     app.state.metrics = metrics
     app.state.access = access
     guards = [Depends(access)] if access.required else []
-    app.include_router(super_resolve.router, dependencies=guards)
-    for route in super_resolve.router.routes:
-        if isinstance(route, APIRoute):
-            metrics.expect(route.path)
+    pictures = super_resolve.routes(guards)
+    app.router.routes[:0] = pictures  # looked at first
+    for route in pictures:
+        metrics.expect(route.path)
     no_key = openapi.NO_KEY if guards else None
     app.include_router(router, dependencies=guards, responses=no_key)
     app.include_router(admin, dependencies=[*guards, Depends(access.admin)], responses=no_key)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import getrandbits
 from time import perf_counter
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.answers import UnreadAnswers
@@ -70,10 +70,12 @@ class RequestMiddleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = record.request_id
-                headers["Server-Timing"] = record.server_timing()
-                headers.update((record.service or scope["app"].state.models.default).headers)
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", record.request_id.encode()),
+                    (b"server-timing", record.server_timing().encode()),
+                    *(record.service or scope["app"].state.models.default).headers,
+                ]
             body = message.get("body", b"")
             if not body or message.get("more_body"):
                 await send(message)

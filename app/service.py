@@ -88,6 +88,11 @@ class Service:
         self._metrics = metrics
         manifest = self.artefact.manifest
         self.name, self.ref = manifest.name, manifest.ref
+        self.headers = [  # of every answer that is this model's, as ASGI has them
+            (b"x-model-name", manifest.name.encode()),
+            (b"x-model-version", str(manifest.version).encode()),
+            (b"x-model-digest", self.artefact.digest.encode()),
+        ]
         self._spec = manifest.pixels
         self._counts = metrics.for_model(manifest.name, manifest.version)
         self.batcher = Batcher(
@@ -116,15 +121,6 @@ class Service:
             "runtime": self.predictor.runtime,
             "device": self.predictor.device,
             "precision": self.predictor.precision,
-        }
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Of every answer that is this model's."""
-        return {
-            "X-Model-Name": self.name,
-            "X-Model-Version": str(self.artefact.manifest.version),
-            "X-Model-Digest": self.artefact.digest,
         }
 
     @contextmanager

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
+from fastapi.params import Depends
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive
 
@@ -33,7 +34,6 @@ from app.uploads import Take, read_page, read_uploads
 
 Body = TypeVar("Body")
 T = TypeVar("T")
-router = APIRouter(tags=["super-resolution"], route_class=DirectRoute)
 
 TimeoutMs = Annotated[
     str | None,
@@ -88,7 +88,6 @@ class PageParameters(Parameters):
     )
 
 
-@router.post("/v1/super-resolve", summary="Super-resolve text crops", **SUPER_RESOLVE)
 async def super_resolve(
     request: Request, parameters: Annotated[CropParameters, Query()], timeout_ms: TimeoutMs = None
 ) -> Response:
@@ -118,7 +117,6 @@ async def super_resolve(
         return await _rendered(request, service, shape, answers, parameters, names=names)
 
 
-@router.post("/v1/super-resolve/regions", summary="Super-resolve regions of a page", **SUPER_RESOLVE_REGIONS)
 async def super_resolve_regions(
     request: Request, parameters: Annotated[PageParameters, Query()], timeout_ms: TimeoutMs = None
 ) -> Response:
@@ -146,6 +144,23 @@ async def super_resolve_regions(
         return await _rendered(
             request, service, shape, answers.regions, parameters, names=names, page=answers.page
         )
+
+
+def routes(guards: Sequence[Depends]) -> list[DirectRoute]:
+    """guards: for the documentation; the routes ask for keys by themselves."""
+    shared: dict[str, Any] = {"methods": ["POST"], "tags": ["super-resolution"], "dependencies": guards}
+    return [
+        DirectRoute(
+            "/v1/super-resolve", super_resolve, summary="Super-resolve text crops", **shared, **SUPER_RESOLVE
+        ),
+        DirectRoute(
+            "/v1/super-resolve/regions",
+            super_resolve_regions,
+            summary="Super-resolve regions of a page",
+            **shared,
+            **SUPER_RESOLVE_REGIONS,
+        ),
+    ]
 
 
 @contextmanager

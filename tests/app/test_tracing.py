@@ -75,9 +75,10 @@ def url(collector: Collector) -> Iterator[str]:
     process.kill()
 
 
-def post(url: str, *, image: bytes = CROP, trace: str | None = None) -> int:
+def post(url: str, *, image: bytes = CROP, images: int = 1, trace: str | None = None) -> int:
     headers = {"traceparent": f"00-{trace}-{PARENT}-01"} if trace else {}
-    return httpx.post(f"{url}/v1/super-resolve", files={"image": image}, headers=headers, timeout=60).status_code
+    files = [("image", image)] * images
+    return httpx.post(f"{url}/v1/super-resolve", files=files, headers=headers, timeout=60).status_code
 
 
 def stopped(service: Process) -> int:
@@ -91,7 +92,7 @@ def attributes(span: Any) -> dict[str, Any]:
 
 def test_a_request_is_one_trace_whose_inference_is_linked_to_its_batch(url: str, collector: Collector) -> None:
     with ThreadPoolExecutor(8) as pool:
-        others = [pool.submit(post, url) for _ in range(8)]
+        others = [pool.submit(post, url, images=8) for _ in range(8)]
         assert post(url, trace=TRACE) == 200
         assert [other.result() for other in others] == [200] * 8
     assert ready(url)
@@ -117,7 +118,7 @@ def test_a_request_is_one_trace_whose_inference_is_linked_to_its_batch(url: str,
     assert batch.start_time_unix_nano <= ours["inference"].start_time_unix_nano
 
     inferences = [span for span in collector.spans if span.name == "inference"]
-    assert len(inferences) == 9
+    assert len(inferences) == 1 + 8 * 8
     items = {
         span.span_id: attributes(span)["telescope.batch.items"] for span in collector.spans if span.name == "batch"
     }
