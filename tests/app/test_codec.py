@@ -247,12 +247,15 @@ def test_libpng_never_writes_between_the_logs(capfd: pytest.CaptureFixture[str])
         crafted(header, zlib.compress(b"".join(rows)[:-1])),
         crafted(header, zlib.compress(b"\5" + b"".join(rows)[1:])),
     ]
+    wide = struct.pack(">II5B", 1000, 3, 8, 2, 0, 0, 0)
+    far_back = zlib.compress((b"\1" + np.random.default_rng(3).bytes(3000)) * 3)  # repeated from 3001 bytes back
+    files.append(crafted(wide, b"\x08\x1d" + far_back[2:]))  # in a window of 256, which is a lie
     whole = crafted(header, pixels)
     files += [whole[:i] + bytes([255 - whole[i]]) + whole[i + 1 :] for i in range(len(whole))]
     read = 0
     for data in files:
         try:
-            codec.probe(data, max_pixels=1000).decode()
+            codec.probe(data, max_pixels=3000).decode()
         except (UndecodableImage, UnsupportedFormat, codec.TooManyPixels):
             continue
         read += 1
