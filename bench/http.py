@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="by comma (default: %(default)s)")
     parser.add_argument("--model", default="tbsrn", help="of the model store (default: the newest %(default)s)")
     parser.add_argument("--model-store", type=Path, default=BUNDLED, help="default: the bundled one")
-    parser.add_argument("--seconds", type=float, default=5, help="of each side's turn (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5, help="of each side in a round (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of all sides (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/http.json"), help="default: %(default)s")
 
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from app import codec
-from bench.http_saturation import CROP, Figures, medians, of_load
+from bench.http_saturation import CROP, TURN_S, Figures, medians, of_load, turns
 from bench.served import Served
 from bench.wrk import Body, multipart, wrk
 from model_store.pixels import resize
@@ -35,10 +35,10 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     rounds: dict[str, list[Figures]] = {f"{name}, {kind}": [] for name in names for kind in SERVERS[name][1]}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(_served(name)) for name in names}
-        for turn in range(args.rounds + 1):
+        for turn in turns(args):
             for side, found in rounds.items():
                 name, kind = side.split(", ")
-                figures = _loaded(servers[name], bodies[kind], args.seconds)
+                figures = _loaded(servers[name], bodies[kind])
                 if turn:
                     found.append(figures)
     sides = {side: medians(found) for side, found in rounds.items()}
@@ -62,9 +62,9 @@ def _bodies() -> tuple[Body, Body]:
     return Body(crop, "image/png"), multipart(crop)
 
 
-def _loaded(server: Served, body: Body, seconds: float) -> Figures:
+def _loaded(server: Served, body: Body) -> Figures:
     before = server.cpu_s
-    load = wrk(server.url, body, connections=CONNECTIONS, seconds=seconds)
+    load = wrk(server.url, body, connections=CONNECTIONS, seconds=TURN_S)
     return of_load(load, server.cpu_s - before)
 
 

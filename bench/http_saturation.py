@@ -16,6 +16,7 @@ from bench.wrk import Load, crops, wrk
 
 CROP = Path(__file__).parents[1] / "examples" / "crops" / "harbour.png"  # 56 x 16 px: one window
 SIDES = {"1 image a request": (1, 32), "16 images a request": (16, 4)}  # images, connections
+TURN_S = 1  # the machine changes from one second to the next, so turns are short and many
 Figures = dict[str, float]
 
 
@@ -26,14 +27,14 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     runtime = Worker(streamed, "openvino", "auto", args.model_store, args.model, sizes)
     try:
         with service(args) as server:
-            for turn in range(args.rounds + 1):
+            for turn in turns(args):
                 for size in sizes:
-                    images, took, cpu_s = runtime.ask((size, args.seconds / len(sizes)))
+                    images, took, cpu_s = runtime.ask((size, TURN_S / len(sizes)))
                     alone = {"images_per_s": images / took, "cpu_ms": 1000 * cpu_s / images, "client_share": 0}
                     if turn:  # the first warms the service
                         by_size[size].append(alone)
                 for side, (images, connections) in SIDES.items():
-                    over_http = loaded(server, images, connections, args.seconds)
+                    over_http = loaded(server, images, connections, TURN_S)
                     if turn:
                         found[side].append(over_http)
     finally:
@@ -47,6 +48,11 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
         figures[side]["share_of_runtime"] = round(figures[side]["images_per_s"] / alone["images_per_s"], 3)
         figures[side]["share_by_cpu"] = round(alone["cpu_ms"] / figures[side]["cpu_ms"], 3)
     return {"best_batch_size": best, "by_batch_size": at_size, "sides": figures, "rounds": found}
+
+
+def turns(args: argparse.Namespace) -> range:
+    """As many short ones as fill `rounds` of `seconds`, and one, the 0th, that warms."""
+    return range(round(args.rounds * args.seconds / TURN_S) + 1)
 
 
 def service(args: argparse.Namespace, **settings: str) -> Served:
