@@ -17,7 +17,7 @@ CONNECTIONS = (1, 8, 32, 128)
 IMAGES = (1, 4, 16, 64)
 QUEUES = (64, 256, 1024)  # windows; the smallest holds one full request
 BEYOND = 4  # connections of 16 images each, more than the queue takes
-LONG = 4  # turns, to see whether memory grows with time
+LONG = 10  # turns, to see whether memory grows with time
 SAMPLE_S = 0.1
 Row = dict[str, Any]
 

@@ -9,12 +9,15 @@ from importlib.util import find_spec
 from typing import Any
 
 from app import codec
-from bench.http_saturation import CROP, TURN_S, Figures, medians, of_load, turns
+from bench.http_saturation import CROP, Figures, medians
 from bench.served import Served
 from bench.wrk import Body, multipart, wrk
 from model_store.pixels import resize
 
 CONNECTIONS = 16
+TURN_S = (
+    1  # the machine changes from one second to the next: short turns, and as many as fill `rounds` of `seconds`
+)
 BODIES = ("bare bytes", "multipart")
 ONE, TWO = "service", "service in two processes"
 SERVERS = {  # name -> arguments of bench.null, and what it is sent
@@ -35,7 +38,7 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     rounds: dict[str, list[Figures]] = {f"{name}, {kind}": [] for name in names for kind in SERVERS[name][1]}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(_served(name)) for name in names}
-        for turn in turns(args):
+        for turn in range(round(args.rounds * args.seconds / TURN_S) + 1):
             for side, found in rounds.items():
                 name, kind = side.split(", ")
                 figures = _loaded(servers[name], bodies[kind])
@@ -65,7 +68,10 @@ def _bodies() -> tuple[Body, Body]:
 def _loaded(server: Served, body: Body) -> Figures:
     before = server.cpu_s
     load = wrk(server.url, body, connections=CONNECTIONS, seconds=TURN_S)
-    return of_load(load, server.cpu_s - before)
+    return {
+        "images_per_s": round(load.per_s, 2),
+        "cpu_ms": round(1000 * (server.cpu_s - before) / load.answers, 3),
+    }
 
 
 def table(found: dict[str, Any]) -> str:

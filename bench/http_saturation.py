@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter, sleep
 from typing import Any
 
 from app.settings import Settings
 from bench.raw_sides import streamed
 from bench.served import Served
 from bench.turns import Worker
-from bench.wrk import Load, crops, wrk
+from bench.wrk import crops, wrk
+from tests.reliability.swarm import metrics
 
 CROP = Path(__file__).parents[1] / "examples" / "crops" / "harbour.png"  # 56 x 16 px: one window
 SIDES = {"1 image a request": (1, 32), "16 images a request": (16, 4)}  # images, connections
-TURN_S = 1  # the machine changes from one second to the next, so turns are short and many
+RAMP_S = 1
+PAUSE_S = 1  # the service still runs what its clients no longer wait for
 Figures = dict[str, float]
 
 
@@ -27,14 +31,15 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     runtime = Worker(streamed, "openvino", "auto", args.model_store, args.model, sizes)
     try:
         with service(args) as server:
-            for turn in turns(args):
+            for turn in range(args.rounds + 1):
+                sleep(PAUSE_S)
                 for size in sizes:
-                    images, took, cpu_s = runtime.ask((size, TURN_S / len(sizes)))
+                    images, took, cpu_s = runtime.ask((size, args.seconds / len(sizes)))
                     alone = {"images_per_s": images / took, "cpu_ms": 1000 * cpu_s / images, "client_share": 0}
                     if turn:  # the first warms the service
                         by_size[size].append(alone)
                 for side, (images, connections) in SIDES.items():
-                    over_http = loaded(server, images, connections, TURN_S)
+                    over_http = loaded(server, images, connections, args.seconds)
                     if turn:
                         found[side].append(over_http)
     finally:
@@ -50,27 +55,31 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     return {"best_batch_size": best, "by_batch_size": at_size, "sides": figures, "rounds": found}
 
 
-def turns(args: argparse.Namespace) -> range:
-    """As many short ones as fill `rounds` of `seconds`, and one, the 0th, that warms."""
-    return range(round(args.rounds * args.seconds / TURN_S) + 1)
-
-
 def service(args: argparse.Namespace, **settings: str) -> Served:
     return Served(TELESCOPE_MODEL=args.model, TELESCOPE_MODEL_STORE=str(args.model_store.resolve()), **settings)
 
 
 def loaded(server: Served, images: int, connections: int, seconds: float) -> Figures:
-    before = server.cpu_s
-    load = wrk(server.url, crops(CROP.read_bytes(), images), connections=connections, seconds=seconds)
-    return of_load(load, server.cpu_s - before, images)
-
-
-def of_load(load: Load, cpu_s: float, images: int = 1) -> Figures:
+    """What the service counts in the midst of the load: at both ends it has less to do than it could."""
+    body = crops(CROP.read_bytes(), images)
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(wrk, server.url, body, connections=connections, seconds=seconds + 2 * RAMP_S)
+        sleep(RAMP_S)
+        begin = _so_far(server)
+        sleep(seconds)
+        end = _so_far(server)
+        client = load.result().client_s / load.result().seconds
+    done, took, cpu_s = (then - now for then, now in zip(end, begin, strict=True))
     return {
-        "images_per_s": round(images * load.per_s, 2),
-        "cpu_ms": round(1000 * cpu_s / (images * load.answers), 3),
-        "client_share": round(load.client_s / (load.client_s + cpu_s), 3),
+        "images_per_s": round(done / took, 2),
+        "cpu_ms": round(1000 * cpu_s / done, 3),
+        "client_share": round(client / (client + cpu_s / took), 3),
     }
+
+
+def _so_far(server: Served) -> tuple[float, float, float]:
+    """Images done with, seconds, CPU seconds."""
+    return metrics(server.url)["telescope_images_total"], perf_counter(), server.cpu_s
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:
