@@ -336,6 +336,9 @@ class Admission:
             return [answer.result() for answer in answers]
         finally:
             cancelled = [answer for answer in answers if answer.cancel()]
+            for answer in answers:
+                if not answer.cancelled():
+                    answer.exception()  # or asyncio would tell the log that nobody has looked
             if cancelled:
                 batcher._drop_the_gone()  # now, not when the running batch ends: it may hang
 

@@ -71,31 +71,33 @@ class Probed:
     width: int
     height: int
     is_short: bool
-    _data: bytes
-    _image: Image.Image | None  # None: a plain PNG, which takes no Pillow
+    _data: bytes  # and no opened file: one may hold far more than its bytes
+    _plain: bool  # a PNG that takes no Pillow
 
     def is_small(self, answer: Format) -> bool:
         """Whether decoding it, and encoding one of twice its size, takes at most about a millisecond."""
         return self.is_short and self.width * self.height <= SMALL_PIXELS and answer != "webp"
 
     def decode(self) -> Rgb:
-        """-> uint8 (H, W, 3), upright by its EXIF orientation. Once only: the file is closed then.
+        """-> uint8 (H, W, 3), upright by its EXIF orientation.
 
         Grey is repeated, transparency is laid over white, CMYK and palettes are converted and 16 bits are
         scaled to 8. Raises UndecodableImage when the data after the header is damaged or missing.
         """
-        if self._image is None and (rgb := png.decode_plain(self._data)) is not None:
+        if self._plain and (rgb := png.decode_plain(self._data)) is not None:
             return rgb
-        with self._image or _open(self._data) as image:
-            try:
-                image.load()
-                if image.info or image.format != "PNG":  # a plain PNG has nothing that could tell
-                    _turn_upright(image)
-                return np.asarray(_to_rgb(image))
-            except (MemoryError, UnsupportedFormat):
-                raise
-            except Exception as exc:  # Pillow's plugins raise whatever their parsing runs into
-                raise UndecodableImage(f"The image data is damaged or cut off ({_reason(exc)}).") from exc
+        image = _open(self._data)
+        try:
+            image.load()
+            if image.info or image.format != "PNG":  # a plain PNG has nothing that could tell
+                _turn_upright(image)
+            return np.asarray(_to_rgb(image))
+        except (MemoryError, UnsupportedFormat):
+            raise
+        except Exception as exc:  # Pillow's plugins raise whatever their parsing runs into
+            raise UndecodableImage(f"The image data is damaged or cut off ({_reason(exc)}).") from exc
+        finally:
+            image.close()
 
 
 def probe(data: bytes, *, max_pixels: float = inf, min_side_px: int = 1) -> Probed:
@@ -103,19 +105,15 @@ def probe(data: bytes, *, max_pixels: float = inf, min_side_px: int = 1) -> Prob
 
     Raises EmptyBody, UnsupportedFormat, UndecodableImage, TooManyPixels or ImageTooSmall.
     """
-    image = None
-    if plain := png.plain_size(data):
-        height, width = plain
-    else:
-        image = _open(data)
-        width, height = image.size[::-1] if _lies_on_its_side(image) else image.size
+    plain = png.plain_size(data)
+    height, width = plain or _shown_size(data)
     if width * height > max_pixels:
         raise TooManyPixels(f"The image has {width} x {height} pixels; at most {max_pixels} are accepted.")
     if min(width, height) < min_side_px:
         raise ImageTooSmall(
             f"The image is {width} x {height} pixels; each side must be at least {min_side_px} to hold text."
         )
-    return Probed(width, height, is_short(data), data, image)
+    return Probed(width, height, is_short(data), data, bool(plain))
 
 
 def is_short(*files: bytes) -> bool:
@@ -172,6 +170,13 @@ def _open(data: bytes) -> Image.Image:
         image.close()
         raise UndecodableImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans.")
     return image
+
+
+def _shown_size(data: bytes) -> tuple[int, int]:
+    """Height and width."""
+    with _open(data) as image:
+        width, height = image.size
+        return (width, height) if _lies_on_its_side(image) else (height, width)
 
 
 def _lies_on_its_side(image: Image.Image) -> bool:

@@ -17,6 +17,7 @@ from app.access import Access
 
 TIMEOUT_MS = "X-Request-Timeout-Ms"
 QUERIES = 256  # remembered for each route: clients send few different ones, again and again
+SHORT = 256  # bytes of one that is
 
 
 class DirectRoute(APIRoute):
@@ -30,7 +31,7 @@ class DirectRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **about: Any) -> None:  # noqa: ANN401  FastAPI's own
         super().__init__(path, endpoint, **about)
         self._model: type[BaseModel] = get_type_hints(endpoint)["parameters"]
-        self._parameters = lru_cache(QUERIES)(self._validated)
+        self._known = lru_cache(QUERIES)(self._validated)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in (self.methods or ()):
@@ -39,7 +40,8 @@ class DirectRoute(APIRoute):
         request = Request(scope, receive, send)
         access: Access = request.app.state.access
         async with access.used(request):
-            parameters = self._parameters(scope["query_string"])
+            query = scope["query_string"]
+            parameters = self._known(query) if len(query) <= SHORT else self._validated(query)
             response = await self.endpoint(request, parameters, request.headers.get(TIMEOUT_MS))
             await response(scope, receive, send)
 

@@ -4,18 +4,25 @@ from functools import lru_cache
 from typing import Literal
 
 Shape = Literal["image", "json", "zip"]
+SHORT = 256  # characters of a header that is remembered
 _MEDIA: dict[Shape, str] = {"image": "image/*", "json": "application/json", "zip": "application/zip"}
 
 
-@lru_cache  # clients send few different ones
 def choose(accept: str, *, one_picture: bool) -> Shape:
     """The best of what can be offered; on equal quality the more specific wish, then the picture, wins.
 
     One picture: itself unless the client would rather have JSON or a ZIP. Several: JSON, or a ZIP. A client
     that accepts none of them gets the first, since an answer in another shape helps it more than a refusal.
     """
+    return _known(accept, one_picture) if len(accept) <= SHORT else _chosen(accept, one_picture)
+
+
+def _chosen(accept: str, one_picture: bool) -> Shape:
     offers: list[Shape] = ["image", "json", "zip"] if one_picture else ["json", "zip"]
     return max(offers, key=lambda offer: _preference(accept, _MEDIA[offer]))
+
+
+_known = lru_cache(_chosen)  # clients send few different ones
 
 
 def _preference(accept: str, media: str) -> tuple[float, int]:

@@ -42,10 +42,11 @@ def run(settings: Settings, serve: Serve = serve_here) -> int:
 
     serve: what each runs, importable there. Raises StartupError for addresses that cannot be listened on.
     """
-    processes = _started(settings, serve)
+    each = _bound(settings)
+    processes: list[BaseProcess] = []
     asked = False
 
-    def go_on(sig: int, frame: FrameType | None) -> None:
+    def pass_on(sig: int, frame: FrameType | None = None) -> None:
         nonlocal asked
         asked = asked or sig != signal.SIGHUP
         for process in processes:
@@ -53,44 +54,43 @@ def run(settings: Settings, serve: Serve = serve_here) -> int:
                 os.kill(process.pid or 0, sig)
 
     for sig in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if settings.api_keys_file else [])):
-        signal.signal(sig, go_on)
+        signal.signal(sig, pass_on)
+    try:
+        for one, sockets in each:
+            process: BaseProcess = get_context("spawn").Process(target=_serve, args=(serve, one, sockets))
+            process.start()
+            processes.append(process)
+            for bound in sockets:
+                bound.close()  # the process's own is left: no connections are dealt out to one that has ended
+    except BaseException:
+        pass_on(signal.SIGTERM)
+        raise
+    if asked:  # while they were started
+        pass_on(signal.SIGTERM)
     ended = connection.wait([process.sentinel for process in processes])
     by_itself = not asked
     if by_itself:
         log.error("a process ended by itself; the others end, too")
-        go_on(signal.SIGTERM, None)
+        pass_on(signal.SIGTERM)
     for process in processes:
         process.join()
     telling = [process for process in processes if process.sentinel in ended or not by_itself]
     return max(map(_exit_code, telling)) or int(by_itself)
 
 
-def _started(settings: Settings, serve: Serve) -> list[BaseProcess]:
-    plain = bind(settings)  # a port that another service has is found busy only without SO_REUSEPORT
-    settings = settings.model_copy(update={"port": plain[0].getsockname()[1]})
-    for bound in plain:
+def _bound(settings: Settings) -> list[tuple[Settings, list[socket.socket]]]:
+    """What each process is to have."""
+    alone = bind(settings)  # a port that another service listens on is found busy only without SO_REUSEPORT
+    port = alone[0].getsockname()[1]
+    for bound in alone:
         bound.close()
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = settings.threads or max(1, cores // settings.processes)
     each = [
-        settings.model_copy(
-            update={
-                "admin_port": settings.admin_port + number,
-                "threads": settings.threads or max(1, cores // settings.processes),
-            }
-        )
+        settings.model_copy(update={"port": port, "admin_port": settings.admin_port + number, "threads": threads})
         for number in range(settings.processes)
     ]
-    shared = [(one, bind(one, shared=True)) for one in each]
-    processes: list[BaseProcess] = [
-        get_context("spawn").Process(target=_serve, args=(serve, *one), name=f"telescope-{number}")
-        for number, one in enumerate(shared)
-    ]
-    for process in processes:
-        process.start()
-    for _, sockets in shared:
-        for bound in sockets:
-            bound.close()  # the process's own is left: no connections are dealt out to one that has ended
-    return processes
+    return [(one, bind(one, shared=True)) for one in each]
 
 
 def _serve(serve: Serve, settings: Settings, bound: list[socket.socket]) -> None:
@@ -101,6 +101,8 @@ def _serve(serve: Serve, settings: Settings, bound: list[socket.socket]) -> None
     except (StartupError, ModelStoreError) as exc:
         print(f"text-telescope: {exc}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _exit_code(process: BaseProcess) -> int:

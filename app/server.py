@@ -14,7 +14,9 @@ import signal
 import socket
 import sys
 from functools import partial
+from time import monotonic
 from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,6 +25,9 @@ from app.connection import Connection
 from app.errors import StartupError
 from app.models import Models
 from app.settings import Settings
+
+SAME_SIGNAL_S = 1.0
+log = logging.getLogger("telescope.server")
 
 
 class DrainingServer(uvicorn.Server):
@@ -33,6 +38,8 @@ class DrainingServer(uvicorn.Server):
         self._app = app
         self._settings = settings
         self._draining = False
+        self._drained_at = 0.0
+        self._parent = multiprocessing.parent_process()  # of one of several (`app/processes.py`)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._event_loop = asyncio.get_running_loop()
@@ -43,25 +50,41 @@ class DrainingServer(uvicorn.Server):
             admin = self._settings.admin_port
             docs = f"port {admin}, /docs" if admin else "/docs"
             print(f"Text Telescope listens on {url} (to try it: /, documentation: {docs})", file=sys.stderr)
-            if parent := multiprocessing.parent_process():
-                self._event_loop.add_reader(parent.sentinel, self._left_alone)
+            if self._parent:
+                self._event_loop.add_reader(self._parent.sentinel, self._left_alone)
             if self._settings.api_keys_file:
                 self._event_loop.add_signal_handler(signal.SIGHUP, self._app.state.access.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # super() would note the signal and raise it again at the end: a clean stop would exit with 143.
+        if self._parent and self._draining and monotonic() < self._drained_at + SAME_SIGNAL_S:
+            return  # sent to all processes, and then again by the one that passes signals on
         if self._draining or not self.started:
-            logging.shutdown()
-            os._exit(128 + sig)  # whatever a thread or a connection is still busy with
-        self._draining = True
+            self._end_at_once(128 + sig)
+        self._draining, self._drained_at = True, monotonic()
         # Only an orchestrator's signal comes with a load balancer that has to notice.
         grace_s = self._settings.drain_grace_s if sig == signal.SIGTERM else 0
         self._event_loop.call_soon_threadsafe(self._begin_drain, grace_s)
 
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn asks ten times a second whether to go on."""
+        hangs_for_s = self._app.state.models.hangs_for_s
+        if self._parent and hangs_for_s > self._settings.restart_after_s:  # one of several: no probe would tell
+            log.critical("a predictor hangs for %.0f s beyond its limit; the process ends", hangs_for_s)
+            self._end_at_once(1)
+        return await super().on_tick(counter)
+
     def _left_alone(self) -> None:
         """The process that passes signals on has ended."""
-        self._event_loop.remove_reader(multiprocessing.parent_process().sentinel)  # type: ignore[union-attr]
-        self.handle_exit(signal.SIGTERM, None)
+        assert self._parent
+        self._event_loop.remove_reader(self._parent.sentinel)
+        if not self._draining:
+            self.handle_exit(signal.SIGTERM, None)
+
+    def _end_at_once(self, code: int) -> NoReturn:
+        """Whatever a thread or a connection is still busy with."""
+        logging.shutdown()
+        os._exit(code)
 
     def _begin_drain(self, grace_s: float) -> None:
         self._drain = asyncio.create_task(self._drain_then_exit(grace_s))
@@ -92,7 +115,9 @@ def bind(settings: Settings, *, shared: bool = False) -> list[socket.socket]:
 def _bind(host: str, port: int, setting: str, *, shared: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind((host, port))
     except (OSError, ValueError) as exc:  # ValueError: a host with characters that no name has

@@ -226,7 +226,8 @@ class Service:
             layout = geometry.plan(picture.height, picture.width, geometry=options.geometry, spec=self._spec)
             codec.check_result(options.format, *layout.output)
         except ServiceError as exc:
-            return exc
+            exc.__cause__ = exc.__context__ = None  # they hold what Pillow made of the file
+            return exc.with_traceback(None)
         return Crop(
             size=(picture.height, picture.width),
             layout=layout,

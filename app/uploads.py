@@ -6,6 +6,7 @@ own Content-Type; a page as multipart with one `image` and the JSON of its `regi
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -23,8 +24,12 @@ from app.errors import (
 )
 from app.service import Upload
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 IMAGE = "image"
 REGIONS = "regions"
+MAX_FIELD_BYTES = 1024 * 1024  # of what is no picture; a thousand regions take a tenth
 Take = Callable[[int], None]
 
 
@@ -63,45 +68,36 @@ class _Form:
     Names are UTF-8 (RFC 7578, 5.1), or Latin-1 where they are not.
     """
 
-    def __init__(self, content_type: str, *, max_files: int, fields: Sequence[str]) -> None:
+    def __init__(self, content_type: str, *, max_parts: int, fields: Sequence[str]) -> None:
         """fields: names that are taken beside IMAGE, as a file or not. Raises MalformedMultipart."""
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
             raise MalformedMultipart("The Content-Type names no boundary between the multipart body's parts.")
+        self.boundary = boundary
         self.parts: list[tuple[str, Upload]] = []
         self.complete = False  # the closing boundary came; without it the last picture may be cut off
-        self._max_files = max_files
+        self._max_parts = max_parts
         self._fields = fields
-        self._files = 0
+        self._count = 0
         self._header = self._value = self._disposition = b""
         self._data: list[bytes] = []
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin,
-                    "on_header_field": self._on_header,
-                    "on_header_value": self._on_value,
-                    "on_header_end": self._end_header,
-                    "on_headers_finished": self._check,
-                    "on_part_data": self._on_data,
-                    "on_part_end": self._end,
-                    "on_end": self._complete,
-                },
-            )
-        except FormParserError as exc:
-            raise MalformedMultipart(f"The multipart body cannot be read: {exc}.") from exc
 
-    def write(self, chunk: bytes) -> None:
-        """Raises MalformedMultipart, TooManyImages, or InvalidParameter for a part that is not expected."""
-        try:
-            self._parser.write(chunk)
-        except FormParserError as exc:
-            raise MalformedMultipart(f"The multipart body cannot be read: {exc}.") from exc
+    def callbacks(self) -> "MultipartCallbacks":
+        """They raise MalformedMultipart, TooManyImages, TooManyBytes, or InvalidParameter for other parts."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._on_header,
+            "on_header_value": self._on_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._check,
+            "on_part_data": self._on_data,
+            "on_part_end": self._end,
+            "on_end": self._complete,
+        }
 
     def _begin(self) -> None:
         self._disposition = b""
-        self._data = []
+        self._nbytes = 0
 
     def _on_header(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -121,10 +117,10 @@ class _Form:
             raise MalformedMultipart("A part of the multipart body has no name in its Content-Disposition.")
         self._name, filename = _text(options[b"name"]), options.get(b"filename")
         self._filename = _text(filename) if filename else None
+        self._count += 1
+        if self._count > self._max_parts:
+            raise TooManyImages(f"At most {self._max_parts} parts are taken in one request; send several.")
         if filename is not None:
-            self._files += 1
-            if self._files > self._max_files:
-                raise TooManyImages(f"At most {self._max_files} files are taken in one request; send several.")
             if self._name not in (IMAGE, *self._fields):
                 raise InvalidParameter(
                     f"The multipart body has a file named {self._name!r} that is not expected; images are files "
@@ -138,9 +134,14 @@ class _Form:
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         self._data.append(data[start:end])
+        if self._name in self._fields:
+            self._nbytes += end - start
+            if self._nbytes > MAX_FIELD_BYTES:
+                raise TooManyBytes(f"The part '{self._name}' is larger than {MAX_FIELD_BYTES} bytes.")
 
     def _end(self) -> None:
         self.parts.append((self._name, Upload(b"".join(self._data), self._filename)))
+        self._data = []
 
     def _complete(self) -> None:
         self.complete = True
@@ -157,7 +158,7 @@ async def read_uploads(request: Request, take: Take, *, max_bytes: int, max_imag
             "(curl -F image=@crop.png), or the image itself as image/png, image/jpeg, ..."
         )
     stream = _limited(request, take, max_bytes)
-    parts = await _multipart(request, stream, max_files=max_images, fields=())
+    parts = await _multipart(request, stream, max_parts=max_images, fields=())
     if not parts:
         raise EmptyBody(f"The multipart body has no part named '{IMAGE}'.")
     return [part for _, part in parts]
@@ -171,7 +172,7 @@ async def read_page(request: Request, take: Take, *, max_bytes: int) -> tuple[Up
             f"'{IMAGE}' and its regions as JSON named '{REGIONS}' (-F image=@page.png -F regions=@boxes.json)."
         )
     stream = _limited(request, take, max_bytes)
-    parts = await _multipart(request, stream, max_files=2, fields=(REGIONS,))
+    parts = await _multipart(request, stream, max_parts=2, fields=(REGIONS,))
     if sorted(name for name, _ in parts) != [IMAGE, REGIONS]:
         raise InvalidParameter(f"The multipart body must hold one part '{IMAGE}' and one part '{REGIONS}'.")
     named = dict(parts)
@@ -183,12 +184,16 @@ def _media_type(request: Request) -> str:
 
 
 async def _multipart(
-    request: Request, stream: AsyncGenerator[bytes, None], *, max_files: int, fields: Sequence[str]
+    request: Request, stream: AsyncGenerator[bytes, None], *, max_parts: int, fields: Sequence[str]
 ) -> list[tuple[str, Upload]]:
     """The body's parts with their names: files named IMAGE, and files or fields of the names in `fields`."""
-    form = _Form(request.headers["content-type"], max_files=max_files, fields=fields)
-    async for chunk in stream:
-        form.write(chunk)
+    form = _Form(request.headers["content-type"], max_parts=max_parts, fields=fields)
+    try:
+        parser = MultipartParser(form.boundary, form.callbacks())
+        async for chunk in stream:
+            parser.write(chunk)
+    except FormParserError as exc:
+        raise MalformedMultipart(f"The multipart body cannot be read: {exc}.") from exc
     if not form.complete:
         raise MalformedMultipart("The multipart body ends before its closing boundary.")
     return form.parts

@@ -5,7 +5,7 @@
 
 saturation   images a second over HTTP, of one image a request and of 16, beside the runtime alone
 null         a runtime that only repeats pixels: the service beside a bare FastAPI handler and LitServe
-latency      requests that come evenly, and by chance, at 10, 50, 70 and 80 % of what saturation reached
+latency      requests that come evenly, and by chance, at 10, 50, 70 and 80 % of what was possible just before
 growth       throughput and memory as connections, images a request and the queue's limit grow, and over time
 
 Sides take turns. The clients (wrk, and this process for `latency`) share the machine's processors with what they

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
+from time import sleep
 from typing import Any
 
-from bench.http_saturation import CROP, SIDES, Figures, loaded, service
-from bench.open_loop import latencies, unloaded
+from bench.http_saturation import CROP, PAUSE_S, SIDES, Figures, loaded, service
+from bench.open_loop import before_others, latencies, unloaded
 from bench.wrk import crops
 
-LOADS = (10, 50, 70, 80)  # % of what saturation reached
+LOADS = (10, 50, 70, 80)  # % of what the service could do just before
 JUDGED = 70
 EVENLY, BY_CHANCE = "evenly", "by chance"
 
@@ -32,12 +33,18 @@ def measure(args: argparse.Namespace, report: dict[str, Any]) -> dict[str, Any]:
             for load in LOADS:
                 for how in (EVENLY, BY_CHANCE):
                     could = capacity()
+                    sleep(PAUSE_S)
                     seed = turn if how == BY_CHANCE else None
                     taken = latencies(server.url, body, per_s=could * load / 100, seconds=args.seconds, seed=seed)
                     found[f"{load} %, {how}"] = {"capacity": could} | _figures(taken)
             rounds.append(found)
     loads = {load: _medians([one[load] for one in rounds]) for load in rounds[0]}
-    return {"loads": loads, f"p99_at_{JUDGED}_over_unloaded_median": _over(rounds), "rounds": rounds}
+    return {
+        "clients_before_others": before_others(),
+        "loads": loads,
+        f"p99_at_{JUDGED}_over_unloaded_median": _over(rounds),
+        "rounds": rounds,
+    }
 
 
 def _figures(seconds: list[float]) -> Figures:

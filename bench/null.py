@@ -62,7 +62,7 @@ def service(port: int, _: Enlarge) -> None:
 
     settings = load_settings(port=port)
     if settings.processes > 1:
-        run(settings, null_service)
+        sys.exit(run(settings, null_service))
     else:
         null_service(settings, bind(settings))
 

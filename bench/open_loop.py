@@ -19,6 +19,7 @@ from time import monotonic
 from bench.wrk import PATH, Body
 
 PATIENCE_S = 60
+MOST = 1024  # file descriptors that `select` takes, whose timeouts are finer than `poll`'s
 BEFORE_OTHERS = -10  # nice
 
 
@@ -41,6 +42,12 @@ def unloaded(url: str, body: Body, *, requests: int) -> list[float]:
         return [took for _ in range(requests) for took in clients.ask([monotonic()])]
 
 
+def before_others() -> bool:
+    """Whether the system lets these clients go before others."""
+    with _before_others():
+        return os.getpriority(os.PRIO_PROCESS, 0) == BEFORE_OTHERS
+
+
 @contextmanager
 def _before_others() -> Iterator[None]:
     own = os.getpriority(os.PRIO_PROCESS, 0)
@@ -58,6 +65,8 @@ class _Client:
     def __init__(self, url: str) -> None:
         host, port = url.removeprefix("http://").split(":")
         self.socket = socket.create_connection((host, int(port)), PATIENCE_S)
+        if self.socket.fileno() >= MOST:
+            raise SystemExit(f"{url} leaves so many requests unanswered that clients run out of connections.")
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, request: bytes, due: float) -> None:

@@ -48,7 +48,8 @@ class Process:
 
     def wait(self) -> int:
         code = self.popen.wait(60)
-        self._reader.join()
+        self._reader.join(60)
+        assert not self._reader.is_alive(), "a process that it started still holds its stderr"
         assert self.popen.stderr
         self.popen.stderr.close()
         return code

@@ -1,5 +1,6 @@
 """What bad input gets: a problem with its status and stable code, never a 500."""
 
+import gc
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from python_multipart.multipart import MultipartParser
 
-from app import codec, errors
+from app import codec, errors, uploads
 from app.problems import KINDS
 from tests.app.conftest import Server, picture, png
 from tests.app.test_http import assert_reconciled
@@ -210,3 +212,13 @@ def test_limits_are_checked_before_any_pixel_is_decoded(monkeypatch: pytest.Monk
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(errors.TooManyPixels, match="40000 x 40000"):
         codec.probe(hollow_png(40_000, 40_000), max_pixels=4_000_000, min_side_px=4)
+
+
+def test_a_body_is_let_go_without_the_garbage_collector(server: Server) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        assert server.client.post("/v1/super-resolve", files={"image": png()}).status_code == 200
+        assert not [it for it in gc.get_objects() if isinstance(it, uploads._Form | MultipartParser)]
+    finally:
+        gc.enable()

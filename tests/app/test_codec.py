@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import tracemalloc
 import zlib
 from io import BytesIO
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from app import codec, png
 from app.codec import Format
@@ -261,3 +262,19 @@ def test_libpng_never_writes_between_the_logs(capfd: pytest.CaptureFixture[str])
         read += 1
     assert 0 < read < len(files)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_probed_picture_holds_no_more_than_its_bytes() -> None:
+    """A text chunk of a KiB inflates to a MiB, which may be a string of four bytes a character."""
+    texts = PngImagePlugin.PngInfo()
+    for number in range(8):
+        texts.add_itxt(f"t{number}", "a" * 1_000_000, zip=True)
+    data = saved(Image.fromarray(RGB), "PNG", pnginfo=texts)
+    assert len(data) < 16_000
+    tracemalloc.start()
+    try:
+        held = [codec.probe(data) for _ in range(8)]
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert (held[0].decode() == RGB).all()

@@ -1,13 +1,20 @@
 """Several processes behind one port, as a user runs them."""
 
+import asyncio
+import multiprocessing
 import os
 import signal
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
+from app.server import DrainingServer
+from app.settings import Settings
 from tests.app.conftest import wait_until
 from tests.app.process import Process
 from tests.app.test_admin_port import CROP
@@ -31,9 +38,11 @@ def two_free_ports() -> int:
 class Two:
     """A service of two processes, both of them ready."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, *arguments: str) -> None:
         port = two_free_ports()
-        self.process = start(TELESCOPE_PROCESSES="2", TELESCOPE_ADMIN_PORT=str(port), TELESCOPE_DRAIN_GRACE_S="0")
+        self.process = start(
+            *arguments, TELESCOPE_PROCESSES="2", TELESCOPE_ADMIN_PORT=str(port), TELESCOPE_DRAIN_GRACE_S="0"
+        )
         self.url = self.process.url()
         self.admin = [f"http://127.0.0.1:{port + number}" for number in range(2)]
         for url in self.admin:
@@ -77,6 +86,23 @@ def test_connections_are_dealt_out_and_every_answer_is_the_same(two: Two) -> Non
     assert not any(map(listens, two.admin))
 
 
+def test_a_signal_that_comes_twice_at_once_is_one(two: Two) -> None:
+    """A supervisor may send it to every process, and the first passes it on."""
+    for pid in (two.process.popen.pid, *two.pids()):
+        os.kill(pid, signal.SIGTERM)
+    assert two.process.wait() == 0
+
+
+def test_it_starts_again_on_its_port_at_once(start: Start) -> None:
+    port = str(two_free_ports())
+    for _ in range(2):
+        two = Two(start, "--port", port)
+        with httpx.Client(base_url=two.url) as client:  # a connection that the service will be the one to close
+            assert client.get("/readyz").status_code == 200
+            two.process.popen.send_signal(signal.SIGTERM)
+            assert two.process.wait() == 0
+
+
 def test_one_that_dies_ends_the_others_after_their_drain(two: Two) -> None:
     os.kill(two.pids()[0], signal.SIGKILL)
     assert two.process.wait() == 128 + signal.SIGKILL
@@ -117,3 +143,19 @@ def test_ports_that_do_not_suffice_stop_the_start_in_one_sentence(start: Start, 
     assert service.wait() == 2
     (line,) = service.lines
     assert "admin_port" in line
+
+
+def test_one_whose_predictor_hangs_beyond_hope_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    models = SimpleNamespace(hangs_for_s=61.0)
+    app: Any = SimpleNamespace(state=SimpleNamespace(models=models))
+    server = DrainingServer(uvicorn.Config(app), app, Settings(restart_after_s=60))
+    asyncio.run(server.on_tick(1))
+    assert ended == [], "alone, /livez tells of it"
+    server._parent = multiprocessing.current_process()
+    asyncio.run(server.on_tick(1))
+    assert ended == [1]
+    models.hangs_for_s = 59.0
+    asyncio.run(server.on_tick(2))
+    assert ended == [1]

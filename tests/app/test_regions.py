@@ -237,3 +237,25 @@ def test_a_page_of_twelve_megapixels_with_three_hundred_boxes_is_one_request(ser
     response = post(server, page, boxes, "?format=jpeg&recompose=true")
     assert codec.decode(response.content).shape == (6000, 8000, 3)
     assert len(pictures(post(server, page, boxes))) == 300
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ([("regions", b"[]")] * 3, 413, "too_many_images"),
+        ([("regions", b" " * (1024 * 1024 + 1))], 413, "too_many_bytes"),
+        ([("regions", b"[]")] * 2, 422, "invalid_parameter"),
+    ],
+)
+def test_what_comes_beside_the_page_is_bounded(
+    server: Server, fields: list[tuple[str, bytes]], status: int, code: str
+) -> None:
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + data for name, data in fields
+    ]
+    response = server.client.post(
+        "/v1/super-resolve/regions",
+        content=b"\r\n".join([*parts, b"--b--\r\n"]),
+        headers={"content-type": "multipart/form-data; boundary=b"},
+    )
+    assert (response.status_code, response.json()["code"]) == (status, code)
