@@ -327,13 +327,11 @@ class Admission:
         answers = [item.answer for item in items]
         try:
             await asyncio.wait(answers, timeout=self.deadline - now, return_when=asyncio.FIRST_EXCEPTION)
-            failures = [failure for answer in answers if answer.done() and (failure := answer.exception())]
-            if failures:
-                raise failures[0]
-            if not all(answer.done() for answer in answers):
+            inferred = [answer.result() for answer in answers if answer.done()]
+            if len(inferred) < len(answers):
                 raise DeadlineExceeded(EXPIRED)
             self._inferred_at = batcher._clock()
-            return [answer.result() for answer in answers]
+            return inferred
         finally:
             cancelled = [answer for answer in answers if answer.cancel()]
             for answer in answers:

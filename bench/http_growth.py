@@ -38,8 +38,8 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     queued = [row for row in rows if row["grows"] == "queue limit"]
     limits, added = zip(*((row["value"], row["peak_mib"] - row["rest_mib"]) for row in queued), strict=True)
     slope = float(np.polyfit(limits, added, 1)[0])
-    fit = float(np.corrcoef(limits, added)[0, 1])
-    return {"rows": rows, "kib_a_queued_window": round(1024 * slope, 1), "linear_r": round(fit, 3)} | in_time
+    fit = round(float(np.corrcoef(limits, added)[0, 1]), 3) if np.ptp(added) else None  # of what is all the same
+    return {"rows": rows, "kib_a_queued_window": round(1024 * slope, 1), "linear_r": fit} | in_time
 
 
 def _row(

@@ -38,7 +38,7 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     rounds: dict[str, list[Figures]] = {f"{name}, {kind}": [] for name in names for kind in SERVERS[name][1]}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(_served(name)) for name in names}
-        for turn in range(round(args.rounds * args.seconds / TURN_S) + 1):
+        for turn in range(max(1, round(args.rounds * args.seconds / TURN_S)) + 1):
             for side, found in rounds.items():
                 name, kind = side.split(", ")
                 figures = _loaded(servers[name], bodies[kind])

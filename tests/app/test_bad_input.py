@@ -219,6 +219,6 @@ def test_a_body_is_let_go_without_the_garbage_collector(server: Server) -> None:
     gc.disable()
     try:
         assert server.client.post("/v1/super-resolve", files={"image": png()}).status_code == 200
-        assert not [it for it in gc.get_objects() if isinstance(it, uploads._Form | MultipartParser)]
+        assert not [it for it in gc.get_objects() if type(it) in (uploads._Form, MultipartParser)]
     finally:
         gc.enable()
