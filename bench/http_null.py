@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import socket
 from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
@@ -13,6 +12,7 @@ from bench.http_saturation import CROP, Figures, medians
 from bench.served import Served
 from bench.wrk import Body, multipart, wrk
 from model_store.pixels import resize
+from tests.app.process import neighbouring_ports
 
 CONNECTIONS = 16
 TURN_S = (
@@ -54,10 +54,8 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
 
 
 def _served(name: str) -> Served:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    settings = {"TELESCOPE_PROCESSES": "2", "TELESCOPE_ADMIN_PORT": port} if name == TWO else {}
-    return Served(*SERVERS[name][0], program="bench.null", **settings)
+    settings = {"TELESCOPE_PROCESSES": "2", "TELESCOPE_ADMIN_PORT": str(neighbouring_ports(2))}
+    return Served(*SERVERS[name][0], program="bench.null", **(settings if name == TWO else {}))
 
 
 def _bodies() -> tuple[Body, Body]:

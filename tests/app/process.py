@@ -1,12 +1,15 @@
 """`python -m app serve` in a process of its own, as a user runs it."""
 
 import json
+import random
 import re
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
@@ -55,9 +58,8 @@ class Process:
         return code
 
     def kill(self) -> None:
-        if self.popen.poll() is None:
-            self.popen.kill()
-            self.wait()
+        self.popen.kill()
+        self.wait()
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10, *, every_s: float = 0.002) -> None:
@@ -66,6 +68,16 @@ def wait_until(condition: Callable[[], object], seconds: float = 10, *, every_s:
     while not condition():
         assert time.monotonic() < end, "the condition never came true"
         time.sleep(every_s)
+
+
+def neighbouring_ports(count: int) -> int:
+    """The first of so many that are free, below those that the system gives to connections."""
+    while True:
+        first = random.randrange(20_000, 32_000)
+        with ExitStack() as stack, suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
 
 
 def ready(url: str) -> bool:

@@ -16,30 +16,18 @@ import uvicorn
 from app.server import DrainingServer
 from app.settings import Settings
 from tests.app.conftest import wait_until
-from tests.app.process import Process
+from tests.app.process import Process, neighbouring_ports
 from tests.app.test_admin_port import CROP
 
 pytest.importorskip("openvino")
 Start = Callable[..., Process]
 
 
-def two_free_ports() -> int:
-    """The first of two neighbours."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = int(first.getsockname()[1])
-            try:
-                socket.create_server(("127.0.0.1", port + 1)).close()
-            except OSError:
-                continue
-            return port
-
-
 class Two:
     """A service of two processes, both of them ready."""
 
     def __init__(self, start: Start, *arguments: str) -> None:
-        port = two_free_ports()
+        port = neighbouring_ports(2)
         self.process = start(
             *arguments, TELESCOPE_PROCESSES="2", TELESCOPE_ADMIN_PORT=str(port), TELESCOPE_DRAIN_GRACE_S="0"
         )
@@ -94,7 +82,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(two: Two) -> None:
 
 
 def test_it_starts_again_on_its_port_at_once(start: Start) -> None:
-    port = str(two_free_ports())
+    port = str(neighbouring_ports(2))
     for _ in range(2):
         two = Two(start, "--port", port)
         with httpx.Client(base_url=two.url) as client:  # a connection that the service will be the one to close
@@ -119,7 +107,7 @@ def test_they_end_with_the_process_that_started_them(two: Two) -> None:
 def test_a_port_that_another_service_has_is_busy(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        service = start("--port", port, TELESCOPE_PROCESSES="2", TELESCOPE_ADMIN_PORT=str(two_free_ports()))
+        service = start("--port", port, TELESCOPE_PROCESSES="2", TELESCOPE_ADMIN_PORT=str(neighbouring_ports(2)))
         assert service.wait() == 2
     (line,) = service.lines
     assert f"port {port}" in line
@@ -127,12 +115,12 @@ def test_a_port_that_another_service_has_is_busy(start: Start) -> None:
 
 def test_a_service_of_several_keeps_others_off_its_port(two: Two, start: Start) -> None:
     port = two.url.rpartition(":")[2]
-    for settings in ({}, {"TELESCOPE_PROCESSES": "2", "TELESCOPE_ADMIN_PORT": str(two_free_ports())}):
+    for settings in ({}, {"TELESCOPE_PROCESSES": "2", "TELESCOPE_ADMIN_PORT": str(neighbouring_ports(2))}):
         assert start("--port", port, **settings).wait() == 2
 
 
 def test_a_model_that_cannot_be_loaded_ends_all(start: Start) -> None:
-    service = start("--model", "nobody", TELESCOPE_PROCESSES="2", TELESCOPE_ADMIN_PORT=str(two_free_ports()))
+    service = start("--model", "nobody", TELESCOPE_PROCESSES="2", TELESCOPE_ADMIN_PORT=str(neighbouring_ports(2)))
     assert service.wait() == 2
     assert "nobody" in "".join(service.lines)
 
