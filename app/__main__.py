@@ -17,7 +17,6 @@ from app.bulk.command import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
 from app.geometry import Geometry
 from app.judge import Aim, choose_aim
-from app.logs import configure_logging
 from app.settings import Settings, load_settings
 from model_store.errors import ModelStoreError
 from model_store.store import ModelStore
@@ -87,7 +86,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    configure_logging(settings.log_level)
     from app.processes import run, serve_here
     from app.server import bind
 

@@ -42,6 +42,7 @@ def run(settings: Settings, serve: Serve = serve_here) -> int:
 
     serve: what each runs, importable there. Raises StartupError for addresses that cannot be listened on.
     """
+    configure_logging(settings.log_level)
     each = _bound(settings)
     processes: list[BaseProcess] = []
     asked = False
