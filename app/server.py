@@ -68,10 +68,11 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """uvicorn asks ten times a second whether to go on."""
-        hangs_for_s = self._app.state.models.hangs_for_s
-        if self._parent and hangs_for_s > self._settings.restart_after_s:  # one of several: no probe would tell
-            log.critical("a predictor hangs for %.0f s beyond its limit; the process ends", hangs_for_s)
-            self._end_at_once(1)
+        if self._parent:  # one of several: no probe would tell of it
+            hangs_for_s = self._app.state.models.hangs_for_s
+            if hangs_for_s > self._settings.restart_after_s:
+                log.critical("a predictor hangs for %.0f s beyond its limit; the process ends", hangs_for_s)
+                self._end_at_once(1)
         return await super().on_tick(counter)
 
     def _left_alone(self) -> None:
