@@ -16,7 +16,7 @@ from typing import Any
 
 from model_store.errors import InvalidManifest
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no `any_size`, and is still read
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -78,6 +78,7 @@ class Manifest:
     licence: str
     git_commit: str  # of this repository, when the artefact was exported
     created_at: str  # ISO 8601, UTC
+    any_size: tuple[tuple[int, int], ...] = ()  # sizes (height, width) the any-size files were checked at
     schema_version: int = field(default=SCHEMA_VERSION)
 
     def __post_init__(self) -> None:
@@ -85,6 +86,12 @@ class Manifest:
             raise InvalidManifest(f"name {self.name!r} must be lower-case letters, digits, '.', '_' or '-'")
         if self.version < 1:
             raise InvalidManifest(f"version must be a positive whole number, not {self.version}")
+
+    @property
+    def input_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Every size (height, width) that the network may be run at, that of `pixels` first."""
+        trained = (self.pixels.height, self.pixels.width)
+        return (trained, *(size for size in self.any_size if size != trained))
 
     @property
     def ref(self) -> str:
@@ -100,13 +107,15 @@ class Manifest:
         try:
             raw = json.loads(text)
             found = raw["schema_version"]
-            if found != SCHEMA_VERSION:
+            if found not in (1, SCHEMA_VERSION):
                 raise InvalidManifest(
-                    f"manifest schema {found!r} is not {SCHEMA_VERSION}, the one this version reads"
+                    f"manifest schema {found!r} is not 1 or {SCHEMA_VERSION}, which this version reads"
                 )
             files = {key: tuple(FileEntry(**entry) for entry in entries) for key, entries in raw["files"].items()}
             metrics = tuple(Metric(**metric) for metric in raw["metrics"])
-            return cls(**{**raw, "pixels": PixelSpec(**raw["pixels"]), "files": files, "metrics": metrics})
+            sizes = tuple((int(height), int(width)) for height, width in raw.get("any_size", ()))
+            parts = {"pixels": PixelSpec(**raw["pixels"]), "files": files, "metrics": metrics, "any_size": sizes}
+            return cls(**{**raw, **parts})
         except json.JSONDecodeError as exc:
             raise InvalidManifest(f"manifest.json is not JSON: {exc}") from exc
         except KeyError as exc:

@@ -105,6 +105,7 @@ class ModelStore:
         metrics: Sequence[Metric],
         licence: str,
         git_commit: str,
+        any_size: tuple[tuple[int, int], ...] = (),
     ) -> Artefact:
         """Copy `staging` (paddle/, onnx/, report.json, MODEL_CARD.md, ...) in as `name:version`.
 
@@ -121,6 +122,7 @@ class ModelStore:
             metrics=tuple(metrics),
             licence=licence,
             git_commit=git_commit,
+            any_size=any_size,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         target = self.root / name / str(version)

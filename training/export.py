@@ -5,6 +5,9 @@
         --evaluation evaluation
 
     checkpoint -> TBSRN -> FoldedTBSRN -> paddle/ -> onnx/ -> parity on real crops -> report.json -> model store
+                        -> for any size   paddle-any-size/, onnx-any-size/ -> parity at each of SIZES
+
+A network with attention runs at its trained size alone and has no files for others.
 
 Repeated with the same checkpoint, crops and library versions, the command writes the same bytes.
 FACTS.json holds `training` (data and configuration the weights come from), `licence`, and optionally `metrics`
@@ -19,6 +22,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from model_store.manifest import Metric, PixelSpec, sha256_of
 from model_store.pixels import crops_to_lr
 from model_store.store import Artefact, ModelStore
 from training import parity
+from training.any_size import SIZES, at_size
 from training.checkpoint import load_checkpoint
 from training.errors import ExportError
 from training.fold import FoldedTBSRN
@@ -90,23 +95,46 @@ def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
     folded = write_paddle(network, out / "paddle", spec)
     write_onnx(out / "paddle", out / "onnx" / "model.onnx", metadata=onnx_metadata(weights, spec))
     found = parity.differences(parity.dygraph(network), parity.exported_forms(out, folded), lr)
+    by_size = {}
+    if not network.architecture["attention"]:
+        by_size = export_any_size(network, weights, out, spec=spec, crops=crops)
     report = {
         "checkpoint": read_checkpoint(weights)[1] | {"sha256": sha256_of(weights)},
         "parity": found,  # form -> batch size -> largest absolute difference from the trained network
+        "parity_by_size": by_size,  # height x width -> the same for the form for any size
         "parity_tolerance": parity.TOLERANCE,
         "parity_crops": crops.name,
         "libraries": versions(LIBRARIES),
     }
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     parity.require_parity(found)
+    for size, differences in by_size.items():
+        parity.require_parity(differences, at=f" at {size}")
     return report
 
 
-def write_paddle(network: TBSRN, folder: Path, spec: PixelSpec) -> FoldedTBSRN:
-    """Write inference.json and inference.pdiparams, input `lr` with a free batch size."""
+def export_any_size(
+    network: TBSRN, weights: Path, out: Path, *, spec: PixelSpec, crops: Path
+) -> dict[str, parity.Differences]:
+    """Write paddle-any-size/ and onnx-any-size/; the differences from the trained network at each of SIZES."""
+    folder = out / "paddle-any-size"
+    folded = write_paddle(network, folder, spec, any_size=True)
+    write_onnx(folder, out / "onnx-any-size" / "model.onnx", metadata=onnx_metadata(weights, spec), any_size=True)
+    forms = parity.exported_forms(out, folded, suffix="-any-size")
+    found = {}
+    for height, width in SIZES:
+        lr = crops_to_lr(parity.read_crops(crops), replace(spec, height=height, width=width))
+        reference = parity.dygraph(at_size(network, height, width))
+        found[f"{height}x{width}"] = parity.differences(reference, forms, lr)
+    return found
+
+
+def write_paddle(network: TBSRN, folder: Path, spec: PixelSpec, *, any_size: bool = False) -> FoldedTBSRN:
+    """Write inference.json and inference.pdiparams, input `lr` with a free batch size, and size if so wished."""
     with paddle.utils.unique_name.guard():  # names count from 0, whatever was built before
-        folded = FoldedTBSRN(network)
-        lr = paddle.static.InputSpec([None, 3, spec.height, spec.width], "float32", "lr")
+        folded = FoldedTBSRN(network, any_size=any_size)
+        size = [None, None] if any_size else [spec.height, spec.width]
+        lr = paddle.static.InputSpec([None, 3, *size], "float32", "lr")
         static = paddle.jit.to_static(folded, input_spec=[lr], full_graph=True)
         paddle.jit.save(static, str(folder / "inference"))
     return folded
@@ -187,6 +215,7 @@ def publish(
             name=name,
             version=version,
             pixels=pixel_spec(about["architecture"]),
+            any_size=SIZES if (staging / "onnx-any-size").is_dir() else (),
             training=training,
             metrics=facts["metrics"],
             licence=facts["licence"],

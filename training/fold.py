@@ -14,6 +14,11 @@ Each rewrite is an identity in exact arithmetic, so outputs differ by rounding a
   the shuffle then is a 5x5 convolution before it, from four times the channels to four times the colours.
 - The STN and dropout do nothing in evaluation and are left out.
 
+With `any_size` the network takes images of any height and width: every position has the encoding of the trained
+size's middle, so the network is a convolution, and a tile is answered alike wherever it lies. That is no identity
+(`training.any_size` gives the trained network in the same form); attention, whose cost and meaning depend on the
+size, does not allow it.
+
 Products of weights are taken in float64 and rounded once.
 """
 
@@ -26,6 +31,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from training.any_size import middle
 from training.architecture import HEADS, LAYER_NORM_EPSILON
 from training.layers import FeedForward, LayerNorm, MultiHeadAttention
 from training.tbsrn import TBSRN, FeatureEnhancer, ResidualBlock
@@ -34,10 +40,11 @@ from training.tbsrn import TBSRN, FeatureEnhancer, ResidualBlock
 class FoldedTBSRN(nn.Layer):
     """float32 (N, 3, height, width) -> (N, 3, scale*height, scale*width), as `network` in evaluation.
 
+    any_size: for every height and width, with one encoding everywhere; needs a network without attention.
     Holds copies: training `network` further does not change it.
     """
 
-    def __init__(self, network: TBSRN) -> None:
+    def __init__(self, network: TBSRN, *, any_size: bool = False) -> None:
         super().__init__()
         blocks = network.architecture["blocks"]
         scale, dropout_mode = network.architecture["scale"], network.architecture["dropout_mode"]
@@ -48,7 +55,7 @@ class FoldedTBSRN(nn.Layer):
         self.prelu = nn.PReLU()
         self.prelu.set_state_dict(prelu.state_dict())
         residual = [getattr(network, f"block{index}") for index in range(2, blocks + 2)]
-        self.blocks = nn.LayerList([FoldedBlock(block, keep) for block in residual])
+        self.blocks = nn.LayerList([FoldedBlock(block, keep, any_size=any_size) for block in residual])
         self.closing = _fold_norm(*getattr(network, f"block{blocks + 2}"))
         *doublings, last = getattr(network, f"block{blocks + 3}")
         self.doublings = nn.LayerList([_conv(_array(d.conv.weight), _array(d.conv.bias)) for d in doublings])
@@ -71,11 +78,12 @@ class FoldedTBSRN(nn.Layer):
 class FoldedBlock(nn.Layer):
     """A `ResidualBlock`: (N, C, H, W) -> (N, C, H, W)."""
 
-    def __init__(self, block: ResidualBlock, keep: float) -> None:
+    def __init__(self, block: ResidualBlock, keep: float, *, any_size: bool) -> None:
         super().__init__()
         self.conv1 = _fold_norm(block.conv1, block.bn1)
         self.conv2 = _fold_norm(block.conv2, block.bn2)
-        self.enhancer = FoldedEnhancer(block.feature_enhancer, keep)
+        kind = FoldedEnhancerOfAnySize if any_size else FoldedEnhancer
+        self.enhancer = kind(block.feature_enhancer, keep)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.enhancer(self.conv2(F.mish(self.conv1(x))))
@@ -108,6 +116,31 @@ class FoldedEnhancer(nn.Layer):
         tokens = self.norm1(tokens)
         tokens = self.norm3(tokens + self.outer(F.relu(self.inner(tokens))))
         return self.linear(tokens).reshape([0, self.height, self.width, self.channels]).transpose([0, 3, 1, 2])
+
+
+class FoldedEnhancerOfAnySize(nn.Layer):
+    """A `FeatureEnhancer` without attention, one encoding everywhere: (N, C, H, W) -> (N, C, H, W)."""
+
+    term: Tensor
+
+    def __init__(self, enhancer: FeatureEnhancer, keep: float) -> None:
+        super().__init__()
+        assert enhancer.multihead is None, "attention depends on the size"
+        encoding = middle(_array(enhancer.position)[0])  # (C,)
+        channels = len(encoding)
+        self.widen = nn.Linear(channels, 2 * channels, bias_attr=False)  # (C, 2C): the features, and zeros
+        _set(self.widen.weight, np.eye(channels, 2 * channels))
+        term = np.concatenate([np.zeros(channels), encoding]).astype(np.float32)
+        self.register_buffer("term", paddle.to_tensor(term))
+        self.norm1 = _standard_norm(enhancer.mul_layernorm1)
+        self.inner, self.outer = _feed_forward(enhancer.pff, keep)
+        self.norm3 = _standard_norm(enhancer.mul_layernorm3)
+        self.linear = _linear(_array(enhancer.linear.weight), _array(enhancer.linear.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm1(self.widen(x.transpose([0, 2, 3, 1])) + self.term)  # (N, H, W, 2C)
+        tokens = self.norm3(tokens + self.outer(F.relu(self.inner(tokens))))
+        return self.linear(tokens).transpose([0, 3, 1, 2])
 
 
 class FoldedAttention(nn.Layer):

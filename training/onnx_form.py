@@ -18,8 +18,11 @@ from training.errors import ExportError
 OPSET = 17  # the first with LayerNormalization
 
 
-def write_onnx(paddle_folder: Path, out: Path, *, metadata: Mapping[str, str]) -> None:
-    """Write `out` with input `lr`, output `sr`, a free batch size N; raises ExportError if it is not valid."""
+def write_onnx(paddle_folder: Path, out: Path, *, metadata: Mapping[str, str], any_size: bool = False) -> None:
+    """Write `out` with input `lr`, output `sr`, a free batch size N; raises ExportError if it is not valid.
+
+    any_size: of a program whose height and width are free, too.
+    """
     out.parent.mkdir(parents=True)
     # "None": paddle2onnx's default optimiser installs packages while it runs
     paddle2onnx.export(
@@ -30,7 +33,7 @@ def write_onnx(paddle_folder: Path, out: Path, *, metadata: Mapping[str, str]) -
         optimize_tool="None",
     )
     model = onnx.load(out)
-    tidy(model.graph)
+    tidy(model.graph, free=("N", None, "H", "W") if any_size else ("N",))
     spell_softplus(model.graph)
     onnx.helper.set_model_props(model, dict(metadata))
     try:
@@ -40,8 +43,8 @@ def write_onnx(paddle_folder: Path, out: Path, *, metadata: Mapping[str, str]) -
     onnx.save(model, out)
 
 
-def tidy(graph: onnx.GraphProto) -> None:
-    """Name output and batch axis; drop Identity nodes and constants that nothing reads."""
+def tidy(graph: onnx.GraphProto, *, free: Sequence[str | None] = ("N",)) -> None:
+    """Name output and free axes; drop Identity nodes and constants that nothing reads."""
     (lr,), (sr,) = graph.input, graph.output
     same = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
 
@@ -62,8 +65,10 @@ def tidy(graph: onnx.GraphProto) -> None:
     _replace(graph.initializer, constants)
     del graph.value_info[:]
     sr.name = "sr"
-    for value in (lr, sr):
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    for value, times in ((lr, ""), (sr, "_sr")):
+        for axis, name in enumerate(free):
+            if name:
+                value.type.tensor_type.shape.dim[axis].dim_param = name if name == "N" else name + times
 
 
 def spell_softplus(graph: onnx.GraphProto) -> None:

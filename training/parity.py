@@ -28,13 +28,14 @@ Form = Callable[[np.ndarray], np.ndarray]  # LR float32 (N, 3, h, w) -> SR float
 Differences = dict[str, dict[str, float]]  # form -> batch size -> max |difference|
 
 
-def exported_forms(folder: Path, folded: nn.Layer) -> dict[str, Form]:
-    """Every form by name; `folder` holds paddle/ and onnx/ as `training.export` writes them."""
+def exported_forms(folder: Path, folded: nn.Layer, *, suffix: str = "") -> dict[str, Form]:
+    """Every form by name; `folder` holds paddle/ and onnx/, with `suffix`, as `training.export` writes them."""
+    model = folder / f"onnx{suffix}" / "model.onnx"
     return {
         "folded": dygraph(folded),
-        "paddle-inference": paddle_inference(folder / "paddle"),
-        "onnxruntime": onnxruntime(folder / "onnx" / "model.onnx"),
-        "openvino-fp32": openvino(folder / "onnx" / "model.onnx"),
+        "paddle-inference": paddle_inference(folder / f"paddle{suffix}"),
+        "onnxruntime": onnxruntime(model),
+        "openvino-fp32": openvino(model),
     }
 
 
@@ -54,7 +55,7 @@ def differences(reference: Form, forms: dict[str, Form], lr: np.ndarray) -> Diff
     }
 
 
-def require_parity(found: Differences) -> None:
+def require_parity(found: Differences, *, at: str = "") -> None:
     """Raises ParityError naming each form beyond TOLERANCE."""
     beyond = [
         f"{name} by {value:.2g} at batch size {size}"
@@ -64,7 +65,7 @@ def require_parity(found: Differences) -> None:
     ]
     if beyond:
         raise ParityError(
-            f"exported forms differ from the trained network by more than {TOLERANCE:g}: {', '.join(beyond)}"
+            f"exported forms differ from the trained network by more than {TOLERANCE:g}{at}: {', '.join(beyond)}"
         )
 
 
