@@ -15,9 +15,9 @@ from pathlib import Path
 
 from app.bulk.command import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
-from app.geometry import Geometry
-from app.judge import Aim, choose_aim
+from app.judge import Aim, Calibration, Judge, choose_aim
 from app.settings import Settings, load_settings
+from app.tiling import Geometry
 from model_store.errors import ModelStoreError
 from model_store.store import ModelStore
 
@@ -60,8 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="image files or folders of them")
     upscale.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the PNGs")
     upscale.add_argument("--geometry", choices=("native", "telescope"), default="native")
-    upscale.add_argument("--mode", choices=("auto", "always"), help="auto: only crops that it helps to read")
-    upscale.add_argument("--recogniser", metavar="NAME", help="who is to read them; the others stay as they are")
+    upscale.add_argument(
+        "--mode",
+        choices=("auto", "always"),
+        help="auto (the default): only crops that it helps to read; always: all",
+    )
+    upscale.add_argument(
+        "--recogniser", metavar="NAME", help="that reads them: its gains, and the other crops as they are"
+    )
     upscale.add_argument(
         "--url",
         help="have a running service do it, for example http://127.0.0.1:8000; an API key, where it asks for one, "
@@ -103,11 +109,12 @@ def _upscale(inputs: list[Path], out: Path, geometry: Geometry, aim: Aim, settin
     jobs = find(inputs, out)
     model = load_model(settings)
     try:
-        enlarge = InProcess(model.predictor, model.judge, geometry=geometry, aim=aim)
-        failed = upscale(jobs, Local(enlarge, settings=settings), batch=model.predictor.batch_sizes[-1])
+        enlarge = InProcess(model.predictor, model.planner, geometry=geometry, aim=aim)
+        summary = upscale(jobs, Local(enlarge, settings=settings), batch=model.predictor.batch_sizes[-1])
     finally:
         model.predictor.close()
-    return 1 if failed else 0
+    print(summary.told(), file=sys.stderr)
+    return 1 if summary.failed else 0
 
 
 def _upscale_there(
@@ -128,18 +135,25 @@ def _upscale_there(
         from app.client import Answer, TelescopeClient, TelescopeError
     except ImportError as exc:
         raise StartupError("--url needs the package httpx: pip install 'text-telescope[client]'.") from exc
-    from app.upscale import find, upscale
+    from app.upscale import Upscaled, find, upscale
 
-    def upscaler(crops: Sequence[bytes]) -> list[bytes | str]:
+    def upscaler(crops: Sequence[bytes]) -> list[Upscaled | str]:
         answers = client.answers(crops, geometry=geometry, mode=aim.mode, recogniser=aim.recogniser, model=model)
-        return [answer.data if isinstance(answer, Answer) else answer.problem.detail for answer in answers]
+        return [
+            Upscaled(answer.data, str(answer.method), str(answer.reason))
+            if isinstance(answer, Answer)
+            else answer.problem.detail
+            for answer in answers
+        ]
 
     jobs = find(inputs, out)
     try:
         with TelescopeClient(url, api_key=os.environ.get("TELESCOPE_API_KEY")) as client:
-            return 1 if upscale(jobs, upscaler, batch=64) else 0  # a few requests: the bar moves every few seconds
+            summary = upscale(jobs, upscaler, batch=64)  # a few requests: the bar moves every few seconds
     except TelescopeError as exc:
         raise StartupError(f"{url}: {exc}") from exc
+    print(summary.told(), file=sys.stderr)
+    return 1 if summary.failed else 0
 
 
 def _new_key(name: str, *, admin: bool) -> int:
@@ -158,6 +172,8 @@ def _models(settings: Settings) -> int:
         print(
             f"{manifest.ref:<16} {manifest.created_at}  x{manifest.pixels.scale}  {kinds}  {artefact.digest[:12]}"
         )
+        for recogniser, rule in Judge(Calibration.of(artefact)).recognisers.items():
+            print(f"    {recogniser:<12} {rule}")
     return 0
 
 

@@ -3,6 +3,8 @@
     admit (all of a request's images or none) -> queue -> drop the gone -> batch -> execute -> answers
       |  refused: Overloaded, RequestTooLarge, NotReady     |  fails: each image once more, alone
 
+Images may have several sizes; a batch holds one, and work is counted in windows (`app/batch_queue.py`).
+
 Work-conserving: an idle stream of the predictor runs at once what is there; while all are busy, the queue builds,
 and the next batch takes from it what the plan finds cheapest. Nothing polls: the loop sleeps until an image
 arrives, a delay ends or a batch returns.
@@ -13,13 +15,14 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import prod
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 
 from app.batch_plan import BatchPlan
-from app.batch_queue import EXPIRED, BatchQueue, Inferred, Item
+from app.batch_queue import EXPIRED, BatchQueue, Chw, Inferred, Item, Size
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, OutOfMemory, Overloaded
 from app.room import Room
 from app.running import Batch, Running
@@ -46,7 +49,7 @@ class Batcher:
         self,
         execute: Execute,
         *,
-        batch_seconds: Mapping[int, float],
+        batch_seconds: Mapping[Size, Mapping[int, float]],
         room: Room,
         observer: Observer,
         streams: int = 1,
@@ -55,7 +58,10 @@ class Batcher:
         tracing: Tracing = OFF,
         clock: Callable[[], float] = time.monotonic,  # uvloop's own time() counts in whole milliseconds
     ) -> None:
-        """execute: runs one batch whose size is a key of `batch_seconds` (which must include 1).
+        """execute: runs one batch of images of one size.
+
+        batch_seconds: by image size, and by the number of images, which includes 1. The first size is the trained
+            one, whose images are one window of work each.
 
         streams: batches that it runs at once, as many as ran when `batch_seconds` were measured.
         hang_s: a batch that takes longer counts as hanging.
@@ -68,10 +74,12 @@ class Batcher:
         self._hang_s = hang_s
         self._tracing = tracing
         self._batch_seconds = batch_seconds
-        self._plan = BatchPlan(batch_seconds, max_items=room.max_items)
+        self._trained = next(iter(batch_seconds))
+        self._windows = {size: math.ceil(prod(size) / prod(self._trained)) for size in batch_seconds}
+        self._largest = max(batch_seconds[self._trained])
+        self._hold_at_most(self._largest)
         self._oom_retry_s = OOM_RETRY_S
-        self._oom_retry_at = math.inf
-        self._queue = BatchQueue(largest=max(batch_seconds))
+        self._queue = BatchQueue(largest=self._largest)
         self._running = Running(streams=streams)
         self._arrival = asyncio.Event()
         self._idle = asyncio.Event()
@@ -83,10 +91,14 @@ class Batcher:
         self._stopped = False
 
     @property
-    def queued_items(self) -> int:
-        return len(self._queue)
+    def queued_windows(self) -> int:
+        return self._queue.windows
 
-    def admit(self, *, items: int, nbytes: int, deadline: float) -> "Admission":
+    def windows(self, size: Size) -> int:
+        """The work of one image of this size."""
+        return self._windows[size]
+
+    def admit(self, *, windows: int, nbytes: int, deadline: float) -> "Admission":
         """Reserve room for a whole request, or refuse it whole. Use as a context manager.
 
         deadline: on the batcher's clock. Raises NotReady, RequestTooLarge (it would never fit) or
@@ -95,36 +107,36 @@ class Batcher:
         self.check_open()
         now = self._clock()
         try:
-            self._check_room(items, nbytes, now=now)
+            self._check_room(windows, nbytes, now=now)
             if deadline <= now:
                 raise DeadlineExceeded(EXPIRED)
-            self._check_waits(items, now=now, deadline=deadline)
+            self._check_waits(windows, now=now, deadline=deadline)
         except Overloaded as exc:
-            self._queue.refused(items, until=now + exc.retry_after_s + RETURN_S)
+            self._queue.refused(windows, until=now + exc.retry_after_s + RETURN_S)
             raise
-        return Admission(self, items=items, nbytes=nbytes, deadline=deadline)
+        return Admission(self, windows=windows, nbytes=nbytes, deadline=deadline)
 
-    def _check_room(self, items: int, nbytes: int, *, now: float) -> None:
-        if not self.room.fits(items=items, nbytes=nbytes):
-            too_many = max(0, self.room.items + items - self.room.max_items)
-            raise _overloaded("The queue is full", self._wait_s(max(0, too_many - len(self._running.items))))
-        too_many = self._queue.beyond_its_half(items, of=self.room.max_items, now=now)
+    def _check_room(self, windows: int, nbytes: int, *, now: float) -> None:
+        if not self.room.fits(windows=windows, nbytes=nbytes):
+            too_many = max(0, self.room.windows + windows - self.room.max_windows)
+            raise _overloaded("The queue is full", self._wait_s(max(0, too_many - self._running.windows)))
+        too_many = self._queue.beyond_its_half(windows, of=self.room.max_windows, now=now)
         if too_many > 0:
             raise _overloaded(
                 "The queue's other half is kept for requests of another size", self._wait_s(too_many)
             )
 
-    def _check_waits(self, items: int, *, now: float, deadline: float) -> None:
+    def _check_waits(self, windows: int, *, now: float, deadline: float) -> None:
         """Raises Overloaded where the request would come too late, or make one that is inside come too late."""
-        if not self._queue.left and not self._running.items:
+        if not self._queue.left and not self._running.windows:
             return  # whatever the prediction: only a batch that runs can mend a wrong one
         now += 2 * self._afterwards_s  # or half of them would be late
-        wait_s = self._wait_s(self._queue.until_done(items, now=now))
+        wait_s = self._wait_s(self._queue.until_done(windows, now=now))
         if now + wait_s > deadline:
             raise _overloaded(f"The wait would be {wait_s:.2f} s, beyond the deadline", now + wait_s - deadline)
-        if now + self._wait_s(self._queue.left + items) <= self._queue.earliest_deadline:
+        if now + self._wait_s(self._queue.left + windows) <= self._queue.earliest_deadline:
             return  # not even the last of all
-        for due, until_done in self._queue.delayed_by(items):
+        for due, until_done in self._queue.delayed_by(windows):
             late_s = now + self._wait_s(until_done) - due
             if late_s > 0:
                 raise _overloaded("Requests that were here before would come too late", late_s)
@@ -189,7 +201,7 @@ class Batcher:
             wait_s = None
             if self._queue:
                 wait_s = self._queue.oldest_at + self._max_delay_s - self._clock()
-                if wait_s <= 0 or len(self._queue) >= self._plan.sizes[-1]:
+                if wait_s <= 0 or self._queue.windows >= self._plan.sizes[-1]:
                     return
             self._arrival.clear()
             try:
@@ -204,20 +216,28 @@ class Batcher:
 
     def _begin(self) -> Batch:
         if self._clock() >= self._oom_retry_at:
-            self._hold_at_most(2 * self._plan.sizes[-1])
-        share = math.ceil(len(self._queue) / self._running.idle_streams)
-        items = self._queue.take(self._plan.first(share))
-        size = self._plan.smallest_for(len(items))
-        batch = Batch(items, size, self._clock(), expected_s=self._plan.seconds(size) * self._slowdown)
+            self._hold_at_most(2 * self._held)
+        image = self._queue.next_size
+        plan = self._plans[image]
+        share = math.ceil(self._queue.waiting(image) / self._running.idle_streams)
+        items = self._queue.take(image, plan.first(share))
+        size = plan.smallest_for(len(items))
+        batch = Batch(items, size, self._clock(), expected_s=plan.seconds(size) * self._slowdown)
         self._running.begin(batch)
         return batch
 
-    def _hold_at_most(self, size: int) -> None:
-        """Batches of `size` images and fewer from now on; while some are larger, they are tried again later."""
-        fitting = {s: seconds for s, seconds in self._batch_seconds.items() if s <= size}
-        self._plan = BatchPlan(fitting, max_items=self.room.max_items)
-        all_fit = len(fitting) == len(self._batch_seconds)
-        self._oom_retry_at = math.inf if all_fit else self._clock() + self._oom_retry_s
+    def _hold_at_most(self, windows: int) -> None:
+        """Batches of so much work or less from now on; while some are larger, they are tried again later."""
+        self._held = windows
+        self._plans = {
+            image: BatchPlan(
+                {n: s for n, s in seconds.items() if n == 1 or n * self._windows[image] <= windows},
+                max_items=self.room.max_windows,
+            )
+            for image, seconds in self._batch_seconds.items()
+        }
+        self._plan = self._plans[self._trained]
+        self._oom_retry_at = math.inf if windows >= self._largest else self._clock() + self._oom_retry_s
 
     async def _answer(self, batch: Batch) -> None:
         items, size = batch.items, batch.size
@@ -230,7 +250,7 @@ class Batcher:
             self._recover(items, size=size, exc=exc)
         else:
             seconds = self._clock() - batch.started_at
-            ratio = min(seconds / self._batch_seconds[size], MAX_SLOWDOWN)
+            ratio = min(seconds / self._batch_seconds[items[0].size][size], MAX_SLOWDOWN)
             self._slowdown += 0.2 * (ratio - self._slowdown)
             waits_s = [batch.started_at - item.enqueued_at for item in items]
             self._observer.batch_ran(size=size, items=len(items), seconds=seconds, waits_s=waits_s)
@@ -242,8 +262,8 @@ class Batcher:
     def _recover(self, items: list[Item], *, size: int, exc: Exception) -> None:
         """Out of memory: smaller batches from now on. Anything else: each image once more, alone."""
         if isinstance(exc, OutOfMemory) and size > 1:
-            self._hold_at_most(size // 2)
-            log.warning("out of memory: batches of %d for %.0f s", self._plan.sizes[-1], self._oom_retry_s)
+            self._hold_at_most(size * items[0].windows // 2)
+            log.warning("out of memory: batches of %d windows for %.0f s", self._held, self._oom_retry_s)
             self._oom_retry_s *= 2  # it may not be a passing shortage
             self._queue.push_back(items, alone=False)
         elif len(items) > 1:
@@ -253,16 +273,18 @@ class Batcher:
 
     def _next_batch_s(self) -> float:
         """How long the next batch should take; 0 while one that fits the queue alone has yet to show it."""
-        if len(self._queue) <= self._plan.sizes[-1]:
+        if self._queue.windows <= self._plan.sizes[-1]:
             return 0
-        return self._plan.seconds(self._plan.first(len(self._queue))) * self._slowdown
+        image = self._queue.next_size
+        plan = self._plans[image]
+        return plan.seconds(plan.first(self._queue.waiting(image))) * self._slowdown
 
-    def _wait_s(self, items: int) -> float:
-        """Predicted seconds until the running batches and `items` more images are done."""
+    def _wait_s(self, windows: int) -> float:
+        """Predicted seconds until the running batches and so much more work are done."""
         largest = self._plan.sizes[-1]
-        if items > largest:  # the last of them shares its batch with whoever comes after
-            items = math.ceil(items / largest) * largest
-        own_s = self._plan.cost(items) * self._slowdown
+        if windows > largest:  # the last of them shares its batch with what comes after
+            windows = math.ceil(windows / largest) * largest
+        own_s = self._plan.cost(windows) * self._slowdown
         last_s = min(own_s, self._plan.seconds(largest) * self._slowdown)  # the last batch has one stream
         streams = self._running.streams
         return (self._running.left_s(self._clock()) + own_s + (streams - 1) * last_s) / streams
@@ -271,18 +293,18 @@ class Batcher:
 class Admission:
     """One admitted request's room in the service and place in the queue, given back when the context ends."""
 
-    def __init__(self, batcher: Batcher, *, items: int, nbytes: int, deadline: float) -> None:
+    def __init__(self, batcher: Batcher, *, windows: int, nbytes: int, deadline: float) -> None:
         self._batcher = batcher
-        self._items = items
+        self._windows = windows
         self._nbytes = nbytes
-        self._unqueued = items  # still being decoded
+        self._unqueued = windows  # still being decoded
         self._inferred_at = 0.0
         self.deadline = deadline
 
     def __enter__(self) -> Self:
         batcher = self._batcher
-        batcher.room.take(items=self._items, nbytes=self._nbytes)
-        self._place = batcher._queue.enter(self._items, deadline=self.deadline)
+        batcher.room.take(windows=self._windows, nbytes=self._nbytes)
+        self._place = batcher._queue.enter(self._windows, deadline=self.deadline)
         batcher._admissions += 1
         batcher._idle.clear()
         return self
@@ -294,35 +316,45 @@ class Admission:
         if self._inferred_at:
             afterwards_s = batcher._clock() - self._inferred_at
             batcher._afterwards_s += 0.1 * (afterwards_s - batcher._afterwards_s)
-        batcher.room.give_back(items=self._items, nbytes=self._nbytes)
+        batcher.room.give_back(windows=self._windows, nbytes=self._nbytes)
         batcher._queue.leave(self._place)
         batcher._admissions -= 1
         if not batcher._admissions:
             batcher._idle.set()
 
-    def release(self, items: int) -> None:
-        """Give back the room of images that will not come after all."""
-        assert 0 <= items <= self._unqueued
-        self._items -= items
-        self._unqueued -= items
-        self._place.count(-items)
-        self._batcher.room.give_back(items=items)
+    def release(self, windows: int) -> None:
+        """Give back the room of work that will not come after all."""
+        assert 0 <= windows <= self._unqueued
+        self._windows -= windows
+        self._unqueued -= windows
+        self._place.count(-windows)
+        self._batcher.room.give_back(windows=windows)
 
-    async def infer(self, lr: Nchw) -> list[Inferred]:
-        """LR float32 (n, 3, h, w), n of the images admitted -> their answers, in order.
+    async def infer(self, images: Sequence[Chw] | Nchw) -> list[Inferred]:
+        """LR images, each float32 (3, h, w), of the work admitted -> their answers, in order.
 
         Raises DeadlineExceeded at the deadline, InferenceFailed, or NotReady if the batcher stops.
         Cancelling the call takes the images out of the queue.
         """
-        assert len(lr) <= self._unqueued, "more images than were admitted"
         batcher = self._batcher
         if batcher._stopped:
             raise NotReady(batcher._closed_because)
         loop = asyncio.get_running_loop()
         now = batcher._clock()
-        items = [Item(row, loop.create_future(), now, self._place, batcher._queue.number()) for row in lr]
+        items = [
+            Item(
+                image,
+                loop.create_future(),
+                now,
+                self._place,
+                batcher._queue.number(),
+                batcher.windows((image.shape[1], image.shape[2])),
+            )
+            for image in images
+        ]
+        self._unqueued -= sum(item.windows for item in items)
+        assert self._unqueued >= 0, "more work than was admitted"
         batcher._queue.push(items)
-        self._unqueued -= len(items)
         batcher._arrival.set()
         answers = [item.answer for item in items]
         try:

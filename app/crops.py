@@ -1,6 +1,6 @@
 """Crops on their way through the predictor. Knows neither HTTP nor where crops come from.
 
-    admit (all crops or none) -> for each: read -> judge -> windows -> batcher -> merge -> finish
+    admit (all crops or none) -> for each: read -> decide -> tiles -> batcher -> merge -> finish
                                                          \\-> enlarge or keep, where it would not help -> finish
 
 Reading and finishing run in worker threads, so the event loop stays free to admit, cancel and answer; except where
@@ -18,16 +18,15 @@ from math import prod
 from time import perf_counter
 from typing import TypeVar
 
-from app import geometry
 from app.batch_queue import EXPIRED
 from app.batcher import Admission, Batcher
 from app.errors import DeadlineExceeded, InternalError, ServiceError
-from app.geometry import Chw, Layout
-from app.judge import Aim, Decision, Judge, answer
+from app.judge import Decision
 from app.metrics import Metrics
+from app.planner import Planner, Prepared, Wish
+from app.tiling import Chw, Layout, Size
 from app.tracing import OFF, Tracing
-from model_store.manifest import PixelSpec
-from model_store.pixels import Nchw, Rgb, crops_to_lr
+from model_store.pixels import Rgb
 
 T = TypeVar("T")
 log = logging.getLogger("telescope.crops")
@@ -35,15 +34,17 @@ log = logging.getLogger("telescope.crops")
 
 @dataclass(frozen=True)
 class Crop:
-    """One crop: where its pixels come from, how they become windows, and where the answer goes.
+    """One crop: where its pixels come from, what is wanted of it, and where the answer goes.
 
-    finish: what to send of the answer; empty bytes where it is put elsewhere.
-    small: reading and finishing take about a millisecond at most, whatever the pixels are.
+    output: height and width of the answer. largest: the layout that takes most of those it may get once it is
+    decoded; None: the network is not used in any case. finish: what to send of the answer; empty bytes where it is
+    put elsewhere. small: reading and finishing take about a millisecond at most, whatever the pixels are.
     """
 
-    size: tuple[int, int]  # height, width
-    layout: Layout
-    aim: Aim
+    size: Size
+    output: Size
+    wish: Wish
+    largest: Layout | None
     read: Callable[[], Rgb]
     finish: Callable[[Rgb], bytes]
     small: bool = False
@@ -79,16 +80,14 @@ class CropRunner:
     def __init__(
         self,
         batcher: Batcher,
-        judge: Judge,
+        planner: Planner,
         *,
-        spec: PixelSpec,
         workers: Executor,
         metrics: Metrics,
         tracing: Tracing = OFF,
     ) -> None:
         self._batcher = batcher
-        self._judge = judge
-        self._spec = spec
+        self._planner = planner
         self._metrics = metrics
         self._tracing = tracing
         self._workers = workers
@@ -100,13 +99,13 @@ class CropRunner:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)
 
     def admit(self, crops: Sequence[Crop | ServiceError], *, deadline: float, more_bytes: int = 0) -> Admission:
-        """Room for the windows and the memory of all crops, and for `more_bytes` beside them.
+        """Room for the work and the memory of all crops, and for `more_bytes` beside them.
 
         deadline: on `time.monotonic`. Raises what `Batcher.admit` raises.
         """
         good = [crop for crop in crops if isinstance(crop, Crop)]
         return self._batcher.admit(
-            items=sum(self._windows(crop) for crop in good),
+            windows=sum(self._windows(crop.largest) for crop in good),
             nbytes=sum(self._memory(crop) for crop in good) + more_bytes,
             deadline=deadline,
         )
@@ -130,12 +129,14 @@ class CropRunner:
                 with self._tracing.span("crop"):
                     with self._tracing.span("decode"):
                         read = await self.in_worker(lambda: self._read(crop), small=crop.small)
-                    admission.release(self._windows(crop) - len(read.windows))
-                    windows = await admission.infer(read.windows) if len(read.windows) else []
-                    self._tracing.inferred(windows)
+                    prepared = read.prepared
+                    used = prepared.layout if prepared.decision.infers else None
+                    admission.release(self._windows(crop.largest) - self._windows(used))
+                    tiles = await admission.infer(prepared.tiles) if used else []
+                    self._tracing.inferred(tiles)
                     with self._tracing.span("encode"):
-                        sr = [window.sr for window in windows]
-                        finished = await self.in_worker(lambda: self._finish(crop, read, sr), small=crop.small)
+                        sr = [tile.sr for tile in tiles]
+                        finished = await self.in_worker(lambda: self._finish(crop, prepared, sr), small=crop.small)
         except ServiceError as exc:
             return exc
         except TimeoutError:
@@ -146,8 +147,8 @@ class CropRunner:
             failed.__cause__ = exc
             return failed
         timings.decode_s = max(timings.decode_s, read.seconds)
-        timings.queue_s = max(timings.queue_s, *(window.queue_s for window in windows), 0)
-        timings.inference_s = max(timings.inference_s, *(window.inference_s for window in windows), 0)
+        timings.queue_s = max(timings.queue_s, *(tile.queue_s for tile in tiles), 0)
+        timings.inference_s = max(timings.inference_s, *(tile.inference_s for tile in tiles), 0)
         timings.encode_s = max(timings.encode_s, finished.seconds)
         return finished.done
 
@@ -156,40 +157,35 @@ class CropRunner:
         return nullcontext() if crop.small else asyncio.timeout(admission.deadline - time.monotonic())
 
     def _memory(self, crop: Crop) -> int:
-        """Bytes of a crop's picture, its answer, and its windows in float32 before and after the network."""
-        spec = self._spec
-        window = 4 * 3 * spec.height * spec.width * (1 + spec.scale**2)
-        return 3 * (prod(crop.size) + prod(crop.layout.output)) + window * self._windows(crop)
+        """Bytes of a crop's picture, its answer, and its tiles in float32 before and after the network."""
+        tiles = 4 * 3 * crop.largest.pixels * (1 + self._planner.spec.scale**2) if crop.largest else 0
+        return 3 * (prod(crop.size) + prod(crop.output)) + tiles
 
-    def _windows(self, crop: Crop) -> int:
-        """How many it may become; how many it does is known once it is decoded and judged."""
-        return len(crop.layout.starts) if self._judge.may_infer(crop.layout, crop.aim) else 0
+    def _windows(self, layout: Layout | None) -> int:
+        return layout.tiles * self._batcher.windows(layout.tile) if layout else 0
 
     def _read(self, crop: Crop) -> "_Read":
         start = perf_counter()
-        rgb = crop.read()
-        decision = self._judge.decide(rgb, crop.layout, crop.aim)
-        windows = geometry.split(rgb, crop.layout, self._spec) if decision.infers else crops_to_lr([], self._spec)
+        prepared = self._planner.prepare(crop.read(), crop.wish)
         seconds = perf_counter() - start
         self._metrics.decode_seconds.observe(seconds)
-        return _Read(rgb, decision, windows, seconds)
+        return _Read(prepared, seconds)
 
-    def _finish(self, crop: Crop, read: "_Read", sr: Sequence[Chw]) -> "_Finished":
+    def _finish(self, crop: Crop, prepared: Prepared, sr: Sequence[Chw]) -> "_Finished":
         start = perf_counter()
-        rgb = answer(read.decision, read.rgb, sr, crop.layout, self._spec)
+        rgb = self._planner.finish(prepared, sr)
         data = crop.finish(rgb)
         seconds = perf_counter() - start
         self._metrics.encode_seconds.observe(seconds)
         self._metrics.result_bytes.inc(len(data))
         height, width = crop.size
-        return _Finished(Done(data, (width, height), (rgb.shape[1], rgb.shape[0]), read.decision), seconds)
+        done = Done(data, (width, height), (rgb.shape[1], rgb.shape[0]), prepared.decision)
+        return _Finished(done, seconds)
 
 
 @dataclass(frozen=True)
 class _Read:
-    rgb: Rgb
-    decision: Decision
-    windows: Nchw
+    prepared: Prepared
     seconds: float
 
 

@@ -1,8 +1,17 @@
-"""How blurred, noisy and contrasty a crop of text is, in a fraction of a millisecond.
+"""How blurred, noisy and contrasty a crop of text is, in under a millisecond.
 
     estimate(rgb) -> Estimate(blur, noise, contrast)
 
 Everything is relative to the crop's own contrast, so that a dim crop counts as no more blurred than a bright one.
+
+The blur is a regression on three quantities that each say part of it, in pixels and per contrast:
+
+    edge      width of the steepest fiftieth of edges       too wide on thin strokes, too narrow under noise
+    middle    width of the steepest tenth after 1 px more   blind to noise, but follows the amount of text
+    spread    contrast that is left after 4 px more         tells thin strokes from wide ones
+
+log blur = a quadratic of their logarithms, fitted to rendered text of known blur by `python -m bench blur`, which
+reports the error by script, height, noise and compression, too.
 """
 
 import math
@@ -15,18 +24,27 @@ import numpy.typing as npt
 from model_store.pixels import Rgb
 
 MAX_COLUMNS = 512  # of a long line its middle is enough; a whole one would cost milliseconds
+MAX_ROWS = 128  # a higher crop is shrunk to it: only a blur that is seen there matters
+MIN_CONTRAST = 4  # of 255; less is a plain ground, whatever noise lies on it
+
+# Constant, edge, middle, spread, and their products in the order of `terms`; made by `python -m bench blur --fit`.
+COEFFICIENTS = (-0.49667596, 2.29453835, -0.60224261, -0.94794783, -0.04521744,
+                -1.30070155, -0.55159344, 1.08260199, 0.87454574, -0.23417306)  # fmt: skip
+LOWEST = np.array([-0.3, 0.3, -2.0])  # of the logarithms, between which the fit holds
+HIGHEST = np.array([1.9, 2.2, 0.0])
 
 # Immerkaer, Fast Noise Variance Estimation (1996): blind to slopes and straight edges; white noise of
 # deviation s gives it a deviation of 6 s.
 _LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _QUARTILE = 0.31864  # of a normal distribution's absolute values; the median already holds letters
+Plane = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """blur: standard deviation of the sharpest edges' Gaussian, in pixels of the crop; inf on a plain ground.
+    """blur: standard deviation of the Gaussian that blurred the text, in pixels of the crop; nan: plain.
 
-    noise: standard deviation over contrast; inf on a plain ground. contrast: from the darkest fiftieth to the
+    noise: standard deviation over contrast; nan on a plain ground. contrast: from the darkest fiftieth to the
     brightest, of 255.
     """
 
@@ -34,25 +52,64 @@ class Estimate:
     noise: float
     contrast: float
 
+    @property
+    def is_blank(self) -> bool:
+        return math.isnan(self.blur)
+
 
 def estimate(rgb: Rgb) -> Estimate:
     """uint8 (H, W, 3), dark text on light ground or the other way round."""
-    start = max(0, rgb.shape[1] - MAX_COLUMNS) // 2
-    grey = cv2.cvtColor(np.ascontiguousarray(rgb[:, start : start + MAX_COLUMNS]), cv2.COLOR_RGB2GRAY)
-    levels = np.cumsum(np.bincount(grey.ravel(), minlength=256)) / grey.size
-    contrast = float(np.searchsorted(levels, 0.98) - np.searchsorted(levels, 0.02))
-    if not contrast:
-        return Estimate(math.inf, math.inf, 0.0)
-    pixels = grey.astype(np.float32)
-    curvature = np.asarray(cv2.filter2D(pixels, -1, _LAPLACIANS, borderType=cv2.BORDER_REPLICATE), np.float32)
+    grey, shrunk = _looked_at(rgb)
+    low, high = _share(grey, 0.02), _share(grey, 0.98)
+    if high - low < MIN_CONTRAST:
+        return Estimate(math.nan, math.nan, high - low)
+    logarithms = quantities(grey, high - low).clip(LOWEST, HIGHEST)
+    blur = math.exp(float(np.dot(terms(logarithms), COEFFICIENTS)))
+    curvature = np.asarray(cv2.filter2D(grey, -1, _LAPLACIANS, borderType=cv2.BORDER_REPLICATE), np.float32)
     noise = _share(np.abs(curvature), 0.25) / (6 * _QUARTILE)
-    across = cv2.Scharr(pixels, -1, 1, 0, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
-    down = cv2.Scharr(pixels, -1, 0, 1, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
-    steepest = _share(np.hypot(across, down), 0.98)  # a step's slope is contrast / (sqrt(2 pi) blur)
-    return Estimate(contrast / (math.sqrt(2 * math.pi) * max(steepest, 1e-6)), noise / contrast, contrast)
+    return Estimate(blur * shrunk, noise / (high - low), high - low)
 
 
-def _share(values: npt.NDArray[np.float32], share: float) -> float:
+def quantities(grey: Plane, contrast: float) -> npt.NDArray[np.float64]:
+    """(3,): the logarithms of edge, middle and spread."""
+    edge = contrast / _slope(grey, 0.98)
+    middle = contrast / _slope(_blurred(grey, 1.0), 0.90)
+    soft = _blurred(grey, 4.0)
+    spread = max(_share(soft, 0.98) - _share(soft, 0.02), 1.0) / contrast
+    return np.log([edge, middle, spread])
+
+
+def terms(logarithms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(..., 3) -> (..., 10): one, each, and each product of two."""
+    ones = np.ones_like(logarithms[..., :1])
+    products = [logarithms[..., [i]] * logarithms[..., i:] for i in range(logarithms.shape[-1])]
+    return np.concatenate([ones, logarithms, *products], axis=-1)
+
+
+def _looked_at(rgb: Rgb) -> tuple[Plane, float]:
+    """float32 (h, w) of at most MAX_ROWS and MAX_COLUMNS, and how many times it was shrunk."""
+    shrunk = max(1.0, len(rgb) / MAX_ROWS)
+    columns = round(MAX_COLUMNS * shrunk)
+    start = max(0, rgb.shape[1] - columns) // 2
+    grey = cv2.cvtColor(np.ascontiguousarray(rgb[:, start : start + columns]), cv2.COLOR_RGB2GRAY)
+    if shrunk > 1:
+        size = (max(1, round(grey.shape[1] / shrunk)), MAX_ROWS)
+        grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return grey.astype(np.float32), shrunk
+
+
+def _slope(plane: Plane, share: float) -> float:
+    """Steepness that this share of pixels lies below; times sqrt(2 pi), so that contrast over it is a Gaussian."""
+    across = cv2.Scharr(plane, -1, 1, 0, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
+    down = cv2.Scharr(plane, -1, 0, 1, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
+    return math.sqrt(2 * math.pi) * max(_share(np.hypot(across, down), share), 1e-3)
+
+
+def _blurred(plane: Plane, sigma: float) -> Plane:
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _share(values: Plane, share: float) -> float:
     """The value below which that share of them lies."""
     place = int(share * (values.size - 1))
     return float(np.partition(values.ravel(), place)[place])

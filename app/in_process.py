@@ -1,31 +1,22 @@
 """Crops through a predictor without a queue or an event loop: what the command line and the benchmarks need.
 
-    crop -> prepare: judge, windows -> infer: predictor, in its largest batches -> finish: merge, enlarge or keep
+    crop -> prepare: decide, tiles -> infer: predictor, in its largest batches -> finish: merge, enlarge or keep
 
-The same steps in the same order as in `app/crops.py`, so what is measured here is what the service answers.
+The same steps by the same `Planner` as in `app/crops.py`, so what is measured here is what the service answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from app import geometry
-from app.geometry import Chw, Geometry, Layout
-from app.judge import Aim, Decision, Judge, answer
+from app.judge import Aim, Decision
+from app.planner import Planner, Prepared, Wish
 from app.predictor import Predictor
-from model_store.pixels import Nchw, Rgb, crops_to_lr
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A crop and what the network is to see of it; windows: LR (n, 3, h, w), n = 0 where it is left out."""
-
-    crop: Rgb
-    layout: Layout
-    decision: Decision
-    windows: Nchw
+from app.tiling import Chw, Geometry, Size
+from model_store.pixels import Rgb
 
 
 @dataclass(frozen=True)
@@ -35,45 +26,50 @@ class Answered:
 
 
 class InProcess:
-    def __init__(self, predictor: Predictor, judge: Judge, *, geometry: Geometry = "native", aim: Aim) -> None:
+    def __init__(self, predictor: Predictor, planner: Planner, *, geometry: Geometry = "native", aim: Aim) -> None:
         """Raises InvalidParameter for a recogniser that the model was not calibrated for."""
-        judge.check(aim.recogniser)
+        planner.judge.check(aim.recogniser)
         self._predictor = predictor
-        self._judge = judge
-        self._geometry: Geometry = geometry
-        self._aim = aim
+        self._planner = planner
+        self._wish = Wish(geometry, aim)
 
     def __call__(self, crops: Sequence[Rgb]) -> list[Answered]:
         """The answer to each crop, uint8 (H, W, 3) of any size, in order. Raises InferenceFailed."""
-        prepared = [self.prepare(crop, self.plan(*crop.shape[:2])) for crop in crops]
+        prepared = [self.prepare(crop) for crop in crops]
         return [self.finish(one, sr) for one, sr in zip(prepared, self.infer(prepared), strict=True)]
 
     @property
     def largest_batch(self) -> int:
         return self._predictor.batch_sizes[-1]
 
-    def plan(self, height: int, width: int) -> Layout:
-        return geometry.plan(height, width, geometry=self._geometry, spec=self._predictor.spec)
+    def output(self, height: int, width: int) -> Size:
+        """Height and width of the answer to a crop of this size."""
+        return self._planner.output(height, width, self._wish)
 
-    def prepare(self, crop: Rgb, layout: Layout) -> Prepared:
-        spec = self._predictor.spec
-        decision = self._judge.decide(crop, layout, self._aim)
-        windows = geometry.split(crop, layout, spec) if decision.infers else crops_to_lr([], spec)
-        return Prepared(crop, layout, decision, windows)
+    def prepare(self, crop: Rgb) -> Prepared:
+        return self._planner.prepare(crop, self._wish)
 
     def infer(self, prepared: Sequence[Prepared]) -> list[list[Chw]]:
-        """The SR windows of each crop, in order. Raises InferenceFailed."""
-        answers = self._infer([window for one in prepared for window in one.windows])
-        return [list(islice(answers, len(one.windows))) for one in prepared]
+        """The SR tiles of each crop, in order. Raises InferenceFailed."""
+        tiles = [tile for one in prepared for tile in one.tiles]
+        by_size: dict[Size, list[int]] = defaultdict(list)
+        for place, tile in enumerate(tiles):
+            by_size[tile.shape[1], tile.shape[2]].append(place)
+        answers: dict[int, Chw] = {}
+        for size, places in by_size.items():
+            answers |= zip(places, self._infer([tiles[place] for place in places], size), strict=True)
+        ordered = (answers[place] for place in range(len(tiles)))
+        return [list(islice(ordered, len(one.tiles))) for one in prepared]
 
-    def finish(self, prepared: Prepared, sr_windows: Sequence[Chw]) -> Answered:
-        one, spec = prepared, self._predictor.spec
-        return Answered(answer(one.decision, one.crop, sr_windows, one.layout, spec), one.decision)
+    def finish(self, prepared: Prepared, sr_tiles: Sequence[Chw]) -> Answered:
+        return Answered(self._planner.finish(prepared, sr_tiles), prepared.decision)
 
-    def _infer(self, windows: Sequence[Chw]) -> Iterator[Chw]:
-        sizes = self._predictor.batch_sizes
-        for first in range(0, len(windows), sizes[-1]):
-            batch = np.stack(windows[first : first + sizes[-1]])
+    def _infer(self, tiles: Sequence[Chw], image: Size) -> list[Chw]:
+        sizes = self._predictor.sizes(image)
+        answers: list[Chw] = []
+        for first in range(0, len(tiles), sizes[-1]):
+            batch = np.stack(tiles[first : first + sizes[-1]])
             size = next(size for size in sizes if size >= len(batch))
             padded = np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)])
-            yield from self._predictor.run_blocking(padded)[: len(batch)]
+            answers += list(self._predictor.run_blocking(padded)[: len(batch)])
+        return answers

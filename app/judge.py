@@ -1,91 +1,107 @@
-"""Will super-resolution help to read this crop? Asked of each one with `mode=auto`, in under a millisecond.
+"""Will super-resolution help to read this crop, and at which working scale? Under a millisecond a crop.
 
-    crop -> estimate -> blur, noise                 \\
-    calibration-<version>.json -> the reader's Rule  } -> Judge.decide -> Decision(method, reason) -> answer
+    crop -> estimate -> blur, noise                     \\
+    calibration-<version>.json -> the recogniser's Rule  } -> Judge.decide -> Decision
 
-What the numbers are held against is measured, on recognition and for one model, by `python -m bench calibrate`;
-the file names that model by the digest of its manifest. A model without one is used as with `mode=always`.
+The limits of a rule are measured, on recognition and for one model, by `python -m bench calibrate`; the file names
+that model by the digest of its manifest. A model without one super-resolves every crop that is not blank.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, Self
 
-from app import geometry
 from app.errors import InvalidParameter, StartupError
 from app.estimate import Estimate, estimate
-from app.geometry import Chw, Geometry, Layout
-from model_store.manifest import PixelSpec
+from app.tiling import Geometry
 from model_store.pixels import Rgb
 from model_store.store import Artefact
 
 Mode = Literal["auto", "always"]
 Method = Literal["super_resolved", "enlarged", "kept"]
-Reason = Literal["always", "blurred", "uncalibrated", "sharp", "noisy", "too_high"]
+Reason = Literal["always", "blurred", "uncalibrated", "sharp", "noisy", "blank", "no_gain_for_recogniser"]
 
-DEFAULT_MODE: Mode = "always"  # of the API and the command line
-ANY = "any"  # recogniser: whichever it is; the rule holds for each that was measured
-SCHEMA_VERSION = 2
+DEFAULT_MODE: Mode = "auto"  # of the API and the command line
+ANY = "any"  # recogniser: one that is not known; the rule holds for each that was measured
+SCHEMA_VERSION = 3
 REASONS: dict[Reason, str] = {
     "always": "the mode asked for it",
     "blurred": "the network helps crops as blurred as this one",
     "uncalibrated": "`auto` has not been calibrated for this model",
-    "sharp": "it is read better as it is",
+    "sharp": "it is so little blurred that it is read better as it is",
     "noisy": "the network takes its noise for strokes",
-    "too_high": "the network answers fewer rows than it has",
+    "blank": "it is a plain ground without text",
+    "no_gain_for_recogniser": "this recogniser reads no kind of crop better after this network",
 }
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What a client wants with its crops. recogniser: who is to read them, as the calibration calls it, or ANY.
+    """What a client wants with its crops.
 
-    None: they may be for anybody, so all come back at the model's scale.
+    recogniser: of the answer, as the calibration calls it, or ANY. None: not known, and every crop is answered at
+    the model's scale.
     """
 
     mode: Mode = DEFAULT_MODE
     recogniser: str | None = None
 
 
-ALWAYS = Aim()
-
-
 @dataclass(frozen=True)
 class Decision:
+    """What is done with one crop, and why.
+
+    scale: at which the network sees it, in (0, 1]. strength: how much of the answer is the network's, the rest
+    being the bicubically enlarged crop. blur: as measured, in pixels of the crop; None where nothing was measured.
+    """
+
     method: Method
     reason: Reason
+    scale: float = 1.0
+    strength: float = 1.0
+    blur: float | None = None
 
     @property
     def infers(self) -> bool:
         return self.method == "super_resolved"
 
 
-_ALWAYS = Decision("super_resolved", "always")
-_UNCALIBRATED = Decision("super_resolved", "uncalibrated")
-_BLURRED = Decision("super_resolved", "blurred")
-_LEFT_OUT: tuple[Reason, ...] = ("too_high", "sharp", "noisy")
-DECISIONS = (
-    *(_ALWAYS, _UNCALIBRATED, _BLURRED),
-    *(Decision("enlarged", reason) for reason in _LEFT_OUT),
-    *(Decision("kept", reason) for reason in _LEFT_OUT),
-)
+REFERENCE = Decision("super_resolved", "always")  # geometry=telescope: nothing is measured
+_LEFT_OUT: tuple[Reason, ...] = ("sharp", "noisy", "blank", "no_gain_for_recogniser")
+_INFERRED: tuple[Reason, ...] = ("always", "blurred", "uncalibrated")
+DECISIONS: list[tuple[Method, Reason]] = [  # every method with the reasons that it may have
+    *[("super_resolved", reason) for reason in _INFERRED],
+    *[("enlarged", reason) for reason in _LEFT_OUT],
+    *[("kept", reason) for reason in _LEFT_OUT],
+]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Where super-resolution helps: from a blur upwards (inf: nowhere), to a noise (inf: any); see `Estimate`."""
+    """Where super-resolution helps, and how it is done there; lengths in pixels of the crop, see `Estimate`.
+
+    min_blur: from which upwards; inf: nowhere. max_noise: up to which; inf: any. target_blur: the working scale is
+    the one at which the crop's blur is this, 1 where it is less. strength: see `Decision`. points: what the crops
+    that it super-resolves gain, in words of 100, measured on words that the rule was not chosen by.
+    """
 
     min_blur: float
     max_noise: float
+    target_blur: float
+    strength: float
+    points: float = 0.0
 
     @classmethod
     def from_json(cls, limits: Mapping[str, float | None]) -> Self:
         """Raises KeyError, TypeError or ValueError."""
         found = {field.name: limits[field.name] for field in fields(cls)}
-        return cls(**{name: math.inf if limit is None else float(limit) for name, limit in found.items()})
+        rule = cls(**{name: math.inf if limit is None else float(limit) for name, limit in found.items()})
+        if not (rule.target_blur > 0 and 0 < rule.strength <= 1):
+            raise ValueError(f"target_blur must be positive, and strength in (0, 1], not {rule}")
+        return rule
 
     def as_json(self) -> dict[str, float | None]:
         """JSON has no infinity: null."""
@@ -95,10 +111,34 @@ class Rule:
     def never(self) -> bool:
         return math.isinf(self.min_blur)
 
+    @property
+    def largest_scale(self) -> float:
+        """Of the crops that it super-resolves."""
+        return self.scale(self.min_blur)
+
+    def scale(self, blur: float) -> float:
+        return min(1.0, self.target_blur / blur) if blur > 0 else 1.0
+
     def reason(self, found: Estimate) -> Reason:
-        if not found.blur >= self.min_blur:
+        if self.never:
+            return "no_gain_for_recogniser"
+        if found.blur < self.min_blur:
             return "sharp"
         return "noisy" if found.noise > self.max_noise else "blurred"
+
+    def told(self) -> str:
+        """What it does, in one line."""
+        if self.never:
+            return "never super-resolves: no kind of crop was read better by it"
+        noise = "" if math.isinf(self.max_noise) else f", up to a noise of {self.max_noise:.2f} of their contrast"
+        every = f"crops blurred by {self.min_blur:.1f} px and more" if self.min_blur > 0 else "every crop"
+        return f"super-resolves {every}{noise}; {self.points:+.1f} points on those"
+
+
+# Where nothing was calibrated, and with mode=always: what most recognisers read best, at full strength.
+UNCALIBRATED = Rule(min_blur=0, max_noise=math.inf, target_blur=1.8, strength=1)
+ALWAYS = Aim("always")
+UNTOLD = Aim()  # of a client that says nothing
 
 
 @dataclass(frozen=True)
@@ -170,43 +210,39 @@ class Judge:
         self.calibration = calibration
 
     @property
-    def recognisers(self) -> list[str]:
-        """Whom an aim may name."""
-        return list(self.calibration.rules) if self.calibration else []
+    def recognisers(self) -> dict[str, str]:
+        """Every recogniser that an aim may name, and what its rule does."""
+        rules = self.calibration.rules if self.calibration else {}
+        return {name: rule.told() for name, rule in rules.items()}
 
     def check(self, recogniser: str | None) -> None:
-        """Raises InvalidParameter for one that nobody has measured with this model."""
-        if recogniser is not None and recogniser not in self.recognisers:
-            told = f"known are {', '.join(self.recognisers)}" if self.recognisers else "it has no calibration"
+        """Raises InvalidParameter for one that was not measured with this model."""
+        known = self.recognisers
+        if recogniser is not None and recogniser not in known:
+            told = f"known are {', '.join(known)}" if known else "it has no calibration"
             raise InvalidParameter(f"The model was not calibrated for the recogniser {recogniser!r}; {told}.")
 
-    def may_infer(self, layout: Layout, aim: Aim) -> bool:
-        """Whether `decide` could say so of a crop that is not decoded yet: room has to be kept for it."""
+    def largest_scale(self, aim: Aim) -> float | None:
+        """Of the working scales that `decide` may choose for a crop not decoded yet; None: it never infers."""
+        if aim.mode == "always":
+            return 1.0
         rule = self._rule(aim)
-        return bool(layout.starts) and not (rule and rule.never)
+        return None if rule.never else rule.largest_scale
 
-    def decide(self, rgb: Rgb, layout: Layout, aim: Aim) -> Decision:
+    def decide(self, rgb: Rgb, aim: Aim) -> Decision:
         """What to do with a crop, uint8 (H, W, 3), and why."""
         left_out: Method = "enlarged" if aim.recogniser is None else "kept"
-        if not layout.starts:
-            return Decision(left_out, "too_high")
-        if aim.mode == "always":
-            return _ALWAYS
+        found = estimate(rgb)
+        if found.is_blank:
+            return Decision(left_out, "blank")
         rule = self._rule(aim)
-        if rule is None:
-            return _UNCALIBRATED
-        reason = rule.reason(estimate(rgb))
-        return _BLURRED if reason == "blurred" else Decision(left_out, reason)
+        reason: Reason = "always" if aim.mode == "always" else rule.reason(found)
+        if reason == "always":
+            return Decision("super_resolved", reason, scale=UNCALIBRATED.scale(found.blur), blur=found.blur)
+        if reason != "blurred":
+            return Decision(left_out, reason, blur=found.blur)
+        reason = "blurred" if self.calibration else "uncalibrated"
+        return Decision("super_resolved", reason, rule.scale(found.blur), rule.strength, found.blur)
 
-    def _rule(self, aim: Aim) -> Rule | None:
-        """None: infer in any case."""
-        if aim.mode == "always" or self.calibration is None:
-            return None
-        return self.calibration.rules[aim.recogniser or ANY]
-
-
-def answer(decision: Decision, crop: Rgb, sr: Sequence[Chw], layout: Layout, spec: PixelSpec) -> Rgb:
-    """What was decided, carried out. sr: the network's windows of the crop, none where it was left out."""
-    if decision.infers:
-        return geometry.merge(sr, layout, spec)
-    return crop if decision.method == "kept" else geometry.enlarge(crop, layout)
+    def _rule(self, aim: Aim) -> Rule:
+        return self.calibration.rules[aim.recogniser or ANY] if self.calibration else UNCALIBRATED

@@ -77,6 +77,7 @@ def open_predictor(settings: Settings, artefact: Artefact, *, batch_sizes: Seque
         ),
         spec=artefact.manifest.pixels,
         batch_sizes=batch_sizes,
+        input_sizes=artefact.manifest.input_sizes,
     )
 
 
@@ -168,9 +169,11 @@ def _expose(bodies: BodyBudget, models: Models, metrics: Metrics) -> None:
     room = models.room
     metrics.ready.set_function(lambda: float(models.is_open))
     metrics.gauge(
-        "queue_windows", "Windows waiting for a batch; a word is one or two.", lambda: models.queued_items
+        "queue_windows",
+        "Work waiting for a batch, in windows: tiles of the trained size; a word is one to four.",
+        lambda: models.queued_windows,
     )
-    metrics.gauge("admitted_windows", "Windows admitted and not yet answered.", lambda: room.items)
+    metrics.gauge("admitted_windows", "Work admitted and not yet answered, in windows.", lambda: room.windows)
     metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: room.nbytes)
     metrics.gauge("body_bytes", "Bytes of request bodies held in memory.", lambda: bodies.held)
 

@@ -74,14 +74,14 @@ class Metrics:
             "telescope_images_in_progress", "Images received and not done with.", _MODEL, registry=registry
         )
         self.decode_seconds = Histogram(
-            "telescope_decode_seconds", "Bytes to windows, one image.", buckets=_SECONDS, registry=registry
+            "telescope_decode_seconds", "Bytes to tiles, one image.", buckets=_SECONDS, registry=registry
         )
         self.encode_seconds = Histogram(
-            "telescope_encode_seconds", "Windows to bytes, one image.", buckets=_SECONDS, registry=registry
+            "telescope_encode_seconds", "Tiles to bytes, one image.", buckets=_SECONDS, registry=registry
         )
         self.queue_seconds = Histogram(
             "telescope_queue_wait_seconds",
-            "Queue to the start of its batch, one window.",
+            "Queue to the start of its batch, one tile.",
             _MODEL,
             buckets=_SECONDS,
             registry=registry,
@@ -94,7 +94,7 @@ class Metrics:
             registry=registry,
         )
         self.batch_items = Histogram(
-            "telescope_batch_size", "Windows in one batch.", _MODEL, buckets=_ITEMS, registry=registry
+            "telescope_batch_size", "Tiles in one batch.", _MODEL, buckets=_ITEMS, registry=registry
         )
         self.batch_padding = Counter(
             "telescope_batch_padding", "Empty rows computed to fill a batch size.", _MODEL, registry=registry
@@ -144,7 +144,7 @@ class ModelMetrics:
     def __init__(self, metrics: Metrics, model: str, version: str) -> None:
         labels = (model, version)
         self._decisions = {
-            decision: metrics.decisions.labels(*labels, decision.method, decision.reason) for decision in DECISIONS
+            (method, reason): metrics.decisions.labels(*labels, method, reason) for method, reason in DECISIONS
         }
         self._received = metrics.images_received.labels(*labels)
         self._outcomes = {outcome: metrics.images.labels(*labels, outcome) for outcome in OUTCOMES}
@@ -170,7 +170,7 @@ class ModelMetrics:
 
     def decided(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
-            self._decisions[decision].inc()
+            self._decisions[decision.method, decision.reason].inc()
 
     def batch_ran(self, *, size: int, items: int, seconds: float, waits_s: Sequence[float]) -> None:
         self._batch_seconds.observe(seconds)

@@ -51,7 +51,7 @@ class Models:
         self._settings = settings
         self._metrics = metrics
         self._tracing = tracing
-        self.room = Room(max_items=settings.max_queue_windows, max_bytes=settings.max_queue_bytes)
+        self.room = Room(max_windows=settings.max_queue_windows, max_bytes=settings.max_queue_bytes)
         self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="codec")
         self._services: dict[str, Service] = {}  # by name:version
         self._active: dict[str, Service] = {}  # by name, the default first
@@ -192,8 +192,8 @@ class Models:
             service.batcher.check_open()
 
     @property
-    def queued_items(self) -> int:
-        return sum(service.batcher.queued_items for service in self._all())
+    def queued_windows(self) -> int:
+        return sum(service.batcher.queued_windows for service in self._all())
 
     async def idle(self) -> None:
         """Returns when every admitted request has been answered and let go."""

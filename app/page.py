@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from app import codec, geometry, regions
+from app import codec, regions
 from app.codec import Format
 from app.crops import Crop, Picture
 from app.errors import ServiceError
-from app.judge import ALWAYS, Aim
+from app.judge import UNTOLD, Aim
+from app.planner import Planner, Wish
 from app.regions import Corners, Region, Units
 from app.settings import Settings
-from model_store.manifest import PixelSpec
 from model_store.pixels import Rgb, resize
 
 
@@ -27,7 +27,7 @@ class PageOptions:
     format: Format = "png"
     units: Units = "pixels"
     recompose: bool = False
-    aim: Aim = ALWAYS
+    aim: Aim = UNTOLD
 
 
 class PageWork:
@@ -37,13 +37,14 @@ class PageWork:
         corners: Sequence[Corners],
         options: PageOptions,
         *,
-        spec: PixelSpec,
+        planner: Planner,
         settings: Settings,
     ) -> None:
         self._data = data
         self._corners = corners
         self._options = options
-        self._spec = spec
+        self._planner = planner
+        self._wish = Wish("native", options.aim)
         self._settings = settings
         self._answers: dict[int, tuple[Region, Rgb]] = {}
 
@@ -62,13 +63,13 @@ class PageWork:
     def output(self) -> tuple[int, int]:
         """Height and width of the recomposed page."""
         height, width = self.size
-        return self._spec.scale * height, self._spec.scale * width
+        return self._planner.output(height, width, self._wish)
 
     def _crop(self, index: int, corners: Corners) -> Crop | ServiceError:
         def finish(rgb: Rgb) -> bytes:
             if not self._options.recompose:
                 return codec.encode(rgb, self._options.format)
-            if rgb.shape[:2] == layout.output:  # what is kept as it was is enlarged with the page
+            if rgb.shape[:2] == output:  # what is kept as it was is enlarged with the page
                 self._answers[index] = region, rgb
             return b""
 
@@ -76,14 +77,15 @@ class PageWork:
             region = regions.locate(
                 corners, page=self.size, units=self._options.units, min_side_px=self._settings.min_side_px
             )
-            layout = geometry.plan(region.height, region.width, geometry="native", spec=self._spec)
-            codec.check_result(self._options.format, *layout.output)
+            output = self._planner.output(region.height, region.width, self._wish)
+            codec.check_result(self._options.format, *output)
         except ServiceError as exc:
             return exc
         return Crop(
             size=(region.height, region.width),
-            layout=layout,
-            aim=self._options.aim,
+            output=output,
+            wish=self._wish,
+            largest=self._planner.largest(region.height, region.width, self._wish),
             read=lambda: regions.rectify(self._rgb, region),
             finish=finish,
         )
@@ -95,6 +97,8 @@ class PageWork:
         """The page of twice the size, enlarged bicubically, with the answers in their places."""
         height, width = self.output
         page = resize(self._rgb, height=height, width=width).copy()
-        regions.paste(page, [self._answers[index] for index in sorted(self._answers)], scale=self._spec.scale)
+        regions.paste(
+            page, [self._answers[index] for index in sorted(self._answers)], scale=self._planner.spec.scale
+        )
         data = codec.encode(page, self._options.format)
         return Picture(data, self.size[::-1], self.output[::-1])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from math import ceil, prod
 from queue import SimpleQueue
 from statistics import median
 from time import perf_counter
@@ -19,23 +20,34 @@ import numpy as np
 
 from app.errors import InferenceFailed, StartupError
 from app.runtimes.base import Runtime
+from app.tiling import Size
 from model_store.manifest import PixelSpec
 from model_store.pixels import Nchw
 
-WARM_UP_S, MAX_TIMINGS = 0.1, 20  # of each batch size
+WARM_UP_S, MAX_TIMINGS = 0.05, 10  # of each batch size
 T = TypeVar("T")
 
 
 class Predictor:
     def __init__(
-        self, open_runtime: Callable[[], Runtime], *, spec: PixelSpec, batch_sizes: Sequence[int]
+        self,
+        open_runtime: Callable[[], Runtime],
+        *,
+        spec: PixelSpec,
+        batch_sizes: Sequence[int],
+        input_sizes: Sequence[Size] = (),
     ) -> None:
-        """Opens the runtime and warms every batch size; returns when it is ready to serve.
+        """Opens the runtime and warms every batch size of every input size; returns when it is ready to serve.
+
+        batch_sizes: of the trained input size; a larger one has those that are no more work. input_sizes: beside
+        the trained one.
 
         Raises whatever `open_runtime` raises, or StartupError if a warm-up batch fails.
         """
         self.spec = spec
         self.batch_sizes = tuple(sorted(batch_sizes))
+        trained = (spec.height, spec.width)
+        self._sizes = {size: self._batches(size) for size in dict.fromkeys((trained, *input_sizes))}
         self._threads = DaemonThreads("predictor")
         try:
             self._runtime = self._threads.submit(open_runtime).result()
@@ -45,10 +57,20 @@ class Predictor:
         self.streams = self._runtime.streams
         self._threads.grow(self.streams)
         try:
-            self.batch_seconds: Mapping[int, float] = {size: self._warm_up(size) for size in self.batch_sizes}
+            self.batch_seconds: Mapping[Size, Mapping[int, float]] = {
+                image: {size: self._warm_up(size, image) for size in sizes} for image, sizes in self._sizes.items()
+            }
         except BaseException:
             self.close()
             raise
+
+    def sizes(self, image: Size) -> tuple[int, ...]:
+        """The batch sizes of images of this size."""
+        return self._sizes[image]
+
+    def _batches(self, image: Size) -> tuple[int, ...]:
+        windows = ceil(prod(image) / (self.spec.height * self.spec.width))
+        return tuple(size for size in self.batch_sizes if size == 1 or size * windows <= self.batch_sizes[-1])
 
     @property
     def runtime(self) -> str:
@@ -63,13 +85,14 @@ class Predictor:
         return self._runtime.precision
 
     async def run(self, lr_nchw: Nchw) -> Nchw:
-        """LR float32 (N, 3, h, w), N one of `batch_sizes` -> SR. Raises InferenceFailed."""
+        """LR float32 (N, 3, h, w), N one of `sizes` of (h, w) -> SR. Raises InferenceFailed."""
         return await asyncio.wrap_future(self._threads.submit(lambda: self._run(lr_nchw)))
 
     def run_blocking(self, lr_nchw: Nchw) -> Nchw:
         """The same for a caller without an event loop; cut up for all streams where a part has a warmed size."""
         share = len(lr_nchw) // self.streams
-        parts = self.streams if share in self.batch_sizes and share * self.streams == len(lr_nchw) else 1
+        sizes = self.sizes((lr_nchw.shape[2], lr_nchw.shape[3]))
+        parts = self.streams if share in sizes and share * self.streams == len(lr_nchw) else 1
         runs = [self._threads.submit(partial(self._run, part)) for part in np.split(lr_nchw, parts)]
         return np.concatenate([run.result() for run in runs])
 
@@ -83,9 +106,9 @@ class Predictor:
             self._threads.join(within_s)
 
     def _run(self, lr_nchw: Nchw) -> Nchw:
-        assert len(lr_nchw) in self.batch_sizes, f"batch size {len(lr_nchw)} was never warmed"
-        sr = self._runtime.run(lr_nchw)
         n, channels, height, width = lr_nchw.shape
+        assert n in self._sizes.get((height, width), ()), f"{n} images of {height}x{width} were never warmed"
+        sr = self._runtime.run(lr_nchw)
         expected = (n, channels, self.spec.scale * height, self.spec.scale * width)
         if sr.shape != expected:
             raise InferenceFailed(f"The predictor returned the shape {sr.shape} instead of {expected}")
@@ -93,9 +116,9 @@ class Predictor:
             raise InferenceFailed("The predictor returned values that are not numbers")
         return sr
 
-    def _warm_up(self, size: int) -> float:
+    def _warm_up(self, size: int, image: Size) -> float:
         """Seconds that one batch takes while every stream runs one."""
-        lr = np.full((size, 3, self.spec.height, self.spec.width), self.spec.high / 2, np.float32)
+        lr = np.full((size, 3, *image), self.spec.high / 2, np.float32)
         begin = threading.Barrier(self.streams)
 
         def timed() -> float:
@@ -112,8 +135,8 @@ class Predictor:
             return max(run.result() for run in [self._threads.submit(timed) for _ in range(self.streams)])
         except InferenceFailed as exc:
             raise StartupError(
-                f"Warming up batch size {size} failed: {exc}; if it is too large, leave it out of "
-                "TELESCOPE_BATCH_SIZES."
+                f"Warming up {size} images of {image[0]}x{image[1]} failed: {exc}; if that is too much, leave the "
+                "largest out of TELESCOPE_BATCH_SIZES."
             ) from exc
 
 

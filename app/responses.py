@@ -69,6 +69,9 @@ def render(
                     output=_size(answer.output_size),
                     method=answer.decision.method,
                     reason=answer.decision.reason,
+                    blur_px=_rounded(answer.decision.blur),
+                    working_scale=_rounded(answer.decision.scale) if answer.decision.infers else None,
+                    strength=answer.decision.strength if answer.decision.infers else None,
                     media_type=media_type,
                     data=put(f"{index:03d}", answer),
                 )
@@ -88,6 +91,10 @@ def _size(width_height: tuple[int, int]) -> Size:
     return Size(width=width_height[0], height=width_height[1])
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
 def model_info(service: Service, models: Models) -> ModelInfo:
     manifest = service.artefact.manifest
     return ModelInfo(
@@ -101,6 +108,7 @@ def model_info(service: Service, models: Models) -> ModelInfo:
         precision=service.predictor.precision,
         scale=manifest.pixels.scale,
         input=Size(width=manifest.pixels.width, height=manifest.pixels.height),
+        input_sizes=[Size(width=width, height=height) for height, width in manifest.input_sizes],
         batch_sizes=list(service.predictor.batch_sizes),
         recognisers=service.judge.recognisers,
         training=dict(manifest.training),

@@ -4,30 +4,30 @@ from app.errors import RequestTooLarge
 
 
 class Room:
-    def __init__(self, *, max_items: int, max_bytes: int) -> None:
-        """max_items: images admitted and not yet answered. max_bytes: memory that their requests hold."""
-        self.max_items = max_items
+    def __init__(self, *, max_windows: int, max_bytes: int) -> None:
+        """max_windows: work admitted and not yet answered. max_bytes: memory that its requests hold."""
+        self.max_windows = max_windows
         self.max_bytes = max_bytes
-        self.items = 0
+        self.windows = 0
         self.nbytes = 0
 
     @property
     def is_full(self) -> bool:
-        return self.items >= self.max_items
+        return self.windows >= self.max_windows
 
-    def fits(self, *, items: int, nbytes: int) -> bool:
+    def fits(self, *, windows: int, nbytes: int) -> bool:
         """Whether there is room now. Raises RequestTooLarge if there never is."""
-        if items > self.max_items or nbytes > self.max_bytes:
+        if windows > self.max_windows or nbytes > self.max_bytes:
             raise RequestTooLarge(
-                f"The request needs room for {items} windows and {nbytes} bytes; the service holds at most "
-                f"{self.max_items} windows and {self.max_bytes} bytes. Send it in parts."
+                f"The request needs room for {windows} windows and {nbytes} bytes; the service holds at most "
+                f"{self.max_windows} windows and {self.max_bytes} bytes. Send it in parts."
             )
-        return self.items + items <= self.max_items and self.nbytes + nbytes <= self.max_bytes
+        return self.windows + windows <= self.max_windows and self.nbytes + nbytes <= self.max_bytes
 
-    def take(self, *, items: int, nbytes: int) -> None:
-        self.items += items
+    def take(self, *, windows: int, nbytes: int) -> None:
+        self.windows += windows
         self.nbytes += nbytes
 
-    def give_back(self, *, items: int, nbytes: int = 0) -> None:
-        self.items -= items
+    def give_back(self, *, windows: int, nbytes: int = 0) -> None:
+        self.windows -= windows
         self.nbytes -= nbytes

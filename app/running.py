@@ -7,7 +7,7 @@ from app.batch_queue import Item
 
 @dataclass(eq=False)
 class Batch:
-    """What one stream runs; size: with its padding."""
+    """What one stream runs. size: with its padding."""
 
     items: list[Item]
     size: int
@@ -23,6 +23,10 @@ class Running:
     @property
     def items(self) -> list[Item]:
         return [item for batch in self._batches for item in batch.items]
+
+    @property
+    def windows(self) -> int:
+        return sum(item.windows for item in self.items)
 
     @property
     def idle_streams(self) -> int:

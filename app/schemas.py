@@ -41,6 +41,15 @@ class DoneImage(BaseModel):
     output: Size
     method: Method = Field(description="`enlarged`: without the network. `kept`: the crop as it was.")
     reason: Reason = Field(description=REASONS_TOLD)
+    blur_px: float | None = Field(
+        description="Measured: standard deviation of a Gaussian, in pixels of the crop; null: not measured."
+    )
+    working_scale: float | None = Field(
+        description="At which the network saw the crop; null where it did not.", examples=[0.64]
+    )
+    strength: float | None = Field(
+        description="How much of the answer is the network's, the rest being the crop enlarged; null: none."
+    )
     media_type: str = Field(examples=["image/png"])
     data: str | None = Field(
         description="The picture: base64, or its name in the ZIP; null where it was put back onto its page."
@@ -84,9 +93,13 @@ class ModelInfo(BaseModel):
     device: str
     precision: str = Field(description="What the network's products are computed in.", examples=["bf16"])
     scale: int
-    input: Size = Field(description="What one window is resized to before the network.")
+    input: Size = Field(description="What the network was trained at, and geometry=telescope stretches to.")
+    input_sizes: list[Size] = Field(description="Of the tiles that the network may see.")
     batch_sizes: list[int]
-    recognisers: list[str] = Field(description="Whom `recogniser` may name: those it was calibrated for.")
+    recognisers: dict[str, str] = Field(
+        description="What `recogniser` may name, those the model was calibrated for, and what it does for each.",
+        examples=[{"rapidocr-v6": "super-resolves crops blurred by 2.7 px and more; +4.1 points on those"}],
+    )
     training: dict[str, Any]
     metrics: list[dict[str, Any]]
     licence: str

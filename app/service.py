@@ -13,20 +13,21 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-from app import codec, geometry
+from app import codec
 from app.batch_queue import EXPIRED
 from app.batcher import Batcher
 from app.codec import Format
 from app.crops import Crop, CropRunner, Done, Picture, Timings
 from app.errors import DeadlineExceeded, ServiceError
-from app.geometry import Geometry
-from app.judge import ALWAYS, Aim, Judge
+from app.judge import UNTOLD, Aim, Judge
 from app.metrics import Metrics
 from app.page import PageOptions, PageWork
+from app.planner import Planner, Wish
 from app.predictor import Predictor
 from app.regions import Corners
 from app.room import Room
 from app.settings import Settings
+from app.tiling import Geometry
 from app.tracing import OFF, Tracing
 from model_store.store import Artefact
 
@@ -39,7 +40,7 @@ class Options:
 
     format: Format = "png"
     geometry: Geometry = "native"
-    aim: Aim = ALWAYS
+    aim: Aim = UNTOLD
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class LoadedModel:
     artefact: Artefact
     predictor: Predictor
     judge: Judge = field(default_factory=Judge)
+
+    @property
+    def planner(self) -> Planner:
+        manifest = self.artefact.manifest
+        return Planner(manifest.pixels, self.judge, sizes=manifest.input_sizes)
 
 
 class Service:
@@ -93,7 +99,7 @@ class Service:
             (b"x-model-version", str(manifest.version).encode()),
             (b"x-model-digest", self.artefact.digest.encode()),
         ]
-        self._spec = manifest.pixels
+        self._planner = model.planner
         self._counts = metrics.for_model(manifest.name, manifest.version)
         self.batcher = Batcher(
             self.predictor.run,
@@ -105,9 +111,7 @@ class Service:
             hang_s=settings.hang_timeout_s,
             tracing=tracing,
         )
-        self._runner = CropRunner(
-            self.batcher, self.judge, spec=self._spec, workers=workers, metrics=metrics, tracing=tracing
-        )
+        self._runner = CropRunner(self.batcher, self._planner, workers=workers, metrics=metrics, tracing=tracing)
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -186,7 +190,7 @@ class Service:
 
         deadline: on `time.monotonic`. Raises ServiceError when the request as a whole is refused.
         """
-        work = PageWork(page.data, corners, options, spec=self._spec, settings=self._settings)
+        work = PageWork(page.data, corners, options, planner=self._planner, settings=self._settings)
         recomposed: Picture | None = None
 
         async def answers() -> list[Done | ServiceError]:
@@ -223,18 +227,22 @@ class Service:
             picture = codec.probe(
                 upload.data, max_pixels=self._settings.max_image_pixels, min_side_px=self._settings.min_side_px
             )
-            layout = geometry.plan(picture.height, picture.width, geometry=options.geometry, spec=self._spec)
-            codec.check_result(options.format, *layout.output)
+            size = picture.height, picture.width
+            wish = Wish(options.geometry, options.aim)
+            output = self._planner.output(*size, wish)
+            codec.check_result(options.format, *output)
         except ServiceError as exc:
             exc.__cause__ = exc.__context__ = None  # they hold what Pillow made of the file
             return exc.with_traceback(None)
+        largest = self._planner.largest(*size, wish)
         return Crop(
-            size=(picture.height, picture.width),
-            layout=layout,
-            aim=options.aim,
+            size=size,
+            output=output,
+            wish=wish,
+            largest=largest,
             read=picture.decode,
             finish=lambda rgb: codec.encode(rgb, options.format),
-            small=layout.is_small and picture.is_small(options.format),
+            small=(largest is None or largest.is_small) and picture.is_small(options.format),
         )
 
 

@@ -75,10 +75,11 @@ class Settings(BaseSettings):
         description="How long the oldest image may wait for company while the predictor is idle.",
     )
     max_queue_windows: int = Field(
-        1024,
+        8192,
         ge=1,
         le=100_000,
-        description="Windows admitted and not yet answered, over all requests; more are refused with 429.",
+        description="Work admitted and not yet answered, over all requests, in windows: 1,024 pixels that the "
+        "network sees; more is refused with 429.",
     )
     max_queue_bytes: int = Field(
         512 * MIB,

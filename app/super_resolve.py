@@ -20,7 +20,6 @@ from app.codec import Format
 from app.crops import Done, Picture
 from app.direct import TIMEOUT_MS, DirectRoute
 from app.errors import ClientDisconnected, InvalidParameter, ServiceError, UploadTimedOut
-from app.geometry import Geometry
 from app.judge import DEFAULT_MODE, Aim, Mode, choose_aim
 from app.models import Models
 from app.negotiation import Shape, choose
@@ -30,6 +29,7 @@ from app.regions import Units
 from app.responses import Rendering, render
 from app.service import Options, PageAnswers, Service, Upload
 from app.settings import Settings
+from app.tiling import Geometry
 from app.uploads import Take, read_page, read_uploads
 
 Body = TypeVar("Body")
@@ -51,13 +51,14 @@ class Parameters(BaseModel):
     )
     mode: Mode = Field(
         DEFAULT_MODE,
-        description="`always`: every crop that the network can answer. `auto`: only those it helps to read, the "
-        "others enlarged without it.",
+        description="`auto`: super-resolves the crops that it helps to read, and enlarges the others without the "
+        "network. `always`: super-resolves every crop.",
     )
     recogniser: str | None = Field(
         None,
-        description="Who is to read the answer: one of the `recognisers` of `GET /v1/models`, or `any`. It gets "
-        "what it reads best: the crop super-resolved, or unchanged. Goes with `mode=auto`.",
+        description="The text recogniser that reads the answer: one of the `recognisers` of `GET /v1/models`, or "
+        "`any`. It gets what it reads best: the crop super-resolved at twice its size, or unchanged. Goes with "
+        "`mode=auto`.",
     )
     model: str | None = Field(
         None, description="`name` (its active version) or `name:version`; default: the first listed."

@@ -1,12 +1,13 @@
-"""Learns for `mode=auto` which crops a model helps to read, and writes it beside the model.
+"""Learns which crops a model helps which recogniser to read, and how, and writes it beside the model.
 
-    python -m bench calibrate --model tbsrn:1 --data crops/ --out calibration
+    python -m bench calibrate --model tbsrn --data word_crops_val.tar --out calibration
 
-    words -> small crops of every subset -> plain | super-resolved -> each recogniser reads both
+    words of the calibration half -> crops at random heights and blurs -> plain | each treatment -> each recogniser
           -> for each, and for all together, the rule that gains most and harms nowhere
-          -> model_store/tbsrn/calibration-1.json, curve.svg
+          -> model_store/tbsrn/calibration-3.json, curve.svg
 
-Use other words than those that `python -m bench ocr` reports on, and other than the model was trained on. The
+A treatment is a blur that the working scale brings the crop to, and a share of the network's picture in the answer.
+`python -m bench ocr` reports on the other half of the words; the model should have been trained on neither. The
 service loads the file at its next start, and refuses it for other weights than it was made for.
 """
 
@@ -14,33 +15,48 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
+from app import tiling
 from app.errors import ServiceError
-from app.judge import ANY, SCHEMA_VERSION, Calibration, Rule, calibration_path
-from bench.calibrate_chart import curve_chart, told
-from bench.calibrate_fit import Chosen, Samples, cross_validated, curve, fit, gain
-from bench.ocr import add_data, command, known_subsets
-from bench.ocr_data import words
-from bench.ocr_measure import Measured, make_pictures, read_all
+from app.estimate import Estimate, estimate
+from app.in_process import InProcess
+from app.judge import ANY, SCHEMA_VERSION, Aim, Calibration, Judge, Rule, calibration_path
+from app.planner import Planner, mixed
+from bench.calibrate_chart import curve_chart
+from bench.calibrate_fit import STRENGTHS, TARGETS, Floats, Samples, Treatment, cross_validated, curve, fit, gain
+from bench.crops import CELLS, SCRIPTS, Cell, Word, add_data, crop, words
+from bench.ocr import command
+from bench.readers import SharedReader, is_read, shared_readers
 from bench.subject import Subject, add_subject, open_subject
 from model_store.errors import ModelStoreError
+from model_store.pixels import Rgb
+from training.data.crops import sample_seed
 from training.errors import TrainingError
-from training.ocr import TextReader, open_readers
+from training.ocr import READERS
+from training.readings import Readings
 from training.record import machine
 from training.run_state import git_commit
+
+DRAWS = 9  # crops of each word
+CHUNK = 48  # crops whose pictures are held at once
+PLAIN: Treatment = (0.0, 0.0)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_subject(parser)
     add_data(parser)
+    parser.add_argument("--readers", default=",".join(READERS), help="by comma (default: %(default)s)")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="crops of each word (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for readings and curve.svg")
     parser.add_argument("--dry-run", action="store_true", help="leave the model store as it is")
 
@@ -64,17 +80,19 @@ def run(args: argparse.Namespace) -> None:
 
 def calibrate(args: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
     cv2.setNumThreads(1)
-    readers = open_readers(args.readers.split(","))
-    subsets = known_subsets(args.subsets)
-    chosen = words(args.data, limit=args.limit)
-    subject = open_subject(args, calibrated=False)  # whatever is there already is to be replaced
+    scripts = args.scripts.split(",")
+    chosen = words(args.data, "calibration", scripts=scripts, limit=args.limit)
+    subject = open_subject(args, calibrated=False)  # an earlier calibration is to be replaced
     try:
-        measured = make_pictures(subject, chosen, subsets, seed=args.seed, out=args.out)
+        with (
+            shared_readers(args.readers.split(","), scripts) as readers,
+            Readings(args.out / "readings.jsonl") as readings,
+        ):
+            samples = gather(subject, chosen, readers, readings, draws=args.draws, seed=args.seed)
+            versions = {name: reader.version for name, reader in readers.items()}
     finally:
         subject.predictor.close()
-    read_all(measured, readers, ("plain", "always"), out=args.out)
-    samples = gather(measured, readers)
-    rules = {ANY: fit(samples)} | {reader.name: fit(samples.of_reader(reader.name)) for reader in readers}
+    rules = {ANY: fit(samples)} | {name: fit(samples.of_readers(name)) for name in versions}
     return subject, {
         "schema_version": SCHEMA_VERSION,
         "model": subject.name,
@@ -83,50 +101,132 @@ def calibrate(args: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
         "command": command(),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
+        "precision": subject.predictor.precision,
         "git_commit": git_commit(),
-        "data": {"path": args.data.name, "words": len(chosen), "limit": args.limit, "seed": args.seed},
-        "subsets": subsets,
-        "recognisers": {reader.name: reader.version for reader in readers},
+        "data": {
+            "path": args.data.name,
+            "words": {script: sum(word.script == script for word in chosen) for script in scripts},
+            "crops": len(samples.word),
+            "limit": args.limit,
+            "seed": args.seed,
+        },
+        "recognisers": versions,
         "super_resolved": {name: round(float(samples.chosen(rule).mean()), 4) for name, rule in rules.items()},
         "points_over_plain": points(samples, rules),
-        "curve": curve(samples),
+        "curve": curve(samples, rules),
     }
 
 
 def points(samples: Samples, rules: Mapping[str, Rule]) -> dict[str, dict[str, dict[str, float]]]:
-    """What is gained by super-resolving -> by whom -> points and their standard error."""
-    alone = {name: samples.of_reader(name) for name in samples.gains}
+    """What is gained by super-resolving -> by which recogniser -> points and their standard error."""
 
-    def each(chosen: Callable[[str, Samples], Chosen]) -> dict[str, dict[str, float]]:
-        return {name: gain(only, chosen(name, only))[name] for name, only in alone.items()}
+    def by(choose: Mapping[str, Rule]) -> dict[str, dict[str, float]]:
+        gained = {
+            name: np.zeros(len(samples.word)) if rule.never else samples.gained(name, rule)
+            for name, rule in choose.items()
+        }
+        return gain(gained, samples.word)
 
+    names = list(samples.gains)
+    always = Rule(min_blur=0, max_noise=math.inf, target_blur=TARGETS[1], strength=1)
+    left_out = {name: cross_validated(samples.of_readers(name))[0][name] for name in names}
     return {
-        "always": gain(samples, np.ones_like(samples.blur, bool)),
-        "any": gain(samples, samples.chosen(rules[ANY])),
-        "named": each(lambda name, only: only.chosen(rules[name])),
-        "named_cross_validated": each(lambda _, only: cross_validated(only)),
+        "always": by(dict.fromkeys(names, always)),
+        "any": by(dict.fromkeys(names, rules[ANY])),
+        "named": by({name: rules[name] for name in names}),
+        "named_cross_validated": gain(left_out, samples.word),
     }
 
 
-def gather(measured: Sequence[Measured], readers: Sequence[TextReader]) -> Samples:
-    def joined(reader: str) -> np.ndarray:
-        return np.stack(
-            [part.right(reader, "always").astype(float) - part.right(reader, "plain") for part in measured]
-        )
-
-    estimates = [part.estimates for part in measured]
+def gather(
+    subject: Subject,
+    chosen: Sequence[Word],
+    readers: Mapping[str, SharedReader],
+    readings: Readings,
+    *,
+    draws: int,
+    seed: int,
+) -> Samples:
+    """Every word `draws` times, each time in another cell; read as it is and after each treatment."""
+    drawn = [
+        (number, word, cell)
+        for number, word in enumerate(chosen)
+        for cell in _cells(word, draws=min(draws, len(CELLS)), seed=seed)
+    ]
+    estimates: list[Estimate] = []
+    right: dict[str, dict[Treatment, list[bool]]] = {name: {} for name in readers}
+    treatments = _Treatments(subject)
+    with tqdm(total=len(drawn), desc="calibrate", unit="crop", disable=None) as bar:
+        for script in SCRIPTS:
+            own = [entry for entry in drawn if entry[1].script == script]
+            for first in range(0, len(own), CHUNK):
+                chunk = own[first : first + CHUNK]
+                plain = [crop(word, cell, seed=seed) for _, word, cell in chunk]
+                estimates += map(estimate, plain)
+                for treatment, pictures in treatments(plain).items():
+                    for name, reader in readers.items():
+                        texts = readings.read(reader.for_script(script), pictures, label=name)
+                        read = [is_read(text, word.label) for text, (_, word, _) in zip(texts, chunk, strict=True)]
+                        right[name].setdefault(treatment, []).extend(read)
+                bar.update(len(chunk))
+    ordered = [entry for script in SCRIPTS for entry in drawn if entry[1].script == script]
+    as_array = {name: {t: np.array(r, float) for t, r in found.items()} for name, found in right.items()}
     return Samples(
-        blur=np.array([[found.blur for found in row] for row in estimates]),
-        noise=np.array([[found.noise for found in row] for row in estimates]),
-        gains={reader.name: joined(reader.name) for reader in readers},
+        word=np.array([number for number, _, _ in ordered]),
+        script=np.array([word.script for _, word, _ in ordered]),
+        height=np.array([float(cell.height) for _, _, cell in ordered]),
+        # a plain ground is never super-resolved
+        blur=np.array([-1.0 if found.is_blank else found.blur for found in estimates]),
+        noise=np.array([math.inf if found.is_blank else found.noise for found in estimates]),
+        gains={name: _over_plain(found) for name, found in as_array.items()},
     )
+
+
+def _over_plain(right: Mapping[Treatment, Floats]) -> dict[Treatment, Floats]:
+    return {treatment: values - right[PLAIN] for treatment, values in right.items() if treatment != PLAIN}
+
+
+def _cells(word: Word, *, draws: int, seed: int) -> list[Cell]:
+    rng = np.random.default_rng(sample_seed(seed, f"cells of {word.name}"))
+    return [CELLS[int(place)] for place in rng.permutation(len(CELLS))[:draws]]
+
+
+class _Treatments:
+    """Crops as they are, and after each treatment, as the service makes them."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._scale = subject.predictor.spec.scale
+        self._each = {
+            target: InProcess(subject.predictor, self._planner(subject, target), aim=Aim("auto", ANY))
+            for target in TARGETS
+        }
+
+    def _planner(self, subject: Subject, target: float) -> Planner:
+        every = Rule(min_blur=0, max_noise=math.inf, target_blur=target, strength=1)
+        return subject.planner_with(Judge(Calibration({ANY: every})))
+
+    def __call__(self, plain: Sequence[Rgb]) -> dict[Treatment, list[Rgb]]:
+        pictures: dict[Treatment, list[Rgb]] = {PLAIN: list(plain)}
+        enlarged = [tiling.enlarge(rgb, (self._scale * rgb.shape[0], self._scale * rgb.shape[1])) for rgb in plain]
+        for target, through in self._each.items():
+            answers = through(plain)
+            for strength in STRENGTHS:
+                pictures[target, strength] = [
+                    mixed(answer.rgb, large, strength) if answer.decision.infers else rgb
+                    for answer, large, rgb in zip(answers, enlarged, plain, strict=True)
+                ]
+        return pictures
 
 
 def summary(report: dict[str, Any]) -> str:
     share = report["super_resolved"]
+    rules = {name: Rule.from_json(limits) for name, limits in report["rules"].items()}
     lines = [
-        f"{report['model']}: what is super-resolved, and the share of these crops",
-        *(f"  {name}: {told(rule)}, {100 * share[name]:.0f} %" for name, rule in report["rules"].items()),
+        f"{report['model']}: what its rules do, and to which share of these crops",
+        *(
+            f"  {name}: {rule.told()}; {100 * share[name]:.0f} % (target {rule.target_blur} px, strength {rule.strength})"
+            for name, rule in rules.items()
+        ),
         "",
         "| points over the plain crop | " + " | ".join(report["points_over_plain"]) + " |",
         "|---|---|---|---|---|",

@@ -1,17 +1,17 @@
-"""From words gained and lost to the rule of `mode=auto`: the simplest there is, two limits.
+"""From words gained and lost to the rule of a recogniser: how crops are super-resolved, and from which blur on.
 
-    gains of each recogniser at each blur and noise -> fit -> Rule(min_blur, max_noise)
+    gains of each recogniser with each treatment, at each blur and noise -> fit -> Rule
 
-A rule is taken when each recogniser gains by it over everything, by one standard error at least, and loses in no
-subset more than HARM or one standard error. Of those, the one that gains most in the mean of the recognisers; and
-none at all unless it also gains on words that it was not chosen by.
+A rule is taken when no recogniser that it is for loses by it, by more than HARM, in any script as a whole, in any third
+of that script's super-resolved crops by blur, or in any group of heights. Of those, the one that gains most, the
+scripts counting alike; and none at all unless it also gains on words that it was not chosen by.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -20,97 +20,140 @@ import numpy.typing as npt
 
 from app.judge import Rule
 
+TARGETS = (1.6, 2.0, 2.5)  # px of blur at the working scale
+STRENGTHS = (0.4, 0.6, 1.0)
+Treatment = tuple[float, float]  # target, strength
+TREATMENTS: tuple[Treatment, ...] = tuple(product(TARGETS, STRENGTHS))
+
 HARM = 0.3  # points; what the project allows
+FEW = 20  # crops, of which nothing can be said
 FOLDS = 5
-BINS = 10
-NEVER = Rule(min_blur=math.inf, max_noise=math.inf)
+BINS = 8
+NEVER = Rule(min_blur=math.inf, max_noise=math.inf, target_blur=TARGETS[0], strength=1.0)
 _BLUR_SHARES = np.arange(0, 1, 0.05)  # of the crops, below the limits that are tried
-_NOISE_SHARES = (0.25, 0.5, 0.75, 0.9)
-Grid = npt.NDArray[np.float64]  # (subsets, words)
-Chosen = npt.NDArray[np.bool_]  # (subsets, words)
+_NOISE_SHARES = (0.5, 0.75, 0.9)
+_HEIGHT_GROUPS = ((0, 20), (20, 40), (40, 1000))  # pixels
+Floats = npt.NDArray[np.float64]  # (crops,)
+Chosen = npt.NDArray[np.bool_]  # (crops,)
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """All (subsets, words). gains: by recogniser; 1 where only SR was read right, -1 where only the plain crop."""
+    """Crops and what reading them gains. word: its number. gains: by recogniser and treatment, 1 where only the
+    super-resolved crop was read right, -1 where only the plain one.
+    """
 
-    blur: Grid
-    noise: Grid
-    gains: Mapping[str, Grid]
+    word: npt.NDArray[np.int_]
+    script: npt.NDArray[np.str_]
+    height: Floats
+    blur: Floats
+    noise: Floats
+    gains: Mapping[str, Mapping[Treatment, Floats]]
 
     def chosen(self, rule: Rule) -> Chosen:
         """Which crops the rule super-resolves, as `Judge.decide` does."""
         return (self.blur >= rule.min_blur) & (self.noise <= rule.max_noise)
 
-    def of_reader(self, name: str) -> Samples:
-        return Samples(self.blur, self.noise, {name: self.gains[name]})
+    def gained(self, reader: str, rule: Rule) -> Floats:
+        """What each crop gains by the rule."""
+        return self.gains[reader][rule.target_blur, rule.strength] * self.chosen(rule)
 
-    def of(self, words: npt.NDArray[np.bool_]) -> Samples:
-        return Samples(
-            self.blur[:, words], self.noise[:, words], {name: gain[:, words] for name, gain in self.gains.items()}
-        )
+    def of_readers(self, *names: str) -> Samples:
+        return replace(self, gains={name: self.gains[name] for name in names})
+
+    def where(self, wanted: Chosen) -> Samples:
+        gains = {
+            reader: {treatment: values[wanted] for treatment, values in by_treatment.items()}
+            for reader, by_treatment in self.gains.items()
+        }
+        fields = (self.word, self.script, self.height, self.blur, self.noise)
+        return Samples(*(field[wanted] for field in fields), gains)
+
+    def groups(self, chosen: Chosen) -> Iterator[Chosen]:
+        """In which none may lose, of the chosen crops: each script, its thirds by blur, its groups of heights."""
+        for script in np.unique(self.script):
+            own = chosen & (self.script == script)
+            yield own
+            if own.sum() >= 3 * FEW:
+                low, high = np.quantile(self.blur[own], [1 / 3, 2 / 3])
+                yield own & (self.blur < low)
+                yield own & (self.blur >= low) & (self.blur < high)
+                yield own & (self.blur >= high)
+            for least, most in _HEIGHT_GROUPS:
+                group = own & (self.height >= least) & (self.height < most)
+                if group.sum() >= FEW:
+                    yield group
 
 
 def fit(samples: Samples) -> Rule:
-    """The rule for these samples, NEVER where none holds on words left out."""
-    left_out = gain(samples, cross_validated(samples)).values()
-    if sum(found["points"] for found in left_out) <= 0:
+    """The rule for these samples, with its points on words left out; NEVER where it gains nothing there."""
+    gained, chosen = cross_validated(samples)
+    if not chosen.any() or sum(float(values.mean()) for values in gained.values()) <= 0:
         return NEVER
-    return _best(samples)
+    points = min(100 * float(values[chosen].mean()) for values in gained.values())  # the one that gains least
+    return replace(_best(samples), points=round(points, 2))
 
 
-def cross_validated(samples: Samples) -> Chosen:
-    """(subsets, words): what rules choose that were made from the other words."""
-    fold = np.arange(samples.blur.shape[1]) % FOLDS
-    chosen = np.zeros(samples.blur.shape, bool)
+def cross_validated(samples: Samples) -> tuple[dict[str, Floats], Chosen]:
+    """What each crop gains by the rule made from the other words, by recogniser, and which that one chose."""
+    gained = {reader: np.zeros(len(samples.word)) for reader in samples.gains}
+    chosen = np.zeros(len(samples.word), bool)
+    fold = samples.word % FOLDS
     for number in range(FOLDS):
-        chosen[:, fold == number] = samples.of(fold == number).chosen(_best(samples.of(fold != number)))
-    return chosen
+        rule, left_out = _best(samples.where(fold != number)), fold == number
+        if rule.never:
+            continue
+        chosen |= left_out & samples.chosen(rule)
+        for reader, values in gained.items():
+            values[left_out] = samples.gained(reader, rule)[left_out]
+    return gained, chosen
 
 
 def _best(samples: Samples) -> Rule:
-    blurs = np.quantile(samples.blur[np.isfinite(samples.blur)], _BLUR_SHARES)
-    noises = [math.inf, *np.quantile(samples.noise[np.isfinite(samples.noise)], _NOISE_SHARES)]
+    blurs = [0.0, *np.quantile(samples.blur, _BLUR_SHARES[1:])]
+    noises = [math.inf, *np.quantile(samples.noise, _NOISE_SHARES)]
+    scripts = [samples.script == script for script in np.unique(samples.script)]
     best, most = NEVER, 0.0
     for min_blur, max_noise in product(blurs, noises):
-        rule = Rule(float(min_blur), float(max_noise))
-        chosen = samples.chosen(rule)
-        gained = float(np.mean([(g * chosen).mean() for g in samples.gains.values()]))
-        if gained > most and all(_harmless(g * chosen) for g in samples.gains.values()):
-            best, most = rule, gained
+        chosen = samples.chosen(replace(NEVER, min_blur=float(min_blur), max_noise=float(max_noise)))
+        groups = list(samples.groups(chosen))
+        for target, strength in TREATMENTS:
+            rule = Rule(round(float(min_blur), 2), float(max_noise), target, strength)
+            gains = [by_treatment[target, strength] for by_treatment in samples.gains.values()]
+            gained = float(np.mean([(g * chosen)[script].mean() for g in gains for script in scripts]))
+            if gained > most and all(_harmless(g, groups) for g in gains):
+                best, most = rule, gained
     return best
 
 
-def _harmless(change: Grid) -> bool:
-    """change: (subsets, words) in words gained."""
-    points, error = _mean(change.mean(axis=0))
-    if points < error:
-        return False
-    return all(points >= -max(HARM, error) for points, error in map(_mean, change))
+def _harmless(gains: Floats, groups: list[Chosen]) -> bool:
+    return all(100 * float(gains[group].mean()) >= -HARM for group in groups if group.any())
 
 
-def gain(samples: Samples, chosen: Chosen) -> dict[str, dict[str, float]]:
-    """By recogniser: points gained over all crops when those chosen are super-resolved, and the standard error."""
-    found = {name: _mean((g * chosen).mean(axis=0)) for name, g in samples.gains.items()}
-    return {name: {"points": round(p, 3), "error": round(e, 3)} for name, (p, e) in found.items()}
+def gain(gained: Mapping[str, Floats], word: npt.NDArray[np.int_]) -> dict[str, dict[str, float]]:
+    """By recogniser: points gained over all crops, and the standard error over words."""
+    found = {}
+    for reader, values in gained.items():
+        by_word = np.bincount(word, weights=values) / np.maximum(np.bincount(word), 1)
+        error = float(by_word[np.unique(word)].std() / math.sqrt(len(np.unique(word))))
+        found[reader] = {"points": round(100 * float(values.mean()), 2), "error": round(100 * error, 2)}
+    return found
 
 
-def _mean(change: Grid) -> tuple[float, float]:
-    """Points and their standard error over words."""
-    return 100 * float(change.mean()), 100 * float(change.std() / math.sqrt(len(change)))
-
-
-def curve(samples: Samples) -> list[dict[str, Any]]:
-    """Crops in BINS equal parts by blur: what super-resolving all of a part gains each recogniser there."""
-    order = np.argsort(samples.blur, axis=None)
+def curve(samples: Samples, rules: Mapping[str, Rule]) -> list[dict[str, Any]]:
+    """Crops in BINS equal parts by blur: what each recogniser's own treatment gains there, script by script."""
+    order = np.argsort(samples.blur)
     parts = []
     for part in np.array_split(order, min(BINS, order.size)):
-        blur = samples.blur.ravel()[part]
-        found = {name: _mean(g.ravel()[part]) for name, g in samples.gains.items()}
-        parts.append(
-            {
-                "blur": [round(float(value), 4) for value in (blur[0], np.median(blur), blur[-1])],
-                "gains": {name: {"points": round(p, 2), "error": round(e, 2)} for name, (p, e) in found.items()},
+        found: dict[str, Any] = {}
+        for reader, by_treatment in samples.gains.items():
+            rule = rules[reader]
+            values = by_treatment[rule.target_blur, rule.strength][part]
+            found[reader] = {
+                "points": round(100 * float(values.mean()), 2),
+                "error": round(100 * float(values.std()) / math.sqrt(len(values)), 2),
             }
-        )
+        blur = samples.blur[part]
+        edges = (blur[0], np.median(blur), blur[-1])
+        parts.append({"blur": [round(float(edge), 3) for edge in edges], "gains": found})
     return parts

@@ -1,17 +1,18 @@
-"""Does it help OCR? Words read from small crops as they are, enlarged, and through Text Telescope.
+"""Does it help OCR? Words read from crops as they are, enlarged, and through Text Telescope.
 
-    python -m bench ocr --data word_crops_val.tar --out ocr
-    python -m bench ocr --data crops/ --weights last.safetensors --readers rapidocr-v6 --limit 50 --out ocr
+    python -m bench ocr --data word_crops_val.tar --out proof
+    python -m bench ocr --data crops/ --weights last.safetensors --readers rapidocr-v6 --limit 50 --out proof
 
     plain     the crop itself, which the recogniser brings to its own height
     bicubic   enlarged x2 without the network, as the service does
     always    mode=always: every crop through the network
-    auto      mode=auto: where the model's calibration says that it helps whoever reads, else enlarged
-    named     recogniser=...: where it says that it helps the one who reads, else the crop as it was
+    auto      the default: where the model's calibration says that it helps every recogniser, else enlarged
+    named     recogniser=...: where it says that it helps the one that reads, else the crop as it was
 
-Words count as read when letters and digits are all right, case apart; CER is edits over characters. Rates carry
-Wilson's 95 % interval, differences from plain one that resamples words. Writes report.json, table.md and
-chart.svg; the same command after an interruption goes on.
+Every word of the proof half in every cell: six heights times five blurs, with noise and JPEG among them. Words count
+as read when letters and digits are all right, case and punctuation apart. Rates carry Wilson's 95 % interval,
+differences from plain one that resamples words. Writes report.json, table.md and chart.svg; the same command after an
+interruption goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,39 +30,37 @@ from typing import Any
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from app.errors import ServiceError
+from bench.crops import CELLS, add_data, words
 from bench.ocr_chart import chart
-from bench.ocr_data import SUBSETS, words
-from bench.ocr_measure import PICTURES, VARIANTS, Measured, choose_texts, make_pictures, read_all
+from bench.ocr_measure import VARIANTS, Measured, measure_cell
 from bench.paired import difference
 from bench.subject import add_subject, open_subject
+from bench.readers import shared_readers
 from model_store.errors import ModelStoreError
-from training.data.crops import SEED
 from training.errors import TrainingError
-from training.metrics import text_figures
-from training.ocr import READERS, open_readers
+from training.metrics import wilson_interval
+from training.ocr import READERS
+from training.readings import Readings
 from training.record import machine
 from training.run_state import git_commit
 from training.versions import versions
 
-OVERALL = "all"
 LIBRARIES = ("numpy", "cv2", "PIL", "openvino", "onnxruntime")
+GROUPS: dict[str, Callable[[Measured], bool]] = {
+    "blurred": lambda part: part.cell.is_blurred,  # blur .05 and more of the height, 24 px and higher
+    "all": lambda part: True,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_subject(parser)
     add_data(parser)
+    parser.add_argument("--readers", default=",".join(READERS), help="by comma (default: %(default)s)")
     parser.add_argument("--calibration", type=Path, help="instead of the one beside the model")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report, table and chart")
-
-
-def add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="folder or tar with labels.tsv")
-    parser.add_argument("--readers", default=",".join(READERS), help="by comma (default: %(default)s)")
-    parser.add_argument("--subsets", default=",".join(SUBSETS), help="by comma (default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="only the first so many crops")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the degradation (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -81,16 +80,24 @@ def run(args: argparse.Namespace) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     cv2.setNumThreads(1)
-    readers = open_readers(args.readers.split(","))
-    subset_names = known_subsets(args.subsets)
-    chosen = words(args.data, limit=args.limit)
+    scripts = args.scripts.split(",")
+    chosen = {script: words(args.data, "proof", scripts=[script], limit=args.limit) for script in scripts}
     subject = open_subject(args)
+    measured: list[Measured] = []
     try:
-        measured = make_pictures(subject, chosen, subset_names, seed=args.seed, out=args.out)
+        with (
+            shared_readers(args.readers.split(","), scripts) as readers,
+            Readings(args.out / "readings.jsonl") as readings,
+            tqdm(total=len(CELLS) * len(scripts), desc="ocr", unit="cell", disable=None) as bar,
+        ):
+            recognisers = {name: reader.version for name, reader in readers.items()}
+            for script in scripts:
+                for cell in CELLS:
+                    part = measure_cell(subject, chosen[script], cell, readers, readings, seed=args.seed)
+                    measured.append(part)
+                    bar.update()
     finally:
         subject.predictor.close()
-    read_all(measured, readers, PICTURES, out=args.out)
-    choose_texts(measured)
     calibration = subject.judge.calibration
     return {
         "command": command(),
@@ -99,16 +106,18 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "model": {
             "name": subject.name,
             "sha256": subject.sha256,
+            "precision": subject.predictor.precision,
             "calibration": calibration and calibration.as_json(),
         },
-        "data": {"path": args.data.name, "words": len(chosen), "limit": args.limit, "seed": args.seed},
-        "subsets": {name: SUBSETS[name][0] for name in subset_names},
-        "decisions": {
-            part.name: {who: Counter(d.reason for d in made) for who, made in part.decisions.items()}
-            for part in measured
+        "data": {
+            "path": args.data.name,
+            "words": {script: len(found) for script, found in chosen.items()},
+            "limit": args.limit,
+            "seed": args.seed,
         },
-        "recognisers": {reader.name: reader.version for reader in readers},
-        "figures": {reader.name: figures(measured, reader.name) for reader in readers},
+        "recognisers": recognisers,
+        "figures": {name: figures(measured, name) for name in recognisers},
+        "reasons": {script: reasons([part for part in measured if part.script == script]) for script in scripts},
         "libraries": versions(LIBRARIES),
         "machine": machine(),
     }
@@ -119,52 +128,60 @@ def command() -> str:
     return "python -m bench " + shlex.join(Path(word).name if "/" in word else word for word in sys.argv[1:])
 
 
-def known_subsets(names: str) -> list[str]:
-    chosen = names.split(",")
-    for name in chosen:
-        if name not in SUBSETS:
-            raise TrainingError(f"there is no subset {name!r}; known are {', '.join(SUBSETS)}")
-    return chosen
-
-
-def figures(measured: Sequence[Measured], reader: str) -> dict[str, dict[str, Any]]:
-    """subset, OVERALL too -> variant -> what `text_figures` says, and `over_plain` for all but plain."""
-    groups = {part.name: [part] for part in measured} | {OVERALL: list(measured)}
-    return {name: {v: _figures(group, reader, v) for v in VARIANTS} for name, group in groups.items()}
-
-
-def _figures(group: Sequence[Measured], reader: str, variant: str) -> dict[str, Any]:
-    texts = [text for part in group for text in part.texts[reader][variant]]
-    found: dict[str, Any] = asdict(text_figures(texts, [label for part in group for label in part.labels]))
-    if variant != "plain":
-        before, after = (np.stack([p.right(reader, v) for p in group]) for v in ("plain", variant))
-        found["over_plain"] = asdict(difference(before, after))
+def figures(measured: Sequence[Measured], reader: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """script -> cell, or a group of GROUPS -> variant -> accuracy, and `over_plain` for all but plain."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for script in dict.fromkeys(part.script for part in measured):
+        own = [part for part in measured if part.script == script]
+        groups = {part.cell.name: [part] for part in own}
+        groups |= {name: [part for part in own if wanted(part)] for name, wanted in GROUPS.items()}
+        found[script] = {
+            name: {variant: _figures(group, reader, variant) for variant in VARIANTS}
+            for name, group in groups.items()
+        }
     return found
 
 
+def _figures(group: Sequence[Measured], reader: str, variant: str) -> dict[str, Any]:
+    right = np.stack([part.right[reader][variant] for part in group])  # (cells, words)
+    low, high = wilson_interval(int(right.sum()), right.size)
+    found: dict[str, Any] = {"words": right.size, "accuracy": float(right.mean()), "low": low, "high": high}
+    if variant != "plain":
+        before = np.stack([part.right[reader]["plain"] for part in group])
+        found["over_plain"] = asdict(difference(before, right))
+    return found
+
+
+def reasons(measured: Sequence[Measured]) -> dict[str, dict[str, int]]:
+    """Policy ("auto", or a recogniser by name) -> how often each reason."""
+    total: dict[str, Counter[str]] = {}
+    for part in measured:
+        for policy, counted in part.reasons.items():
+            total.setdefault(policy, Counter()).update(counted)
+    return {policy: dict(counted) for policy, counted in total.items()}
+
+
 def markdown(report: dict[str, Any]) -> str:
-    """All subsets together, a row for each recogniser; then a table for each, a row for every subset."""
-    data = report["data"]
-    lines = [
-        f"{report['model']['name']}, {data['words']} words of {data['path']} in {len(report['subsets'])} subsets",
-        "",
-        f"| words read, % (95 %) | {' | '.join(VARIANTS)} |",
-        "|" + "---|" * (len(VARIANTS) + 1),
-    ]
-    for reader, subsets in report["figures"].items():
-        lines.append(f"| {reader} | {' | '.join(_cell(subsets[OVERALL][v]) for v in VARIANTS)} |")
-    for reader, subsets in report["figures"].items():
-        lines += [
-            "",
-            f"**{reader} {report['recognisers'][reader]}**",
-            "",
-            f"| words read, % (95 %) | {' | '.join(VARIANTS)} | CER, % ({', '.join(VARIANTS)}) |",
-            "|" + "---|" * (len(VARIANTS) + 2),
-        ]
-        for subset, row in subsets.items():
-            errors = ", ".join(f"{100 * row[variant]['character_error_rate']:.1f}" for variant in VARIANTS)
-            lines.append(f"| {subset} | {' | '.join(_cell(row[v]) for v in VARIANTS)} | {errors} |")
+    """The groups, a row for each recogniser and script; then a table of cells for each of them."""
+    counts = ", ".join(f"{count} {script}" for script, count in report["data"]["words"].items())
+    head = f"| words read, % (95 %) | {' | '.join(VARIANTS)} |"
+    rule = "|" + "---|" * (len(VARIANTS) + 1)
+    about = (report["model"]["name"], report["model"]["precision"], report["machine"])
+    lines = [f"{' · '.join(about)} · {counts} words of {report['data']['path']} in {len(CELLS)} cells"]
+    for group in GROUPS:
+        lines += ["", f"**{group}**", "", head, rule]
+        for reader, scripts in report["figures"].items():
+            for script, found in scripts.items():
+                lines.append(_row(f"{reader}, {script}", found[group]))
+    for reader, scripts in report["figures"].items():
+        for script, found in scripts.items():
+            lines += ["", f"**{reader} {report['recognisers'][reader]}, {script}**", "", head, rule]
+            lines += [_row(cell.name, found[cell.name]) for cell in CELLS]
     return "\n".join(lines)
+
+
+def _row(name: str, found: dict[str, Any]) -> str:
+    return f"| {name} | {' | '.join(_cell(found[variant]) for variant in VARIANTS)} |"
 
 
 def _cell(found: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.judge import Calibration, Judge, calibration_path
 from app.main import open_predictor
+from app.planner import Planner
 from app.predictor import Predictor
 from app.settings import load_settings
 from model_store import BUNDLED
@@ -28,6 +29,14 @@ class Subject:
     predictor: Predictor
     judge: Judge
     artefact: Artefact | None
+
+    @property
+    def planner(self) -> Planner:
+        return self.planner_with(self.judge)
+
+    def planner_with(self, judge: Judge) -> Planner:
+        sizes = self.artefact.manifest.input_sizes if self.artefact else ()
+        return Planner(self.predictor.spec, judge, sizes=sizes)
 
 
 def add_subject(parser: argparse.ArgumentParser) -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.codec import Format
-from app.geometry import Geometry
 from app.judge import Aim, Decision
+from app.tiling import Geometry
 
 KindName = Literal["folder", "tar", "parquet", "lmdb"]
 

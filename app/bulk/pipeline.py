@@ -1,6 +1,6 @@
 """Entries of a unit -> results, in order, so that the device always has its next batch.
 
-    entries -> chunks -> decode, judge, windows | infer, in full batches | merge, encode
+    entries -> chunks -> decode, decide, tiles | infer, in full batches | merge, encode
 
 Each stage has a thread and works on the chunk after the one that the next stage has; decoding and encoding spread
 over a pool besides.
@@ -17,13 +17,14 @@ from app import codec
 from app.bulk.entries import Entry, Failure, Result
 from app.codec import Format
 from app.errors import InferenceFailed, InternalError, ServiceError
-from app.geometry import Chw
-from app.in_process import InProcess, Prepared
+from app.in_process import InProcess
+from app.planner import Prepared
 from app.problems import KINDS
 from app.settings import Settings
+from app.tiling import Chw
 
 T = TypeVar("T")
-CHUNK_BATCHES = 16  # only a chunk's last batch is padded: 3 % of the work for crops of one window
+CHUNK_BATCHES = 16  # only a chunk's last batch of each size is padded: 3 % of the work for crops of one tile
 CHUNK_BYTES = 32 << 20  # encoded; with the limit on one picture's pixels it bounds the memory of large ones
 
 
@@ -88,12 +89,11 @@ class Pipeline:
 
     def _prepared(self, entry: Entry) -> _Step:
         picture = self._probe(entry)
-        layout = self._in_process.plan(picture.height, picture.width)
-        codec.check_result(self._format, *layout.output)
-        return _Step(Result(entry), self._in_process.prepare(picture.decode(), layout))
+        codec.check_result(self._format, *self._in_process.output(picture.height, picture.width))
+        return _Step(Result(entry), self._in_process.prepare(picture.decode()))
 
     def _infer(self, steps: Sequence[_Step]) -> list[_Step]:
-        """Batches hold windows of several pictures; when one fails, each picture is tried once more, alone."""
+        """Batches hold tiles of several pictures; when one fails, each picture is tried once more, alone."""
         waiting = [step.prepared for step in steps if step.prepared]
         try:
             answers = iter(self._in_process.infer(waiting))

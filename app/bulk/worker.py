@@ -92,6 +92,6 @@ def _pipeline(task: Task, model: LoadedModel) -> Pipeline:
             f"{settings.model[0]} of {settings.model_store} has the digest {model.artefact.digest[:12]} here, and "
             f"{task.digest[:12]} where the job was started; every machine must see the same model store."
         )
-    in_process = InProcess(model.predictor, model.judge, geometry=options.geometry, aim=options.aim)
+    in_process = InProcess(model.predictor, model.planner, geometry=options.geometry, aim=options.aim)
     threads = settings.threads or os.cpu_count() or 1
     return Pipeline(in_process, image_format=options.format, settings=settings, threads=threads)

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from app.errors import InferenceFailed, OutOfMemory, StartupError
 from model_store.pixels import Nchw
 
+ANY_SIZE = "-any-size"  # behind a kind of files: the form for other sizes than the trained one
 Precision = Literal["auto", "fp32", "bf16", "fp16"]  # what products are computed in; in and out are float32
 
 
@@ -18,6 +19,9 @@ class Runtime(Protocol):
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w) -> SR float32 (N, 3, scale*h, scale*w), row by row.
+
+        (h, w) is one of the manifest's input sizes: the trained one is the network as it was trained, the others
+        are its form for any size.
 
         The result is the caller's own: the next call does not write into it.
         Raises InferenceFailed, or OutOfMemory when a smaller batch might pass.

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from app.errors import StartupError
-from app.runtimes.base import Precision, first_line, inference_error, pick_precision
+from app.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, pick_precision
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
@@ -33,43 +33,51 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # what is a failure reaches us as an exception
-        path = next(path for path in artefact.files("onnx") if path.suffix == ".onnx")
-        wanted, names = _providers(device, self.precision)
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=wanted)
-        except Exception as exc:  # its exceptions derive straight from Exception
-            raise StartupError(f"ONNX Runtime cannot load {path} on {device}: {first_line(exc)}.") from exc
-        # A provider that fails to start is dropped with a warning, and the next one takes over.
-        if self._session.get_providers()[0] != names[0]:
-            raise _not_working(names[0], device)
+        self._trained = (artefact.manifest.pixels.height, artefact.manifest.pixels.width)
+        self._session = self._opened(artefact, "onnx", options)
+        self._any_size = self._opened(artefact, "onnx" + ANY_SIZE, options) if artefact.manifest.any_size else None
         self._input, self._output = self._session.get_inputs()[0].name, self._session.get_outputs()[0].name
-        self._staging: dict[int, ort.OrtValue] = {}  # batch size -> its input on the GPU, kept
+        self._staging: dict[tuple[int, ...], ort.OrtValue] = {}  # batch's shape -> its input on the GPU, kept
+
+    def _opened(self, artefact: Artefact, kind: str, options: ort.SessionOptions) -> ort.InferenceSession:
+        path = next(path for path in artefact.files(kind) if path.suffix == ".onnx")
+        wanted, names = _providers(self.device, self.precision)
+        try:
+            session = ort.InferenceSession(str(path), options, providers=wanted)
+        except Exception as exc:  # its exceptions derive straight from Exception
+            raise StartupError(f"ONNX Runtime cannot load {path} on {self.device}: {first_line(exc)}.") from exc
+        # A provider that fails to start is dropped with a warning, and the next one takes over.
+        if session.get_providers()[0] != names[0]:
+            raise _not_working(names[0], self.device)
+        return session
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         try:
+            session = self._session if lr_nchw.shape[2:] == self._trained else self._any_size
+            assert session is not None, f"no form for images of {lr_nchw.shape}"
             if self.device != "cpu":
-                return self._run_on_gpu(lr_nchw)
-            (sr,) = self._session.run(None, {self._input: lr_nchw})
+                return self._run_on_gpu(lr_nchw, session)
+            (sr,) = session.run(None, {self._input: lr_nchw})
         except Exception as exc:
             raise inference_error(exc) from exc
         return sr  # type: ignore[no-any-return]
 
     def close(self) -> None:
         self._staging.clear()
-        del self._session
+        del self._session, self._any_size
 
-    def _run_on_gpu(self, lr_nchw: Nchw) -> Nchw:
-        """One copy in, into memory that is kept for each warmed batch size, and one copy out."""
+    def _run_on_gpu(self, lr_nchw: Nchw, session: ort.InferenceSession) -> Nchw:
+        """One copy in, into memory that is kept for each warmed shape, and one copy out."""
         index = int(self.device[len("gpu:") :])
-        if len(lr_nchw) not in self._staging:
+        if lr_nchw.shape not in self._staging:
             made = ort.OrtValue.ortvalue_from_shape_and_type(lr_nchw.shape, np.float32, "cuda", index)
-            self._staging[len(lr_nchw)] = made
-        staged = self._staging[len(lr_nchw)]
+            self._staging[lr_nchw.shape] = made
+        staged = self._staging[lr_nchw.shape]
         staged.update_inplace(lr_nchw)
-        binding = self._session.io_binding()
+        binding = session.io_binding()
         binding.bind_ortvalue_input(self._input, staged)
         binding.bind_output(self._output, "cuda", index)
-        self._session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding)
         (sr,) = binding.copy_outputs_to_cpu()
         return sr  # type: ignore[no-any-return]
 

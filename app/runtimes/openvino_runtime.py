@@ -1,6 +1,6 @@
 """OpenVINO on CPU: the default where no GPU is found, and all that the `cpu` extra installs.
 
-Each batch size is compiled for itself when it first comes, which is at start-up: with sizes that are known
+Each batch size of each input size is compiled for itself when it first comes, at start-up: with known sizes
 OpenVINO fuses more. Whether a batch runs on all threads together, or as many batches at once as there are threads,
 is measured: threads that share a batch wait for each other after every layer.
 """
@@ -8,18 +8,20 @@ is measured: threads that share a batch wait for each other after every layer.
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import openvino as ov
 
 from app.errors import StartupError
-from app.runtimes.base import Precision, first_line, inference_error, pick_precision
+from app.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, pick_precision
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
 TOGETHER_PAYS = 1.1  # has to be this much faster: at start-up nobody keeps threads that share a batch waiting
 TRIALS = 4
+Shape = tuple[int, ...]  # of a batch, (N, 3, h, w), or of its images
 
 
 class OpenVinoRuntime:
@@ -43,13 +45,18 @@ class OpenVinoRuntime:
         }
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
-        path = next(path for path in artefact.files("onnx") if path.suffix == ".onnx")
+        path = _onnx(artefact, "onnx")
+        trained = (artefact.manifest.pixels.height, artefact.manifest.pixels.width)
+        self._trained: Shape = (3, *trained)
         self._config = config
-        self._compiled: dict[int, ov.CompiledModel] = {}  # by batch size
+        self._compiled: dict[Shape, ov.CompiledModel] = {}
         self._lock = threading.Lock()
-        self._idle: dict[int, list[ov.InferRequest]] = defaultdict(list)  # by batch size
+        self._idle: dict[Shape, list[ov.InferRequest]] = defaultdict(list)
         try:
             self._network = core.read_model(path)
+            self._any_size = (
+                core.read_model(_onnx(artefact, "onnx" + ANY_SIZE)) if artefact.manifest.any_size else None
+            )
             self._hint: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
             self.streams = self._measured_streams()
         except RuntimeError as exc:
@@ -59,40 +66,43 @@ class OpenVinoRuntime:
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         try:
-            request = self._taken(len(lr_nchw))
+            request = self._taken(lr_nchw.shape)
             sr: Nchw = request.infer([lr_nchw], share_inputs=True)[0]  # a copy
         except RuntimeError as exc:
             raise inference_error(exc) from exc
-        self._idle[len(lr_nchw)].append(request)
+        self._idle[lr_nchw.shape].append(request)
         return sr
 
     def close(self) -> None:
         self._idle.clear()
         self._compiled.clear()
-        del self._network
+        del self._network, self._any_size
 
-    def _taken(self, size: int) -> ov.InferRequest:
+    def _taken(self, shape: Shape) -> ov.InferRequest:
         """One that no other thread uses."""
         with self._lock:
-            if self._idle[size]:
-                return self._idle[size].pop()
-            if size not in self._compiled:
-                self._compiled[size] = self._compile(size, self._hint)
-            return self._compiled[size].create_infer_request()
+            if self._idle[shape]:
+                return self._idle[shape].pop()
+            if shape not in self._compiled:
+                self._compiled[shape] = self._compile(shape, self._hint)
+            return self._compiled[shape].create_infer_request()
 
-    def _compile(self, size: int, hint: dict[str, object]) -> ov.CompiledModel:
-        fixed = self._network.clone()
-        fixed.reshape([size, *list(self._network.input(0).partial_shape)[1:]])
+    def _compile(self, shape: Shape, hint: dict[str, object]) -> ov.CompiledModel:
+        network = self._network if shape[1:] == self._trained else self._any_size
+        assert network is not None, f"no form for images of {shape}"
+        fixed = network.clone()
+        fixed.reshape(list(shape))
         return ov.Core().compile_model(fixed, "CPU", self._config | hint)
 
     def _measured_streams(self) -> int:
         """As many as there are threads, or one."""
-        threads = int(self._compile(1, self._hint).get_property("INFERENCE_NUM_THREADS"))
+        single = (1, *self._trained)
+        threads = int(self._compile(single, self._hint).get_property("INFERENCE_NUM_THREADS"))
         if threads == 1:
             return 1
-        lr = np.zeros((threads, *(side.get_length() for side in list(self._network.input(0).partial_shape)[1:])))
-        together = self._compile(threads, self._hint).create_infer_request()
-        apart = self._compile(1, {"NUM_STREAMS": threads})
+        lr = np.zeros((threads, *self._trained))
+        together = self._compile(lr.shape, self._hint).create_infer_request()
+        apart = self._compile(single, {"NUM_STREAMS": threads})
         requests = [apart.create_infer_request() for _ in range(threads)]
 
         def at_once() -> None:
@@ -103,8 +113,12 @@ class OpenVinoRuntime:
 
         if together_pays(lambda: together.infer([lr]), at_once):
             return 1
-        self._compiled[1] = apart
+        self._compiled[single] = apart
         return threads
+
+
+def _onnx(artefact: Artefact, kind: str) -> Path:
+    return next(path for path in artefact.files(kind) if path.suffix == ".onnx")
 
 
 def together_pays(together: Callable[[], object], at_once: Callable[[], object]) -> bool:

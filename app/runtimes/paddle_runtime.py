@@ -3,9 +3,10 @@
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 from app.errors import StartupError
-from app.runtimes.base import Precision, first_line, inference_error, pick_precision
+from app.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, pick_precision
 from model_store.mkl import wake_mkl_on_amd
 from model_store.pixels import Nchw
 from model_store.store import Artefact
@@ -25,52 +26,68 @@ class PaddleRuntime:
         # On a processor its bf16 is refused or wrong (Paddle 3.3); on a GPU less than fp32 has not been measured.
         offered = ("fp32",) if device == "cpu" else ("fp32", "bf16", "fp16")
         self.precision = pick_precision(precision, offered, where=f"Paddle Inference on {device}")
-        program, weights = self._files(artefact)
+        if device != "cpu" and int(device[len("gpu:") :]) >= seen:
+            raise StartupError(
+                f"TELESCOPE_DEVICE={device}, but the installed Paddle sees {seen} GPUs; install the "
+                "paddlepaddle-gpu build for your CUDA version, or set TELESCOPE_DEVICE=cpu."
+            )
+        self._threads = threads or os.cpu_count() or 1  # Paddle's own default is 1
+        self._trained = (artefact.manifest.pixels.height, artefact.manifest.pixels.width)
+        self._network = self._opened(artefact, "paddle")
+        self._any_size = self._opened(artefact, "paddle" + ANY_SIZE) if artefact.manifest.any_size else None
+
+    def _opened(self, artefact: Artefact, kind: str) -> "_Network":
+        program, weights = self._files(artefact, kind)
 
         from paddle import inference  # after `visible_gpus` has prepared the environment
 
         config = inference.Config(str(program), str(weights))
         config.disable_glog_info()
-        if device == "cpu":
+        if self.device == "cpu":
             config.disable_gpu()
-            if threads:
-                config.set_cpu_math_library_num_threads(threads)
-            else:
-                config.set_cpu_math_library_num_threads(os.cpu_count() or 1)  # Paddle's own default is 1
+            config.set_cpu_math_library_num_threads(self._threads)
         else:
-            index = int(device[len("gpu:") :])
-            if index >= seen:
-                raise StartupError(
-                    f"TELESCOPE_DEVICE={device}, but the installed Paddle sees {seen} GPUs; install the "
-                    "paddlepaddle-gpu build for your CUDA version, or set TELESCOPE_DEVICE=cpu."
-                )
             types = inference.PrecisionType
             kinds = {"fp32": types.Float32, "bf16": types.Bfloat16, "fp16": types.Half}
-            config.enable_use_gpu(GPU_POOL_MIB, index, kinds[self.precision])
+            config.enable_use_gpu(GPU_POOL_MIB, int(self.device[len("gpu:") :]), kinds[self.precision])
         try:
-            self._predictor = inference.create_predictor(config)
+            return _Network(inference.create_predictor(config))
         except Exception as exc:
-            raise StartupError(f"Paddle Inference cannot load {program} on {device}: {first_line(exc)}.") from exc
-        self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
-        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+            raise StartupError(
+                f"Paddle Inference cannot load {program} on {self.device}: {first_line(exc)}."
+            ) from exc
 
     def run(self, lr_nchw: Nchw) -> Nchw:
+        network = self._network if lr_nchw.shape[2:] == self._trained else self._any_size
+        assert network is not None, f"no form for images of {lr_nchw.shape}"
         try:
-            self._input.copy_from_cpu(lr_nchw)
-            self._predictor.run()
-            return self._output.copy_to_cpu()  # type: ignore[no-any-return]
+            return network.run(lr_nchw)
         except Exception as exc:
             raise inference_error(exc) from exc
 
     def close(self) -> None:
-        del self._input, self._output, self._predictor
+        del self._network, self._any_size
 
     @staticmethod
-    def _files(artefact: Artefact) -> tuple[Path, Path]:
-        paths = artefact.files("paddle")
+    def _files(artefact: Artefact, kind: str) -> tuple[Path, Path]:
+        paths = artefact.files(kind)
         weights = next(path for path in paths if path.suffix == ".pdiparams")
         program = next(path for path in paths if path.suffix in (".json", ".pdmodel"))
         return program, weights
+
+
+class _Network:
+    """One predictor of Paddle's, with its input and output."""
+
+    def __init__(self, predictor: Any) -> None:  # noqa: ANN401  Paddle has no types
+        self._predictor = predictor
+        self._input = predictor.get_input_handle(predictor.get_input_names()[0])
+        self._output = predictor.get_output_handle(predictor.get_output_names()[0])
+
+    def run(self, lr_nchw: Nchw) -> Nchw:
+        self._input.copy_from_cpu(lr_nchw)
+        self._predictor.run()
+        return self._output.copy_to_cpu()  # type: ignore[no-any-return]
 
 
 def visible_gpus() -> int:

@@ -1,0 +1,159 @@
+"""A crop of any size -> tiles of the network's input sizes -> one output picture.
+
+    native      resized once to its working scale -> tiles, overlapping in both directions -> network
+                -> blended into one picture -> resized once to twice the crop's width and height
+    telescope   the reference behaviour, for parity with published models: stretched to the model's trained input,
+                answered in the model's output size
+
+The input size of the tiles is the one that costs least: the network takes the same time for every pixel.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, prod
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.manifest import PixelSpec
+from model_store.pixels import Nchw, Rgb, crops_to_lr, resize, sr_to_crops
+
+Geometry = Literal["native", "telescope"]
+Size = tuple[int, int]  # height, width
+Chw = npt.NDArray[np.float32]
+OVERLAP_PX = 16  # of neighbouring tiles; the network sees 18 px around a pixel, the outer ones hardly
+OVERLAP_SHARE = 1 / 4  # of a tile's side at most
+SHRINKS = (1.0, 0.97, 0.94, 0.91, 0.88)  # of the working scale where that saves tiles; blur is known to a tenth
+MIN_ROWS = 12  # of text, after resizing: with fewer, letters fall together
+TURN_ROWS, TURN_ASPECT = 64, 1.5  # an upright crop this high and slim is a line of text on its side
+SMALL_PIXELS = 4096  # of tiles: cut and blended in a fraction of a millisecond
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one crop becomes tiles.
+
+    size: the crop's at its working scale, upright. tile: one of the network's input sizes. tops, lefts: where the
+    rows and columns of tiles begin. output: of the picture that comes out. turned: the crop lay on its side.
+    """
+
+    size: Size
+    tile: Size
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+    output: Size
+    turned: bool = False
+
+    @property
+    def tiles(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+    @property
+    def pixels(self) -> int:
+        """What the network computes."""
+        return self.tiles * prod(self.tile)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether cutting and blending take a fraction of a millisecond."""
+        return self.pixels <= SMALL_PIXELS
+
+
+def stretched(spec: PixelSpec) -> Layout:
+    """The reference behaviour, whatever the crop's size."""
+    size = (spec.height, spec.width)
+    return Layout(size, size, (0,), (0,), (spec.scale * spec.height, spec.scale * spec.width))
+
+
+def plan(height: int, width: int, *, scale: float, spec: PixelSpec, sizes: Sequence[Size]) -> Layout:
+    """The layout of a crop of `height` x `width` pixels at a working scale in (0, 1].
+
+    sizes: the network's input sizes. A smaller scale never takes more pixels.
+    """
+    assert height > 0
+    assert width > 0
+    assert 0 < scale <= 1
+    output = (spec.scale * height, spec.scale * width)
+    turned = height > TURN_ROWS and height >= TURN_ASPECT * width
+    if turned:
+        height, width = width, height
+    scale = max(scale, min(1.0, MIN_ROWS / height))
+    scaled = [(max(1, round(f * scale * height)), max(1, round(f * scale * width))) for f in SHRINKS]
+    layouts = [_tiled(size, tile, output, turned) for size in scaled for tile in sizes]
+    return min(layouts, key=lambda layout: layout.pixels)  # of equals the first, which is the largest
+
+
+def _tiled(size: Size, tile: Size, output: Size, turned: bool) -> Layout:
+    tops, lefts = (_starts(length, side) for length, side in zip(size, tile, strict=True))
+    return Layout(size, tile, tops, lefts, output, turned)
+
+
+def _starts(length: int, side: int) -> tuple[int, ...]:
+    """Tiles spread evenly from the first pixel to the last, neighbours sharing at least the overlap."""
+    if length <= side:
+        return (0,)
+    overlap = _overlap(side)
+    count = ceil((length - overlap) / (side - overlap))
+    return tuple(round(start) for start in np.linspace(0, length - side, count))
+
+
+def _overlap(side: int) -> int:
+    return min(OVERLAP_PX, int(side * OVERLAP_SHARE))
+
+
+def split(rgb: Rgb, layout: Layout, spec: PixelSpec) -> Nchw:
+    """uint8 (H, W, 3) -> tiles float32 (layout.tiles, 3, *layout.tile), row by row.
+
+    What a tile holds beyond the crop repeats the crop's edge.
+    """
+    upright = np.ascontiguousarray(np.rot90(rgb)) if layout.turned else rgb
+    height, width = layout.size
+    resized = resize(upright, height=height, width=width)
+    missing = [max(0, side - length) for side, length in zip(layout.tile, layout.size, strict=True)]
+    if any(missing):
+        resized = np.pad(resized, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+    rows, columns = layout.tile
+    tiles = [resized[top : top + rows, left : left + columns] for top in layout.tops for left in layout.lefts]
+    return crops_to_lr(tiles, replace(spec, height=rows, width=columns))
+
+
+def merge(sr_tiles: Sequence[Chw], layout: Layout, spec: PixelSpec) -> Rgb:
+    """SR tiles, each float32 (3, scale * h, scale * w) -> the output picture, uint8 (*layout.output, 3)."""
+    whole = sr_tiles[0] if len(sr_tiles) == 1 else _blended(sr_tiles, layout, spec.scale)
+    rows, columns = (spec.scale * length for length in layout.size)
+    (rgb,) = sr_to_crops(whole[None, :, :rows, :columns], spec)
+    height, width = layout.output
+    if layout.turned:
+        return np.ascontiguousarray(np.rot90(resize(rgb, height=width, width=height), -1))
+    return np.ascontiguousarray(resize(rgb, height=height, width=width))
+
+
+def _blended(sr_tiles: Sequence[Chw], layout: Layout, scale: int) -> Chw:
+    """(3, scale * h, scale * w) of the whole, beyond the crop's edge where the tiles are."""
+    down, across = (_weights(side, scale) for side in layout.tile)
+    weight = down[:, None] * across
+    sides = [
+        scale * (starts[-1] + side) for starts, side in zip((layout.tops, layout.lefts), layout.tile, strict=True)
+    ]
+    whole, total = np.zeros((3, *sides), np.float32), np.zeros(sides, np.float32)
+    places = [(scale * top, scale * left) for top in layout.tops for left in layout.lefts]
+    for (top, left), tile in zip(places, sr_tiles, strict=True):
+        rows, columns = slice(top, top + len(down)), slice(left, left + len(across))
+        whole[:, rows, columns] += tile * weight
+        total[rows, columns] += weight
+    whole /= total
+    return whole
+
+
+def _weights(side: int, scale: int) -> npt.NDArray[np.float32]:
+    """(scale * side,): towards its ends a tile knows less of what lies beyond, so it counts less there."""
+    nearest = np.minimum(np.arange(scale * side), np.arange(scale * side)[::-1]) + 1
+    weights: npt.NDArray[np.float32] = np.minimum(nearest, scale * _overlap(side)).astype(np.float32)
+    return weights
+
+
+def enlarge(rgb: Rgb, output: Size) -> Rgb:
+    """Without the network: bicubic. What that costs recognisers: `python -m bench ocr`."""
+    height, width = output
+    return resize(rgb, height=height, width=width)

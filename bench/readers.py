@@ -1,0 +1,71 @@
+"""Recognisers that read on every core: each process has its own, which is opened once.
+
+with shared_readers(["rapidocr-v6", "tesseract"]) as readers:
+    readers["tesseract"].for_script("chinese").read(crops)
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from itertools import chain
+from multiprocessing import get_context
+
+import numpy as np
+
+from model_store.pixels import Rgb
+from training.ocr import Tesseract, TextReader, open_reader
+
+
+class SharedReader:
+    """A `TextReader` whose crops are shared out among the processes of a pool."""
+
+    def __init__(self, name: str, script: str, pool: ProcessPoolExecutor) -> None:
+        self.name = name
+        self.version = _opened(name, script).version
+        self._script = script
+        self._pool = pool
+
+    def for_script(self, script: str) -> SharedReader:
+        return SharedReader(self.name, script, self._pool)
+
+    def read(self, crops: Sequence[Rgb]) -> list[str]:
+        """One text for each crop, uint8 (H, W, 3), in order."""
+        parts = np.array_split(np.arange(len(crops)), os.cpu_count() or 1)
+        shares = [[crops[place] for place in part] for part in parts if len(part)]
+        return list(chain.from_iterable(self._pool.map(partial(_read, self.name, self._script), shares)))
+
+
+@contextmanager
+def shared_readers(names: Sequence[str], scripts: Sequence[str]) -> Iterator[dict[str, SharedReader]]:
+    """By name, in order. Raises ConfigError for an unknown one, MissingExtra naming what to install."""
+    for name in names:
+        for script in scripts:
+            _opened(name, script)
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        yield {name: SharedReader(name, "latin", pool) for name in names}
+
+
+def is_read(text: str, label: str) -> bool:
+    """Whether a reading counts as right: equal letters and digits of any script; case and punctuation do not count."""
+    return _letters(text) == _letters(label)
+
+
+def _letters(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
+
+
+def _read(name: str, script: str, crops: list[Rgb]) -> list[str]:
+    return _opened(name, script).read(crops)
+
+
+@lru_cache
+def _opened(name: str, script: str) -> TextReader:
+    """PP-OCR reads every script here with one model, Tesseract with one for each language."""
+    if name == Tesseract.name and script == "chinese":
+        return Tesseract("chi_sim")
+    return _opened(name, "latin") if script != "latin" else open_reader(name)
