@@ -24,10 +24,12 @@ import numpy.typing as npt
 from model_store.pixels import Rgb
 
 MAX_COLUMNS = 512  # of a long line its middle is enough; a whole one would cost milliseconds
-MAX_ROWS = 128  # a higher crop is shrunk to it: only a blur that is seen there matters
+MAX_ROWS = 64  # a higher crop is shrunk to it, the highest that the fit has seen
+SHARP = 0.6  # pixels of blur that a sharp crop is measured to have, after shrinking too
 MIN_CONTRAST = 4  # of 255; less is a plain ground, whatever noise lies on it
 
-# Constant, edge, middle, spread, and their products in the order of `terms`; made by `python -m bench blur --fit`.
+# Constant, edge, middle, spread, and their products in the order of `terms`, fitted as `bench blur --fit` does;
+# with other fonts it finds others.
 COEFFICIENTS = (-0.49667596, 2.29453835, -0.60224261, -0.94794783, -0.04521744,
                 -1.30070155, -0.55159344, 1.08260199, 0.87454574, -0.23417306)  # fmt: skip
 LOWEST = np.array([-0.3, 0.3, -2.0])  # of the logarithms, between which the fit holds
@@ -59,7 +61,7 @@ class Estimate:
 
 def estimate(rgb: Rgb) -> Estimate:
     """uint8 (H, W, 3), dark text on light ground or the other way round."""
-    grey, shrunk = _looked_at(rgb)
+    grey, shrunk = looked_at(rgb)
     low, high = _share(grey, 0.02), _share(grey, 0.98)
     if high - low < MIN_CONTRAST:
         return Estimate(math.nan, math.nan, high - low)
@@ -67,7 +69,7 @@ def estimate(rgb: Rgb) -> Estimate:
     blur = math.exp(float(np.dot(terms(logarithms), COEFFICIENTS)))
     curvature = np.asarray(cv2.filter2D(grey, -1, _LAPLACIANS, borderType=cv2.BORDER_REPLICATE), np.float32)
     noise = _share(np.abs(curvature), 0.25) / (6 * _QUARTILE)
-    return Estimate(blur * shrunk, noise / (high - low), high - low)
+    return Estimate(_before_shrinking(blur, shrunk), noise / (high - low), high - low)
 
 
 def quantities(grey: Plane, contrast: float) -> npt.NDArray[np.float64]:
@@ -86,7 +88,7 @@ def terms(logarithms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([ones, logarithms, *products], axis=-1)
 
 
-def _looked_at(rgb: Rgb) -> tuple[Plane, float]:
+def looked_at(rgb: Rgb) -> tuple[Plane, float]:
     """float32 (h, w) of at most MAX_ROWS and MAX_COLUMNS, and how many times it was shrunk."""
     shrunk = max(1.0, len(rgb) / MAX_ROWS)
     columns = round(MAX_COLUMNS * shrunk)
@@ -96,6 +98,11 @@ def _looked_at(rgb: Rgb) -> tuple[Plane, float]:
         size = (max(1, round(grey.shape[1] / shrunk)), MAX_ROWS)
         grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
     return grey.astype(np.float32), shrunk
+
+
+def _before_shrinking(blur: float, shrunk: float) -> float:
+    """Variances add up, and that of a sharp crop is not part of what shrinking made smaller."""
+    return math.sqrt(shrunk**2 * (blur**2 - SHARP**2) + SHARP**2) if blur > SHARP else blur
 
 
 def _slope(plane: Plane, share: float) -> float:

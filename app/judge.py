@@ -111,17 +111,15 @@ class Rule:
     def never(self) -> bool:
         return math.isinf(self.min_blur)
 
-    @property
-    def largest_scale(self) -> float:
-        """Of the crops that it super-resolves."""
-        return self.scale(self.min_blur)
-
-    def scale(self, blur: float) -> float:
-        return min(1.0, self.target_blur / blur) if blur > 0 else 1.0
+    def scale(self, blur: float | None) -> float:
+        """At which the network sees a crop of this blur; None: not known."""
+        return min(1.0, self.target_blur / blur) if blur else 1.0
 
     def reason(self, found: Estimate) -> Reason:
         if self.never:
             return "no_gain_for_recogniser"
+        if found.is_blank:
+            return "blank"
         if found.blur < self.min_blur:
             return "sharp"
         return "noisy" if found.noise > self.max_noise else "blurred"
@@ -224,25 +222,20 @@ class Judge:
 
     def largest_scale(self, aim: Aim) -> float | None:
         """Of the working scales that `decide` may choose for a crop not decoded yet; None: it never infers."""
-        if aim.mode == "always":
+        if aim.mode == "always" or not self.calibration:
             return 1.0
-        rule = self._rule(aim)
-        return None if rule.never else rule.largest_scale
+        rule = self.calibration.rules[aim.recogniser or ANY]
+        return None if rule.never else rule.scale(rule.min_blur)
 
     def decide(self, rgb: Rgb, aim: Aim) -> Decision:
         """What to do with a crop, uint8 (H, W, 3), and why."""
-        left_out: Method = "enlarged" if aim.recogniser is None else "kept"
         found = estimate(rgb)
-        if found.is_blank:
-            return Decision(left_out, "blank")
-        rule = self._rule(aim)
-        reason: Reason = "always" if aim.mode == "always" else rule.reason(found)
-        if reason == "always":
-            return Decision("super_resolved", reason, scale=UNCALIBRATED.scale(found.blur), blur=found.blur)
-        if reason != "blurred":
-            return Decision(left_out, reason, blur=found.blur)
-        reason = "blurred" if self.calibration else "uncalibrated"
-        return Decision("super_resolved", reason, rule.scale(found.blur), rule.strength, found.blur)
-
-    def _rule(self, aim: Aim) -> Rule:
-        return self.calibration.rules[aim.recogniser or ANY] if self.calibration else UNCALIBRATED
+        blur = None if found.is_blank else found.blur
+        if aim.mode == "always" or not self.calibration:
+            why: Reason = "always" if aim.mode == "always" else "uncalibrated"
+            return Decision("super_resolved", why, UNCALIBRATED.scale(blur), UNCALIBRATED.strength, blur)
+        rule = self.calibration.rules[aim.recogniser or ANY]
+        reason = rule.reason(found)
+        if reason == "blurred":
+            return Decision("super_resolved", reason, rule.scale(blur), rule.strength, blur)
+        return Decision("enlarged" if aim.recogniser is None else "kept", reason, blur=blur)

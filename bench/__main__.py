@@ -1,6 +1,7 @@
 """Command line of the benchmarks.
 
-python -m bench bulk | calibrate | capacity | data | http | ocr | precision | raw | reliability | start | training
+python -m bench blur | bulk | calibrate | capacity | data | http | ocr | precision | raw | reliability
+                | start | training
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 
 # what -> (module with add_arguments(parser) and run(args), one line of help)
 BENCHMARKS: dict[str, tuple[str, str]] = {
+    "blur": ("bench.blur", "how well the blur of a crop is measured, on rendered text of known blur"),
     "capacity": (
         "bench.capacity",
         "what to plan a replica with: images a second, times, memory",

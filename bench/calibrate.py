@@ -6,9 +6,9 @@
           -> for each, and for all together, the rule that gains most and harms nowhere
           -> model_store/tbsrn/calibration-3.json, curve.svg
 
-A treatment is a blur that the working scale brings the crop to, and a share of the network's picture in the answer.
-`python -m bench ocr` reports on the other half of the words; the model should have been trained on neither. The
-service loads the file at its next start, and refuses it for other weights than it was made for.
+A treatment is a blur that the working scale brings the crop to, and a share of the network's picture in the
+answer. `python -m bench ocr` reports on the other half of the words; the model should have been trained on
+neither. The service loads the file at its next start, and refuses it for other weights than it was made for.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from training.readings import Readings
 from training.record import machine
 from training.run_state import git_commit
 
-DRAWS = 9  # crops of each word
+DRAWS = 12  # crops of each word
 CHUNK = 48  # crops whose pictures are held at once
 PLAIN: Treatment = (0.0, 0.0)
 
@@ -173,7 +173,7 @@ def gather(
     as_array = {name: {t: np.array(r, float) for t, r in found.items()} for name, found in right.items()}
     return Samples(
         word=np.array([number for number, _, _ in ordered]),
-        script=np.array([word.script for _, word, _ in ordered]),
+        script=np.array(["latin" if word.script == "digits" else word.script for _, word, _ in ordered]),
         height=np.array([float(cell.height) for _, _, cell in ordered]),
         # a plain ground is never super-resolved
         blur=np.array([-1.0 if found.is_blank else found.blur for found in estimates]),
@@ -224,7 +224,7 @@ def summary(report: dict[str, Any]) -> str:
     lines = [
         f"{report['model']}: what its rules do, and to which share of these crops",
         *(
-            f"  {name}: {rule.told()}; {100 * share[name]:.0f} % (target {rule.target_blur} px, strength {rule.strength})"
+            f"  {name}: {rule.told()}; {share[name]:.0%}, target {rule.target_blur}, strength {rule.strength}"
             for name, rule in rules.items()
         ),
         "",

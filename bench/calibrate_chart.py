@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
+from app.judge import Rule
 from bench.ocr_chart import READER_NAMES
 from bench.svg import RULE, SOFT, document, dot, line, text
 
@@ -16,14 +17,15 @@ LEFT, TOP, WIDTH, HEIGHT = 60.0, 84.0, 660.0, 300.0  # pixels of the plot
 
 
 def curve_chart(report: dict[str, Any]) -> str:
-    """SVG. x: the estimate of blur, each mark a tenth of the crops. y: points over plain, 95 % intervals."""
+    """SVG. x: the estimate of blur, each mark an eighth of the crops. y: points over plain, 95 % intervals."""
     parts, readers = report["curve"], list(report["recognisers"])
     ends = [abs(gain["points"]) + 1.96 * gain["error"] for part in parts for gain in part["gains"].values()]
     reach: float = 5.0 * math.ceil(max(*ends, 5) / 5)
-    low, high = float(parts[0]["blur"][1]) - 0.05, float(parts[-1]["blur"][1]) + 0.05
+    low, high = float(parts[0]["blur"][1]) * 0.95, float(parts[-1]["blur"][1]) * 1.05
 
     def x(blur: float) -> float:
-        return LEFT + WIDTH * (min(max(blur, low), high) - low) / (high - low)
+        """Logarithmic."""
+        return LEFT + WIDTH * math.log(min(max(blur, low), high) / low) / math.log(high / low)
 
     def y(points: float) -> float:
         return TOP + HEIGHT * (reach - points) / (2 * reach)
@@ -41,28 +43,22 @@ def curve_chart(report: dict[str, Any]) -> str:
             )
             body.append(dot(x(blur), y(gain["points"]), fill=colour, stroke=colour, radius=3))
         body.append(dot(LEFT + 6 + 220 * place, 61, fill=colour, stroke=colour))
-        rule = told(report["rules"][reader])
-        body.append(text(LEFT + 16 + 220 * place, 65.5, f"{READER_NAMES.get(reader, reader)}: {rule}", size=12))
+        rule = Rule.from_json(report["rules"][reader])
+        limit = "never" if rule.never else f"from {rule.min_blur:.1f} px"
+        body.append(text(LEFT + 16 + 220 * place, 65.5, f"{READER_NAMES.get(reader, reader)}: {limit}", size=12))
     return document(LEFT + WIDTH + 24, TOP + HEIGHT + 52, body, title="Gain of super-resolution by blur")
-
-
-def told(rule: Mapping[str, float | None]) -> str:
-    """A rule in words."""
-    if rule["min_blur"] is None:
-        return "never"
-    noise = f", noise up to {rule['max_noise']:.2f}" if rule["max_noise"] is not None else ""
-    return f"blur from {rule['min_blur']:.2f} px{noise}"
 
 
 def _frame(report: dict[str, Any], x: Scale, y: Scale, low: float, high: float, reach: float) -> Iterator[str]:
     yield text(12, 24, f"{report['model']}: what super-resolving gains, by blur", size=16, bold=True)
-    words, subsets = report["data"]["words"], len(report["subsets"])
-    about = f"points over the plain crop; {words} words in {subsets} subsets, each mark a tenth of the crops"
+    about = (
+        f"points over the plain crop, by each one's own treatment; {report['data']['crops']} crops, all scripts"
+    )
     yield text(12, 43, about, size=12, fill=SOFT)
     for points in (-reach, -reach / 2, 0, reach / 2, reach):
         yield line(LEFT, y(points), LEFT + WIDTH, y(points), stroke=SOFT if points == 0 else RULE)
         yield text(LEFT - 8, y(points) + 4, f"{points:+g}" if points else "0", size=11, fill=SOFT, anchor="end")
-    step = 0.2 if high - low > 0.8 else 0.1
-    for tick in range(math.ceil(low / step), math.floor(high / step) + 1):
-        yield text(x(tick * step), TOP + HEIGHT + 18, f"{tick * step:.1f}", size=11, fill=SOFT, anchor="middle")
-    yield text(LEFT + WIDTH / 2, TOP + HEIGHT + 40, "estimated blur, px of the crop", size=12, anchor="middle")
+    for tick in (0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8):
+        if low <= tick <= high:
+            yield text(x(tick), TOP + HEIGHT + 18, f"{tick:g}", size=11, fill=SOFT, anchor="middle")
+    yield text(LEFT + WIDTH / 2, TOP + HEIGHT + 40, "measured blur, px of the crop", size=12, anchor="middle")

@@ -3,8 +3,8 @@
     folder or tar with labels.tsv -> Latin words, in two halves    \
     rendered digits and Chinese words, in two halves                } -> crop at a height and blur, noise, JPEG
 
-The halves share no photograph and no word: one is for calibration, the other for proof. A crop's seed comes from its
-word's name and its cell, so with --limit the first crops stay the same pictures.
+The halves share no photograph and no word: one is for calibration, the other for proof. A crop's seed comes from
+its word's name and its cell, so with --limit the first crops stay the same pictures.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
-"""Does it help OCR? Words read from crops as they are, enlarged, and through Text Telescope.
+"""Does it help OCR? Words read from crops as they are, and through Text Telescope.
 
     python -m bench ocr --data word_crops_val.tar --out proof
     python -m bench ocr --data crops/ --weights last.safetensors --readers rapidocr-v6 --limit 50 --out proof
 
     plain     the crop itself, which the recogniser brings to its own height
-    bicubic   enlarged x2 without the network, as the service does
     always    mode=always: every crop through the network
     auto      the default: where the model's calibration says that it helps every recogniser, else enlarged
     named     recogniser=...: where it says that it helps the one that reads, else the crop as it was
 
-Every word of the proof half in every cell: six heights times five blurs, with noise and JPEG among them. Words count
-as read when letters and digits are all right, case and punctuation apart. Rates carry Wilson's 95 % interval,
-differences from plain one that resamples words. Writes report.json, table.md and chart.svg; the same command after an
-interruption goes on.
+Every word of the proof half in every cell: six heights times five blurs, with noise and JPEG among them. Words
+count as read when letters and digits are all right, case and punctuation apart. Rates carry Wilson's 95 %
+interval, differences from plain one that resamples words. Writes report.json, table.md and chart.svg; the same
+command after an interruption goes on.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ from bench.crops import CELLS, add_data, words
 from bench.ocr_chart import chart
 from bench.ocr_measure import VARIANTS, Measured, measure_cell
 from bench.paired import difference
-from bench.subject import add_subject, open_subject
 from bench.readers import shared_readers
+from bench.subject import add_subject, open_subject
 from model_store.errors import ModelStoreError
 from training.errors import TrainingError
 from training.metrics import wilson_interval

@@ -1,68 +1,79 @@
-"""The chart of `python -m bench ocr`: words gained or lost over the plain crop, a panel for each recogniser."""
+"""The chart of `python -m bench ocr`: what naming the recogniser gains, a grid of heights and blurs for each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from bench.svg import GROUND, INK, RULE, SOFT, document, dot, line, text
+from bench.crops import BLURS, HEIGHTS, Cell
+from bench.svg import SOFT, box, document, text
 
-COLOURS = {"bicubic": "#9aa5b1", "always": "#c2410c", "auto": "#4338ca", "named": "#0f766e"}
-PANEL, GAP, LEFT, TOP, ROW = 240.0, 16.0, 96.0, 108.0, 58.0  # pixels
 READER_NAMES = {"rapidocr-v6": "PP-OCRv6", "rapidocr-v4": "PP-OCRv4", "tesseract": "Tesseract"}
+SCRIPT_NAMES = {"latin": "Latin words", "digits": "digits and punctuation", "chinese": "Chinese words"}
+LEFT, TOP, BOX, GAP = 148.0, 96.0, 44.0, 22.0  # pixels
+ROW = BOX * 0.62
+GAIN, LOSS, STILL = (15, 118, 110), (194, 65, 12), "#f1f4f6"  # red, green, blue; and of cells without a change
+FULL = 15.0  # points of the darkest colour
 
 
 def chart(report: dict[str, Any]) -> str:
-    """SVG. Every subset one row, each variant a dot with its 95 % interval; right of the line is a gain."""
+    """SVG. A row of grids for each script, a column for each recogniser; numbers are points over plain."""
     figures = report["figures"]
-    subsets = list(next(iter(figures.values())))
-    reach = _reach(figures)
-    width = max(LEFT + len(figures) * (PANEL + GAP), 420)
-    height = TOP + ROW * len(subsets) + 44
-    body = [*_legend(report), *(_name(subset, row) for row, subset in enumerate(subsets))]
-    for place, (reader, found) in enumerate(figures.items()):
-        body += _panel(reader, found, LEFT + place * (PANEL + GAP), reach)
-    return document(width, height, body, title="Words read through Text Telescope, against the plain crop")
+    scripts = list(next(iter(figures.values())))
+    grid_width, grid_height = BOX * len(BLURS), ROW * len(HEIGHTS)
+    body = list(_heading(report))
+    for column, (reader, found) in enumerate(figures.items()):
+        left = LEFT + column * (grid_width + GAP)
+        body.append(
+            text(left + grid_width / 2, TOP - 14, READER_NAMES.get(reader, reader), anchor="middle", bold=True)
+        )
+        for row, script in enumerate(scripts):
+            body += _grid(found[script], left, TOP + row * (grid_height + 54))
+    for row, script in enumerate(scripts):
+        body += _axis(script, report["data"]["words"][script], TOP + row * (grid_height + 54))
+    width = LEFT + len(figures) * (grid_width + GAP)
+    return document(
+        max(width, 560),
+        TOP + len(scripts) * (grid_height + 54) + 12,
+        body,
+        title="Words gained over the plain crop by height and blur",
+    )
 
 
-def _reach(figures: dict[str, Any]) -> float:
-    """The axis' end, in points, the same in all panels."""
-    changes = [row[v]["over_plain"] for found in figures.values() for row in found.values() for v in COLOURS]
-    farthest = max(max(abs(change["low"]), abs(change["high"])) for change in changes)
-    return next((end for end in (2, 5, 10, 15, 20, 30, 40, 60) if end >= farthest), 100)
+def _heading(report: dict[str, Any]) -> Iterator[str]:
+    yield text(
+        12, 26, f"{report['model']['name']}: words of 100 gained with the recogniser named", size=16, bold=True
+    )
+    about = "over the plain crop; every cell another height and blur, with noise and JPEG among its crops"
+    yield text(12, 46, about, size=12, fill=SOFT)
 
 
-def _legend(report: dict[str, Any]) -> Iterator[str]:
-    model, data = report["model"]["name"], report["data"]
-    yield text(12, 24, f"{model}: words read, points over the plain crop", size=16, bold=True)
-    yield text(12, 44, f"{data['words']} words a row; lines are 95 % intervals", size=12, fill=SOFT)
-    for place, (variant, colour) in enumerate(COLOURS.items()):
-        x = LEFT + 6 + 90 * place
-        yield dot(x, 63, fill=colour if variant == "named" else GROUND, stroke=colour)
-        yield text(x + 9, 67.5, variant)
+def _axis(script: str, words: int, top: float) -> Iterator[str]:
+    yield text(12, top + 12, SCRIPT_NAMES.get(script, script), size=12, bold=True)
+    yield text(12, top + 28, f"{words} a cell", size=11, fill=SOFT)
+    for row, height in enumerate(HEIGHTS):
+        yield text(LEFT - 8, top + ROW * (row + 0.5) + 4, f"{height} px", size=11, fill=SOFT, anchor="end")
 
 
-def _name(subset: str, row: int) -> str:
-    return text(12, TOP + ROW * (row + 0.5) + 4, subset, bold=subset == "all")
+def _grid(found: dict[str, Any], left: float, top: float) -> Iterator[str]:
+    for row, height in enumerate(HEIGHTS):
+        for column, blur in enumerate(BLURS):
+            points = found[Cell(height, blur).name]["named"]["over_plain"]["points"]
+            x, y = left + BOX * column, top + ROW * row
+            yield box(x, y, BOX - 2, ROW - 2, fill=_colour(points))
+            yield text(
+                x + BOX / 2 - 1, y + ROW / 2 + 3, f"{points:+.1f}" if points else "0", size=11, anchor="middle"
+            )
+    for column, blur in enumerate(BLURS):
+        under = top + ROW * len(HEIGHTS) + 12
+        yield text(left + BOX * (column + 0.5) - 1, under, f"{blur:g}", size=10, fill=SOFT, anchor="middle")
+    middle = left + BOX * len(BLURS) / 2
+    yield text(middle, top + ROW * len(HEIGHTS) + 27, "blur, of the height", size=10, fill=SOFT, anchor="middle")
 
 
-def _panel(reader: str, found: dict[str, Any], left: float, reach: float) -> Iterator[str]:
-    bottom = TOP + ROW * len(found)
-
-    def at(points: float) -> float:
-        return left + PANEL * (points + reach) / (2 * reach)
-
-    yield text(left + PANEL / 2, TOP - 12, READER_NAMES.get(reader, reader), anchor="middle", bold=True)
-    for points in (-reach, -reach / 2, 0, reach / 2, reach):
-        yield line(at(points), TOP, at(points), bottom, stroke=SOFT if points == 0 else RULE)
-        if abs(points) == reach:
-            continue  # neighbours' numbers would meet
-        yield text(at(points), bottom + 18, f"{points:+g}" if points else "0", size=11, fill=SOFT, anchor="middle")
-    for row, variants in enumerate(found.values()):
-        if row:
-            yield line(left, TOP + ROW * row, left + PANEL, TOP + ROW * row)
-        for place, (variant, colour) in enumerate(COLOURS.items()):
-            change, y = variants[variant]["over_plain"], TOP + ROW * row + 11 + 12 * place
-            yield line(at(change["low"]), y, at(change["high"]), y, stroke=colour, width=2)
-            yield dot(at(change["points"]), y, fill=colour if variant == "named" else GROUND, stroke=colour)
-    yield text(left + PANEL / 2, bottom + 36, "fewer words  ←   →  more words", size=11, fill=INK, anchor="middle")
+def _colour(points: float) -> str:
+    if abs(points) < 0.05:
+        return STILL
+    share = 0.12 + 0.6 * min(abs(points), FULL) / FULL
+    mixed = [round(255 + share * (part - 255)) for part in (GAIN if points > 0 else LOSS)]
+    return "#" + "".join(f"{part:02x}" for part in mixed)

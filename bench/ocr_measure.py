@@ -1,9 +1,9 @@
 """One cell of words: their crops, what the service makes of them, and what recognisers read.
 
-    words -> crops of a cell -> plain | bicubic | always | auto | for each recogniser by name -> read
+    words -> crops of a cell -> plain | always | auto | for each recogniser by name -> read
 
-The pictures come from the code that the service runs, in this process (`app/in_process.py`). What was read is kept:
-an interrupted command goes on, and a second model has only its own pictures read.
+The pictures come from the code that the service runs, in this process (`app/in_process.py`). What was read is
+kept: an interrupted command goes on, and a second model has only its own pictures read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from app import tiling
 from app.in_process import Answered, InProcess
 from app.judge import ALWAYS, UNTOLD, Aim
 from bench.crops import Cell, Word, crop
@@ -24,7 +23,7 @@ from bench.subject import Subject
 from model_store.pixels import Rgb
 from training.readings import Readings
 
-VARIANTS = ("plain", "bicubic", "always", "auto", "named")  # what is reported
+VARIANTS = ("plain", "always", "auto", "named")  # what is reported
 Right = npt.NDArray[np.bool_]  # (words,)
 
 
@@ -50,14 +49,12 @@ def measure_cell(
     """words: of one script."""
     script = words[0].script
     plain = [crop(word, cell, seed=seed) for word in words]
-    scale = subject.predictor.spec.scale
+    answers = {"auto": _answers(subject, plain, UNTOLD)}
     pictures = {
         "plain": plain,
-        "bicubic": [tiling.enlarge(rgb, (scale * rgb.shape[0], scale * rgb.shape[1])) for rgb in plain],
         "always": _pictures(_answers(subject, plain, ALWAYS)),
+        "auto": _pictures(answers["auto"]),
     }
-    answers = {"auto": _answers(subject, plain, UNTOLD)}
-    pictures["auto"] = _pictures(answers["auto"])
     right: dict[str, dict[str, Right]] = {}
     for name, reader in readers.items():
         known = name in subject.judge.recognisers

@@ -51,7 +51,7 @@ def shared_readers(names: Sequence[str], scripts: Sequence[str]) -> Iterator[dic
 
 
 def is_read(text: str, label: str) -> bool:
-    """Whether a reading counts as right: equal letters and digits of any script; case and punctuation do not count."""
+    """Whether a reading counts as right: equal letters and digits of any script, case and punctuation apart."""
     return _letters(text) == _letters(label)
 
 

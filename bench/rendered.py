@@ -25,25 +25,42 @@ OVERSAMPLED = 5  # times the size that glyphs are drawn at: a pixel's own blur i
 MIN_CONTRAST = 60  # of 255, between the luma of ink and of ground
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, the grey that the estimate sees
 BOX_VARIANCE = 1 / 12  # of averaging over one pixel, part of the wished blur
+CHINESE = """
+北京 上海 大学 图书馆 出口 入口 欢迎光临 咖啡 医院 请勿吸烟 银行 火车站 地铁 公园 超市 药店 停车场
+洗手间 小心地滑 安全出口 邮局 餐厅 酒店 机场 公交车 中国 人民路 南京东路 生日快乐 新年 水果 牛肉面 豆腐
+火锅 茶馆 书店 博物馆 电影院 体育馆 学校 办公室 会议室 电梯 楼梯 消防栓 禁止停车 单行道 高速公路 收费站
+加油站 派出所 税务局 法院 市政府 电话 地址 价格 特价 打折 优惠 营业时间 星期一 上午 下午 二零二六年
+人民币 发票 收据 合同 姓名 性别 年龄 日期 编号 签名 审核 批准 部门 经理 主任 教授 工程师 建筑 设计院
+研究所 实验室 有限公司 集团 股份 科技 信息 网络 电子 机械 化工 纺织 服装 食品 饮料 农业 林业 渔业 矿业
+能源 环保 交通 运输 物流 仓库 快递 旅游 文化 教育 培训 健康 美容 理发 洗衣 维修 装修 家具 电器 手机 电脑
+相机 眼镜 钟表 珠宝 玩具 礼品 鲜花 宠物 东方明珠 西安门 黄河路 长江大桥 天安门广场 中山公园 少年宫
+幼儿园 中学 小学 社区服务中心 自行车 出租车 候车室 售票处 问讯处 行李寄存 贵宾室 登机口 国际到达
+国内出发 海关 护照 签证 免税店 急诊 门诊 药房 住院部 内科 外科 儿科 口腔科 眼科 挂号处 收费处 化验室
+注意安全 高压危险 闲人免进 请随手关门 节约用水 爱护花草 保持安静 春天 夏天 秋天 冬天 苹果 香蕉 西瓜 葡萄
+草莓 牛奶 面包 鸡蛋 米饭 饺子 包子 豆浆 油条 烤鸭 糖醋鱼 麻婆豆腐 足球 篮球 排球 乒乓球 羽毛球 游泳馆
+健身房 图书 报纸 杂志 小说 词典 地图 字典 音乐会 话剧 展览馆 动物园 植物园 海洋馆 游乐场 儿童乐园
+老年公寓 招待所 青年旅馆 民宿 茶叶 白酒 啤酒 矿泉水 果汁 酸奶 冰淇淋 巧克力
+"""
 WORDS: Mapping[str, Sequence[str]] = {
-    "latin": "Harbour Museum STATION coffee Bakery Lounge exit Kingdom PRICE market Sunday Zürich".split(),
-    "cyrillic": "Привет Музей АПТЕКА хлеб вокзал Улица".split(),
-    "greek": "Καλημέρα ΕΞΟΔΟΣ δρόμος ψωμί Μουσείο".split(),
-    "digits": "2026 14:30 38.50 007 1984 +49-30 $9.99 50% 1,200".split(),
+    "latin": [
+        "Harbour",
+        "Museum",
+        "STATION",
+        "coffee",
+        "Bakery",
+        "Lounge",
+        "exit",
+        "Kingdom",
+        "PRICE",
+        "market",
+        "Sunday",
+        "Zürich",
+    ],
+    "cyrillic": ["Привет", "Музей", "АПТЕКА", "хлеб", "вокзал", "Улица"],
+    "greek": ["Καλημέρα", "ΕΞΟΔΟΣ", "δρόμος", "ψωμί", "Μουσείο"],
+    "digits": ["2026", "14:30", "38.50", "007", "1984", "+49-30", "$9.99", "50%", "1,200"],
     "line": ["the quick brown fox jumps over the lazy dog", "Ten words in one long line stay ten words, always."],
-    "chinese": """北京 上海 大学 图书馆 出口 入口 欢迎光临 咖啡 医院 请勿吸烟 银行 火车站 地铁 公园 超市 药店 停车场
-        洗手间 小心地滑 安全出口 邮局 餐厅 酒店 机场 公交车 中国 人民路 南京东路 生日快乐 新年 水果 牛肉面 豆腐 火锅
-        茶馆 书店 博物馆 电影院 体育馆 学校 办公室 会议室 电梯 楼梯 消防栓 禁止停车 单行道 高速公路 收费站 加油站
-        派出所 税务局 法院 市政府 电话 地址 价格 特价 打折 优惠 营业时间 星期一 上午 下午 二零二六年 人民币 发票 收据
-        合同 姓名 性别 年龄 日期 编号 签名 审核 批准 部门 经理 主任 教授 工程师 建筑 设计院 研究所 实验室 有限公司 集团
-        股份 科技 信息 网络 电子 机械 化工 纺织 服装 食品 饮料 农业 林业 渔业 矿业 能源 环保 交通 运输 物流 仓库 快递
-        旅游 文化 教育 培训 健康 美容 理发 洗衣 维修 装修 家具 电器 手机 电脑 相机 眼镜 钟表 珠宝 玩具 礼品 鲜花 宠物
-        东方明珠 西安门 黄河路 长江大桥 天安门广场 中山公园 少年宫 幼儿园 中学 小学 社区服务中心 自行车 出租车 候车室
-        售票处 问讯处 行李寄存 贵宾室 登机口 国际到达 国内出发 海关 护照 签证 免税店 急诊 门诊 药房 住院部 内科 外科
-        儿科 口腔科 眼科 挂号处 收费处 化验室 注意安全 高压危险 闲人免进 请随手关门 节约用水 爱护花草 保持安静
-        春天 夏天 秋天 冬天 苹果 香蕉 西瓜 葡萄 草莓 牛奶 面包 鸡蛋 米饭 饺子 包子 豆浆 油条 烤鸭 糖醋鱼 麻婆豆腐
-        足球 篮球 排球 乒乓球 羽毛球 游泳馆 健身房 图书 报纸 杂志 小说 词典 地图 字典 音乐会 话剧 展览馆 动物园
-        植物园 海洋馆 游乐场 儿童乐园 老年公寓 招待所 青年旅馆 民宿 茶叶 白酒 啤酒 矿泉水 果汁 酸奶 冰淇淋 巧克力""".split(),
+    "chinese": CHINESE.split(),
 }
 DIGIT_PATTERNS = ("####", "$##.##", "##:##", "##%", "#,###", "##.##.20##", "+##-###-###", "No.##", "(0##)", "#/##")
 
@@ -58,7 +75,7 @@ class Spoilt:
 
 @lru_cache(maxsize=1)
 def fonts() -> dict[str, tuple[str, ...]]:
-    """Paths of the fonts here for each script, and the thin ones among them; DataError where there are none at all.
+    """Paths of the fonts here for each script, and the thin ones among them; DataError where there is none.
 
     Latin, Greek and Cyrillic need DejaVu, Liberation or another that has all three; Chinese a font for it, such as
     those of Debian's fonts-wqy-zenhei and fonts-noto-cjk.

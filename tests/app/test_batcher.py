@@ -2,13 +2,14 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
-from app.batch_queue import Inferred
+from app.batch_queue import Chw, Inferred, Size
 from app.batcher import Batcher
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, RequestTooLarge
 from app.room import Room
@@ -17,6 +18,7 @@ from tests.app.fakes import FakeExecutor, NoObserver, in_virtual_time
 
 SECONDS = {1: 1.0, 2: 1.2, 4: 1.6, 8: 2.4}
 NEVER = 10_000.0
+IMAGE = (2, 4)  # of one window
 
 
 @asynccontextmanager
@@ -28,11 +30,12 @@ async def batcher(
     max_delay_s: float = 0,
     hang_s: float = math.inf,
     streams: int = 1,
+    larger: Mapping[Size, Mapping[int, float]] = MappingProxyType({}),
 ) -> AsyncIterator[Batcher]:
     made = Batcher(
         execute,
-        batch_seconds=execute.seconds,
-        room=Room(max_items=max_items, max_bytes=max_bytes),
+        batch_seconds={IMAGE: execute.seconds, **larger},
+        room=Room(max_windows=max_items, max_bytes=max_bytes),
         observer=NoObserver(),
         max_delay_s=max_delay_s,
         hang_s=hang_s,
@@ -57,7 +60,7 @@ def now() -> float:
 
 async def ask(made: Batcher, *values: float, within_s: float = NEVER) -> list[Inferred]:
     deadline = now() + within_s
-    with made.admit(items=len(values), nbytes=1, deadline=deadline) as admission:
+    with made.admit(windows=len(values), nbytes=1, deadline=deadline) as admission:
         return await admission.infer(images(*values))
 
 
@@ -140,13 +143,13 @@ def test_admission_is_all_or_none() -> None:
             first = await asking(made, *range(1, 7))
             await asyncio.sleep(0.1)
             with pytest.raises(Overloaded) as refused:
-                made.admit(items=3, nbytes=1, deadline=NEVER)
+                made.admit(windows=3, nbytes=1, deadline=NEVER)
             assert refused.value.retry_after_s == 3  # the running batch of 8 has 2.3 s left, then there is room
-            assert made.room.items == 6
+            assert made.room.windows == 6
             second = await asking(made, 7, 8)
             assert len(await first) == 6
             assert len(await second) == 2
-            assert made.room.items == 0
+            assert made.room.windows == 0
 
     in_virtual_time(scenario)
 
@@ -154,9 +157,9 @@ def test_admission_is_all_or_none() -> None:
 def test_the_byte_budget_refuses_too() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS), max_bytes=100) as made:
-            with made.admit(items=1, nbytes=60, deadline=NEVER):
+            with made.admit(windows=1, nbytes=60, deadline=NEVER):
                 with pytest.raises(Overloaded):
-                    made.admit(items=1, nbytes=60, deadline=NEVER)
+                    made.admit(windows=1, nbytes=60, deadline=NEVER)
                 assert made.room.nbytes == 60
             assert made.room.nbytes == 0
 
@@ -168,7 +171,7 @@ def test_what_could_never_fit_is_not_told_to_try_again(items: int, nbytes: int) 
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS), max_items=8, max_bytes=100) as made:
             with pytest.raises(RequestTooLarge, match="at most 8 windows and 100 bytes"):
-                made.admit(items=items, nbytes=nbytes, deadline=NEVER)
+                made.admit(windows=items, nbytes=nbytes, deadline=NEVER)
 
     in_virtual_time(scenario)
 
@@ -179,7 +182,7 @@ def test_a_wait_beyond_the_deadline_is_refused_with_the_excess() -> None:
         async with batcher(execute) as made:
             running = [await asking(made, value) for value in range(1, 25)]  # 1, then 8 + 8 + 8 (one padded)
             with pytest.raises(Overloaded) as refused:
-                made.admit(items=1, nbytes=1, deadline=now() + 2)
+                made.admit(windows=1, nbytes=1, deadline=now() + 2)
             # 1 s runs, 24 images in three batches of 8: 8.2 s, 6.2 s more than allowed.
             assert refused.value.retry_after_s == 7
             await asyncio.gather(*running)
@@ -214,7 +217,7 @@ def test_a_cancelled_request_leaves_the_queue() -> None:
             second.cancel()
             await asyncio.gather(first, third)
             assert execute.batches == [[1], [3]]
-            assert made.room.items == 0
+            assert made.room.windows == 0
             assert second.cancelled()
 
     in_virtual_time(scenario)
@@ -292,7 +295,7 @@ def test_closing_refuses_newcomers_and_answers_those_inside() -> None:
             inside = await asking(made, 1)
             made.close("shutting down")
             with pytest.raises(NotReady, match="shutting down"):
-                made.admit(items=1, nbytes=1, deadline=NEVER)
+                made.admit(windows=1, nbytes=1, deadline=NEVER)
             await made.idle()
             assert inside.done()
             assert now() == pytest.approx(1.0)
@@ -320,8 +323,8 @@ def test_predictions_follow_a_machine_that_has_become_slower() -> None:
                 await ask(made, value)
             await asking(made, 20)
             with pytest.raises(Overloaded):
-                made.admit(items=1, nbytes=1, deadline=now() + 5)
-            made.admit(items=1, nbytes=1, deadline=now() + 6.1)
+                made.admit(windows=1, nbytes=1, deadline=now() + 5)
+            made.admit(windows=1, nbytes=1, deadline=now() + 6.1)
 
     in_virtual_time(scenario)
 
@@ -334,7 +337,7 @@ def test_one_stalled_batch_does_not_refuse_what_follows() -> None:
             await ask(made, 1)
             execute.seconds = {1: 1.0}
             await asking(made, 2)
-            made.admit(items=1, nbytes=1, deadline=now() + 5)
+            made.admit(windows=1, nbytes=1, deadline=now() + 5)
 
     in_virtual_time(scenario)
 
@@ -356,7 +359,7 @@ def test_a_request_that_comes_after_its_deadline_is_told_so() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS)) as made:
             with pytest.raises(DeadlineExceeded):
-                made.admit(items=1, nbytes=1, deadline=now())
+                made.admit(windows=1, nbytes=1, deadline=now())
 
     in_virtual_time(scenario)
 
@@ -364,7 +367,7 @@ def test_a_request_that_comes_after_its_deadline_is_told_so() -> None:
 def test_an_image_decoded_after_the_stop_is_refused_and_does_not_hang() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS)) as made:
-            admission = made.admit(items=1, nbytes=1, deadline=NEVER)
+            admission = made.admit(windows=1, nbytes=1, deadline=NEVER)
             await asyncio.sleep(0)
         with admission, pytest.raises(NotReady):
             await admission.infer(images(1))
@@ -417,7 +420,7 @@ def test_every_image_is_answered_whatever_the_mix_of_requests(streams: int) -> N
                 await asyncio.sleep(float(draw.uniform(0, 2)))
             for values, task in asked:
                 assert [float(answer.sr[0, 0, 0]) for answer in await task] == values
-            assert made.room.items == made.queued_items == 0
+            assert made.room.windows == made.queued_windows == 0
 
     in_virtual_time(scenario)
 
@@ -466,7 +469,7 @@ def test_a_predictor_that_hangs_refuses_newcomers_until_it_answers() -> None:
             await asyncio.sleep(3)
             assert made.hangs_for_s == pytest.approx(2)
             with pytest.raises(NotReady, match="has not answered for 12 s"):
-                made.admit(items=1, nbytes=1, deadline=NEVER)
+                made.admit(windows=1, nbytes=1, deadline=NEVER)
             execute.seconds = {1: 1.0}
             await held
             assert made.is_open
@@ -489,10 +492,10 @@ def test_those_who_left_hold_nothing_while_a_batch_hangs() -> None:
             await asyncio.sleep(1)
             left.cancel()
             await asyncio.wait([left])
-            assert made.queued_items == 2
+            assert made.queued_windows == 2
             await asyncio.wait([late])
             assert isinstance(late.exception(), DeadlineExceeded)
-            assert made.queued_items == 0
+            assert made.queued_windows == 0
             assert not stuck.done()
             stuck.cancel()
 
@@ -502,12 +505,12 @@ def test_those_who_left_hold_nothing_while_a_batch_hangs() -> None:
 def test_room_of_images_that_do_not_come_is_given_back_at_once() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS), max_items=4) as made:
-            with made.admit(items=4, nbytes=1, deadline=NEVER) as admission:
+            with made.admit(windows=4, nbytes=1, deadline=NEVER) as admission:
                 with pytest.raises(Overloaded):
-                    made.admit(items=1, nbytes=1, deadline=NEVER)
+                    made.admit(windows=1, nbytes=1, deadline=NEVER)
                 admission.release(3)
-                assert made.room.items == 1
-                with made.admit(items=3, nbytes=1, deadline=NEVER) as other:
+                assert made.room.windows == 1
+                with made.admit(windows=3, nbytes=1, deadline=NEVER) as other:
                     await other.infer(images(1, 2, 3))
                 admission.release(1)
                 draining = asyncio.create_task(made.idle())
@@ -592,7 +595,7 @@ def test_time_is_left_for_what_follows_the_predictor() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor({1: 1.0})) as made:
             for _ in range(40):
-                with made.admit(items=1, nbytes=1, deadline=NEVER) as admission:
+                with made.admit(windows=1, nbytes=1, deadline=NEVER) as admission:
                     await admission.infer(images(1))
                     await asyncio.sleep(0.5)  # encoding
             first = await asking(made, 1)
@@ -674,8 +677,8 @@ def test_a_wait_is_predicted_for_all_streams_together() -> None:
             for value in range(8):  # 2 at a time: 4 s
                 await asking(made, value)
             with pytest.raises(Overloaded):
-                made.admit(items=1, nbytes=1, deadline=now() + 4.4)
-            made.admit(items=1, nbytes=1, deadline=now() + 5.1)
+                made.admit(windows=1, nbytes=1, deadline=now() + 4.4)
+            made.admit(windows=1, nbytes=1, deadline=now() + 5.1)
 
     in_virtual_time(scenario)
 
@@ -692,5 +695,86 @@ def test_the_next_batch_is_on_its_way_before_those_who_got_their_answers_go_on()
             asked = asyncio.create_task(first())
             await asyncio.sleep(0)
             await asyncio.gather(asked, await asking(made, 2))
+
+    in_virtual_time(scenario)
+
+
+# Several sizes: an image of 4x8 is four windows of work
+
+
+LARGE = {(4, 8): {1: 3.5, 2: 6.5}}
+
+
+def large(*values: float) -> list[Chw]:
+    return [np.full((3, 4, 8), value, np.float32) for value in values]
+
+
+async def ask_for(made: Batcher, tiles: list[Chw]) -> list[Inferred]:
+    windows = sum(made.windows((tile.shape[1], tile.shape[2])) for tile in tiles)
+    with made.admit(windows=windows, nbytes=1, deadline=now() + NEVER) as admission:
+        return await admission.infer(tiles)
+
+
+def test_a_batch_holds_images_of_one_size_and_each_gets_its_own_answer() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute, larger=LARGE) as made:
+            first = await asking(made, 1)
+            others = [
+                asyncio.create_task(ask_for(made, tiles))
+                for tiles in (list(images(2)), large(3), list(images(4)), large(5))
+            ]
+            answers = await asyncio.gather(first, *others)
+            assert execute.batches == [[1], [2, 4], [3, 5]]
+            assert [float(a.sr[0, 0, 0]) for (a,) in answers] == [1, 2, 3, 4, 5]
+            assert [a.sr.shape for (a,) in answers] == [(3, 4, 8), (3, 4, 8), (3, 8, 16), (3, 4, 8), (3, 8, 16)]
+
+    in_virtual_time(scenario)
+
+
+def test_admission_counts_work_and_not_images() -> None:
+    async def scenario() -> None:
+        async with batcher(FakeExecutor(SECONDS), larger=LARGE, max_items=8) as made:
+            assert made.windows((4, 8)) == 4
+            with made.admit(windows=8, nbytes=1, deadline=NEVER) as admission:
+                asked = asyncio.create_task(admission.infer(large(1, 2)))
+                await asyncio.sleep(0)
+                with pytest.raises(Overloaded):
+                    made.admit(windows=1, nbytes=1, deadline=NEVER)
+                assert len(await asked) == 2
+            assert made.room.windows == 0
+
+    in_virtual_time(scenario)
+
+
+def test_neither_size_keeps_the_other_waiting() -> None:
+    """In order of arrival, however many of one size there are."""
+
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        async with batcher(execute, larger=LARGE) as made:
+            first = await asking(made, 1)
+            flood = [asyncio.create_task(ask_for(made, list(images(value)))) for value in range(2, 26)]
+            await asyncio.sleep(0)
+            lone = asyncio.create_task(ask_for(made, large(99)))
+            await asyncio.sleep(0)
+            later = [asyncio.create_task(ask_for(made, list(images(value)))) for value in range(26, 42)]
+            await asyncio.gather(first, *flood, lone, *later)
+            place = execute.batches.index([99])
+            assert place <= 4, "24 images that came before it are three batches"
+
+    in_virtual_time(scenario)
+
+
+def test_a_size_whose_batch_fails_is_retried_alone() -> None:
+    async def scenario() -> None:
+        execute = FakeExecutor(SECONDS)
+        execute.fail_on = 5.0
+        async with batcher(execute, larger=LARGE) as made:
+            first = await asking(made, 1)
+            good, bad = (asyncio.create_task(ask_for(made, large(value))) for value in (3, 5))
+            assert (await first, float((await good)[0].sr[0, 0, 0]))[1] == 3
+            with pytest.raises(InferenceFailed):
+                await bad
 
     in_virtual_time(scenario)

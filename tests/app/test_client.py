@@ -28,6 +28,7 @@ from app.client import (
 from app.client_exchange import PART_OVERHEAD_BYTES, split
 from model_store.pixels import Rgb
 from tests.app.conftest import Server, picture, png, wait_until
+from tests.app.test_judge import HELPS_BLURRED, written
 from tests.conftest import REPOSITORY
 
 
@@ -169,12 +170,15 @@ def test_one_bad_image_is_raised_returned_or_kept_and_never_its_neighbours(
     assert kept[1] is small
 
 
-def test_what_was_only_enlarged_is_kept_as_it_was_where_crops_are_to_be_kept(client: TelescopeClient) -> None:
-    low, high = picture((10, 20, 30)), picture((40, 50, 60), height=60, width=90)
-    assert [len(crop) for crop in client.super_resolve([low, high])] == [32, 120]
-    better, kept = client.super_resolve([low, high], errors="keep")
-    assert len(better) == 32
-    assert kept is high
+def test_what_was_only_enlarged_is_kept_as_it_was_where_crops_are_to_be_kept(
+    start_server: Callable[..., Server],
+) -> None:
+    soft, sharp = written(sigma=3, height=40), written(height=60)
+    with TelescopeClient(start_server(judge=HELPS_BLURRED).url) as client:
+        assert [len(crop) for crop in client.super_resolve([soft, sharp])] == [80, 120]
+        better, kept = client.super_resolve([soft, sharp], errors="keep")
+    assert len(better) == 80
+    assert kept is sharp
 
 
 def test_an_image_that_alone_is_too_large_spares_the_others(start_server: Callable[..., Server]) -> None:

@@ -9,12 +9,14 @@ from app import codec
 from app.__main__ import main
 from app.errors import StartupError
 from app.in_process import InProcess
-from app.judge import ALWAYS, Judge
+from app.judge import ALWAYS, Aim, Judge
+from app.planner import Planner
 from app.predictor import Predictor
 from app.settings import Settings
-from app.upscale import Jobs, Local, find, upscale
+from app.upscale import Jobs, Local, Summary, find, upscale
 from tests.app.conftest import SPEC, Server, picture, png
 from tests.app.fakes import FakeRuntime
+from tests.app.test_judge import HELPS_BLURRED, written
 from tests.conftest import REPOSITORY
 
 
@@ -24,7 +26,33 @@ def predictor() -> Predictor:
 
 
 def locally(jobs: Jobs, predictor: Predictor) -> int:
-    return upscale(jobs, Local(InProcess(predictor, Judge(), aim=ALWAYS), settings=Settings()), batch=4)
+    """How many failed."""
+    return summarised(jobs, predictor).failed
+
+
+def summarised(jobs: Jobs, predictor: Predictor, judge: Judge | None = None, aim: Aim = ALWAYS) -> Summary:
+    planner = Planner(SPEC, judge or Judge())
+    return upscale(jobs, Local(InProcess(predictor, planner, aim=aim), settings=Settings()), batch=4)
+
+
+def test_a_summary_says_how_many_were_super_resolved_and_why_the_others_were_not(
+    tmp_path: Path, predictor: Predictor
+) -> None:
+    crops = {
+        "sharp": written(),
+        "soft": written(sigma=3, height=40),
+        "plain": picture(),
+        "high": written(height=90),
+    }
+    (tmp_path / "in").mkdir()
+    for name, crop in crops.items():
+        (tmp_path / "in" / f"{name}.png").write_bytes(codec.encode(crop, "png"))
+    (tmp_path / "in" / "broken.png").write_bytes(b"text")
+    jobs = find([tmp_path / "in"], tmp_path / "out")
+    summary = summarised(jobs, predictor, HELPS_BLURRED, Aim("auto"))
+    predictor.close()
+    told = "5 crops: 3 enlarged (sharp 2, blank 1), 1 super-resolved (blurred 1), 1 failed"
+    assert summary.told() == told
 
 
 def test_folders_keep_their_structure_and_every_crop_its_own_answer(tmp_path: Path, predictor: Predictor) -> None:

@@ -13,13 +13,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import codec, geometry
+from app import codec
 from app.__main__ import main
 from app.errors import InvalidParameter, StartupError
 from app.estimate import estimate
 from app.in_process import InProcess
-from app.judge import ALWAYS, ANY, DECISIONS, REASONS, Aim, Calibration, Judge, Rule, calibration_path, choose_aim
+from app.judge import (
+    ALWAYS,
+    ANY,
+    DECISIONS,
+    REASONS,
+    Aim,
+    Calibration,
+    Judge,
+    Rule,
+    calibration_path,
+    choose_aim,
+)
 from app.metrics import Metrics
+from app.planner import Planner
 from app.predictor import Predictor
 from model_store import BUNDLED
 from model_store.pixels import Rgb, resize
@@ -28,9 +40,10 @@ from tests.app.conftest import SPEC, Server, png
 from tests.app.fakes import FakeRuntime
 from tests.app.test_http import assert_reconciled
 
-NEVER = Rule(min_blur=math.inf, max_noise=math.inf)
-HELPS_BLURRED = Judge(Calibration({ANY: Rule(min_blur=1.2, max_noise=0.1)}))
-HELPS_ONE = Judge(Calibration({ANY: NEVER, "tesseract": Rule(min_blur=1.2, max_noise=0.1), "rapidocr-v6": NEVER}))
+NEVER = Rule(min_blur=math.inf, max_noise=math.inf, target_blur=1.8, strength=1)
+BLURRED = Rule(min_blur=1.4, max_noise=0.1, target_blur=1.6, strength=1, points=4.1)
+HELPS_BLURRED = Judge(Calibration({ANY: BLURRED}))
+HELPS_ONE = Judge(Calibration({ANY: NEVER, "tesseract": BLURRED, "rapidocr-v6": NEVER}))
 AUTO = Aim("auto")
 
 
@@ -46,8 +59,7 @@ def written(word: str = "Harbour", *, sigma: float = 0, noise: float = 0, height
 
 
 def decided(rgb: Rgb, judge: Judge, aim: Aim = AUTO) -> tuple[str, str]:
-    layout = geometry.plan(*rgb.shape[:2], geometry="native", spec=SPEC)
-    decision = judge.decide(rgb, layout, aim)
+    decision = judge.decide(rgb, aim)
     return decision.method, decision.reason
 
 
@@ -76,21 +88,44 @@ def test_a_dim_word_counts_as_no_more_blurred_than_a_bright_one(contrast: float)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (1, 300), (300, 1)])
-def test_a_plain_crop_of_any_size_is_blurred_and_noisy_without_bound(size: tuple[int, int]) -> None:
-    found = estimate(np.full((*size, 3), 90, np.uint8))
-    assert (found.blur, found.noise, found.contrast) == (math.inf, math.inf, 0)
-    assert decided(np.full((*size, 3), 90, np.uint8), HELPS_BLURRED)[0] == "enlarged"
+def test_a_plain_crop_of_any_size_is_blank(size: tuple[int, int]) -> None:
+    plain = np.full((*size, 3), 90, np.uint8)
+    assert estimate(plain).is_blank
+    assert decided(plain, HELPS_BLURRED) == ("enlarged", "blank")
+    assert decided(plain, HELPS_BLURRED, ALWAYS) == ("super_resolved", "always")
 
 
-def test_an_estimate_costs_less_than_a_millisecond_however_long_the_line() -> None:
+@pytest.mark.parametrize(("height", "sigma"), [(16, 0.8), (24, 1.5), (32, 2.5), (64, 5.0)])
+def test_the_estimate_is_the_gaussian_that_blurred_the_word(height: int, sigma: float) -> None:
+    words = ("Harbour", "2048", "museum", "EXIT 12")
+    found = [estimate(written(word, sigma=sigma, height=height)).blur for word in words]
+    assert np.median(found) == pytest.approx(sigma, rel=0.2)
+
+
+def test_a_sharp_word_of_any_height_is_estimated_sharp() -> None:
+    assert all(estimate(written(height=height)).blur < 0.9 for height in (12, 16, 24, 40, 64, 90))
+
+
+@pytest.mark.parametrize("noise", [4, 8])
+def test_noise_hides_no_blur(noise: float) -> None:
+    assert estimate(written(sigma=3, noise=noise, height=40)).blur == pytest.approx(3, rel=0.35)
+
+
+def test_a_crop_higher_than_is_looked_at_has_the_blur_of_its_own_pixels() -> None:
+    assert estimate(written(sigma=8, height=300)).blur == pytest.approx(8, rel=0.3)
+
+
+def test_an_estimate_of_a_word_costs_less_than_a_millisecond() -> None:
     def seconds(crop: Rgb) -> float:
         start = time.thread_time()  # what others do on the machine does not count
         estimate(crop)
         return time.thread_time() - start
 
-    for width in (100, 2000):
+    for width in (100, 400):
         crop = np.random.default_rng(1).integers(0, 255, (32, width, 3), np.uint8)
         assert min(seconds(crop) for _ in range(30)) < 1e-3, width
+    line = np.random.default_rng(1).integers(0, 255, (64, 20_000, 3), np.uint8)
+    assert min(seconds(line) for _ in range(10)) < 5e-3, "of a long line only its middle is looked at"
 
 
 def test_auto_super_resolves_what_is_blurred_and_enlarges_what_is_sharp_or_noisy() -> None:
@@ -103,9 +138,32 @@ def test_always_super_resolves_whatever_the_calibration() -> None:
     assert decided(written(), HELPS_BLURRED, ALWAYS) == ("super_resolved", "always")
 
 
-def test_a_crop_that_the_network_cannot_answer_is_enlarged_in_either_mode() -> None:
-    for aim in (AUTO, ALWAYS):
-        assert decided(written(height=60), HELPS_BLURRED, aim) == ("enlarged", "too_high")
+def test_the_working_scale_is_where_the_blur_is_the_rules_target_and_never_above_one() -> None:
+    for sigma in (2.0, 4.0):
+        decision = HELPS_BLURRED.decide(written(sigma=sigma, height=40), AUTO)
+        assert decision.blur is not None
+        assert decision.scale == pytest.approx(1.6 / decision.blur)
+    assert HELPS_BLURRED.decide(written(sigma=1.35, height=40), AUTO).scale == 1
+    assert HELPS_BLURRED.decide(written(height=40), ALWAYS).scale == 1
+
+
+def test_a_crop_of_any_height_is_super_resolved_where_it_is_blurred() -> None:
+    for height in (16, 33, 64, 120, 200):
+        assert decided(written(sigma=0.06 * height + 1.5, height=height), HELPS_BLURRED)[1] == "blurred", height
+
+
+def test_a_crop_blurred_by_5_px_is_never_called_sharp() -> None:
+    for judge in (HELPS_BLURRED, HELPS_ONE):
+        for aim in (AUTO, Aim("auto", ANY)):
+            assert decided(written(sigma=5, height=64), judge, aim)[1] != "sharp"
+
+
+def test_what_decide_may_choose_is_known_before_a_crop_is_decoded() -> None:
+    assert HELPS_BLURRED.largest_scale(ALWAYS) == 1
+    assert HELPS_BLURRED.largest_scale(AUTO) == 1  # min_blur is below the target
+    soft = Rule(min_blur=3.2, max_noise=math.inf, target_blur=1.6, strength=0.5)
+    assert Judge(Calibration({ANY: soft})).largest_scale(AUTO) == pytest.approx(0.5)
+    assert HELPS_ONE.largest_scale(Aim("auto", ANY)) is None
 
 
 def test_auto_is_always_where_no_calibration_is() -> None:
@@ -114,20 +172,24 @@ def test_auto_is_always_where_no_calibration_is() -> None:
 
 def test_a_calibration_may_say_never() -> None:
     never = Judge(Calibration({ANY: NEVER}))
-    assert decided(written(sigma=3), never) == ("enlarged", "sharp")
-    layout = geometry.plan(16, 40, geometry="native", spec=SPEC)
-    assert not never.may_infer(layout, AUTO)
-    assert never.may_infer(layout, ALWAYS)
+    assert decided(written(sigma=3), never) == ("enlarged", "no_gain_for_recogniser")
+    assert never.recognisers == {ANY: "never super-resolves: no kind of crop was read better by it"}
+
+
+def test_a_rule_says_what_it_does_in_one_line() -> None:
+    assert BLURRED.told() == (
+        "super-resolves crops blurred by 1.4 px and more, up to a noise of 0.10 of their contrast; "
+        "+4.1 points on those"
+    )
 
 
 def test_each_recogniser_has_a_rule_of_its_own_and_what_does_not_help_it_stays_as_it_is() -> None:
     blurred = written(sigma=2)
     assert decided(blurred, HELPS_ONE, Aim("auto", "tesseract")) == ("super_resolved", "blurred")
     assert decided(written(), HELPS_ONE, Aim("auto", "tesseract")) == ("kept", "sharp")
-    assert decided(blurred, HELPS_ONE, Aim("auto", "rapidocr-v6")) == ("kept", "sharp")
-    assert decided(blurred, HELPS_ONE, Aim("auto", ANY)) == ("kept", "sharp")
-    assert decided(written(height=60), HELPS_ONE, Aim("auto", "tesseract")) == ("kept", "too_high")
-    assert decided(blurred, HELPS_ONE) == ("enlarged", "sharp")
+    assert decided(blurred, HELPS_ONE, Aim("auto", "rapidocr-v6")) == ("kept", "no_gain_for_recogniser")
+    assert decided(blurred, HELPS_ONE, Aim("auto", ANY)) == ("kept", "no_gain_for_recogniser")
+    assert decided(blurred, HELPS_ONE) == ("enlarged", "no_gain_for_recogniser")
 
 
 def test_a_recogniser_asks_for_auto_and_goes_with_nothing_else() -> None:
@@ -142,9 +204,9 @@ def test_a_recogniser_that_nobody_measured_is_refused_with_those_there_are() -> 
     runtime = FakeRuntime()
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1])
     with pytest.raises(InvalidParameter, match="recogniser 'crnn'; known are any, tesseract, rapidocr-v6"):
-        InProcess(predictor, HELPS_ONE, aim=Aim("auto", "crnn"))
+        InProcess(predictor, Planner(SPEC, HELPS_ONE), aim=Aim("auto", "crnn"))
     with pytest.raises(InvalidParameter, match="recogniser 'any'; it has no calibration"):
-        InProcess(predictor, Judge(), aim=Aim("auto", ANY))
+        InProcess(predictor, Planner(SPEC, Judge()), aim=Aim("auto", ANY))
     predictor.close()
 
 
@@ -159,24 +221,43 @@ def test_an_enlarged_crop_costs_no_inference() -> None:
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 4])
     runtime.batches.clear()
     sharp, blurred = written(), written(sigma=2)
-    answers = InProcess(predictor, HELPS_BLURRED, aim=AUTO)([sharp, blurred, sharp])
+    planner = Planner(SPEC, HELPS_BLURRED)
+    answers = InProcess(predictor, planner, aim=AUTO)([sharp, blurred, sharp])
     predictor.close()
     assert [answer.decision.reason for answer in answers] == ["sharp", "blurred", "sharp"]
-    layout = geometry.plan(*sharp.shape[:2], geometry="native", spec=SPEC)
-    assert (answers[0].rgb == geometry.enlarge(sharp, layout)).all()
-    windows = len(geometry.plan(*blurred.shape[:2], geometry="native", spec=SPEC).starts)
-    assert sum(runtime.batches) in (windows, 4)
+    height, width = sharp.shape[:2]
+    assert (answers[0].rgb == resize(sharp, height=2 * height, width=2 * width)).all()
+    assert len(runtime.batches) == 1
+
+
+def test_half_of_the_strength_is_half_of_the_enlarged_crop() -> None:
+    runtime = FakeRuntime()
+    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 4])
+    crop = written(sigma=2)
+
+    def answered(strength: float) -> Rgb:
+        rule = Rule(min_blur=0, max_noise=math.inf, target_blur=9, strength=strength)
+        planner = Planner(SPEC, Judge(Calibration({ANY: rule})))
+        (answer,) = InProcess(predictor, planner, aim=AUTO)([crop])
+        return answer.rgb.astype(int)
+
+    enlarged = resize(crop, height=2 * crop.shape[0], width=2 * crop.shape[1]).astype(int)
+    assert np.abs(2 * answered(0.5) - answered(1) - enlarged).max() <= 2
+    predictor.close()
 
 
 # The calibration's file
 
 
+READ = Rule(min_blur=1.5, max_noise=math.inf, target_blur=1.8, strength=0.5, points=2.5)
+
+
 def write(store: Path, **changes: object) -> Path:
     artefact = ModelStore(store).resolve("tbsrn")
     content = {
-        "schema_version": 2,
+        "schema_version": 3,
         "digest": artefact.digest,
-        "rules": {ANY: {"min_blur": 1.5, "max_noise": None}},
+        "rules": {ANY: READ.as_json()},
     }
     path = calibration_path(artefact)
     path.write_text(json.dumps(content | changes))
@@ -200,12 +281,12 @@ def test_a_calibration_is_found_beside_its_model_and_changes_nothing_in_it(store
     assert Calibration.of(artefact) is None
     assert write(store) == store / "tbsrn" / "calibration-1.json"
     again = ModelStore(store).resolve("tbsrn")
-    assert Calibration.of(again) == Calibration({ANY: Rule(min_blur=1.5, max_noise=math.inf)})
+    assert Calibration.of(again) == Calibration({ANY: READ})
     assert again.digest == before
 
 
 def test_a_calibration_says_in_its_file_what_it_says_when_read(store: Path) -> None:
-    written = Calibration({ANY: Rule(min_blur=math.inf, max_noise=0.25), "tesseract": Rule(0.9, math.inf)})
+    written = Calibration({ANY: NEVER, "tesseract": Rule(0.9, 0.25, 1.6, 1)})
     write(store, rules=written.as_json())
     assert Calibration.of(ModelStore(store).resolve("tbsrn")) == written
 
@@ -218,7 +299,9 @@ def test_a_calibration_says_in_its_file_what_it_says_when_read(store: Path) -> N
         ({"rules": {}}, "cannot be read"),
         ({"rules": []}, "cannot be read"),
         ({"rules": {ANY: {}}}, "cannot be read"),
-        ({"rules": {ANY: {"min_blur": "much", "max_noise": 1}}}, "cannot be read"),
+        ({"rules": {ANY: READ.as_json() | {"min_blur": "much"}}}, "cannot be read"),
+        ({"rules": {ANY: READ.as_json() | {"strength": 1.5}}}, "cannot be read"),
+        ({"rules": {ANY: READ.as_json() | {"target_blur": 0}}}, "cannot be read"),
     ],
 )
 def test_a_calibration_of_other_weights_stops_the_start_with_one_sentence(
@@ -246,10 +329,15 @@ def test_every_image_says_what_was_done_and_why_and_the_counters_agree(
     start_server: Callable[..., Server],
 ) -> None:
     server = start_server(judge=HELPS_BLURRED)
-    crops = [codec.encode(crop, "png") for crop in (written(), written(sigma=2), written(height=60))]
+    blank = np.full((20, 60, 3), 90, np.uint8)
+    crops = [codec.encode(crop, "png") for crop in (written(), written(sigma=2), blank)]
     images = server.post(*crops, b"no picture", query="?mode=auto").json()["images"]
     told = [(image["method"], image["reason"]) for image in images[:3]]
-    assert told == [("enlarged", "sharp"), ("super_resolved", "blurred"), ("enlarged", "too_high")]
+    assert told == [("enlarged", "sharp"), ("super_resolved", "blurred"), ("enlarged", "blank")]
+    sharp, blurred = images[:2]
+    assert (sharp["working_scale"], sharp["strength"], blurred["strength"]) == (None, None, 1)
+    assert sharp["blur_px"] < 1 < 1.6 < blurred["blur_px"]
+    assert blurred["working_scale"] == pytest.approx(1.6 / blurred["blur_px"], abs=2e-3)
     for method, reason in told:
         assert server.metric("telescope_decisions_total", method=method, reason=reason) == 1
     assert server.metric("telescope_decisions_total") == server.metric("telescope_images_total", outcome="ok") == 3
@@ -291,7 +379,8 @@ def test_what_does_not_help_the_recogniser_comes_back_as_it_was(start_server: Ca
     assert server.metric("telescope_decisions_total", method="kept", reason="sharp") == 1
     for query in ("?recogniser=rapidocr-v6", "?recogniser=any", "?recogniser=any&mode=auto"):
         response = server.post(codec.encode(blurred, "png"), query=query)
-        assert (response.headers["x-method"], response.headers["x-reason"]) == ("kept", "sharp")
+        told = response.headers["x-method"], response.headers["x-reason"]
+        assert told == ("kept", "no_gain_for_recogniser")
     assert_reconciled(server)
 
 
@@ -318,7 +407,8 @@ def test_a_recogniser_is_refused_by_name_and_listed_with_the_model(start_server:
         assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
         assert told in response.json()["detail"]
     (model,) = server.client.get("/v1/models").json()["models"]
-    assert model["recognisers"] == ["any", "tesseract", "rapidocr-v6"]
+    assert model["recognisers"] == HELPS_ONE.recognisers
+    assert model["recognisers"]["rapidocr-v6"].startswith("never")
 
 
 def test_auto_in_the_reference_geometry_is_refused(server: Server) -> None:
@@ -329,7 +419,7 @@ def test_auto_in_the_reference_geometry_is_refused(server: Server) -> None:
 
 
 def test_every_reason_is_explained_and_counted_from_the_start() -> None:
-    assert {decision.reason for decision in DECISIONS} == set(REASONS)
+    assert {reason for _, reason in DECISIONS} == set(REASONS)
     metrics = Metrics()
     metrics.for_model("tbsrn", 1)
     (family,) = (family for family in metrics.registry.collect() if family.name == "telescope_decisions")

@@ -262,7 +262,7 @@ def no_manifest(artefact: Path) -> None:
         (changed, "SHA-256 differs"),
         (no_manifest, "not JSON"),
         (StartupError("The device is not there."), "The device is not there. The active"),
-        (InferenceFailed("no such layer"), "Warming up batch size 1 failed: no such layer"),
+        (InferenceFailed("no such layer"), "Warming up 1 images of 16x64 failed: no such layer"),
         (ZeroDivisionError("a slip of the pen"), "the cause is in the service's log"),
     ],
 )

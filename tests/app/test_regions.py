@@ -17,6 +17,7 @@ from app.regions import Region
 from model_store.pixels import Rgb, resize
 from tests.app.conftest import Server
 from tests.app.test_http import assert_reconciled
+from tests.app.test_judge import HELPS_BLURRED, written
 
 PAGE = (120, 200)
 
@@ -203,13 +204,15 @@ def test_both_parts_are_needed(server: Server, field: str) -> None:
 def test_regions_that_are_late_fail_alone_and_a_page_that_is_late_as_a_whole(
     start_server: Callable[..., Server],
 ) -> None:
-    server = start_server(request_timeout_ms=300)
-    listed = [[0, 0, 64, 16], [0, 16, 64, 64]]  # the second is higher than the network answers, and needs it not
+    server = start_server(judge=HELPS_BLURRED, request_timeout_ms=300)
+    page, soft = striped_page(), written(sigma=3, height=40)
+    page[:40, : soft.shape[1]], page[40:80] = soft, 200
+    listed = [[0, 0, soft.shape[1], 40], [0, 40, 64, 80]]  # the second is blank, and needs no network
     server.runtime.gate.clear()
-    body = post(server, striped_page(), listed).json()
+    body = post(server, page, listed).json()
     assert [entry["outcome"] for entry in body["images"]] == ["failed", "ok"]
     assert body["images"][0]["problem"]["code"] == "deadline_exceeded"
-    response = post(server, striped_page(), listed, "?recompose=true")
+    response = post(server, page, listed, "?recompose=true")
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
     assert_reconciled(server)
 

@@ -203,10 +203,14 @@ def test_a_package_that_cannot_be_loaded_is_told_in_one_sentence(monkeypatch: py
 
 def test_every_batch_size_is_warmed_and_timed() -> None:
     runtime = FakeRuntime()
-    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[4, 1])
+    sizes = ((16, 64), (24, 96), (48, 192))
+    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[4, 1, 16], input_sizes=sizes)
     predictor.close()
-    assert set(runtime.batches) == {1, 4}
-    assert all(seconds > 0 for seconds in predictor.batch_seconds.values())
+    assert set(runtime.batches) == {1, 4, 16}
+    warmed = {size: tuple(seconds) for size, seconds in predictor.batch_seconds.items()}
+    # a larger image is several windows of work, and no batch is more work than the largest of the trained size
+    assert warmed == {(16, 64): (1, 4, 16), (24, 96): (1, 4), (48, 192): (1,)}
+    assert all(seconds > 0 for each in predictor.batch_seconds.values() for seconds in each.values())
 
 
 def test_importing_the_service_imports_no_runtime() -> None:

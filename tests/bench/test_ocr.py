@@ -11,27 +11,29 @@ import cv2
 import numpy as np
 import pytest
 
+from app.estimate import estimate
 from app.judge import Calibration
 from bench.__main__ import main
-from bench.ocr_data import HEIGHTS, SUBSETS, small, words
+from bench.crops import BLURS, CELLS, HEIGHTS, Cell, crop, half_of, words
+from bench.rendered import WORDS, fonts, render
 from model_store import BUNDLED
 from model_store.store import ModelStore
-from training.errors import MissingExtra
+from training.errors import DataError, MissingExtra
 from training.ocr import open_reader
 
-WORDS = ["Harbour", "EXIT", "2048", "coffee"]
+HARBOURS = ["Harbour", "EXIT", "2048", "coffee", "Museum", "park"]
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "words"
     folder.mkdir()
-    for word in WORDS:
-        crop = np.full((64, 20 + 34 * len(word), 3), (200, 245, 250), np.uint8)
-        cv2.putText(crop, word, (10, 46), cv2.FONT_HERSHEY_DUPLEX, 1.5, (90, 30, 20), 3, cv2.LINE_AA)
-        cv2.imwrite(str(folder / f"{word}.png"), crop)
+    for word in HARBOURS:
+        picture = np.full((64, 20 + 34 * len(word), 3), (200, 245, 250), np.uint8)
+        cv2.putText(picture, word, (10, 46), cv2.FONT_HERSHEY_DUPLEX, 1.5, (90, 30, 20), 3, cv2.LINE_AA)
+        cv2.imwrite(str(folder / f"{word}.png"), picture)
     (folder / "low.png").write_bytes(cv2.imencode(".png", np.full((20, 60, 3), 9, np.uint8))[1].tobytes())
-    names = [*WORDS, "low"]
+    names = [*HARBOURS, "low"]
     (folder / "labels.tsv").write_text("".join(f"{name}.png\t{name}\n" for name in names))
     return folder
 
@@ -50,48 +52,66 @@ def run(*arguments: object) -> None:
     main([str(argument) for argument in arguments])
 
 
-def test_words_keep_their_proportion_and_their_seed_in_every_subset(data: Path) -> None:
-    found = words(data)
-    assert [word.label for word in found] == WORDS  # the low one is no HR
-    for subset in SUBSETS:
-        crops = small(subset, found, seed=1)
-        for word, crop in zip(found, crops, strict=True):
-            assert HEIGHTS[0] <= len(crop) <= HEIGHTS[1]
-            proportion = word.rgb.shape[1] / len(word.rgb)
-            assert abs(crop.shape[1] - proportion * len(crop)) <= 1
-        alone = small(subset, found[2:], seed=1)
-        assert all((a == b).all() for a, b in zip(crops[2:], alone, strict=True))
+def test_the_halves_share_no_photograph_and_leave_no_word_out(data: Path) -> None:
+    halves = [words(data, half, scripts=["latin"]) for half in ("calibration", "proof")]
+    assert all(halves)
+    assert sorted(word.label for half in halves for word in half) == sorted(HARBOURS)  # the low one is not sharp
+    assert half_of("iiit5k/598_1.jpg") == half_of("iiit5k/598_2.jpg")
 
 
-def test_the_proof_reports_every_recogniser_subset_and_variant(
+def test_words_keep_their_proportion_and_their_seed_in_every_cell(data: Path) -> None:
+    found = words(data, "proof", scripts=["latin"])
+    assert len(CELLS) == len(HEIGHTS) * len(BLURS)
+    for cell in CELLS:
+        for word in found:
+            made = crop(word, cell, seed=1)
+            assert len(made) == cell.height
+            assert abs(made.shape[1] - word.rgb.shape[1] / len(word.rgb) * cell.height) <= 1
+            assert (made == crop(word, cell, seed=1)).all()
+
+
+def test_a_blurred_cell_is_measured_as_blurred_as_it_is(data: Path) -> None:
+    found = words(data, "proof", scripts=["latin"])
+    for height in (24, 48):
+        measured = [estimate(crop(word, Cell(height, 0.08), seed=1)).blur for word in found]
+        assert np.median(measured) == pytest.approx(0.08 * height, rel=0.25)
+
+
+def test_rendered_scripts_have_words_in_both_halves() -> None:
+    """A hundred at least, where a font draws them."""
+    for script in ("digits", "chinese"):
+        if not fonts()[script]:
+            pytest.skip(f"no font here draws {script}")
+        for half in ("calibration", "proof"):
+            assert len(words(Path(), half, scripts=[script])) >= 100  # type: ignore[arg-type]
+
+
+def test_a_rendered_word_is_as_blurred_as_was_wished() -> None:
+    rng = np.random.default_rng(0)
+    for blur in (1.0, 3.0):
+        pictures = [render(w, font=fonts()["latin"][0], height=40, blur=blur, rng=rng) for w in WORDS["latin"]]
+        assert {len(picture) for picture in pictures} == {40}
+        assert np.median([estimate(picture).blur for picture in pictures]) == pytest.approx(blur, rel=0.2)
+
+
+def test_the_proof_reports_every_recogniser_cell_and_variant(
     data: Path, reader: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    command = (
-        "ocr",
-        "--model",
-        "tbsrn:1",
-        "--data",
-        data,
-        "--readers",
-        reader,
-        "--subsets",
-        "sharp,hard",
-        "--out",
-        out,
-    )
-    run(*command)
+    command = ("ocr", "--model", "tbsrn", "--data", data, "--readers", reader, "--scripts", "latin")
+    run(*command, "--limit", 2, "--out", out)
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
-    figures = report["figures"][reader]
-    assert list(figures) == ["sharp", "hard", "all"]
-    assert list(figures["all"]) == ["plain", "bicubic", "always", "auto", "named"]
-    assert figures["sharp"]["plain"]["accuracy"] == 1
-    assert figures["all"]["always"]["words"] == 2 * len(WORDS)
-    assert report["decisions"]["hard"]["any"].keys() <= {"uncalibrated", "blurred", "sharp", "noisy"}
-    assert "| sharp | 100.0 (51.0-100.0) |" in capsys.readouterr().out
+    figures = report["figures"][reader]["latin"]
+    assert list(figures) == [*(cell.name for cell in CELLS), "blurred", "all"]
+    assert list(figures["all"]) == ["plain", "always", "auto", "named"]
+    assert figures["48 px, blur 0"]["plain"]["accuracy"] == 1
+    assert figures["48 px, blur 0"]["named"]["over_plain"]["points"] == 0
+    assert (figures["all"]["always"]["words"], figures["blurred"]["always"]["words"]) == (2 * 30, 2 * 12)
+    assert sum(report["reasons"]["latin"][reader].values()) == 60
+    assert "| 48 px, blur 0 | 100.0 (34.2-100.0) |" in capsys.readouterr().out
     ElementTree.parse(out / "chart.svg")
     readings = (out / "readings.jsonl").read_text().split()
-    run(*command)
+    run(*command, "--limit", 2, "--out", out)
     assert (out / "readings.jsonl").read_text().split() == readings  # taken up, not read again
     assert json.loads((out / "report.json").read_text())["figures"] == report["figures"]
 
@@ -100,23 +120,44 @@ def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
     data: Path, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "store"
-    shutil.copytree(BUNDLED / "tbsrn" / "1", store / "tbsrn" / "1")
-    artefact = ModelStore(store).resolve("tbsrn:1")
+    shutil.copytree(BUNDLED / "tbsrn" / "3", store / "tbsrn" / "3")
+    artefact = ModelStore(store).resolve("tbsrn:3")
     assert Calibration.of(artefact) is None
     out = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["bench", "calibrate"])
     run(
-        *("calibrate", "--model", "tbsrn:1", "--model-store", store, "--data", data),
-        *("--readers", reader, "--subsets", "blurred,hard", "--out", out),
+        *("calibrate", "--model", "tbsrn:3", "--model-store", store, "--data", data, "--scripts", "latin"),
+        *("--readers", reader, "--draws", 4, "--out", out),
     )
     assert Calibration.of(artefact) is not None
-    report = json.loads((store / "tbsrn" / "calibration-1.json").read_text())
+    report = json.loads((store / "tbsrn" / "calibration-3.json").read_text())
     assert report["digest"] == artefact.digest
     assert report["points_over_plain"].keys() == {"always", "any", "named", "named_cross_validated"}
     assert report["rules"].keys() == {"any", reader}
     ElementTree.parse(out / "curve.svg")
 
 
-def test_an_unknown_subset_is_named(data: Path, reader: str, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="no subset 'foggy'; known are sharp, blurred"):
-        run("ocr", "--data", data, "--readers", reader, "--subsets", "foggy", "--out", tmp_path)
+def test_an_unknown_script_is_named(data: Path) -> None:
+    with pytest.raises(DataError, match="no script 'runes'; known are latin, digits, chinese"):
+        words(data, "proof", scripts=["runes"])
+
+
+def test_the_report_of_the_estimate_covers_scripts_heights_and_kinds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("blur", "--each", 6, "--out", tmp_path)
+    errors = json.loads((tmp_path / "report.json").read_text())["errors"]
+    assert {
+        "all",
+        "latin",
+        "cyrillic",
+        "thin",
+        "line",
+        "10 px",
+        "64 px",
+        "clean",
+        "noisy",
+        "jpeg",
+    } <= errors.keys()
+    assert errors["all"]["median_absolute"] < 0.2
+    assert "| latin |" in capsys.readouterr().out

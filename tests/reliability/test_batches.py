@@ -22,7 +22,7 @@ def test_what_gathered_behind_a_batch_runs_in_exactly_the_batches_of_the_plan(
         async with batcher(execute, max_items=1 + waiting) as made:
             held = await asking(made, 1000)
             tasks = [await asking(made, tag) for tag in range(1, waiting + 1)]
-            assert made.queued_items == waiting
+            assert made.queued_windows == waiting
             assert len(execute.batches) == 1
             answers = await asyncio.gather(*tasks)
             assert [float(answer[0].sr[0, 0, 0]) for answer in answers] == list(range(1, waiting + 1))
@@ -30,7 +30,7 @@ def test_what_gathered_behind_a_batch_runs_in_exactly_the_batches_of_the_plan(
             ran = [tag for batch in execute.batches[1:] for tag in batch if tag]
             assert ran == list(range(1, waiting + 1)), "each once, in order"
             await held
-            assert (made.queued_items, made.room.items, made.room.nbytes) == (0, 0, 0)
+            assert (made.queued_windows, made.room.windows, made.room.nbytes) == (0, 0, 0)
             assert await ask(made, 5)
 
     in_virtual_time(scenario)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
 from app.bulk.progress import Progress
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
-from app.judge import ALWAYS, Aim, Judge
+from app.judge import ALWAYS, UNTOLD, Judge
 from app.predictor import Predictor
 from app.service import LoadedModel
 from app.settings import Settings
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC, png
 from tests.app.fakes import FakeRuntime
+from tests.app.test_judge import HELPS_BLURRED, written
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -39,6 +41,7 @@ from tests.app.bulk.sets import (  # noqa: E402
 COLOURS = {f"{i:02d}": (10 * i + 20, 255 - 10 * i, 5 * i) for i in range(20)}
 PNGS = {name: png(colour, width=40 + int(name)) for name, colour in COLOURS.items()}
 RGB_PNG = Options("png", "native", ALWAYS, None)
+AUTO = Options("png", "native", UNTOLD, None)
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +177,17 @@ def test_a_bad_picture_is_listed_and_spares_its_batch(tmp_path: Path, job: Job, 
     }
 
 
-def test_a_picture_that_the_network_was_left_out_for_is_noted(tmp_path: Path, job: Job) -> None:
-    write_folder(tmp_path / "in", {"high.png": png(height=50, width=60), "line.png": png()})
-    assert job(Options("png", "native", Aim("auto"), None)) == 0
+def test_a_picture_that_the_network_was_left_out_for_is_noted(
+    tmp_path: Path, fake_store: Path, model: LoadedModel
+) -> None:
+    crops = {"sharp.png": written(height=50), "soft.png": written(sigma=3, height=40)}
+    write_folder(tmp_path / "in", {name: codec.encode(crop, "png") for name, crop in crops.items()})
+    calibrated = replace(model, judge=HELPS_BLURRED)
+    settings = Settings(model_store=fake_store)
+    assert run(tmp_path / "in", tmp_path / "out", AUTO, settings, model=calibrated) == 0
     record = Ledger(tmp_path / "out").record(0)
     assert record
-    assert record.enlarged == {"too_high": ["high.png"]}
+    assert record.enlarged == {"sharp": ["sharp.png"]}
 
 
 def test_progress_knows_the_time_left_from_what_is_done() -> None:

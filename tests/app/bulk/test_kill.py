@@ -13,7 +13,7 @@ import pytest
 
 from app import codec
 from app.in_process import InProcess
-from app.judge import ALWAYS
+from app.judge import UNTOLD
 from app.main import load_model
 from app.settings import Settings
 from model_store.pixels import Rgb
@@ -99,7 +99,7 @@ def expected() -> list[Rgb]:
     """What the service answers to each crop."""
     model = load_model(Settings(runtime="openvino", batch_sizes=(1, 8)))
     try:
-        in_process = InProcess(model.predictor, model.judge, aim=ALWAYS)
+        in_process = InProcess(model.predictor, model.planner, aim=UNTOLD)
         return [answer.rgb for answer in in_process([codec.decode(crop.read_bytes()) for crop in CROPS])]
     finally:
         model.predictor.close()
