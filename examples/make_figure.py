@@ -14,6 +14,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with TelescopeClient(args.url) as telescope:
             crops = load_crops(CROPS, SHOWN)
-            sheet = word_sheet(args.fonts) if args.words else comparison(crops, telescope.super_resolve)
+            sheet = (
+                word_sheet(args.fonts)
+                if args.words
+                else comparison(crops, partial(telescope.super_resolve, mode="always"))
+            )
     except TelescopeError as exc:
         print(f"no picture from {args.url}: {exc} Start a server with `python -m app serve`", file=sys.stderr)
         return 2

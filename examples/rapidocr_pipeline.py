@@ -20,14 +20,14 @@ QUIET = {"Global.log_level": "error"}
 
 
 class SharpRapidOCR(RapidOCR):  # type: ignore[misc]
-    """RapidOCR whose crops are super-resolved before they are read; what the service refuses is read as it is."""
+    """RapidOCR whose crops come from the service as it reads them best; a crop that is refused is read as it is."""
 
     def __init__(self, telescope: TelescopeClient, **options: Any) -> None:  # noqa: ANN401  RapidOCR's
         super().__init__(**options)
         self.telescope = telescope
 
     def recognize_txt(self, crops: list[np.ndarray]) -> Any:  # noqa: ANN401  the package's own type
-        return super().recognize_txt(self.telescope.super_resolve(crops, errors="keep"))
+        return super().recognize_txt(self.telescope.super_resolve(crops, recogniser="rapidocr-v6", errors="keep"))
 
 
 def read(page: np.ndarray, telescope: TelescopeClient | None) -> pipelines.Texts:

@@ -9,12 +9,12 @@ const PHASES = ["decode", "queue", "inference", "encode"];
 const FACTS = ["size", "method", ...PHASES, "total", "round-trip", "text-before", "text-after"];
 const METHODS = { super_resolved: "Super-resolved", enlarged: "Enlarged without the network", kept: "Kept as it was" };
 const REASONS = {
-  always: "",
-  blurred: "It is blurred enough to be helped.",
+  blurred: "It is as blurred as what the model helps.",
   uncalibrated: "Auto is not calibrated for this model, and super-resolves everything.",
-  sharp: "It is read better as it is.",
-  noisy: "The network would take its noise for strokes.",
-  too_high: "It is higher than the network can answer.",
+  sharp: "It is so little blurred that recognisers read it better as it is.",
+  noisy: "The model would take its noise for strokes.",
+  blank: "It is a plain ground without text.",
+  no_gain_for_recogniser: "No kind of crop is read better after this model.",
 };
 const { recogniser, key: keys, operations } = document.documentElement.dataset; // recogniser empty: no text is read
 
@@ -136,6 +136,13 @@ async function compare(before, after, image) {
   resize();
 }
 
+/** Why, how blurred it was measured to be, and the scale at which the network saw it. */
+function told(image) {
+  const blur = image.blur_px === null ? "" : `Measured blur: ${image.blur_px.toFixed(1)} px.`;
+  const scale = image.working_scale === null ? "" : `Seen at ${Math.round(100 * image.working_scale)} % of its size.`;
+  return [REASONS[image.reason], blur, scale].filter(Boolean).join(" ");
+}
+
 function tell({ image, model, timing, roundTrip }, name, after) {
   idle();
   const size = ({ width, height }) => `${width} × ${height}`;
@@ -148,7 +155,7 @@ function tell({ image, model, timing, roundTrip }, name, after) {
   link.href = URL.createObjectURL(after);
   link.download = `${name.replace(/\.[^.]*$/, "")}-x${SCALE}.png`;
   link.removeAttribute("aria-disabled");
-  say(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}. ${REASONS[image.reason] ?? ""}`);
+  say(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}. ${told(image)}`);
 }
 
 function tellModel() {
