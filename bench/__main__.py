@@ -1,7 +1,7 @@
 """Command line of the benchmarks.
 
 python -m bench blur | bulk | calibrate | capacity | data | http | ocr | precision | raw | reliability
-                | start | training
+                | sizes | start | training
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "bulk": ("bench.bulk", "pictures a second of a bulk job with one and two workers, and what a cluster needs"),
     "precision": ("bench.precision", "what reduced precision costs in dB, SSIM and words read"),
     "raw": ("bench.raw", "images a second of every runtime and precision, beside the reference predictor"),
+    "sizes": ("bench.sizes", "what a crop costs by its size and working scale"),
     "start": ("bench.start", "start-up time and memory of the service with each runtime"),
     "training": ("bench.training", "images a second of each engine's training steps"),
 }

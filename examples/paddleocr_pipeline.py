@@ -21,7 +21,7 @@ from examples import pipelines
 
 
 class SharpRecogniser:
-    """A recogniser whose crops come from the service as PP-OCRv4 reads them best; a crop that is refused is read as it is."""
+    """A recogniser that gets its crops as PP-OCRv4 reads them best; one that is refused is read as it is."""
 
     def __init__(self, recogniser: Callable[..., Any], telescope: TelescopeClient) -> None:
         self.recogniser = recogniser

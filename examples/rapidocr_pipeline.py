@@ -20,7 +20,7 @@ QUIET = {"Global.log_level": "error"}
 
 
 class SharpRapidOCR(RapidOCR):  # type: ignore[misc]
-    """RapidOCR whose crops come from the service as it reads them best; a crop that is refused is read as it is."""
+    """RapidOCR that gets its crops as it reads them best; a crop that is refused is read as it is."""
 
     def __init__(self, telescope: TelescopeClient, **options: Any) -> None:  # noqa: ANN401  RapidOCR's
         super().__init__(**options)

@@ -47,6 +47,14 @@ def reader() -> str:
     return "rapidocr-v6"
 
 
+@pytest.fixture
+def faces() -> dict[str, tuple[str, ...]]:
+    try:
+        return fonts()
+    except DataError as missing:
+        pytest.skip(str(missing))
+
+
 def run(*arguments: object) -> None:
     pytest.importorskip("openvino")
     main([str(argument) for argument in arguments])
@@ -77,19 +85,19 @@ def test_a_blurred_cell_is_measured_as_blurred_as_it_is(data: Path) -> None:
         assert np.median(measured) == pytest.approx(0.08 * height, rel=0.25)
 
 
-def test_rendered_scripts_have_words_in_both_halves() -> None:
+def test_rendered_scripts_have_words_in_both_halves(faces: dict[str, tuple[str, ...]]) -> None:
     """A hundred at least, where a font draws them."""
     for script in ("digits", "chinese"):
-        if not fonts()[script]:
+        if not faces[script]:
             pytest.skip(f"no font here draws {script}")
         for half in ("calibration", "proof"):
             assert len(words(Path(), half, scripts=[script])) >= 100  # type: ignore[arg-type]
 
 
-def test_a_rendered_word_is_as_blurred_as_was_wished() -> None:
+def test_a_rendered_word_is_as_blurred_as_was_wished(faces: dict[str, tuple[str, ...]]) -> None:
     rng = np.random.default_rng(0)
     for blur in (1.0, 3.0):
-        pictures = [render(w, font=fonts()["latin"][0], height=40, blur=blur, rng=rng) for w in WORDS["latin"]]
+        pictures = [render(w, font=faces["latin"][0], height=40, blur=blur, rng=rng) for w in WORDS["latin"]]
         assert {len(picture) for picture in pictures} == {40}
         assert np.median([estimate(picture).blur for picture in pictures]) == pytest.approx(blur, rel=0.2)
 
@@ -143,7 +151,7 @@ def test_an_unknown_script_is_named(data: Path) -> None:
 
 
 def test_the_report_of_the_estimate_covers_scripts_heights_and_kinds(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    faces: dict[str, tuple[str, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("blur", "--each", 6, "--out", tmp_path)
     errors = json.loads((tmp_path / "report.json").read_text())["errors"]
@@ -159,5 +167,14 @@ def test_the_report_of_the_estimate_covers_scripts_heights_and_kinds(
         "noisy",
         "jpeg",
     } <= errors.keys()
+    assert set(errors) >= {script for script, found in faces.items() if found}
     assert errors["all"]["median_absolute"] < 0.2
     assert "| latin |" in capsys.readouterr().out
+
+
+def test_the_cost_of_a_crop_is_about_that_of_its_area(tmp_path: Path) -> None:
+    run("sizes", "--rounds", 1, "--out", tmp_path)
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    computed = {(row["crop"], row["scale"]): row["pixels_over_area"] for row in rows}
+    assert computed["48 x 200", 1.0] <= 1
+    assert computed["48 x 200", 0.625] <= 1.1
