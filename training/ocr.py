@@ -108,7 +108,7 @@ class Tesseract:
             raise MissingExtra(f"{self.name} needs the program tesseract: apt-get install tesseract-ocr")
         self._program = program
         self._language = language
-        if language not in self._told("--list-langs").split():
+        if language != "eng" and language not in self._told("--list-langs").split():
             package = f"tesseract-ocr-{language.replace('_', '-')}"
             raise MissingExtra(f"{self.name} has no language {language}: apt-get install {package}")
         version = self._told("--version").split("\n")[0].removeprefix(self.name).strip() or "unknown"

@@ -94,7 +94,7 @@ async def _load(url: str, key: str, over: threading.Event) -> None:
     async def client(data: bytes) -> None:
         while not over.is_set():
             with suppress(httpx.TransportError):  # on a busy machine a connection may rest until it is closed
-                answer = await http.post("/v1/super-resolve", content=data)
+                answer = await http.post("/v1/super-resolve?mode=always", content=data)
                 await asyncio.sleep(0.3 if answer.is_error else 0)
 
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "image/png"}

@@ -122,7 +122,7 @@ def test_a_hundred_requests_over_the_limits_leave_nothing_in_memory(launch: Laun
 def test_forty_clients_that_read_nothing_hold_no_more_than_the_limit(launch: Launch) -> None:
     process = launch(TELESCOPE_MAX_ANSWER_BYTES="20000000", TELESCOPE_ANSWER_TIMEOUT_S="60")
     url, pid = process.url(), process.popen.pid
-    pixels = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (1300, 1300, 3), np.uint8)
     question = post(codec.encode(pixels, "jpeg"))  # an answer is 6 MB
 
     async def refused() -> int:
