@@ -90,6 +90,10 @@ class RapidOcrV4:
         return str(lines[0][0]) if lines else ""
 
 
+class _Crashed(Exception):
+    """Tesseract was ended by a signal."""
+
+
 class Tesseract:
     """Tesseract 5, the program `tesseract` on the path, with its English model or that of another language.
 
@@ -127,7 +131,10 @@ class Tesseract:
                 Image.fromarray(resize(crop, height=self.HEIGHT, width=width)).save(file, compress_level=1)
             listed = Path(folder, "crops.txt")
             listed.write_text("\n".join(files) + "\n")
-            texts = self._run(listed).split("\f")
+            try:
+                texts = self._run(listed).split("\f")
+            except _Crashed:  # Tesseract 5.3 divides by zero on a few blurred pictures
+                return [text for crop in crops for text in self.read([crop])] if len(crops) > 1 else [""]
         if len(texts) != len(crops):
             raise DataError(f"tesseract answered {len(texts)} times for {len(crops)} crops")
         return [text.strip() for text in texts]
@@ -138,6 +145,8 @@ class Tesseract:
         # One thread: on crops this small its threads only wait for each other.
         environment = {**os.environ, "OMP_THREAD_LIMIT": "1"}
         ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if ended.returncode < 0:
+            raise _Crashed(-ended.returncode)
         if ended.returncode:
             last = ended.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise DataError(f"tesseract failed with code {ended.returncode}: {last[0]}")

@@ -5,11 +5,13 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from training import ocr
 from training.errors import ConfigError, DataError, MissingExtra
@@ -106,3 +108,21 @@ def test_a_failing_tesseract_is_reported(
     )
     with pytest.raises(DataError, match=message):
         ocr.open_reader("tesseract").read([written("exit")])
+
+
+def test_a_picture_that_crashes_tesseract_is_read_as_nothing_and_spares_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second picture of any list; the program takes the whole list with it."""
+
+    def run(command: list[str], **options: object) -> "subprocess.CompletedProcess[str]":
+        if "--version" in command:
+            return subprocess.CompletedProcess(command, 0, "tesseract 5", "")
+        sizes = [Image.open(name).size for name in Path(command[1]).read_text().split()]
+        code = -8 if any(width == 77 for width, _ in sizes) else 0
+        return subprocess.CompletedProcess(command, code, "\f".join("word\n" for _ in sizes), "")
+
+    monkeypatch.setattr(shutil, "which", lambda program: "/usr/bin/tesseract")
+    monkeypatch.setattr(subprocess, "run", run)
+    crops = [np.zeros((64, width, 3), np.uint8) for width in (60, 77, 90)]
+    assert ocr.open_reader("tesseract").read(crops) == ["word", "", "word"]
