@@ -36,7 +36,7 @@ def service() -> Iterator[Process]:
 
 
 def post(url: str, crop: Path) -> httpx.Response:
-    return httpx.post(f"{url}/v1/super-resolve", files={"image": crop.read_bytes()}, timeout=60)
+    return httpx.post(f"{url}/v1/super-resolve?mode=always", files={"image": crop.read_bytes()}, timeout=60)
 
 
 def answer(url: str, crop: Path) -> np.ndarray:
@@ -132,7 +132,7 @@ def crowd(url: str, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
     """Requests for some seconds of work, all admitted."""
     word = codec.encode(np.random.default_rng(0).integers(0, 255, (16, 64, 3), np.uint8), "png")
     files = [("image", word)] * 24
-    asked = [pool.submit(httpx.post, f"{url}/v1/super-resolve", files=files, timeout=60) for _ in range(4)]
+    asked = [pool.submit(httpx.post, f"{url}/v1/super-resolve?mode=always", files=files, timeout=60) for _ in range(4)]
     wait_until(lambda: "telescope_admitted_windows 96.0" in httpx.get(f"{url}/metrics").text)
     return asked
 
@@ -171,7 +171,7 @@ def test_readiness_is_down_for_a_grace_before_an_idle_service_ends(start: Callab
 
 def test_the_log_has_one_json_line_a_request_and_no_image_bytes(service: Process) -> None:
     httpx.post(
-        f"{service.url()}/v1/super-resolve",
+        f"{service.url()}/v1/super-resolve?mode=always",
         files={"image": ("secret-name.png", CROPS[0].read_bytes())},
         headers={"X-Request-ID": "find-me"},
         timeout=60,
