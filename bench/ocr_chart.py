@@ -9,7 +9,7 @@ from bench.crops import BLURS, HEIGHTS, Cell
 from bench.svg import SOFT, box, document, text
 
 READER_NAMES = {"rapidocr-v6": "PP-OCRv6", "rapidocr-v4": "PP-OCRv4", "tesseract": "Tesseract"}
-SCRIPT_NAMES = {"latin": "Latin words", "digits": "digits and punctuation", "chinese": "Chinese words"}
+SCRIPT_NAMES = {"latin": "Latin words", "digits": "digits", "chinese": "Chinese words"}
 LEFT, TOP, BOX, GAP = 148.0, 96.0, 44.0, 22.0  # pixels
 ROW = BOX * 0.62
 GAIN, LOSS, STILL = (15, 118, 110), (194, 65, 12), "#f1f4f6"  # red, green, blue; and of cells without a change
