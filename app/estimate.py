@@ -26,7 +26,7 @@ from model_store.pixels import Rgb
 MAX_COLUMNS = 512  # of a long line its middle is enough; a whole one would cost milliseconds
 MAX_ROWS = 64  # a higher crop is shrunk to it, the highest that the fit has seen
 SHARP = 0.6  # pixels of blur that a sharp crop is measured to have, after shrinking too
-MIN_CONTRAST = 4  # of 255; less is a plain ground, whatever noise lies on it
+MIN_CONTRAST = 4  # of 255; less is a plain ground, with or without noise
 
 # Constant, edge, middle, spread, and their products in the order of `terms`, fitted as `bench blur --fit` does;
 # with other fonts it finds others.

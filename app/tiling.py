@@ -61,7 +61,7 @@ class Layout:
 
 
 def stretched(spec: PixelSpec) -> Layout:
-    """The reference behaviour, whatever the crop's size."""
+    """The reference behaviour, for a crop of any size."""
     size = (spec.height, spec.width)
     return Layout(size, size, (0,), (0,), (spec.scale * spec.height, spec.scale * spec.width))
 

@@ -14,7 +14,7 @@ from shutil import which
 from tempfile import TemporaryDirectory
 
 SCRIPT = Path(__file__).with_suffix(".lua")
-PATH = "/v1/super-resolve?mode=always"  # every crop through the network, whatever it shows
+PATH = "/v1/super-resolve?mode=always"  # every crop through the network, sharp ones too
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,8 @@ def crowd(url: str, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
     """Requests for some seconds of work, all admitted."""
     word = codec.encode(np.random.default_rng(0).integers(0, 255, (16, 64, 3), np.uint8), "png")
     files = [("image", word)] * 24
-    asked = [pool.submit(httpx.post, f"{url}/v1/super-resolve?mode=always", files=files, timeout=60) for _ in range(4)]
+    where = f"{url}/v1/super-resolve?mode=always"
+    asked = [pool.submit(httpx.post, where, files=files, timeout=60) for _ in range(4)]
     wait_until(lambda: "telescope_admitted_windows 96.0" in httpx.get(f"{url}/metrics").text)
     return asked
 
