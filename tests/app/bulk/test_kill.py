@@ -13,7 +13,7 @@ import pytest
 
 from app import codec
 from app.in_process import InProcess
-from app.judge import UNTOLD
+from app.judge import Aim
 from app.main import load_model
 from app.settings import Settings
 from model_store.pixels import Rgb
@@ -24,15 +24,22 @@ from tests.conftest import REPOSITORY
 pytest.importorskip("openvino")
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
-CROPS = sorted((REPOSITORY / "examples" / "crops").glob("*.png"))
-SHARDS, EACH = 8, 4
+SHARDS, EACH = 10, 4
+
+
+def picture(path: Path) -> Rgb:
+    """Large: a unit of them takes a worker a second or more, so the job cannot end before it is killed."""
+    return np.tile(codec.decode(path.read_bytes()), (6, 10, 1))
+
+
+PICTURES = [picture(path) for path in sorted((REPOSITORY / "examples" / "crops").glob("*.png"))]
 
 
 class BulkProcess:
     def __init__(self, source: Path, output: Path, *arguments: str, scratch: str) -> None:
         self.output = output
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "app", "bulk", str(source), str(output), *arguments],
+            [sys.executable, "-m", "app", "bulk", str(source), str(output), "--mode", "always", *arguments],
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
             text=True,
@@ -96,11 +103,11 @@ def alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def expected() -> list[Rgb]:
-    """What the service answers to each crop."""
+    """What the service answers to each picture."""
     model = load_model(Settings(runtime="openvino", batch_sizes=(1, 8)))
     try:
-        in_process = InProcess(model.predictor, model.planner, aim=UNTOLD)
-        return [answer.rgb for answer in in_process([codec.decode(crop.read_bytes()) for crop in CROPS])]
+        in_process = InProcess(model.predictor, model.planner, aim=Aim(mode="always"))
+        return [answer.rgb for answer in in_process(PICTURES)]
     finally:
         model.predictor.close()
 
@@ -109,7 +116,7 @@ def test_killed_workers_and_drivers_cost_no_output_and_double_none(
     tmp_path: Path, scratch: str, expected: list[Rgb]
 ) -> None:
     for shard in range(SHARDS):
-        members = {f"{i}.png": CROPS[(shard + i) % len(CROPS)].read_bytes() for i in range(EACH)}
+        members = {f"{i}.png": codec.encode(PICTURES[(shard + i) % len(PICTURES)], "png") for i in range(EACH)}
         write_tar(tmp_path / "in" / f"{shard}.tar", members | {"note.txt": str(shard).encode()})
     job = BulkProcess(tmp_path / "in", tmp_path / "out", "--workers", "2", scratch=scratch)
     try:
@@ -142,5 +149,5 @@ def test_killed_workers_and_drivers_cost_no_output_and_double_none(
         assert note == ("note.txt", str(shard).encode())
         assert [name for name, _ in pictures] == [f"{i}.png" for i in range(EACH)]
         for i, (_, data) in enumerate(pictures):
-            difference = codec.decode(data).astype(int) - expected[(shard + i) % len(CROPS)]
+            difference = codec.decode(data).astype(int) - expected[(shard + i) % len(PICTURES)]
             assert np.abs(difference).max() <= 1
