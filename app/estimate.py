@@ -1,6 +1,6 @@
 """How blurred, noisy and contrasty a crop of text is, in under a millisecond.
 
-    estimate(rgb) -> Estimate(blur, noise, contrast)
+    estimate(rgb) -> Estimate: blur, contrast, noise
 
 Everything is relative to the crop's own contrast, so that a dim crop counts as no more blurred than a bright one.
 
@@ -16,6 +16,8 @@ reports the error by script, height, noise and compression, too.
 
 import math
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from operator import mul
 
 import cv2
 import numpy as np
@@ -32,8 +34,7 @@ MIN_CONTRAST = 4  # of 255; less is a plain ground, with or without noise
 # with other fonts it finds others.
 COEFFICIENTS = (-0.49667596, 2.29453835, -0.60224261, -0.94794783, -0.04521744,
                 -1.30070155, -0.55159344, 1.08260199, 0.87454574, -0.23417306)  # fmt: skip
-LOWEST = np.array([-0.3, 0.3, -2.0])  # of the logarithms, between which the fit holds
-HIGHEST = np.array([1.9, 2.2, 0.0])
+RANGES = ((-0.3, 1.9), (0.3, 2.2), (-2.0, 0.0))  # of the logarithms, in which the fit holds
 
 # Immerkaer, Fast Noise Variance Estimation (1996): blind to slopes and straight edges; white noise of
 # deviation s gives it a deviation of 6 s.
@@ -42,50 +43,56 @@ _QUARTILE = 0.31864  # of a normal distribution's absolute values; the median al
 Plane = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """blur: standard deviation of the Gaussian that blurred the text, in pixels of the crop; nan: plain.
 
-    noise: standard deviation over contrast; nan on a plain ground. contrast: from the darkest fiftieth to the
-    brightest, of 255.
+    contrast: from the darkest fiftieth to the brightest, of 255. grey: what it was measured on, float32 (h, w).
     """
 
     blur: float
-    noise: float
     contrast: float
+    grey: Plane
 
     @property
     def is_blank(self) -> bool:
         return math.isnan(self.blur)
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation over contrast; nan on a plain ground. Measured when asked for: few rules do."""
+        if self.is_blank:
+            return math.nan
+        curvature = cv2.filter2D(self.grey, -1, _LAPLACIANS, borderType=cv2.BORDER_REPLICATE)
+        (quartile,) = _shares(np.abs(curvature), 0.25)
+        return quartile / (6 * _QUARTILE * self.contrast)
+
 
 def estimate(rgb: Rgb) -> Estimate:
     """uint8 (H, W, 3), dark text on light ground or the other way round."""
     grey, shrunk = looked_at(rgb)
-    low, high = _share(grey, 0.02), _share(grey, 0.98)
-    if high - low < MIN_CONTRAST:
-        return Estimate(math.nan, math.nan, high - low)
-    logarithms = quantities(grey, high - low).clip(LOWEST, HIGHEST)
-    blur = math.exp(float(np.dot(terms(logarithms), COEFFICIENTS)))
-    curvature = np.asarray(cv2.filter2D(grey, -1, _LAPLACIANS, borderType=cv2.BORDER_REPLICATE), np.float32)
-    noise = _share(np.abs(curvature), 0.25) / (6 * _QUARTILE)
-    return Estimate(_before_shrinking(blur, shrunk), noise / (high - low), high - low)
+    low, high = _shares(grey, 0.02, 0.98)
+    contrast = high - low
+    if contrast < MIN_CONTRAST:
+        return Estimate(math.nan, contrast, grey)
+    log_blur = sum(map(mul, terms(*quantities(grey, contrast)), COEFFICIENTS))
+    return Estimate(_before_shrinking(math.exp(log_blur), shrunk), contrast, grey)
 
 
-def quantities(grey: Plane, contrast: float) -> npt.NDArray[np.float64]:
-    """(3,): the logarithms of edge, middle and spread."""
+def quantities(grey: Plane, contrast: float) -> list[float]:
+    """The logarithms of edge, middle and spread, each within its range."""
     edge = contrast / _slope(grey, 0.98)
     middle = contrast / _slope(_blurred(grey, 1.0), 0.90)
-    soft = _blurred(grey, 4.0)
-    spread = max(_share(soft, 0.98) - _share(soft, 0.02), 1.0) / contrast
-    return np.log([edge, middle, spread])
+    low, high = _shares(_blurred(grey, 4.0), 0.02, 0.98)
+    spread = max(high - low, 1.0) / contrast
+    found = map(math.log, (edge, middle, spread))
+    return [min(max(value, least), most) for value, (least, most) in zip(found, RANGES, strict=True)]
 
 
-def terms(logarithms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(..., 3) -> (..., 10): one, each, and each product of two."""
-    ones = np.ones_like(logarithms[..., :1])
-    products = [logarithms[..., [i]] * logarithms[..., i:] for i in range(logarithms.shape[-1])]
-    return np.concatenate([ones, logarithms, *products], axis=-1)
+def terms(edge: float, middle: float, spread: float) -> list[float]:
+    """One, each, and each product of two."""
+    each = (edge, middle, spread)
+    return [1.0, *each, *(a * b for a, b in combinations_with_replacement(each, 2))]
 
 
 def looked_at(rgb: Rgb) -> tuple[Plane, float]:
@@ -109,14 +116,18 @@ def _slope(plane: Plane, share: float) -> float:
     """Steepness that this share of pixels lies below; times sqrt(2 pi), so that contrast over it is a Gaussian."""
     across = cv2.Scharr(plane, -1, 1, 0, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Scharr(plane, -1, 0, 1, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
-    return math.sqrt(2 * math.pi) * max(_share(np.hypot(across, down), share), 1e-3)
+    (steep,) = _shares(cv2.magnitude(across, down), share)
+    return math.sqrt(2 * math.pi) * max(steep, 1e-3)
 
 
 def _blurred(plane: Plane, sigma: float) -> Plane:
     return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
-def _share(values: Plane, share: float) -> float:
-    """The value below which that share of them lies."""
-    place = int(share * (values.size - 1))
-    return float(np.partition(values.ravel(), place)[place])
+def _shares(values: npt.ArrayLike, *shares: float) -> list[float]:
+    """The values below which those shares of them lie."""
+    ordered = np.asarray(values, np.float32).flatten()
+    places = [int(share * (ordered.size - 1)) for share in shares]
+    ordered.partition(places)
+    found: list[float] = ordered[places].tolist()
+    return found

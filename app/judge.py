@@ -122,7 +122,7 @@ class Rule:
             return "blank"
         if found.blur < self.min_blur:
             return "sharp"
-        return "noisy" if found.noise > self.max_noise else "blurred"
+        return "blurred" if math.isinf(self.max_noise) or found.noise <= self.max_noise else "noisy"
 
     def told(self) -> str:
         """What it does, in one line."""

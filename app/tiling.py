@@ -10,6 +10,8 @@ The input size of the tiles is the one that costs least: the network takes the s
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
 from math import ceil, prod
 from typing import Literal
 
@@ -66,7 +68,8 @@ def stretched(spec: PixelSpec) -> Layout:
     return Layout(size, size, (0,), (0,), (spec.scale * spec.height, spec.scale * spec.width))
 
 
-def plan(height: int, width: int, *, scale: float, spec: PixelSpec, sizes: Sequence[Size]) -> Layout:
+@lru_cache(maxsize=1024)
+def plan(height: int, width: int, *, scale: float, spec: PixelSpec, sizes: tuple[Size, ...]) -> Layout:
     """The layout of a crop of `height` x `width` pixels at a working scale in (0, 1].
 
     sizes: the network's input sizes. A smaller scale never takes more pixels.
@@ -80,22 +83,27 @@ def plan(height: int, width: int, *, scale: float, spec: PixelSpec, sizes: Seque
         height, width = width, height
     scale = max(scale, min(1.0, MIN_ROWS / height))
     scaled = [(max(1, round(f * scale * height)), max(1, round(f * scale * width))) for f in SHRINKS]
-    layouts = [_tiled(size, tile, output, turned) for size in scaled for tile in sizes]
-    return min(layouts, key=lambda layout: layout.pixels)  # of equals the first, which is the largest
-
-
-def _tiled(size: Size, tile: Size, output: Size, turned: bool) -> Layout:
+    # of equals the first, which is the largest
+    size, tile = min(product(scaled, sizes), key=lambda pair: _count(*pair) * prod(pair[1]))
     tops, lefts = (_starts(length, side) for length, side in zip(size, tile, strict=True))
     return Layout(size, tile, tops, lefts, output, turned)
 
 
-def _starts(length: int, side: int) -> tuple[int, ...]:
-    """Tiles spread evenly from the first pixel to the last, neighbours sharing at least the overlap."""
-    if length <= side:
-        return (0,)
+def _count(size: Size, tile: Size) -> int:
+    """Tiles that a crop of this size takes."""
+    return _along(size[0], tile[0]) * _along(size[1], tile[1])
+
+
+def _along(length: int, side: int) -> int:
+    """Tiles along one side, neighbours sharing at least the overlap."""
     overlap = _overlap(side)
-    count = ceil((length - overlap) / (side - overlap))
-    return tuple(round(start) for start in np.linspace(0, length - side, count))
+    return 1 if length <= side else ceil((length - overlap) / (side - overlap))
+
+
+def _starts(length: int, side: int) -> tuple[int, ...]:
+    """Tiles spread evenly from the first pixel to the last."""
+    count = _along(length, side)
+    return (0,) if count == 1 else tuple(round(i * (length - side) / (count - 1)) for i in range(count))
 
 
 def _overlap(side: int) -> int:

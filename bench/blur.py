@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from app.estimate import HIGHEST, LOWEST, estimate, looked_at, quantities, terms
+from app.estimate import estimate, looked_at, quantities, terms
 from bench.ocr import command
 from bench.rendered import WORDS, Spoilt, fonts, render, spoil
 from model_store.pixels import Rgb
@@ -147,8 +147,8 @@ def markdown(report: dict[str, Any]) -> str:
 
 def fit(found: Sequence[Sample]) -> str:
     """`COEFFICIENTS` as Python: least absolute error of log blur, by reweighted least squares."""
-    seen = [quantities(*_contrast(sample.rgb)).clip(LOWEST, HIGHEST) for sample in found]
-    table, truth = terms(np.array(seen)), np.log([sample.blur for sample in found])
+    table = np.array([terms(*quantities(*_contrast(sample.rgb))) for sample in found])
+    truth = np.log([sample.blur for sample in found])
     weights = np.ones(len(truth))
     ridge = 1e-3 * np.eye(table.shape[1])
     for _ in range(ROUNDS):

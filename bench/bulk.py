@@ -23,11 +23,12 @@ from app.bulk.kinds import open_kind
 from app.bulk.ledger import Ledger
 from app.bulk.on_ray import on_ray
 from app.bulk.worker import Task
+from app.judge import ALWAYS
 from app.settings import Settings, load_settings
 from model_store.store import ModelStore
 
 CROPS = Path(__file__).parents[1] / "examples" / "crops"
-OPTIONS = Options("png", "native", "always", None)
+OPTIONS = Options("png", "native", ALWAYS, None)
 SHARD = 24  # pictures: small beside the job, so that the workers end together
 
 

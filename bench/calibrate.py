@@ -153,7 +153,7 @@ def gather(
         for number, word in enumerate(chosen)
         for cell in _cells(word, draws=min(draws, len(CELLS)), seed=seed)
     ]
-    estimates: list[Estimate] = []
+    seen: list[tuple[float, float]] = []
     right: dict[str, dict[Treatment, list[bool]]] = {name: {} for name in readers}
     treatments = _Treatments(subject)
     with tqdm(total=len(drawn), desc="calibrate", unit="crop", disable=None) as bar:
@@ -162,7 +162,7 @@ def gather(
             for first in range(0, len(own), CHUNK):
                 chunk = own[first : first + CHUNK]
                 plain = [crop(word, cell, seed=seed) for _, word, cell in chunk]
-                estimates += map(estimate, plain)
+                seen += [_blur_and_noise(estimate(rgb)) for rgb in plain]
                 for treatment, pictures in treatments(plain).items():
                     for name, reader in readers.items():
                         texts = readings.read(reader.for_script(script), pictures, label=name)
@@ -175,11 +175,15 @@ def gather(
         word=np.array([number for number, _, _ in ordered]),
         script=np.array(["latin" if word.script == "digits" else word.script for _, word, _ in ordered]),
         height=np.array([float(cell.height) for _, _, cell in ordered]),
-        # a plain ground is never super-resolved
-        blur=np.array([-1.0 if found.is_blank else found.blur for found in estimates]),
-        noise=np.array([math.inf if found.is_blank else found.noise for found in estimates]),
+        blur=np.array([blur for blur, _ in seen]),
+        noise=np.array([noise for _, noise in seen]),
         gains={name: _over_plain(found) for name, found in as_array.items()},
     )
+
+
+def _blur_and_noise(found: Estimate) -> tuple[float, float]:
+    """Such that no rule chooses a plain ground."""
+    return (-1.0, math.inf) if found.is_blank else (found.blur, found.noise)
 
 
 def _over_plain(right: Mapping[Treatment, Floats]) -> dict[Treatment, Floats]:

@@ -69,8 +69,14 @@ class Samples:
             reader: {treatment: values[wanted] for treatment, values in by_treatment.items()}
             for reader, by_treatment in self.gains.items()
         }
-        fields = (self.word, self.script, self.height, self.blur, self.noise)
-        return Samples(*(field[wanted] for field in fields), gains)
+        return Samples(
+            self.word[wanted],
+            self.script[wanted],
+            self.height[wanted],
+            self.blur[wanted],
+            self.noise[wanted],
+            gains,
+        )
 
     def groups(self, chosen: Chosen) -> Iterator[Chosen]:
         """In which none may lose: of each script's chosen crops the thirds by blur and the groups of heights."""

@@ -96,8 +96,8 @@ async def _load(url: str, clients: int, seconds: float) -> list[float]:
 
 
 def _batch_seconds(cores: int, runtime: str) -> dict[int, float]:
-    """Batch size -> seconds, as the service measures them when it warms up."""
+    """Batch size of the trained input size -> seconds, as the service measures them when it warms up."""
     os.sched_setaffinity(0, range(cores))
-    model = load_model(Settings(threads=cores, runtime=runtime))  # type: ignore[arg-type]
+    model = load_model(Settings(threads=cores, runtime=runtime))
     model.predictor.close()
-    return dict(model.predictor.batch_seconds)
+    return dict(model.predictor.batch_seconds[model.predictor.spec.height, model.predictor.spec.width])

@@ -97,7 +97,9 @@ def bare(port: int, enlarge: Enlarge) -> None:
             png = await request.body()
         else:
             async with request.form() as form:
-                png = await form["image"].read()
+                upload = form["image"]
+                assert not isinstance(upload, str)
+                png = await upload.read()
         # on the event loop: handing so little work to a thread takes half of the requests a second
         return Response(enlarge(png), media_type="image/png")
 

@@ -55,8 +55,9 @@ def run(args: argparse.Namespace) -> None:
     readers = open_readers(args.readers.split(","))
     artefact = ModelStore(args.model_store).resolve(args.model)
     spec = artefact.manifest.pixels
-    degraded = {"presets": ["default"], "seed": SEED, "min_height": MIN_HEIGHT}
-    (pairs,), _ = read_pairs(args.data, spec, limit=args.limit, **degraded)
+    (pairs,), _ = read_pairs(
+        args.data, spec, presets=["default"], seed=SEED, min_height=MIN_HEIGHT, limit=args.limit
+    )
     scores, made = zip(*(_super_resolved(artefact, pairs, precision) for precision in PRECISIONS), strict=True)
     figures = dict(zip(PRECISIONS, scores, strict=True))
     with Readings(args.out / "readings.jsonl") as readings:

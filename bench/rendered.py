@@ -122,7 +122,7 @@ def spoil(rgb: Rgb, spoilt: Spoilt, rng: np.random.Generator) -> Rgb:
         return noisy
     bgr = np.ascontiguousarray(noisy[..., ::-1])
     _, data = cv2.imencode(".jpeg", bgr, [cv2.IMWRITE_JPEG_QUALITY, spoilt.jpeg])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
 
 
 def draw_spoilt(rng: np.random.Generator) -> Spoilt:

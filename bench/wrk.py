@@ -55,10 +55,18 @@ def wrk(url: str, body: Body, *, connections: int, seconds: float, may_refuse: b
     with TemporaryDirectory() as folder:
         sent = Path(folder, "body")
         sent.write_bytes(body.data)
-        options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "60s", "-s", SCRIPT]
+        options = [
+            "-t1",
+            f"-c{connections}",
+            f"-d{max(1, round(seconds))}s",
+            "--timeout",
+            "60s",
+            "-s",
+            str(SCRIPT),
+        ]
         before = _cpu_s()
         done = subprocess.run(
-            ["wrk", *options, url + PATH, "--", sent, body.content_type], capture_output=True, text=True
+            ["wrk", *options, url + PATH, "--", str(sent), body.content_type], capture_output=True, text=True
         )
         client_s = _cpu_s() - before
     if done.returncode:

@@ -1,0 +1,35 @@
+"""Benchmarks that no other test runs: each goes from its command to its figures on little work."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import main
+from bench.rendered import fonts
+
+pytestmark = pytest.mark.slow
+
+
+def test_capacity_is_told_of_each_number_of_cores(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    out = tmp_path / "capacity.json"
+    main(["capacity", "--cores", "1", "--seconds", "0.5", "--out", str(out)])
+    figures = json.loads(out.read_text())["cores"]["1"]
+    assert figures["images a second, 32 clients"] > 0
+    assert figures["ms, batch of 16 on every stream"] > figures["ms, batch of 1 on every stream"] > 0
+
+
+def test_sizes_are_told_with_what_their_area_costs(tmp_path: Path) -> None:
+    main(["sizes", "--rounds", "1", "--out", str(tmp_path)])
+    assert "| 300 x 2000 | 0.2 | 6 of 32x128 |" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.skipif(
+    not all(fonts().values()), reason="no font for one of the scripts: apt-get install fonts-wqy-zenhei"
+)
+def test_blur_is_told_by_script_and_height(tmp_path: Path) -> None:
+    main(["blur", "--each", "1", "--out", str(tmp_path)])
+    table = (tmp_path / "table.md").read_text()
+    assert "| 64 px |" in table
+    assert "| chinese |" in table.lower()
