@@ -8,26 +8,27 @@ the low side.
 """
 
 import argparse
-import asyncio
 import json
 import multiprocessing
 import os
 import statistics
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
-
 from app.main import load_model
 from app.settings import Settings
-from tests.app.process import Process, ready, wait_until
-from tests.reliability.memory import MIB, peak_rss, rss
+from bench.open_loop import unloaded
+from bench.served import Served
+from bench.wrk import crops, wrk
+from tests.reliability.memory import MIB
 
-CROP = Path("examples/crops/harbour.png").read_bytes()  # 56 x 16 px: one window, as most words are
-HEADERS = {"Content-Type": "image/png"}
-LONE, CROWD = 1, 32  # clients: the shortest time, and the most answers
+BODY = crops(Path("examples/crops/harbour.png").read_bytes(), 1)  # 56 x 16 px: one window, as most words are
+CROWD = 32  # clients: the most answers
+REQUESTS = 10  # for each second, of the lone client: the shortest time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,25 +53,24 @@ def run(args: argparse.Namespace) -> None:
 
 def _measure(cores: int, args: argparse.Namespace) -> dict[str, float]:
     since = time.monotonic()
-    threads = {"TELESCOPE_THREADS": str(cores), "TELESCOPE_RUNTIME": args.runtime}
-    process = Process(TELESCOPE_LOG_LEVEL="warning", **threads)
-    try:
-        os.sched_setaffinity(process.popen.pid, range(cores))
-        wait_until(lambda: ready(process.url()), 120)
-        started_s, idle = time.monotonic() - since, rss(process.popen.pid)
-        lone = asyncio.run(_load(process.url(), LONE, args.seconds))
-        crowd = asyncio.run(_load(process.url(), CROWD, args.seconds))
-        peak = peak_rss(process.popen.pid)
-    finally:
-        process.kill()
+    settings = {
+        "TELESCOPE_LOG_LEVEL": "warning",
+        "TELESCOPE_THREADS": str(cores),
+        "TELESCOPE_RUNTIME": args.runtime,
+    }
+    with ExitStack() as stack:
+        with _on(cores):
+            server = stack.enter_context(Served(**settings))
+        started_s, idle = time.monotonic() - since, server.rss
+        lone = unloaded(server.url, BODY, requests=max(REQUESTS, round(REQUESTS * args.seconds)))
+        crowd = wrk(server.url, BODY, connections=CROWD, seconds=args.seconds)
+        peak = server.peak_rss
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
         batches = apart.submit(_batch_seconds, cores, args.runtime).result()
     return {
         "cores": cores,
-        f"images a second, {CROWD} clients": round(len(crowd) / args.seconds, 1),
-        f"ms, median, {CROWD} clients": round(1000 * statistics.median(crowd)),
-        f"ms, 95 %, {CROWD} clients": round(1000 * statistics.quantiles(crowd, n=20)[-1]),
-        "ms, median, 1 client": round(1000 * statistics.median(lone)),
+        f"images a second, {CROWD} clients": round(crowd.per_s, 1),
+        "ms, median, 1 client": round(1000 * statistics.median(lone), 1),
         **{f"ms, batch of {size} on every stream": round(1000 * seconds, 1) for size, seconds in batches.items()},
         "seconds to start": round(started_s, 1),
         "MiB at rest": round(idle / MIB),
@@ -78,26 +78,20 @@ def _measure(cores: int, args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-async def _load(url: str, clients: int, seconds: float) -> list[float]:
-    """Seconds of each answer that came in time; any that is no picture ends the measurement."""
-    took: list[float] = []
-    end = time.monotonic() + seconds
-
-    async def client() -> None:
-        while (since := time.monotonic()) < end:
-            answer = await http.post("/v1/super-resolve?mode=always", content=CROP, headers=HEADERS)
-            answer.raise_for_status()
-            if time.monotonic() < end:
-                took.append(time.monotonic() - since)
-
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=None)) as http:
-        await asyncio.gather(*(client() for _ in range(clients)))
-    return took
+@contextmanager
+def _on(cores: int) -> Iterator[None]:
+    """What is started within may use so many cores."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(every)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
 
 
 def _batch_seconds(cores: int, runtime: str) -> dict[int, float]:
     """Batch size of the trained input size -> seconds, as the service measures them when it warms up."""
-    os.sched_setaffinity(0, range(cores))
-    model = load_model(Settings(threads=cores, runtime=runtime))
-    model.predictor.close()
-    return dict(model.predictor.batch_seconds[model.predictor.spec.height, model.predictor.spec.width])
+    with _on(cores):
+        predictor = load_model(Settings(threads=cores, runtime=runtime)).predictor
+    predictor.close()
+    return dict(predictor.batch_seconds[predictor.spec.height, predictor.spec.width])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -11,6 +12,7 @@ from bench.rendered import fonts
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.skipif(not which("wrk"), reason="wrk makes the load: apt-get install wrk")
 def test_capacity_is_told_of_each_number_of_cores(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     out = tmp_path / "capacity.json"
