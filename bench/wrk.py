@@ -55,18 +55,10 @@ def wrk(url: str, body: Body, *, connections: int, seconds: float, may_refuse: b
     with TemporaryDirectory() as folder:
         sent = Path(folder, "body")
         sent.write_bytes(body.data)
-        options = [
-            "-t1",
-            f"-c{connections}",
-            f"-d{max(1, round(seconds))}s",
-            "--timeout",
-            "60s",
-            "-s",
-            str(SCRIPT),
-        ]
+        options = f"-t1 -c{connections} -d{max(1, round(seconds))}s --timeout 60s -s".split()
         before = _cpu_s()
         done = subprocess.run(
-            ["wrk", *options, url + PATH, "--", str(sent), body.content_type], capture_output=True, text=True
+            ["wrk", *options, SCRIPT, url + PATH, "--", sent, body.content_type], capture_output=True, text=True
         )
         client_s = _cpu_s() - before
     if done.returncode:

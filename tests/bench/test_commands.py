@@ -31,7 +31,7 @@ def test_sizes_are_told_with_what_their_area_costs(tmp_path: Path) -> None:
     not all(fonts().values()), reason="no font for one of the scripts: apt-get install fonts-wqy-zenhei"
 )
 def test_blur_is_told_by_script_and_height(tmp_path: Path) -> None:
-    main(["blur", "--each", "1", "--out", str(tmp_path)])
+    main(["blur", "--each", "2", "--out", str(tmp_path)])
     table = (tmp_path / "table.md").read_text()
     assert "| 64 px |" in table
     assert "| chinese |" in table.lower()
