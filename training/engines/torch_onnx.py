@@ -4,6 +4,9 @@
 
 Knows the operators of the PP-OCR recognisers (v4 and v6), by the ONNX operator specification; another raises
 UnknownOperator. Weights are frozen and batch normalisation uses its running statistics.
+
+Shapes and integer constants are Python lists and never on a device: a forward waits for no GPU, and can be
+captured as a CUDA graph.
 """
 
 # ruff: noqa: ANN401  (attributes come as the file holds them)
@@ -13,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
@@ -40,15 +44,15 @@ class OnnxModule(nn.Module):
         last = len(graph.node)
         if before_softmax:
             last = max(i for i, node in enumerate(graph.node) if node.op_type == "Softmax")
-        self._names = {tensor.name: f"weight_{i}" for i, tensor in enumerate(graph.initializer)}
+        self._names: dict[str, str] = {}  # of what is on the device: the graph's name -> the buffer's
+        self._integers: dict[str, Any] = {"": None}  # an input that is left out is named ""
         for tensor in graph.initializer:
-            self._keep(self._names[tensor.name], tensor)
+            self._keep(tensor.name, tensor)
         self._nodes = []
         for node in graph.node[:last]:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             if node.op_type == "Constant":
-                self._names[node.output[0]] = f"constant_{len(self._names)}"
-                self._keep(self._names[node.output[0]], attributes["value"])
+                self._keep(node.output[0], attributes["value"])
                 continue
             if node.op_type not in _OPERATORS:
                 raise UnknownOperator(f"{path} holds the operator {node.op_type}, which is not known here")
@@ -64,11 +68,17 @@ class OnnxModule(nn.Module):
                 setattr(self, name, weight[..., kept].contiguous())
 
     def _keep(self, name: str, tensor: onnx.TensorProto) -> None:
-        self.register_buffer(name, torch.from_numpy(numpy_helper.to_array(tensor).copy()), persistent=False)
+        array = numpy_helper.to_array(tensor)
+        if np.issubdtype(array.dtype, np.integer):
+            self._integers[name] = array.tolist()
+            return
+        self._names[name] = f"weight_{len(self._names)}"
+        self.register_buffer(self._names[name], torch.from_numpy(array.copy()), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         values: dict[str, Any] = {name: getattr(self, kept) for name, kept in self._names.items()}
-        values[self._input], values[""] = images, None
+        values |= self._integers
+        values[self._input] = images
         for operator, inputs, outputs, attributes in self._nodes:
             values[outputs[0]] = operator(*(values[name] for name in inputs), **attributes)
         return values[self._output]
@@ -120,39 +130,52 @@ def _batch_norm(
     return F.batch_norm(x, mean, variance, weight, bias, eps=epsilon)
 
 
-def _reshape(x: Tensor, shape: Tensor, **_: Any) -> Tensor:
-    return x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(shape.tolist())])
+def _reshape(x: Any, shape: list[int], **_: Any) -> Any:
+    if not isinstance(x, Tensor):
+        assert not shape, "of integers, only a single one is ever reshaped, to a number"
+        return x[0] if isinstance(x, list) else x
+    return x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(shape)])
 
 
 def _slice(
-    x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
-) -> Tensor:
-    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        axis = i if axes is None else axes.tolist()[i]
-        index = torch.arange(x.shape[axis], device=x.device)[start : min(end, x.shape[axis])]
-        x = x.index_select(axis, index) if steps is None else x.index_select(axis, index[:: steps.tolist()[i]])
-    return x
+    x: Any, starts: list[int], ends: list[int], axes: list[int] | None = None, steps: list[int] | None = None
+) -> Any:
+    cuts = [slice(*cut) for cut in zip(starts, ends, steps or [1] * len(starts), strict=True)]
+    if isinstance(x, list):
+        return x[cuts[0]]
+    index = [slice(None)] * x.ndim
+    for axis, cut in zip(axes or range(len(cuts)), cuts, strict=True):
+        index[axis] = cut
+    return x[tuple(index)]
 
 
-def _squeeze(x: Tensor, axes: Any = None) -> Tensor:
-    return x.squeeze(tuple(_listed(axes)))
+def _concat(*parts: Any, axis: int) -> Any:
+    return sum(map(_listed, parts), []) if isinstance(parts[0], list) else torch.cat(parts, axis)
 
 
-def _unsqueeze(x: Tensor, axes: Any = None) -> Tensor:
-    for axis in sorted(_listed(axes)):
+def _squeeze(x: Any, axes: Any = None) -> Any:
+    return x[0] if isinstance(x, list) else x.squeeze(tuple(axes))
+
+
+def _unsqueeze(x: Any, axes: Any = None) -> Any:
+    if not isinstance(x, Tensor):
+        return _listed(x)
+    for axis in sorted(axes):
         x = x.unsqueeze(axis)
     return x
 
 
-def _listed(axes: Any) -> list[int]:
-    return axes.tolist() if isinstance(axes, Tensor) else list(axes)
+def _listed(x: Any) -> list[int]:
+    return x if isinstance(x, list) else [x]
 
 
 def _reduce_mean(x: Tensor, axes: Any = None, *, keepdims: int = 1, **_: Any) -> Tensor:
-    return x.mean(dim=_listed(axes), keepdim=bool(keepdims))
+    return x.mean(dim=list(axes), keepdim=bool(keepdims))
 
 
-def _cast(x: Tensor, *, to: int) -> Tensor:
+def _cast(x: Any, *, to: int) -> Any:
+    if not isinstance(x, Tensor):
+        return x
     return x.to(getattr(torch, str(onnx.helper.tensor_dtype_to_np_dtype(to))))
 
 
@@ -162,7 +185,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Clip": lambda x, low=None, high=None: x.clamp(low, high),
-    "Concat": lambda *parts, axis: torch.cat(parts, axis),
+    "Concat": _concat,
     "Conv": _conv,
     "Div": torch.div,
     "Erf": torch.erf,
@@ -176,7 +199,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "ReduceMean": _reduce_mean,
     "Relu": torch.relu,
     "Reshape": _reshape,
-    "Shape": lambda x: torch.tensor(x.shape),
+    "Shape": lambda x: list(x.shape),
     "Sigmoid": torch.sigmoid,
     "Slice": _slice,
     "Softmax": lambda x, axis=-1: torch.softmax(x, axis),
