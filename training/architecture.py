@@ -1,6 +1,7 @@
 """What every engine's TBSRN and recogniser agree on: sizes, their checks, and tables that follow from them.
 
     arguments of TBSRN -> check_telescope          RecogniserConfig, small or as published
+    shape of its input -> check_images
     position_encoding_2d, position_encoding, spline_weights
 
 numpy alone, so that no engine needs another's framework.
@@ -9,7 +10,7 @@ numpy alone, so that no engine needs another's framework.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -26,6 +27,7 @@ CONTROL_POINTS = 20  # of the STN: ten along the top edge, ten along the bottom
 TARGET_MARGIN = 0.05  # of the image, where the points lie in the straightened picture
 INITIAL_MARGIN = 0.01  # where an untrained head puts them in the input
 HEIGHT_STEP, WIDTH_STEP = 16, 32  # what the pooling of the STN's head divides the input by
+SMALLEST = 8  # side of an LR image in pixels, at sizes other than the trained one
 LAYER_NORM_EPSILON = 1e-6  # added to the unbiased standard deviation
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, what the recogniser sees, as the published loss
 
@@ -75,6 +77,26 @@ def check_telescope(architecture: Mapping[str, Any]) -> None:
     mode = architecture["dropout_mode"]
     if mode not in get_args(DropoutMode):
         raise ConfigError(f"dropout_mode must be one of {get_args(DropoutMode)}, not {mode!r}")
+
+
+def check_images(architecture: Mapping[str, Any], shape: Sequence[int], *, training: bool) -> None:
+    """Raises ConfigError unless a TBSRN takes images of this shape, (N, 3, H, W).
+
+    H and W: the trained height and width, or any of SMALLEST or more; in training with stn the trained alone.
+    """
+    trained = (architecture["height"], architecture["width"])
+    if len(shape) != 4 or shape[1] != 3:
+        raise ConfigError(f"TBSRN takes images (N, 3, H, W), not {list(shape)}")
+    height, width = shape[2:]
+    if (height, width) == trained:
+        return
+    if min(height, width) < SMALLEST:
+        raise ConfigError(f"TBSRN takes images of {SMALLEST} x {SMALLEST} pixels or more, not {height} x {width}")
+    if training and architecture["stn"]:
+        raise ConfigError(
+            f"model.stn is made for images of {trained[0]} x {trained[1]}, not {height} x {width}: "
+            "set it to false to train at other sizes"
+        )
 
 
 def position_encoding_2d(channels: int, height: int, width: int) -> np.ndarray:

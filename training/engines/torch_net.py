@@ -23,19 +23,19 @@ from training.architecture import (
     INITIAL_MARGIN,
     WIDTH_STEP,
     DropoutMode,
+    check_images,
     check_telescope,
     control_points,
     position_encoding_2d,
     spline_weights,
 )
 from training.engines.torch_layers import FeedForward, LayerNorm, MultiHeadAttention
-from training.errors import ConfigError
 
 
 class TBSRN(nn.Module):
-    """float32 (N, 3, height, width) RGB in [0, 1] -> (N, 3, scale*height, scale*width) in (-1, 1).
+    """float32 (N, 3, H, W) RGB in [0, 1] -> (N, 3, scale*H, scale*W) in (-1, 1).
 
-    Arguments as `training.tbsrn.TBSRN`. Raises ConfigError naming the one that is impossible.
+    H, W and the arguments as in `training.tbsrn.TBSRN`. Raises ConfigError naming the argument that is impossible.
     """
 
     def __init__(
@@ -80,10 +80,8 @@ class TBSRN(nn.Module):
             self.tps = ThinPlateSpline(height, width)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Raises ConfigError if `lr` is not (N, 3, height, width)."""
-        expected = [3, self.architecture["height"], self.architecture["width"]]
-        if list(lr.shape[1:]) != expected:
-            raise ConfigError(f"this TBSRN takes images of {expected}, not {list(lr.shape[1:])}")
+        """Raises ConfigError for a shape that `check_images` refuses."""
+        check_images(self.architecture, lr.shape, training=self.training)
         if self.architecture["stn"] and self.training:
             lr = self.tps(lr, self.stn_head(lr))
         blocks = self.architecture["blocks"]
@@ -94,7 +92,11 @@ class TBSRN(nn.Module):
 
 
 class FeatureEnhancer(nn.Module):
-    """Attention, if any, over all positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W)."""
+    """Attention, if any, over positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W).
+
+    At the trained size over all of them. At another, attention works within each tile of the trained size, the
+    last ones filled up with the edge; without attention every position has the encoding of the trained middle.
+    """
 
     position: Tensor
 
@@ -103,6 +105,7 @@ class FeatureEnhancer(nn.Module):
     ) -> None:
         super().__init__()
         joined = 2 * channels
+        self.size = (height, width)
         self.multihead = MultiHeadAttention(HEADS, joined, dropout, mode) if attention else None
         self.mul_layernorm1 = LayerNorm(joined)
         self.pff = FeedForward(joined, joined, dropout, mode)
@@ -112,14 +115,43 @@ class FeatureEnhancer(nn.Module):
         self.register_buffer("position", encoding.contiguous(), persistent=False)  # follows from the size
 
     def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        if (height, width) == self.size:
+            return self._enhanced(x, self.position)
+        if self.multihead is None:
+            rows, columns = self.size
+            middle = (rows - 1) // 2 * columns + (columns - 1) // 2
+            return self._enhanced(x, self.position[middle])
+        tiles = self._enhanced(into_tiles(x, *self.size), self.position)
+        return from_tiles(tiles, height, width)
+
+    def _enhanced(self, x: Tensor, position: Tensor) -> Tensor:
+        """position: (H*W, C), or (C,) for all alike."""
         tokens = x.flatten(2).transpose(1, 2)  # (N, H*W, C), no copy where channels come last in memory
-        position = self.position.to(tokens.dtype).expand(len(x), -1, -1)
-        tokens = torch.cat([tokens, position], dim=-1)  # (N, H*W, 2C)
+        tokens = torch.cat([tokens, position.to(tokens.dtype).expand_as(tokens)], dim=-1)  # (N, H*W, 2C)
         if self.multihead is not None:
             tokens = tokens + self.multihead(tokens)
         tokens = self.mul_layernorm1(tokens)
         tokens = self.mul_layernorm3(tokens + self.pff(tokens))
         return self.linear(tokens).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+def into_tiles(x: Tensor, height: int, width: int) -> Tensor:
+    """(N, C, H, W) -> (N * tiles, C, height, width), row by row, the edge repeated in the last of each."""
+    below, right = -x.shape[2] % height, -x.shape[3] % width
+    if below or right:
+        x = F.pad(x, (0, right, 0, below), mode="replicate")
+    grid = (
+        x.permute(0, 2, 3, 1).unflatten(2, (-1, width)).unflatten(1, (-1, height))
+    )  # (N, rows, h, columns, w, C)
+    return grid.transpose(2, 3).flatten(0, 2).permute(0, 3, 1, 2)  # channels last in memory
+
+
+def from_tiles(tiles: Tensor, height: int, width: int) -> Tensor:
+    """What `into_tiles` took apart, (N, C, height, width)."""
+    rows, columns = -(-height // tiles.shape[2]), -(-width // tiles.shape[3])
+    grid = tiles.permute(0, 2, 3, 1).unflatten(0, (-1, rows, columns))  # (N, rows, columns, h, w, C)
+    return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)[:, :, :height, :width]
 
 
 class ResidualBlock(nn.Module):
