@@ -18,14 +18,17 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.nn.initializer import XavierUniform
 
-from training.architecture import HEADS, DropoutMode, check_telescope, position_encoding_2d
-from training.errors import ConfigError
+from training.architecture import HEADS, DropoutMode, check_images, check_telescope, position_encoding_2d
 from training.layers import FeedForward, LayerNorm, MultiHeadAttention
 from training.stn import STNHead, ThinPlateSpline
 
 
 class FeatureEnhancer(nn.Layer):
-    """Attention, if any, over all positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W)."""
+    """Attention, if any, over positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W).
+
+    At the trained size over all of them. At another, attention works within each tile of the trained size, the
+    last ones filled up with the edge; without attention every position has the encoding of the trained middle.
+    """
 
     position: Tensor
 
@@ -53,14 +56,44 @@ class FeatureEnhancer(nn.Layer):
         self.register_buffer("position", encoding, persistable=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        rows, columns = self.position.shape[2:]
+        if (height, width) == (rows, columns):
+            return self._enhanced(x, self.position)
+        if self.multihead is None:
+            row, column = (rows - 1) // 2, (columns - 1) // 2
+            return self._enhanced(x, self.position[:, :, row : row + 1, column : column + 1])
+        tiles = self._enhanced(into_tiles(x, rows, columns), self.position)
+        return from_tiles(tiles, height, width)
+
+    def _enhanced(self, x: Tensor, position: Tensor) -> Tensor:
+        """position: (1, C, H, W), or (1, C, 1, 1) for all alike."""
         n, channels, height, width = x.shape
-        position = self.position.expand([n, channels, height, width])
+        position = position.expand([n, channels, height, width])
         tokens = paddle.concat([x, position], axis=1).flatten(2).transpose([0, 2, 1])  # (N, H*W, 2C)
         if self.multihead is not None:
             tokens = tokens + self.multihead(tokens, tokens, tokens)[0]
         tokens = self.mul_layernorm1(tokens)
         tokens = self.mul_layernorm3(tokens + self.pff(tokens))
         return self.linear(tokens).transpose([0, 2, 1]).reshape([n, channels, height, width])
+
+
+def into_tiles(x: Tensor, height: int, width: int) -> Tensor:
+    """(N, C, H, W) -> (N * tiles, C, height, width), row by row, the edge repeated in the last of each."""
+    below, right = -x.shape[2] % height, -x.shape[3] % width
+    if below or right:
+        x = F.pad(x, [0, right, 0, below], mode="replicate")
+    channels, rows, columns = x.shape[1], x.shape[2] // height, x.shape[3] // width
+    grid = x.reshape([-1, channels, rows, height, columns, width]).transpose([0, 2, 4, 1, 3, 5])
+    return grid.reshape([-1, channels, height, width])
+
+
+def from_tiles(tiles: Tensor, height: int, width: int) -> Tensor:
+    """What `into_tiles` took apart, (N, C, height, width)."""
+    _, channels, h, w = tiles.shape
+    rows, columns = -(-height // h), -(-width // w)
+    grid = tiles.reshape([-1, rows, columns, channels, h, w]).transpose([0, 3, 1, 4, 2, 5])
+    return grid.reshape([-1, channels, rows * h, columns * w])[:, :, :height, :width]
 
 
 class ResidualBlock(nn.Layer):
@@ -95,10 +128,12 @@ class Upsample(nn.Layer):
 
 
 class TBSRN(nn.Layer):
-    """float32 (N, 3, height, width) RGB in [0, 1] -> (N, 3, scale*height, scale*width) in (-1, 1).
+    """float32 (N, 3, H, W) RGB in [0, 1] -> (N, 3, scale*H, scale*W) in (-1, 1).
 
-    height, width: the one LR size this network takes, in pixels. Any with stn=False; with
-    stn=True the height must be divisible by 16 and the width by 32, which its pooling needs.
+    H, W: height and width, where this is the published network, or any from 8 on, see `FeatureEnhancer`; with
+    stn=True training takes height and width alone.
+    height, width: the trained LR size in pixels, and that of the tiles attention works in. Any with stn=False;
+    with stn=True the height must be divisible by 16 and the width by 32, which its pooling needs.
     scale: a power of two. hidden: half the number of feature channels; must be even.
     attention: without it positions learn of each other by convolutions alone; not in the paper.
     dropout_mode: "downscale_in_infer" reproduces PaddleOCR, which multiplies by 1 - dropout in
@@ -149,10 +184,8 @@ class TBSRN(nn.Layer):
             self.tps = ThinPlateSpline(height, width)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Raises ConfigError if `lr` is not (N, 3, height, width)."""
-        expected = [3, self.architecture["height"], self.architecture["width"]]
-        if list(lr.shape[1:]) != expected:
-            raise ConfigError(f"this TBSRN takes images of {expected}, not {list(lr.shape[1:])}")
+        """Raises ConfigError for a shape that `check_images` refuses."""
+        check_images(self.architecture, lr.shape, training=self.training)
         if self.architecture["stn"] and self.training:
             lr = self.tps(lr, self.stn_head(lr))
         blocks = self.architecture["blocks"]

@@ -4,6 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from training.any_size import middle  # noqa: E402
+from training.architecture import position_encoding_2d  # noqa: E402
 from training.engines.torch_net import TBSRN, from_tiles, into_tiles  # noqa: E402
 from training.errors import ConfigError  # noqa: E402
 
@@ -42,6 +44,16 @@ def test_attention_stays_within_its_tile() -> None:
     with torch.no_grad():
         whole, alone = enhancer(x), enhancer(x[:, :, 16:, 32:].contiguous())
     torch.testing.assert_close(whole[:, :, 16:, 32:], alone, rtol=0, atol=1e-6)
+
+
+def test_without_attention_every_position_has_the_encoding_of_the_trained_middle() -> None:
+    trained, other = tiny(attention=False).eval(), tiny(attention=False, height=24, width=48).eval()
+    other.load_state_dict(trained.state_dict())
+    encoding = torch.from_numpy(middle(position_encoding_2d(8, 16, 32)))
+    other.block2.feature_enhancer.position.copy_(encoding.expand(24 * 48, 8))
+    x = torch.rand(1, 3, 24, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(trained(x), other(x), rtol=0, atol=1e-6)
 
 
 def test_the_stn_straightens_pictures_of_the_trained_size_alone() -> None:

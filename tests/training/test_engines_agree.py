@@ -62,9 +62,10 @@ def recogniser_file(folder: Path) -> Path:
     return folder / "reader.safetensors"
 
 
-def batch(seed: int = 7) -> Batch:
+def batch(seed: int = 7, *, height: int = 16, width: int = 32) -> Batch:
     draw = np.random.default_rng(seed)
-    return Batch(LABELS, draw.random((4, 3, 16, 32), np.float32), draw.random((4, 3, 32, 64), np.float32))
+    lr, hr = (draw.random((4, 3, k * height, k * width), np.float32) for k in (1, 2))
+    return Batch(LABELS, lr, hr)
 
 
 def text_focused(folder: Path, **changes: Any) -> TrainConfig:
@@ -76,9 +77,12 @@ def text_focused(folder: Path, **changes: Any) -> TrainConfig:
 @pytest.mark.parametrize(
     ("mode", "attention"), [("upscale_in_train", True), ("downscale_in_infer", True), ("upscale_in_train", False)]
 )
-def test_outputs_agree_at_the_published_size(tmp_path: Path, mode: str, attention: bool) -> None:
+@pytest.mark.parametrize(("height", "width"), [(16, 64), (32, 96), (24, 96), (9, 50)])
+def test_outputs_agree_at_the_published_size_and_others(
+    tmp_path: Path, mode: str, attention: bool, height: int, width: int
+) -> None:
     path = telescope_file(tmp_path, dropout_mode=mode, attention=attention)
-    lr = np.random.default_rng(1).random((2, 3, 16, 64), np.float32)
+    lr = np.random.default_rng(1).random((2, 3, height, width), np.float32)
     with paddle.no_grad():
         expected = load_checkpoint(path)(paddle.to_tensor(lr)).numpy()
     architecture, run = torch_engine.predictor(path)
@@ -142,6 +146,17 @@ def test_gradients_of_a_text_focused_step_agree(tmp_path: Path) -> None:
         assert found[name] == pytest.approx(value, rel=1e-4), name
 
 
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize(("height", "width"), [(16, 32), (32, 96), (24, 48)])
+def test_gradients_agree_at_the_trained_size_and_others(
+    tmp_path: Path, attention: bool, height: int, width: int
+) -> None:
+    sizes = {"height": 16, "width": 32, "hidden": 4, "blocks": 2, "attention": attention, "stn": False}
+    config = settings(None, **sizes, batch_norm="local", init=str(telescope_file(tmp_path, **sizes)))
+    ours, theirs = (ENGINES[name].telescope(config) for name in ("torch", "paddle"))
+    assert_gradients_agree(ours, theirs, height=height, width=width)
+
+
 def test_gradients_of_a_pretraining_step_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RecogniserConfig, "small", classmethod(lambda cls: READER))
     tree = {"out": "unused", "device": "cpu", "data": {"rendered": 1, "rendered_validation": 1},
@@ -172,7 +187,7 @@ def test_a_run_goes_on_with_the_other_engine(tmp_path: Path, before: str, after:
     assert abs(lost[1] - losses[3]) > 10 * abs(resumed[1] - losses[3])
 
 
-def assert_gradients_agree(ours: Any, theirs: Any) -> None:
+def assert_gradients_agree(ours: Any, theirs: Any, **size: int) -> None:
     """On one batch of several, each gradient agrees to 1e-4 of its largest value.
 
     Not on every one: where the input of a ReLU or of a maximum is zero but for rounding, the two engines take
@@ -180,7 +195,7 @@ def assert_gradients_agree(ours: Any, theirs: Any) -> None:
     """
     worst = []
     for seed in range(6):
-        found, expected = ours.gradients(batch(seed)), theirs.gradients(batch(seed))
+        found, expected = (engine.gradients(batch(seed, **size)) for engine in (ours, theirs))
         assert found.keys() == expected.keys()
         scale = {name: np.abs(value).max() for name, value in expected.items()}
         rounding = 1e-5 * max(scale.values())  # all that a bias before batch normalisation has for a gradient

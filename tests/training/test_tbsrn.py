@@ -23,7 +23,7 @@ def test_output_is_scale_times_the_input(height: int, width: int, scale: int) ->
     assert sr.shape == [2, 3, scale * height, scale * width]
 
 
-def test_without_stn_any_size_will_do() -> None:
+def test_without_stn_any_size_can_be_trained() -> None:
     assert tiny(height=10, width=23, stn=False)(paddle.rand([1, 3, 10, 23])).shape == [1, 3, 20, 46]
 
 
@@ -45,9 +45,17 @@ def test_an_impossible_architecture_is_refused_by_the_argument_s_name(
         tiny(**changes)
 
 
-def test_an_input_of_another_size_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"takes images of \[3, 16, 32\], not \[3, 16, 64\]"):
-        tiny()(paddle.rand([1, 3, 16, 64]))
+@pytest.mark.parametrize("attention", [True, False])
+def test_sizes_other_than_the_trained_are_taken_in_evaluation_and_without_stn_in_training(attention: bool) -> None:
+    network = tiny(attention=attention)
+    with pytest.raises(ConfigError, match=r"model\.stn is made for images of 16 x 32, not 24 x 70"):
+        network(paddle.rand([1, 3, 24, 70]))
+    network.eval()
+    assert network(paddle.rand([1, 3, 24, 70])).shape == [1, 3, 48, 140]
+    learning = tiny(attention=attention, stn=False)
+    assert learning(paddle.rand([1, 3, 24, 70])).shape == [1, 3, 48, 140]
+    with pytest.raises(ConfigError, match="8 x 8 pixels or more, not 7 x 32"):
+        learning(paddle.rand([1, 3, 7, 32]))
 
 
 def test_position_encoding_is_never_stored() -> None:

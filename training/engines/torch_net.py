@@ -141,9 +141,8 @@ def into_tiles(x: Tensor, height: int, width: int) -> Tensor:
     below, right = -x.shape[2] % height, -x.shape[3] % width
     if below or right:
         x = F.pad(x, (0, right, 0, below), mode="replicate")
-    grid = (
-        x.permute(0, 2, 3, 1).unflatten(2, (-1, width)).unflatten(1, (-1, height))
-    )  # (N, rows, h, columns, w, C)
+    # (N, rows, h, columns, w, C)
+    grid = x.permute(0, 2, 3, 1).unflatten(2, (-1, width)).unflatten(1, (-1, height))
     return grid.transpose(2, 3).flatten(0, 2).permute(0, 3, 1, 2)  # channels last in memory
 
 
