@@ -14,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.data.degrade import (
+    CROPS,
+    MAX_SIGMA_PX,
     PRESETS,
     DegradeConfig,
     degrade,
+    degrade_pair,
     disk_kernel,
     gaussian_kernel,
     motion_kernel,
@@ -37,6 +40,9 @@ CLEAN = DegradeConfig(
     jpeg_share=0.0,
     heavy_share=0.0,
 )
+
+# Mean and deviation of `bars()` degraded with seeds 0 to 5 and the default settings, at the first version.
+BEFORE = [(97.22, 45.57), (127.56, 51.19), (109.8, 48.21), (97.15, 43.71), (116.54, 48.69), (116.63, 49.44)]
 
 
 def bars(height: int = 32, width: int = 128) -> np.ndarray:
@@ -143,6 +149,100 @@ def test_misalignment_stays_within_two_pixels() -> None:
     assert np.abs(np.mean(moves, axis=0)).max() < 0.15  # as often one way as the other
 
 
+def test_a_seed_gives_what_it_gave_before_there_were_scales_and_kinds() -> None:
+    """Grain and blur of these seeds as the first version drew them; one draw more or less changes them all."""
+    found = [(lr.mean(), lr.std()) for lr in (degrade(bars(), seed=seed).astype(float) for seed in range(6))]
+    assert np.allclose(found, BEFORE, atol=0.05)  # room for another OpenCV's rounding
+
+
+def edge_sigma(lr: np.ndarray) -> float:
+    """Standard deviation in LR pixels of the blur that made one upright edge soft."""
+    rise = np.diff(lr.astype(float).mean((0, 2)))
+    at = np.arange(len(rise))
+    middle = (rise * at).sum() / rise.sum()
+    return float(np.sqrt((rise * (at - middle) ** 2).sum() / rise.sum()))
+
+
+def upright_edge(height: int = 64, width: int = 128) -> np.ndarray:
+    hr = np.zeros((height, width, 3), np.uint8)
+    hr[:, width // 2 :] = 255
+    return hr
+
+
+def test_text_twice_as_high_is_blurred_by_twice_as_many_pixels() -> None:
+    config = replace(CLEAN, sigma_px=(2.0, 2.0), anisotropy=(1.0, 1.0))
+    once, twice = (edge_sigma(degrade(upright_edge(), config=config, seed=1, scale=s)) for s in (1.0, 2.0))
+    assert twice == pytest.approx(2 * once, rel=0.1)  # shrinking adds a little blur of its own
+
+
+@pytest.mark.parametrize(
+    ("kernel", "limit"),
+    [
+        ({"sigma_px": (0.3, 4.0), "anisotropy": (1.0, 1.0)}, MAX_SIGMA_PX),
+        ({"gaussian_share": 0.0, "defocus_share": 1.0}, 6.5 / 2),
+        ({"gaussian_share": 0.0}, 12 / 3.4),
+    ],
+    ids=["gaussian", "disk", "motion"],
+)
+def test_no_blur_of_high_text_exceeds_the_limit_and_few_draws_lie_at_it(
+    kernel: dict[str, object], limit: float
+) -> None:
+    config = replace(CLEAN, **kernel)  # type: ignore[arg-type]
+    found = [2 * edge_sigma(degrade(upright_edge(), config=config, seed=s, scale=3.0)) for s in range(60)]
+    assert limit * 0.8 < max(found) < limit * 1.05
+    assert np.mean(np.array(found) > 0.95 * limit) < 0.3
+
+
+def test_a_scale_that_is_no_height_is_refused() -> None:
+    with pytest.raises(ValueError, match="scale must be a positive number, got 0"):
+        degrade(bars(), seed=0, scale=0.0)
+
+
+def test_a_clean_pair_is_blurred_without_noise_or_blocks() -> None:
+    noisy = replace(CROPS, clean_share=1.0, sharp_share=0.0, screen_share=0.0, scan_share=0.0, heavy_share=1.0)
+    plain = np.full((32, 128, 3), (200, 120, 30), np.uint8)
+    assert all((degrade(plain, config=noisy, seed=seed) == plain[0, 0]).all() for seed in range(20))
+    blurred = [detail(degrade(bars(), config=noisy, seed=seed)) for seed in range(20)]
+    assert np.mean(blurred) < 0.8 * detail(degrade(bars(), config=replace(CLEAN, sharp_share=1.0), seed=0))
+
+
+def test_edges_on_a_screen_are_fringed_oppositely_in_red_and_blue() -> None:
+    config = replace(CLEAN, screen_share=1.0, screen_rescaled_share=0.0)
+    leads = []
+    for seed in range(20):
+        lr = degrade(upright_edge(), config=config, seed=seed).astype(int)
+        red, blue = (lr - lr[..., 1:2])[..., 0].sum(1), (lr - lr[..., 1:2])[..., 2].sum(1)
+        assert np.array_equal(red, -blue)
+        assert np.abs(np.abs(red) - 255 / 3).max() <= 1  # a third of a pixel each
+        leads.append(red[0] > 0)
+    assert 0 < sum(leads) < 20  # both orders of sub-pixels exist
+    plain = np.full((32, 64, 3), (10, 200, 90), np.uint8)
+    assert (degrade(plain, config=config, seed=3) == plain[0, 0]).all()
+
+
+def test_a_scan_is_grey_with_white_paper_and_black_ink_and_so_is_its_target() -> None:
+    hr = np.full((32, 128, 3), (190, 170, 150), np.uint8)
+    hr[8:24, np.arange(128) % 16 < 6] = (120, 90, 80)
+    config = replace(CLEAN, scan_share=1.0)
+    for seed in range(20):
+        target, lr = degrade_pair(hr, config=config, seed=seed)
+        assert target.shape == hr.shape
+        for picture in (target, lr):
+            assert np.ptp(picture, axis=2).max() == 0
+            low, high = np.percentile(picture, (5, 95))
+            assert low < 75 < 200 < high
+        assert len(np.unique(target)) == 2  # the grain is the crop's, not the target's
+
+
+def test_the_target_is_the_crop_itself_where_its_colours_can_be_seen() -> None:
+    config = replace(CROPS, scan_share=0.0)
+    hr = bars()
+    for seed in range(20):
+        target, lr = degrade_pair(hr, config=config, seed=seed)
+        assert target is hr
+        assert np.array_equal(lr, degrade(hr, config=config, seed=seed))
+
+
 @given(
     major=st.floats(0.3, 4.0),
     ratio=st.floats(0.3, 1.0),
@@ -189,8 +289,18 @@ def test_an_unknown_preset_is_refused_with_the_names() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("jpeg_share", 1.5), ("noise_std", (8.0, 0.5)), ("gaussian_share", 0.95)],
+    [
+        ("jpeg_share", 1.5),
+        ("noise_std", (8.0, 0.5)),
+        ("gaussian_share", 0.95),
+        ("screen_scale", (0.0, 1.0)),
+    ],
 )
 def test_an_impossible_setting_is_named(setting: str, value: object) -> None:
     with pytest.raises(ConfigError, match=setting):
         DegradeConfig(**{setting: value})
+
+
+def test_kinds_that_exceed_one_together_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"screen_share .* must not exceed 1"):
+        DegradeConfig(sharp_share=0.6, screen_share=0.5)

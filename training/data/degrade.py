@@ -1,6 +1,8 @@
 """Degradation: a sharp HR crop becomes the LR crop a camera would have delivered.
 
-    HR -> misalign -> blur -> shrink x2 -> light -> noise -> sharpen -> JPEG -> LR
+    HR -> misalign -> blur -> shrink x2 -> light -> noise -> sharpen -> JPEG -> LR     a photograph
+    HR -> sub-pixels of a screen -> rescale -> JPEG -> LR                              `screen_share`
+    HR -> grey, blur -> shrink x2 -> grain, black and white -> JPEG -> LR              `scan_share`
 
 A minority (`heavy_share`) first goes through a second, rougher round at full size, in the spirit of
 BSRGAN (Zhang et al., ICCV 2021) and Real-ESRGAN (Wang et al., ICCVW 2021). Ranges follow what TextZoom's
@@ -8,6 +10,7 @@ own pairs and later work on text super-resolution show; each stands in `DegradeC
 
     from training.data.degrade import degrade, preset
     lr = degrade(hr, config=preset("medium"), seed=7)
+    target, lr = degrade_pair(hr, config=preset("crops"), seed=7, scale=48 / 32)
 
 The same seed gives the same bytes in every process with the same numpy and OpenCV.
 """
@@ -29,17 +32,30 @@ Image: TypeAlias = np.ndarray  # float32 (H, W, 3) RGB in 0..255 between the ope
 
 _SHARP_JPEG = (80, 95)  # quality; below, blocks show in a crop of 16 px
 _FILTERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+# Longest blur of high text, HR px: the service brings a crop that is more blurred to a smaller scale first.
+MAX_SIGMA_PX = 5.0  # 2.5 LR px
+MAX_RADIUS_PX = 6.5  # a disk blurs like a Gaussian of half its radius, and looks harder
+MAX_MOTION_PX = 12.0  # a smear's deviation is its length over 3.5
 
 
 @dataclass(frozen=True)
 class DegradeConfig:
-    """Ranges of every operator; lengths in HR pixels, shares are probabilities in [0, 1].
+    """Ranges of every operator; lengths in pixels of a 32 px word, shares are probabilities in [0, 1].
 
-    A range (low, high) is drawn from uniformly. ConfigError names a range that is reversed
-    or a share outside [0, 1].
+    A range (low, high) is drawn from uniformly. sharp, screen, scan and clean exclude each other.
+    ConfigError names a range that is reversed, a share outside [0, 1], or shares that exceed 1 together.
     """
 
     sharp_share: float = 0.0  # shrunk, perhaps a JPEG, nothing else: what is readable must stay so
+    screen_share: float = 0.0  # a screenshot: letters with colour fringes, no lens and no noise
+    screen_rescaled_share: float = 0.5  # pages and messengers show pictures at another size
+    screen_scale: Range = (0.7, 1.4)  # of that size: below, the letters are no longer those of a screen
+    scan_share: float = 0.0  # a scan or photocopy: grey, paper made white and ink black
+    scan_sigma_px: Range = (0.4, 1.6)  # glass and toner blur little
+    scan_gain: Range = (1.0, 2.5)  # steepness of the soft threshold; 1: a grey scan, 2.5: a third photocopy
+    scan_grain: Range = (0.01, 0.08)  # of the contrast, before the threshold, which clears the paper of most
+    clean_share: float = 0.0  # blur and shrink alone: noise must not be what tells the blur
     misalign_share: float = 0.8  # LR and HR of TextZoom are two photographs, registered but never exactly
     shift_px: float = 1.0  # whole-crop shift, each axis, plus or minus
     corner_px: float = 0.8  # extra move of each corner (slight perspective); with the shift at most 1.8 px
@@ -69,14 +85,31 @@ class DegradeConfig:
     heavy_jpeg_quality: tuple[int, int] = (30, 90)
 
     def __post_init__(self) -> None:
-        check_ranges(self, positive=("heavy_sigma_px", "heavy_scale"), signed=("brightness",))
+        check_ranges(
+            self,
+            positive=("heavy_sigma_px", "heavy_scale", "screen_scale", "scan_sigma_px"),
+            signed=("brightness",),
+        )
         if self.gaussian_share + self.defocus_share > 1.0:
             raise ConfigError("gaussian_share + defocus_share must not exceed 1")
+        if sum(self.kind_shares) > 1.0:
+            raise ConfigError("sharp_share + screen_share + scan_share + clean_share must not exceed 1")
+
+    @property
+    def kind_shares(self) -> tuple[float, float, float, float]:
+        """Shares of what is no photograph: sharp, screen, scan, clean."""
+        return self.sharp_share, self.screen_share, self.scan_share, self.clean_share
 
 
 _FULL = DegradeConfig()
+# What people send, over the whole range, for a target in register with its LR and of the same exposure.
+CROPS = DegradeConfig(
+    misalign_share=0.0, light_share=0.0, sharp_share=0.12, screen_share=0.06, scan_share=0.05, clean_share=0.2,
+    sigma_px=(0.3, 3.4), sigma_tail_px=(3.4, 4.2), sigma_tail_share=0.05, noise_share=0.75, heavy_share=0.07,
+)  # fmt: skip
 PRESETS: dict[str, DegradeConfig] = {
     "full": _FULL,
+    "crops": CROPS,
     "sharp": replace(_FULL, sharp_share=1.0),
     "mild": replace(_FULL, sigma_px=(0.4, 1.2), sigma_tail_share=0.0, defocus_radius_px=(0.8, 1.3),
                     motion_px=(2.0, 3.0), noise_std=(0.5, 3.0), jpeg_quality=(75, 95), heavy_share=0.0),
@@ -97,42 +130,122 @@ def preset(name: str) -> DegradeConfig:
     return PRESETS[name]
 
 
-def degrade(hr: np.ndarray, *, config: DegradeConfig = _FULL, seed: int) -> np.ndarray:
-    """An LR crop of half the height and width, as a camera might have taken it.
+def degrade(hr: np.ndarray, *, config: DegradeConfig = _FULL, seed: int, scale: float = 1.0) -> np.ndarray:
+    """An LR crop of half the height and width, as a camera, a screen or a scanner might have given it.
 
-    hr: uint8 (H, W, 3) RGB, H and W even and at least 4, else ValueError. seed: non-negative.
+    hr: uint8 (H, W, 3) RGB, H and W even and at least 4. seed: non-negative. scale: height of the text in
+    pixels over 32; blur grows with it up to MAX_SIGMA_PX and its like. ValueError for another array or scale.
     Returns uint8 (H/2, W/2, 3) RGB.
     """
+    return degrade_pair(hr, config=config, seed=seed, scale=scale)[1]
+
+
+def degrade_pair(
+    hr: np.ndarray, *, config: DegradeConfig = _FULL, seed: int, scale: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The target and the LR crop: `degrade` with what is to be restored from its result.
+
+    The target is hr itself, except for a scan: there it has the scan's grey and contrast, since nothing in
+    the LR crop tells the colours, and a network taught to guess them would tint every scan.
+    """
+    _check(hr, scale)
+    rng = np.random.default_rng(seed)
+    # Without a share nothing is drawn, so that a seed gives what it gave before there was one.
+    kind = rng.random() if any(config.kind_shares) else 1.0
+    sharp, screen, scan, clean = np.cumsum(config.kind_shares)
+    if kind < sharp:
+        return hr, _sharp(hr, config, rng)
+    if kind < screen:
+        return hr, _screen(hr, config, rng)
+    if kind < scan:
+        return _scan(hr, config, rng, scale)
+    return hr, _photograph(hr, config, rng, scale, clean=kind < clean)
+
+
+def _check(hr: np.ndarray, scale: float) -> None:
     if hr.dtype != np.uint8 or hr.ndim != 3 or hr.shape[2] != 3:
         raise ValueError(f"hr must be uint8 (H, W, 3), got {hr.dtype} {hr.shape}")
     height, width = hr.shape[:2]
     if height % 2 or width % 2 or min(height, width) < 4:
         raise ValueError(f"hr must have even sides of at least 4 pixels, got {height} x {width}")
-    rng = np.random.default_rng(seed)
-    # Without a share nothing is drawn, so that a seed gives what it gave before there was one.
-    if config.sharp_share and rng.random() < config.sharp_share:
-        return _sharp(hr, config, rng)
+    if not 0.0 < scale < np.inf:
+        raise ValueError(f"scale must be a positive number, got {scale}")
+
+
+def _photograph(
+    hr: np.ndarray, config: DegradeConfig, rng: np.random.Generator, scale: float, *, clean: bool
+) -> np.ndarray:
+    height, width = hr.shape[:2]
     img = _misalign(hr.astype(np.float32), config, rng)
-    img = cv2.filter2D(img, -1, _blur_kernel(config, rng), borderType=cv2.BORDER_REPLICATE)
-    if rng.random() < config.heavy_share:
-        img = _rough_round(img, config, rng)
+    img = cv2.filter2D(img, -1, _blur_kernel(config, rng, scale), borderType=cv2.BORDER_REPLICATE)
+    if not clean and rng.random() < config.heavy_share:
+        img = _rough_round(img, config, rng, scale)
     img = cv2.resize(img, (width // 2, height // 2), interpolation=_filter(config, rng))
     img = _light(img, config, rng)  # after the optics' blur: a sensor exposes, and saturates, what it sees
+    if clean:
+        return _to_uint8(img)
     if rng.random() < config.noise_share:
         img = _noise(img, rng.uniform(*config.noise_std), config.grey_noise_share, rng)
     if rng.random() < config.sharpen_share:
         soft = cv2.GaussianBlur(img, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
         img = img + (img - soft) * np.float32(rng.uniform(*config.sharpen_amount))
-    lr = _to_uint8(img)
-    if rng.random() < config.jpeg_share:
-        lr = _jpeg(lr, _integer(config.jpeg_quality, rng))
-    return lr
+    return _saved(_to_uint8(img), config.jpeg_quality, config, rng)
+
+
+def _saved(
+    lr: np.ndarray, quality: tuple[int, int], config: DegradeConfig, rng: np.random.Generator
+) -> np.ndarray:
+    return _jpeg(lr, _integer(quality, rng)) if rng.random() < config.jpeg_share else lr
 
 
 def _sharp(hr: np.ndarray, config: DegradeConfig, rng: np.random.Generator) -> np.ndarray:
     height, width = hr.shape[:2]
     lr = cv2.resize(hr, (width // 2, height // 2), interpolation=_filter(config, rng))
-    return _jpeg(lr, _integer(_SHARP_JPEG, rng)) if rng.random() < config.jpeg_share else np.asarray(lr)
+    return _saved(np.asarray(lr), _SHARP_JPEG, config, rng)
+
+
+def _screen(hr: np.ndarray, config: DegradeConfig, rng: np.random.Generator) -> np.ndarray:
+    """Letters drawn with the thirds of a screen's pixels, perhaps shown at another size after."""
+    height, width = hr.shape[0] // 2, hr.shape[1] // 2
+    rescaled = rng.random() < config.screen_rescaled_share
+    scale = rng.uniform(*config.screen_scale) if rescaled else 1.0
+    size = max(2, round(width / scale)), max(2, round(height / scale))  # of the screen's own pixels
+    third = (1 if rng.random() < 0.5 else -1) * hr.shape[1] / size[0] / 3  # HR px; sub-pixels are RGB or BGR
+    # The mean over a pixel's area, a third of a pixel apart, is what renderers filter sub-pixels to.
+    channels = [_moved(hr[..., i].astype(np.float32), (i - 1) * third) for i in range(3)]
+    img = cv2.resize(cv2.merge(channels), size, interpolation=cv2.INTER_AREA)
+    if rescaled:
+        img = cv2.resize(img, (width, height), interpolation=_FILTERS[int(rng.integers(1, 3))])
+    return _saved(_to_uint8(img), config.jpeg_quality, config, rng)
+
+
+def _moved(plane: np.ndarray, offset: float) -> np.ndarray:
+    """The plane (H, W) sampled `offset` pixels to the right of each pixel."""
+    matrix = np.array([[1, 0, -offset], [0, 1, 0]], np.float32)
+    moved = cv2.warpAffine(plane, matrix, plane.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved)
+
+
+def _scan(
+    hr: np.ndarray, config: DegradeConfig, rng: np.random.Generator, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    grey = hr.astype(np.float32) @ _LUMA  # (H, W)
+    sigma = rng.uniform(*_scaled(config.scan_sigma_px, scale, MAX_SIGMA_PX))
+    lr = cv2.GaussianBlur(grey, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    lr = cv2.resize(lr, (hr.shape[1] // 2, hr.shape[0] // 2), interpolation=_filter(config, rng))
+    # Levels of the blurred crop: by those of the sharp one, blurred thin strokes would count as paper.
+    low, high = np.percentile(lr, (3, 97))
+    contrast = max(16.0, high - low)  # a plain crop stays plain
+    middle = low + (high - low) * rng.uniform(0.4, 0.6)
+    gain = rng.uniform(*config.scan_gain)
+    black, white = rng.uniform(0.0, 40.0), rng.uniform(235.0, 255.0)
+
+    def toned(plane: np.ndarray) -> np.ndarray:
+        share = 0.5 + 0.5 * np.tanh(2.0 * gain * (plane - middle) / contrast)
+        return cv2.cvtColor(_to_uint8(black + (white - black) * share), cv2.COLOR_GRAY2RGB)
+
+    grain = rng.standard_normal(lr.shape, np.float32) * np.float32(rng.uniform(*config.scan_grain) * contrast)
+    return toned(grey), _saved(toned(lr + grain), config.jpeg_quality, config, rng)
 
 
 def _misalign(img: Image, config: DegradeConfig, rng: np.random.Generator) -> Image:
@@ -166,16 +279,22 @@ def _light(img: Image, config: DegradeConfig, rng: np.random.Generator) -> Image
     return np.asarray(np.clip((img - mean) * gain + (mean + offset), 0.0, 255.0))
 
 
-def _blur_kernel(config: DegradeConfig, rng: np.random.Generator) -> np.ndarray:
+def _blur_kernel(config: DegradeConfig, rng: np.random.Generator, scale: float) -> np.ndarray:
     kind = rng.random()
     angle = rng.uniform(0.0, np.pi)
     if kind < config.gaussian_share:
         tail = rng.random() < config.sigma_tail_share
-        major = rng.uniform(*(config.sigma_tail_px if tail else config.sigma_px))
+        sigma = config.sigma_tail_px if tail else config.sigma_px
+        major = rng.uniform(*_scaled(sigma, scale, MAX_SIGMA_PX))
         return gaussian_kernel(major, major * rng.uniform(*config.anisotropy), angle)
     if kind < config.gaussian_share + config.defocus_share:
-        return disk_kernel(rng.uniform(*config.defocus_radius_px))
-    return motion_kernel(rng.uniform(*config.motion_px), angle)
+        return disk_kernel(rng.uniform(*_scaled(config.defocus_radius_px, scale, MAX_RADIUS_PX)))
+    return motion_kernel(rng.uniform(*_scaled(config.motion_px, scale, MAX_MOTION_PX)), angle)
+
+
+def _scaled(lengths: Range, scale: float, limit: float) -> Range:
+    """The range for text `scale` times as high; its ends are cut, so that draws do not pile up at the limit."""
+    return min(lengths[0] * scale, limit), min(lengths[1] * scale, limit)
 
 
 def _grid(reach: float) -> tuple[np.ndarray, np.ndarray]:
@@ -211,11 +330,11 @@ def motion_kernel(length: float, angle: float) -> np.ndarray:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-def _rough_round(img: Image, config: DegradeConfig, rng: np.random.Generator) -> Image:
+def _rough_round(img: Image, config: DegradeConfig, rng: np.random.Generator, scale: float) -> Image:
     height, width = img.shape[:2]
-    img = cv2.GaussianBlur(img, (0, 0), rng.uniform(*config.heavy_sigma_px))
-    scale = rng.uniform(*config.heavy_scale)
-    size = (max(2, round(width * scale)), max(2, round(height * scale)))
+    img = cv2.GaussianBlur(img, (0, 0), rng.uniform(*_scaled(config.heavy_sigma_px, scale, MAX_SIGMA_PX)))
+    zoom = rng.uniform(*config.heavy_scale)
+    size = (max(2, round(width * zoom)), max(2, round(height * zoom)))
     img = cv2.resize(img, size, interpolation=_filter(config, rng))
     img = _noise(img, rng.uniform(*config.heavy_noise_std), config.grey_noise_share, rng)
     dirty = _jpeg(_to_uint8(img), _integer(config.heavy_jpeg_quality, rng))
