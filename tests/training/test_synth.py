@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from training.data.fonts import BUNDLED, Font, choose_font, find_fonts
 from training.data.glyphs import GlyphStyle, draw_word
 from training.data.grounds import load_grounds, photo_piece, texture
 from training.data.synth import SynthConfig, render_word
-from training.data.words import load_words, random_word
+from training.data.words import SCRIPTS, load_words, random_text, random_word
 from training.errors import ConfigError, DataError
 
 CONFIG = SynthConfig()
@@ -111,16 +112,46 @@ def test_only_fonts_with_the_glyph_are_chosen(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_folder_without_a_usable_font_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.ttf").write_bytes(b"not a font")
-    with pytest.raises(DataError, match=r"no \.ttf or \.otf text font"):
+    with pytest.raises(DataError, match=r"no \.ttf or \.otf text font, and no \.ttc,"):
         find_fonts(tmp_path)
     with pytest.raises(DataError, match="no font folder"):
         find_fonts(tmp_path / "absent")
 
 
-def test_installed_fonts_all_hold_letters_and_digits() -> None:
+def test_installed_fonts_all_hold_some_script_that_words_are_made_up_in() -> None:
     fonts = find_fonts()
     assert fonts
-    assert all(font.has("Quick90") for font in fonts)
+    assert all(font.has("Quick90") or font.has("国") or font.has("あ") or font.has("한") for font in fonts)
+    assert not [font.name for font in fonts if "Symbol" in font.name or "Emoji" in font.name]
+
+
+def test_every_face_of_a_collection_is_found() -> None:
+    collections = {font.path for font in find_fonts() if font.path and font.path.endswith(".ttc")}
+    if not collections:
+        pytest.skip("no font collection (.ttc) is installed")
+    faces = [font for font in find_fonts() if font.path in collections]
+    assert len(faces) == len(set(faces)) > len(collections)
+    assert all(font.at(20).getname() for font in faces)
+
+
+def test_thirty_cuts_of_one_design_do_not_outweigh_five_designs(monkeypatch: pytest.MonkeyPatch) -> None:
+    fonts = [Font(f"Large-{cut}.ttf") for cut in range(36)] + [Font(f"{name}.ttf") for name in "abcde"]
+    monkeypatch.setattr(Font, "has", lambda self, text: text != "国")
+    rng = np.random.default_rng(0)
+    drawn = [choose_font("x", fonts, rng).name for _ in range(1000)]
+    assert np.mean([name.startswith("Large") for name in drawn]) == pytest.approx(6 / 11, abs=0.05)
+    assert len(set(drawn)) == 41
+
+
+def test_a_font_for_chinese_draws_other_words_only_where_there_is_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fonts = [Font("western.ttf"), Font("eastern.ttc", 2)]
+    monkeypatch.setattr(Font, "has", lambda self, text: self.face == 2 or "国" not in text)
+    rng = np.random.default_rng(0)
+    assert {choose_font("Word", fonts, rng) for _ in range(50)} == {fonts[0]}
+    assert choose_font("Word 国", fonts, rng) == fonts[1]
+    assert choose_font("Word", fonts[1:], rng) == fonts[1]
 
 
 def test_a_bent_or_spaced_word_is_drawn_higher_or_wider() -> None:
@@ -187,6 +218,72 @@ def test_random_words_repeat_by_seed_and_mix_their_kinds() -> None:
     }
     assert all(value > 0.12 for value in share.values()), share
     assert 0.05 < np.mean([not any(char.isalpha() for char in word) for word in words]) < 0.25
+
+
+# What a text of each script may hold beside digits, marks and the Latin words that stand beside every script.
+UNICODE_NAMES = {
+    "latin": {"LATIN"}, "accents": {"LATIN"}, "cyrillic": {"LATIN", "CYRILLIC"}, "greek": {"LATIN", "GREEK"},
+    "chinese": {"LATIN", "CJK"}, "japanese": {"LATIN", "CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"},
+    "korean": {"LATIN", "HANGUL"},
+}  # fmt: skip
+
+
+def scripts_in(text: str) -> set[str]:
+    return {unicodedata.name(char).partition(" ")[0] for char in text if char.isalpha()}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_texts_of_a_script_have_its_letters_and_no_others(script: str) -> None:
+    texts = [random_text(np.random.default_rng(seed), script=script) for seed in range(500)]
+    assert texts == [random_text(np.random.default_rng(seed), script=script) for seed in range(500)]
+    assert set().union(*map(scripts_in, texts)) == UNICODE_NAMES[script]
+    own = UNICODE_NAMES[script] - {"LATIN"} or {"LATIN"}
+    assert np.mean([bool(scripts_in(text) & own) for text in texts]) > (0.85 if script == "latin" else 0.99)
+    assert 0.2 < np.mean([" " in text.strip() for text in texts]) < 0.35
+    assert any(char.isdigit() for text in texts for char in text)
+    assert any(unicodedata.category(char).startswith("P") for text in texts for char in text)
+    assert all(text == text.strip() for text in texts)
+    if script in ("chinese", "japanese", "korean"):
+        assert {len(text.strip("。、，！？：;:.,!?()（）“”‘’'《》「」『』・\"")) for text in texts} == set(
+            range(1, 9)
+        )
+
+
+def test_accents_are_those_of_one_language_in_a_word() -> None:
+    texts = [random_text(np.random.default_rng(seed), script="accents", words=["coast"]) for seed in range(300)]
+    assert np.mean([not text.isascii() for text in texts]) > 0.8
+    assert {"č", "ç", "ć", "ã", "å", "ß", "ț"} <= set("".join(texts).lower())
+    assert not [text for text in texts if "ç" in text.lower() and "č" in text.lower() and " " not in text]
+
+
+def test_an_unknown_script_is_refused_with_the_names() -> None:
+    with pytest.raises(ConfigError, match=r"'runic'.*greek, chinese"):
+        random_text(np.random.default_rng(0), script="runic")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_renders_at_every_height(script: str) -> None:
+    fonts, config = find_fonts(), replace(CONFIG, height_px=(32, 96))
+    texts = [random_text(np.random.default_rng(seed), script=script) for seed in range(30)]
+    heights = set()
+    for seed, text in enumerate(texts):
+        try:
+            heights.add(len(render_word(text, config=config, fonts=fonts, seed=seed)))
+        except DataError as error:
+            pytest.skip(f"no font here: {error}")
+    assert min(heights) >= 32
+    assert 64 < max(heights) <= 96
+
+
+def test_a_high_crop_has_edges_as_sharp_as_a_low_one() -> None:
+    """Width of an edge in pixels: letters drawn at one size and blown up would be softer in the high crop."""
+    widths = []
+    for height in (64, 128):
+        config = replace(BARE, height_px=(height, height), lens_sigma_px=(0.01, 0.01), stretch=(1.0, 1.0))
+        luma = render_word("HIH", config=config, fonts=[BUNDLED], seed=3) @ LUMA
+        row = luma[len(luma) // 2 + len(luma) // 5]
+        widths.append(np.abs(np.diff(row)).sum() / np.abs(np.diff(row)).max())
+    assert widths[1] < 1.15 * widths[0]
 
 
 def test_words_come_from_the_list_when_there_is_one(tmp_path: Path) -> None:

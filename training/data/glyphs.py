@@ -5,7 +5,7 @@ draw_word -> Lettering (masks at a fixed em, the word's ink box) -> lay_out (cro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import cv2
@@ -16,6 +16,7 @@ from training.data.fonts import Font
 from training.errors import DataError
 
 EM_PX = 48  # capitals are then 35 px high: an HR crop is 32 high, and drawing glyphs is the dearest step
+_CROP_PX = 64  # highest crop for which that is enough; a word blown up further would be a soft target
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,15 @@ class Lettering:
         return (right - left) / (bottom - top)
 
 
-def draw_word(text: str, font: Font, style: GlyphStyle) -> Lettering:
-    """Masks of a word; DataError when the font draws nothing for it."""
-    face = font.at(EM_PX)
+def draw_word(text: str, font: Font, style: GlyphStyle, *, height_px: int = _CROP_PX) -> Lettering:
+    """Masks of a word for a crop of a height; DataError when the font draws nothing for it."""
+    enlarged = -(-height_px // _CROP_PX)
+    em, style = enlarged * EM_PX, _enlarged(style, enlarged)
+    face = font.at(em)
     pieces = _pieces(text, face, style)
     bend = style.rise * pieces[-1].end
-    pad, line = EM_PX, round(1.2 * EM_PX)
-    size = (int(pieces[-1].end) + 3 * pad, int(3.4 * EM_PX + abs(bend)))
+    pad, line = em, round(1.2 * em)
+    size = (int(pieces[-1].end) + 3 * pad, int(3.4 * em + abs(bend)))
     # One layer where there is no rim: drawing glyphs is the dearest step.
     layers = [Image.new("L", size) for _ in range(2 if style.outline_px else 1)]
     pens = [ImageDraw.Draw(layer) for layer in layers]
@@ -65,14 +68,23 @@ def draw_word(text: str, font: Font, style: GlyphStyle) -> Lettering:
     box = layers[-1].getbbox()
     if box is None:
         raise DataError(f"{font.name} draws nothing for {text!r}")
-    places = {"above": (pad, top - line), "below": (pad, top + line), "right": (box[2] + 0.3 * EM_PX, top)}
+    places = {"above": (pad, top - line), "below": (pad, top + line), "right": (box[2] + 0.3 * em, top)}
     if style.neighbour:
         put(style.neighbour_text, *places[style.neighbour])
-    reach = EM_PX // 2  # as far as margins ever show
+    reach = em // 2  # as far as margins ever show
     frame = (max(0, box[0] - reach), max(0, box[1] - reach), box[2] + reach, box[3] + reach)
     cut = [np.asarray(layer.crop(frame)) for layer in layers]
     inner = (box[0] - frame[0], box[1] - frame[1], box[2] - frame[0], box[3] - frame[1])
-    return Lettering(cv2.merge([cut[0], cut[-1]]), _at_least_tall(inner))
+    return Lettering(cv2.merge([cut[0], cut[-1]]), _at_least_tall(inner, em))
+
+
+def _enlarged(style: GlyphStyle, times: int) -> GlyphStyle:
+    return replace(
+        style,
+        bold_px=style.bold_px * times,
+        outline_px=style.outline_px * times,
+        spacing_px=style.spacing_px * times,
+    )
 
 
 class _Piece(NamedTuple):
@@ -91,10 +103,10 @@ def _pieces(text: str, face: ImageFont.FreeTypeFont, style: GlyphStyle) -> list[
     return [_Piece(char, end - width, end) for char, width, end in zip(text, widths, ends, strict=True)]
 
 
-def _at_least_tall(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def _at_least_tall(box: tuple[int, int, int, int], em: int) -> tuple[int, int, int, int]:
     # A lone dash or dot is not blown up to the crop's height: it keeps the size it has in a line.
     left, top, right, bottom = box
-    lack = max(0, round(0.45 * EM_PX) - (bottom - top))
+    lack = max(0, round(0.45 * em) - (bottom - top))
     return left, top - lack // 2, right, bottom + lack - lack // 2
 
 

@@ -1,7 +1,8 @@
-"""Random words for rendering: from a list, or made up from letter and digit patterns.
+"""Random words and short lines for rendering: from a list, or made up from letter and digit patterns.
 
 words = load_words(Path("words.txt"))
 text = random_word(rng, words=words)
+text = random_text(rng, script="greek")
 """
 
 from __future__ import annotations
@@ -11,16 +12,41 @@ from pathlib import Path
 
 import numpy as np
 
-from training.errors import DataError
+from training.data.scripts import CHARACTERS, CYRILLIC, GREEK, LATIN, accented, made_up, pick
+from training.errors import ConfigError, DataError
 
-_ONSETS = (*"bcdfghjklmnprstvwyz", "br", "ch", "cl", "dr", "fl", "gr", "pl", "pr", "qu", "sh", "sp", "st",
-           "th", "tr")  # fmt: skip
-_VOWELS = (*"aeiouaeiou", "ai", "ea", "ee", "ie", "oo", "ou")
-_CODAS = ("", "", "", *"bcdklmnprstx", "ck", "ll", "nd", "ng", "nt", "rd", "rt", "ss", "st", "th")
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+SCRIPTS = ("latin", "accents", "cyrillic", "greek", "chinese", "japanese", "korean")
+# Marks around a word, by script; "latin" stays ASCII.
+_ASCII_MARKS = (
+    "{}.",
+    "{},",
+    "{}!",
+    "{}?",
+    "{}:",
+    "{};",
+    "({})",
+    '"{}"',
+    "'{}'",
+    "{}-",
+    "&{}",
+    "#{}",
+    "@{}",
+    "*{}",
+)
+_MARKS = {
+    "latin": _ASCII_MARKS,
+    "accents": (*_ASCII_MARKS, "„{}“", "“{}”", "«{}»", "{}…"),
+    "cyrillic": (*_ASCII_MARKS[:8], "«{}»", "„{}“", "№{}", "{}…"),
+    "greek": (*_ASCII_MARKS[:7], "«{}»", "{}·"),
+    "chinese": ("{}。", "{}，", "{}！", "{}？", "{}：", "《{}》", "“{}”", "（{}）"),
+    "japanese": ("{}。", "{}、", "{}！", "{}？", "「{}」", "『{}』", "（{}）", "・{}"),
+    "korean": (*_ASCII_MARKS[:8], "‘{}’"),
+}
 # Digits in the shapes signs carry: counts, years, prices, times, telephone numbers, house numbers.
 _DIGIT_PATTERNS = ("#", "##", "###", "####", "20##", "19##", "$#.##", "#.##", "##:##", "##%", "####-####",
                    "##########", "#,###", "##A", "No.##")  # fmt: skip
+_BARE_GREEK = str.maketrans("ΆΈΉΊΌΎΏ", "ΑΕΗΙΟΥΩ")  # Greek capitals drop their accents
+_LONGEST = 8  # characters of Chinese, Japanese and Korean: more of them make a crop wider than any word
 _MIXED_PATTERNS = ("@@####", "@@@###", "@##", "@#", "##@@###", "@-##", "###@")
 
 
@@ -43,28 +69,49 @@ def random_word(rng: np.random.Generator, *, words: Sequence[str] | None = None)
     """
     kind = rng.random()
     if kind < 0.15:
-        return _fill(_pick(rng, _DIGIT_PATTERNS), rng)
+        return _fill(pick(rng, _DIGIT_PATTERNS), rng)
     if kind < 0.25:
-        return _fill(_pick(rng, _MIXED_PATTERNS), rng)
-    word = _pick(rng, words) if words else _made_up(rng)
+        return _fill(pick(rng, _MIXED_PATTERNS), rng)
+    word = pick(rng, words) if words else made_up(rng, LATIN)
+    return _cased(word, rng)
+
+
+def random_text(rng: np.random.Generator, *, script: str, words: Sequence[str] | None = None) -> str:
+    """A word or, 30 % of the time, a short line of two or three words with spaces between, in one of SCRIPTS.
+
+    words: a list of Latin words, used for "latin" and, with accents put on, for "accents". Digits and marks
+    occur in every script; Chinese, Japanese and Korean hold 1 to 8 characters and sometimes a Latin word
+    among them. ConfigError names the scripts when `script` is none of them.
+    """
+    if script not in SCRIPTS:
+        raise ConfigError(f"no script {script!r}; there are: {', '.join(SCRIPTS)}")
+    count = int(rng.integers(2, 4)) if rng.random() < 0.3 else 1
+    text = " ".join(_piece(rng, script, words, first=i == 0) for i in range(count))
+    if script in CHARACTERS and len(text) > _LONGEST:
+        text = text[:_LONGEST].rstrip()
+    # Marks last: cut ones would stand open.
+    return pick(rng, _MARKS[script]).format(text) if rng.random() < 0.15 else text
+
+
+def _piece(rng: np.random.Generator, script: str, words: Sequence[str] | None, *, first: bool) -> str:
+    if script == "latin" or (not first and rng.random() < 0.2):
+        return random_word(rng, words=words)  # numbers and Latin names stand beside every script
+    if script in CHARACTERS:
+        return CHARACTERS[script](rng) + (
+            _fill("##"[: int(rng.integers(1, 3))], rng) if rng.random() < 0.1 else ""
+        )
+    if script == "accents":
+        return _cased(accented((pick(rng, words) if words else made_up(rng, LATIN)).lower(), rng), rng)
+    return _cased(made_up(rng, GREEK if script == "greek" else CYRILLIC[int(rng.integers(len(CYRILLIC)))]), rng)
+
+
+def _cased(word: str, rng: np.random.Generator) -> str:
     case = rng.random()
     if case < 0.45:  # signs shout: capitals are near half of what word data sets hold
-        return word.upper()
+        return word.upper().translate(_BARE_GREEK)
     return word.capitalize() if case < 0.75 else word.lower()
 
 
-def _made_up(rng: np.random.Generator) -> str:
-    if rng.random() < 0.2:  # no language at all, so that no letter sequence stays unseen
-        return "".join(_pick(rng, _LETTERS) for _ in range(int(rng.integers(2, 9))))
-    syllables = rng.choice([1, 2, 3], p=[0.4, 0.45, 0.15])  # scene words have 5 letters on average
-    parts = (_pick(rng, group) for _ in range(int(syllables)) for group in (_ONSETS, _VOWELS, _CODAS))
-    return "".join(parts)
-
-
 def _fill(pattern: str, rng: np.random.Generator) -> str:
-    slots = {"#": "0123456789", "@": _LETTERS.upper()}
-    return "".join(_pick(rng, slots[char]) if char in slots else char for char in pattern)
-
-
-def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
-    return choices[int(rng.integers(len(choices)))]
+    slots = {"#": "0123456789", "@": LATIN.letters.upper()}
+    return "".join(pick(rng, slots[char]) if char in slots else char for char in pattern)
