@@ -32,6 +32,15 @@ BARE = SynthConfig(
     drop_shadow_share=0.0, glow_share=0.0, bevel_share=0.0, soft_shadow_share=0.0, fade_share=0.0,
     noise_std=(0.0, 0.0),
 )  # fmt: skip
+# (height, width) and mean of "Harbour" with seeds 0 to 5 and the default settings, at the first version.
+BEFORE = [
+    ((45, 148), 36.6),
+    ((59, 262), 161.6),
+    ((42, 166), 118.1),
+    ((46, 161), 80.1),
+    ((43, 163), 86.8),
+    ((38, 158), 92.3),
+]
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -173,6 +182,66 @@ def test_a_dash_keeps_its_size_in_the_line() -> None:
     ground = np.median(luma)
     inked = np.abs(luma - ground).max(1) > 20
     assert 1 <= inked.sum() < 20
+
+
+def test_a_seed_gives_what_it_gave_before_there_were_subtitles_and_screens() -> None:
+    """Sizes and means as the first version drew them; one draw more or less changes them all."""
+    crops = [render_word("Harbour", config=CONFIG, fonts=[BUNDLED], seed=seed) for seed in range(6)]
+    assert [crop.shape[:2] for crop in crops] == [size for size, _ in BEFORE]
+    assert np.allclose([crop.mean() for crop in crops], [mean for _, mean in BEFORE], atol=0.2)
+
+
+SUBTITLES = replace(CONFIG, subtitle_share=1.0, neighbour_share=0.0, height_px=(64, 64))
+
+
+def test_subtitles_are_white_or_yellow() -> None:
+    dark = np.full((100, 400, 3), (30, 10, 40), np.uint8)
+    inks = []
+    for seed in range(40):
+        rgb = render_word("HIM", config=SUBTITLES, fonts=[BUNDLED], seed=seed, grounds=[dark])
+        inks.append(np.percentile(rgb.reshape(-1, 3), 95, axis=0))  # (3,), of the letters
+        assert np.abs(rgb[0, 0] - dark[0, 0].astype(int)).max() < 12  # the ground shows as it is
+    red, green, blue = np.array(inks).T
+    assert min(red.min(), green.min()) > 150
+    assert 0.1 < np.mean(blue < 0.6 * green) < 0.6
+
+
+def test_subtitles_have_a_dark_rim_or_shadow_on_a_bright_ground() -> None:
+    bright = np.full((100, 400, 3), (210, 240, 225), np.uint8)
+    for seed in range(40):
+        rgb = render_word("HIM", config=SUBTITLES, fonts=[BUNDLED], seed=seed, grounds=[bright])
+        assert np.percentile(rgb @ LUMA, 5) < 90
+        assert np.percentile(rgb @ LUMA, 95) > 180
+
+
+def test_a_subtitle_without_photographs_stands_on_a_loud_ground() -> None:
+    config = replace(CONFIG, subtitle_share=1.0, neighbour_share=0.0)
+    edges = [
+        render_word("HI", config=config, fonts=[BUNDLED], seed=seed)[:2].astype(float).std((0, 1)).max()
+        for seed in range(40)
+    ]
+    assert np.median(edges) > 15
+
+
+def test_text_of_a_screen_has_a_plain_ground_and_clear_sharp_letters() -> None:
+    config = replace(CONFIG, screen_share=1.0, neighbour_share=0.0, height_px=(48, 48))
+    lighter = 0
+    for seed in range(40):
+        rgb = render_word("HIH", config=config, fonts=[BUNDLED], seed=seed).astype(int)
+        ground = rgb[0, 0]
+        assert (rgb[:, :2] == ground).all()  # no light and no noise
+        luma = rgb @ LUMA
+        ink = luma.flat[np.abs(luma - ground @ LUMA).argmax()]
+        assert abs(ink - ground @ LUMA) >= 85
+        lighter += ink > ground @ LUMA
+        row = luma[24]  # upright strokes: a pixel on either side of an edge is the letter's or the ground's
+        assert np.abs(np.diff(row)).max() > 0.45 * abs(ink - ground @ LUMA)
+    assert 5 < lighter < 35  # light on dark as well as dark on light
+
+
+def test_shares_of_special_words_must_leave_a_share_of_signs() -> None:
+    with pytest.raises(ConfigError, match=r"subtitle_share \+ screen_share"):
+        SynthConfig(subtitle_share=0.6, screen_share=0.5)
 
 
 def test_photographs_are_used_when_given() -> None:

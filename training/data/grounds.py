@@ -1,4 +1,4 @@
-"""What rendered words stand on: plain, gradient, procedural texture, or a piece of a photograph.
+"""What rendered words stand on: plain, gradient, procedural texture, a page, or a piece of a photograph.
 
 Photographs come only from a folder of the user's (`load_grounds`). Without one the textures below stand
 in: octave noise, brick, planks, asphalt, two-tone signs. They break up plain areas as real walls do, but
@@ -66,6 +66,28 @@ def texture(base: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -
 def gradient(start: np.ndarray, end: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """float32 (3, H, W): colours start to end, (3,) each, along a random direction."""
     return np.asarray(planes(start) + planes(end - start) * _ramp(size, rng.uniform(0.0, 2.0 * np.pi)))
+
+
+def scenery(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """float32 (3, H, W) in 0..255: loud and coloured, in the place of the photograph behind a subtitle."""
+    near, far = rng.uniform(0.0, 255.0, (2, 1)) + rng.normal(
+        0.0, 35.0, (2, 3)
+    )  # films are less coloured than signs
+    share = np.clip(0.5 + octave_noise(size, rng, octaves=3) * rng.uniform(0.5, 2.0), 0.0, 1.0)
+    relief = _TEXTURES[int(rng.integers(len(_TEXTURES)))](size, rng) * np.float32(rng.uniform(10.0, 50.0))
+    return np.asarray(np.clip(planes(near) + planes(far - near) * share + relief, 0.0, 255.0))
+
+
+def page_colour(rng: np.random.Generator) -> np.ndarray:
+    """float32 (3,): the ground of a page or window: mostly white, else a tint, dark grey or a button's colour."""
+    kind = rng.random()
+    if kind < 0.5:
+        return np.full(3, 255.0 if rng.random() < 0.7 else rng.uniform(235.0, 255.0), np.float32)
+    if kind < 0.65:
+        return rng.uniform(205.0, 255.0, 3).astype(np.float32)
+    if kind < 0.9:
+        return np.clip(rng.uniform(0.0, 50.0) + rng.uniform(0.0, 12.0, 3), 0.0, 255.0).astype(np.float32)
+    return rng.uniform(0.0, 255.0, 3).astype(np.float32)
 
 
 def planes(colour: np.ndarray) -> np.ndarray:

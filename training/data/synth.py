@@ -2,6 +2,8 @@
 
     text -> font, glyph masks -> perspective -> ground, shadow, rim, fill -> light -> lens -> RGB
 
+Shares of the words may be subtitles (white or yellow, dark rim, loud ground) or text of a screen instead.
+
     from training.data.fonts import find_fonts
     rgb = render_word("Harbour", config=SynthConfig(), fonts=find_fonts(), seed=7)
 
@@ -11,7 +13,8 @@ The same seed, fonts, Pillow and OpenCV give the same bytes in every process.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeAlias
 
 import cv2
@@ -19,12 +22,13 @@ import numpy as np
 
 from training.data.fonts import Font, choose_font
 from training.data.glyphs import EM_PX, GlyphStyle, Lettering, draw_word, lay_out
-from training.data.grounds import gradient, photo_piece, planes, soft_shadow, texture
+from training.data.grounds import gradient, page_colour, photo_piece, planes, scenery, soft_shadow, texture
 from training.data.ranges import check_ranges
-from training.errors import DataError
+from training.errors import ConfigError, DataError
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, the recognisers' grey
 _GREYS = ((0, 70), (0, 70), (70, 190), (190, 255), (190, 255))  # black and white more than between
+_DENSE = "\u2e80"  # from here on lie Chinese, Japanese and Korean characters, whose strokes run together sooner
 Rng: TypeAlias = np.random.Generator
 
 
@@ -58,13 +62,18 @@ class SynthConfig:
     glow_share: float = 0.06  # lit letters
     bevel_share: float = 0.12  # raised letters: one edge bright, the other dark
     soft_shadow_share: float = 0.25
+    worn_share: float = 0.4  # letters paler towards one end of the word
     fade_share: float = 0.4  # contrast reduced towards the floor: haze, reflections, old paint
     min_contrast: float = 55.0  # luma between ink and ground before light, of 255: less is not readable
     lens_sigma_px: tuple[float, float] = (0.25, 0.75)  # rendered edges are sharper than any camera's
     noise_std: tuple[float, float] = (0.0, 3.0)  # of 255
+    subtitle_share: float = 0.0  # films and memes: read by their rim, where signs have a quiet ground
+    screen_share: float = 0.0  # pages and windows: no camera, so straight, evenly lit and without noise
 
     def __post_init__(self) -> None:
         check_ranges(self, positive=("height_px", "fill", "stretch", "lens_sigma_px"), signed=("spacing",))
+        if self.subtitle_share + self.screen_share > 1.0:
+            raise ConfigError("subtitle_share + screen_share must not exceed 1")
 
 
 def render_word(
@@ -83,12 +92,22 @@ def render_word(
     if not text.strip():
         raise DataError("cannot render a blank word")
     rng = np.random.default_rng(seed)
+    # Without a share nothing is drawn, so that a seed gives what it gave before there was one.
+    kind = rng.random() if config.subtitle_share or config.screen_share else 1.0
+    subtitle = kind < config.subtitle_share
+    screen = not subtitle and kind < config.subtitle_share + config.screen_share
+    config = _as_subtitle(config) if subtitle else _on_screen(config) if screen else config
     font, style = choose_font(text, fonts, rng), _style(text, config, rng)
     height = int(rng.integers(*config.height_px, endpoint=True))
     lettering = draw_word(text, font, style, height_px=height)
     corners, width = _corners(lettering, height, config, rng)
     masks = lay_out(lettering, corners, (height, width))  # (2, H, W)
-    ground = _ground((height, width), config, rng, grounds)  # (3, H, W)
+    if subtitle:
+        return _photograph(_subtitle(masks, rng, grounds), 255.0, config, rng)
+    if screen:
+        ground = np.broadcast_to(planes(page_colour(rng)), (3, height, width))
+    else:
+        ground = _ground((height, width), config, rng, grounds)  # (3, H, W)
     mean = ground.mean((1, 2))  # (3,)
     ink = _readable(_colour(rng), float(mean @ _LUMA), config.min_contrast)
     contrast = abs(float((ink - mean) @ _LUMA))
@@ -97,11 +116,52 @@ def render_word(
     return _photograph(img, contrast, config, rng)
 
 
+@lru_cache(maxsize=16)
+def _on_screen(config: SynthConfig) -> SynthConfig:
+    """What a browser draws: nothing in the way between the letters and the pixels."""
+    return replace(
+        _upright(config), outline_share=0.0, drop_shadow_share=0.0, min_contrast=90.0,
+        lens_sigma_px=(0.05, 0.25), noise_std=(0.0, 0.0),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _as_subtitle(config: SynthConfig) -> SynthConfig:
+    """Letters heavy enough that a dark rim leaves them white."""
+    return replace(_upright(config), bold_share=0.8, outline_share=1.0, outline_px=(2, 4))
+
+
+def _upright(config: SynthConfig) -> SynthConfig:
+    """Type set by a machine and seen by no camera."""
+    return replace(
+        config, arc_share=0.0, rotate_deg=0.0, shear=0.0, perspective=0.0, stretch=(0.95, 1.05),
+        spacing=(0.0, 0.08), spacing_share=0.2, bold_px=(1, 1), glow_share=0.0, bevel_share=0.0,
+        soft_shadow_share=0.0, worn_share=0.0, fade_share=0.0,
+    )  # fmt: skip
+
+
+def _subtitle(masks: np.ndarray, rng: Rng, photos: Sequence[np.ndarray] | None) -> np.ndarray:
+    fill, rim = masks  # (H, W)
+    ink = np.array(
+        [255.0, 255.0, 255.0] if rng.random() < 0.65 else [255.0, rng.uniform(205, 250), rng.uniform(0, 110)]
+    )
+    img = photo_piece(photos, fill.shape, rng) if photos else scenery(fill.shape, rng)  # (3, H, W)
+    dark = np.float32(rng.uniform(0.8, 1.0))
+    if rng.random() < 0.35:  # a soft shadow about the letters instead of a hard rim
+        shade = _shifted(rim, rng.uniform(0.0, 0.04, 2), rng.uniform(0.03, 0.07)) * np.float32(2.0)
+    else:
+        shade = rim
+    img = img * (1.0 - dark * np.minimum(shade, 1.0))
+    return img + fill * (planes(ink * rng.uniform(0.88, 1.0)) - img)
+
+
 def _style(text: str, config: SynthConfig, rng: Rng) -> GlyphStyle:
     chance = rng.random(5)  # drawn at once, so that one share does not shift another's draws
     neighbour = (None, "above", "below", "right")[int(rng.integers(1, 4))]
     letters = "".join(text[int(i)] for i in rng.integers(len(text), size=len(text)))  # glyphs the font has
     bold, rim = rng.integers(*config.bold_px, endpoint=True), rng.integers(*config.outline_px, endpoint=True)
+    if max(text) >= _DENSE:
+        bold = np.minimum(bold, 1)
     return GlyphStyle(
         bold_px=int(bold) if chance[0] < config.bold_share else 0,
         outline_px=int(rim) if chance[1] < config.outline_share else 0,
@@ -185,7 +245,7 @@ def _letter(
     if rimmed:
         plain = np.full(3, 0.0 if ink @ _LUMA > 127 else 255.0)  # the rim sign painters use
         img = img + rim * (planes(_colour(rng) if rng.random() < 0.4 else plain) - img)
-    worn = rng.random() < 0.4  # towards one end of the word
+    worn = rng.random() < config.worn_share
     faded = ink + (mean - ink) * rng.uniform(0.0, 0.3)
     letters = gradient(ink, faded, fill.shape, rng) if worn else planes(ink)
     img = img + fill * (letters - img)
