@@ -5,9 +5,9 @@
         --evaluation evaluation
 
     checkpoint -> TBSRN -> FoldedTBSRN -> paddle/ -> onnx/ -> parity on real crops -> report.json -> model store
-                        -> for any size   paddle-any-size/, onnx-any-size/ -> parity at each of SIZES
+                        -> for any size   paddle-any-size/, onnx-any-size/ -> parity at the other SIZES
 
-A network with attention runs at its trained size alone and has no files for others.
+The files for any size are for the sizes that the network was not trained at; see `training.any_size`.
 
 Repeated with the same checkpoint, crops and library versions, the command writes the same bytes.
 FACTS.json holds `training` (data and configuration the weights come from), `licence`, and optionally `metrics`
@@ -33,7 +33,7 @@ from model_store.manifest import Metric, PixelSpec, sha256_of
 from model_store.pixels import crops_to_lr
 from model_store.store import Artefact, ModelStore
 from training import parity
-from training.any_size import SIZES, at_size
+from training.any_size import SIZES
 from training.checkpoint import load_checkpoint
 from training.errors import ExportError
 from training.fold import FoldedTBSRN
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
-    """Write paddle/, onnx/, weights/ and report.json into `out`, and return the report.
+    """Write paddle/, onnx/, both again for any size, weights/ and report.json into `out`; return the report.
 
     Raises ExportError if `out` is not empty, ParityError (after writing the report) naming each
     form that differs from the trained network by more than `parity.TOLERANCE`.
@@ -95,9 +95,7 @@ def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
     folded = write_paddle(network, out / "paddle", spec)
     write_onnx(out / "paddle", out / "onnx" / "model.onnx", metadata=onnx_metadata(weights, spec))
     found = parity.differences(parity.dygraph(network), parity.exported_forms(out, folded), lr)
-    by_size = {}
-    if not network.architecture["attention"]:
-        by_size = export_any_size(network, weights, out, spec=spec, crops=crops)
+    by_size = export_any_size(network, weights, out, spec=spec, crops=crops)
     report = {
         "checkpoint": read_checkpoint(weights)[1] | {"sha256": sha256_of(weights)},
         "parity": found,  # form -> batch size -> largest absolute difference from the trained network
@@ -116,17 +114,23 @@ def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
 def export_any_size(
     network: TBSRN, weights: Path, out: Path, *, spec: PixelSpec, crops: Path
 ) -> dict[str, parity.Differences]:
-    """Write paddle-any-size/ and onnx-any-size/; the differences from the trained network at each of SIZES."""
+    """Write paddle-any-size/ and onnx-any-size/; the differences from the trained network at `other_sizes`."""
     folder = out / "paddle-any-size"
     folded = write_paddle(network, folder, spec, any_size=True)
-    write_onnx(folder, out / "onnx-any-size" / "model.onnx", metadata=onnx_metadata(weights, spec), any_size=True)
+    metadata = onnx_metadata(weights, spec, any_size=True)
+    write_onnx(folder, out / "onnx-any-size" / "model.onnx", metadata=metadata, any_size=True)
     forms = parity.exported_forms(out, folded, suffix="-any-size")
     found = {}
-    for height, width in SIZES:
-        lr = crops_to_lr(parity.read_crops(crops), replace(spec, height=height, width=width))
-        reference = parity.dygraph(at_size(network, height, width))
-        found[f"{height}x{width}"] = parity.differences(reference, forms, lr)
+    for height, width in other_sizes(spec):
+        images = parity.read_crops(crops)[: parity.BATCH_SIZES[-1]]  # of these sizes one batch is work enough
+        lr = crops_to_lr(images, replace(spec, height=height, width=width))
+        found[f"{height}x{width}"] = parity.differences(parity.dygraph(network), forms, lr)
     return found
+
+
+def other_sizes(spec: PixelSpec) -> tuple[tuple[int, int], ...]:
+    """SIZES without the trained one, at which nobody runs the files for any size."""
+    return tuple(size for size in SIZES if size != (spec.height, spec.width))
 
 
 def write_paddle(network: TBSRN, folder: Path, spec: PixelSpec, *, any_size: bool = False) -> FoldedTBSRN:
@@ -140,12 +144,15 @@ def write_paddle(network: TBSRN, folder: Path, spec: PixelSpec, *, any_size: boo
     return folded
 
 
-def onnx_metadata(weights: Path, spec: PixelSpec) -> dict[str, str]:
+def onnx_metadata(weights: Path, spec: PixelSpec, *, any_size: bool = False) -> dict[str, str]:
     """What the ONNX file says of itself to whoever finds it without its manifest."""
+    size, enlarged = f"{spec.height}, {spec.width}", f"{spec.height * spec.scale}, {spec.width * spec.scale}"
+    if any_size:
+        size, enlarged = "H, W", f"{spec.scale} H, {spec.scale} W"
     return {
         "description": "Text Telescope TBSRN, text super-resolution, folded for inference",
-        "input": f"lr float32 (N, 3, {spec.height}, {spec.width}) {spec.channels} [{spec.low:g}, {spec.high:g}]",
-        "output": f"sr float32 (N, 3, {spec.height * spec.scale}, {spec.width * spec.scale}), clip to the range",
+        "input": f"lr float32 (N, 3, {size}) {spec.channels} [{spec.low:g}, {spec.high:g}]",
+        "output": f"sr float32 (N, 3, {enlarged}), clip to the range",
         "checkpoint_sha256": sha256_of(weights),
     }
 
@@ -208,14 +215,15 @@ def publish(
 ) -> Artefact:
     """Put an exported folder into the model store; raises ExportError with the store's reason."""
     about = read_checkpoint(staging / "weights" / "checkpoint.safetensors")[1]
+    spec = pixel_spec(about["architecture"])
     training = {**facts["training"], "architecture": about["architecture"], "source": about["source"]}
     try:
         return ModelStore(store).publish(
             staging,
             name=name,
             version=version,
-            pixels=pixel_spec(about["architecture"]),
-            any_size=SIZES if (staging / "onnx-any-size").is_dir() else (),
+            pixels=spec,
+            any_size=other_sizes(spec) if (staging / "onnx-any-size").is_dir() else (),
             training=training,
             metrics=facts["metrics"],
             licence=facts["licence"],

@@ -14,10 +14,10 @@ Each rewrite is an identity in exact arithmetic, so outputs differ by rounding a
   the shuffle then is a 5x5 convolution before it, from four times the channels to four times the colours.
 - The STN and dropout do nothing in evaluation and are left out.
 
-With `any_size` the network takes images of any height and width: every position has the encoding of the trained
-size's middle, so the network is a convolution, and a tile is answered alike wherever it lies. That is no identity
-(`training.any_size` gives the trained network in the same form); attention, whose cost and meaning depend on the
-size, does not allow it.
+With `any_size` the network takes images of any height and width, and does with them what the trained one does
+(`training.tbsrn.FeatureEnhancer`): attention works within tiles of the trained size; without it every position has
+the encoding of that size's middle, so that the network is a convolution. It has that encoding at the trained size,
+too, and there alone the trained network has another.
 
 Products of weights are taken in float64 and rounded once.
 """
@@ -34,13 +34,13 @@ from paddle import Tensor, nn
 from training.any_size import middle
 from training.architecture import HEADS, LAYER_NORM_EPSILON
 from training.layers import FeedForward, LayerNorm, MultiHeadAttention
-from training.tbsrn import TBSRN, FeatureEnhancer, ResidualBlock
+from training.tbsrn import TBSRN, FeatureEnhancer, ResidualBlock, from_tiles, into_tiles
 
 
 class FoldedTBSRN(nn.Layer):
     """float32 (N, 3, height, width) -> (N, 3, scale*height, scale*width), as `network` in evaluation.
 
-    any_size: for every height and width, with one encoding everywhere; needs a network without attention.
+    any_size: for every height and width from 8 on.
     Holds copies: training `network` further does not change it.
     """
 
@@ -82,8 +82,9 @@ class FoldedBlock(nn.Layer):
         super().__init__()
         self.conv1 = _fold_norm(block.conv1, block.bn1)
         self.conv2 = _fold_norm(block.conv2, block.bn2)
-        kind = FoldedEnhancerOfAnySize if any_size else FoldedEnhancer
-        self.enhancer = kind(block.feature_enhancer, keep)
+        enhancer = block.feature_enhancer
+        of_any_size = FoldedEnhancerOfAnySize if enhancer.multihead is None else FoldedEnhancerInTiles
+        self.enhancer = (of_any_size if any_size else FoldedEnhancer)(enhancer, keep)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.enhancer(self.conv2(F.mish(self.conv1(x))))
@@ -118,6 +119,14 @@ class FoldedEnhancer(nn.Layer):
         return self.linear(tokens).reshape([0, self.height, self.width, self.channels]).transpose([0, 3, 1, 2])
 
 
+class FoldedEnhancerInTiles(FoldedEnhancer):
+    """A `FeatureEnhancer` with attention within tiles of the trained size: (N, C, H, W) -> (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2], x.shape[3]
+        return from_tiles(super().forward(into_tiles(x, self.height, self.width)), height, width)
+
+
 class FoldedEnhancerOfAnySize(nn.Layer):
     """A `FeatureEnhancer` without attention, one encoding everywhere: (N, C, H, W) -> (N, C, H, W)."""
 
@@ -125,7 +134,6 @@ class FoldedEnhancerOfAnySize(nn.Layer):
 
     def __init__(self, enhancer: FeatureEnhancer, keep: float) -> None:
         super().__init__()
-        assert enhancer.multihead is None, "attention depends on the size"
         encoding = middle(_array(enhancer.position)[0])  # (C,)
         channels = len(encoding)
         self.widen = nn.Linear(channels, 2 * channels, bias_attr=False)  # (C, 2C): the features, and zeros

@@ -58,6 +58,8 @@ def tidy(graph: onnx.GraphProto, *, free: Sequence[str | None] = ("N",)) -> None
     for node in nodes:
         node.input[:] = [original(name) for name in node.input]
         node.output[:] = ["sr" if name == last else name for name in node.output]
+        if node.op_type == "Pad" and any(attribute.s == b"edge" for attribute in node.attribute):
+            del node.input[2:]  # the value, which an edge does not read and paddle2onnx leaves uninitialised
     read = {name for node in nodes for name in node.input}
     constants = [constant for constant in graph.initializer if constant.name in read]
     nodes = [node for node in nodes if read.union(["sr"]).intersection(node.output)]

@@ -79,10 +79,12 @@ class FeatureEnhancer(nn.Layer):
 
 
 def into_tiles(x: Tensor, height: int, width: int) -> Tensor:
-    """(N, C, H, W) -> (N * tiles, C, height, width), row by row, the edge repeated in the last of each."""
+    """(N, C, H, W) -> (N * tiles, C, height, width), row by row, the edge repeated in the last of each.
+
+    Also while a program for any H and W is traced, when these are tensors: hence no branch on them.
+    """
     below, right = -x.shape[2] % height, -x.shape[3] % width
-    if below or right:
-        x = F.pad(x, [0, right, 0, below], mode="replicate")
+    x = F.pad(x, [0, right, 0, below], mode="replicate")
     channels, rows, columns = x.shape[1], x.shape[2] // height, x.shape[3] // width
     grid = x.reshape([-1, channels, rows, height, columns, width]).transpose([0, 2, 4, 1, 3, 5])
     return grid.reshape([-1, channels, height, width])

@@ -19,6 +19,7 @@ for module in ("paddle2onnx", "onnxruntime", "openvino", "safetensors"):
 from model_store.store import ModelStore  # noqa: E402 - after the skips
 from training import parity  # noqa: E402
 from training.__main__ import main  # noqa: E402
+from training.any_size import SIZES  # noqa: E402
 from training.checkpoint import save_checkpoint  # noqa: E402
 from training.convert import import_telescope  # noqa: E402
 from training.errors import DataError, ExportError, ParityError  # noqa: E402
@@ -40,6 +41,9 @@ def lively(**changes: object) -> TBSRN:
     return network
 
 
+SMALL_TILES = {"height": 8, "width": 16, "stn": False}  # what attention costs grows with their area
+
+
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crops")
@@ -52,7 +56,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(path, lively(), source={"run": "test"})
+    save_checkpoint(path, lively(**SMALL_TILES), source={"run": "test"})
     return path
 
 
@@ -84,6 +88,27 @@ def test_folding_changes_nothing(changes: dict[str, object]) -> None:
     np.testing.assert_allclose(folded, expected, atol=2e-5, rtol=0)  # rounding alone, of values up to 1
 
 
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize(("height", "width"), [(32, 64), (24, 40), (8, 70)])
+def test_the_form_for_any_size_does_what_the_trained_network_does(
+    attention: bool, height: int, width: int
+) -> None:
+    network = lively(attention=attention)
+    lr = paddle.rand([2, 3, height, width])
+    with paddle.no_grad():
+        expected, folded = network(lr).numpy(), FoldedTBSRN(network, any_size=True)(lr).numpy()
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(folded, expected, atol=2e-5, rtol=0)
+
+
+def test_with_attention_the_form_for_any_size_is_the_trained_network_at_its_size() -> None:
+    network = lively()
+    lr = paddle.rand([2, 3, 16, 32])
+    with paddle.no_grad():
+        one, any_size = (FoldedTBSRN(network, any_size=given)(lr).numpy() for given in (False, True))
+    np.testing.assert_array_equal(any_size, one)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("checkpoint", "recorded"),
@@ -112,12 +137,29 @@ def test_the_report_covers_every_form_and_batch_size(exported: Path) -> None:
     assert all(value <= parity.TOLERANCE for by_size in found.values() for value in by_size.values())
 
 
+def test_the_report_covers_the_form_for_any_size_with_and_without_attention(
+    exported: Path, crops: Path, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "plain.safetensors", lively(attention=False), source={})
+    plain = export(tmp_path / "plain.safetensors", tmp_path / "out", crops=crops)
+    for report in (json.loads((exported / "report.json").read_text()), plain):
+        found = report["parity_by_size"]
+        assert found.keys() == {"16x64", "24x96", "32x128", "48x192"}
+        for forms in found.values():
+            assert forms.keys() == {"folded", "paddle-inference", "onnxruntime", "openvino-fp32"}
+            assert all(value <= parity.TOLERANCE for by_batch in forms.values() for value in by_batch.values())
+
+
 def test_the_onnx_form_names_its_tensors_and_its_source(exported: Path) -> None:
     model = onnx.load(exported / "onnx" / "model.onnx")
     (lr,), (sr,) = model.graph.input, model.graph.output
     assert (lr.name, sr.name) == ("lr", "sr")
     dims = [d.dim_param or d.dim_value for d in lr.type.tensor_type.shape.dim]
-    assert dims == ["N", 3, 16, 32]
+    assert dims == ["N", 3, 8, 16]
+    free = onnx.load(exported / "onnx-any-size" / "model.onnx")
+    dims = [d.dim_param or d.dim_value for d in free.graph.input[0].type.tensor_type.shape.dim]
+    assert dims == ["N", 3, "H", "W"]
+    assert "(N, 3, H, W)" in {entry.key: entry.value for entry in free.metadata_props}["input"]
     assert not {"Identity", "Softplus"} & {node.op_type for node in model.graph.node}
     assert "checkpoint_sha256" in {entry.key for entry in model.metadata_props}
 
@@ -142,7 +184,7 @@ def test_the_command_repeated_gives_the_same_bytes(weights: Path, crops: Path, t
         command = ["export", "--weights", str(weights), "--crops", str(crops), "--out", str(tmp_path / name)]
         subprocess.run([sys.executable, "-m", "training", *command], check=True, cwd=ROOT, capture_output=True)
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
-    assert len(files) == 5
+    assert len(files) == 8
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
@@ -192,7 +234,9 @@ def test_publishing_puts_everything_into_the_store(
     assert {path.name for path in artefact.files("paddle")} == {"inference.json", "inference.pdiparams"}
     assert [path.read_bytes() for path in artefact.files("weights")] == [weights.read_bytes()]
     assert {path.name for path in artefact.files("docs")} == {"report.json", "MODEL_CARD.md"}
-    assert (manifest.pixels.height, manifest.pixels.width, manifest.pixels.scale) == (16, 32, 2)
+    assert (manifest.pixels.height, manifest.pixels.width, manifest.pixels.scale) == (8, 16, 2)
+    assert manifest.any_size == SIZES  # the trained one is none of them
+    assert {path.name for path in artefact.files("onnx-any-size")} == {"model.onnx"}
     assert manifest.training["source"] == {"run": "test"}
     assert manifest.git_commit == "c" * 40
 
