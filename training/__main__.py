@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("training.trainer", "train TBSRN from a configuration"),
     "evaluate": ("training.evaluate", "PSNR, SSIM and recognition accuracy of a checkpoint"),
     "predict": ("training.predict", "super-resolve images with a checkpoint"),
+    "ablate": ("training.ablate", "what each part of a recipe is worth, on equal budgets"),
     "average": ("training.average", "average checkpoints of runs that went on from one another"),
     "export": ("training.export", "fold, export to Paddle and ONNX, check parity, publish"),
     "import-weights": ("training.convert", "turn a published checkpoint into ours"),

@@ -8,6 +8,7 @@ Scene Text Telescope, CVPR 2021. No framework is imported here: every engine rea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import cos, pi
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import BeforeValidator, ConfigDict
 
 from training.data.degrade import DegradeConfig
 from training.data.synth import SynthConfig
+from training.data.words import SCRIPTS
 from training.errors import ConfigError
 from training.text_focus import LossConfig
 
@@ -69,7 +71,16 @@ class DataConfig:
     validation_limit: int | None = None  # samples; None: all of them
     shuffle: bool = True  # FudanOCR; PaddleOCR has `shuffle: False`, so every epoch has the same batches
     workers: int = 2  # processes that prepare batches; 0: the training process does it itself
-    window_share: float = 0.0  # of training words, in natural proportion instead of stretched; TextZoom: none
+    held_out: float = 0.0  # of the words of tars and folders of crops, kept from training for `run.judge`
+    low: int = 0  # crops per epoch that are too low to be an HR, of `train`'s: their label alone teaches (torch)
+    scripts: Mapping[str, float] = field(default_factory=lambda: {"latin": 1.0})  # of rendered words, by share
+    negative_share: float = 0.0  # of crops, dark made bright: light text on dark is rarer in data than on screens
+    # Of training batches, placed on a canvas at any scale instead of stretched; TextZoom: none.
+    window_share: float = 0.0
+    pool: int = 65536  # pairs of each kind on the device, for a run against the clock; 46 KB a pair
+    window: tuple[int, int] = (32, 96)  # height and width of such an LR canvas: three words of four fit at 64 px
+    # Of the text on HR, pixels. A service shows crops at the scale that their blur asks for, mostly 20 to 40 of LR.
+    window_heights: tuple[int, int] = (24, 96)
     degrade: DegradeConfig = field(default_factory=DegradeConfig)  # or the name of a preset
     synth: SynthConfig = field(default_factory=SynthConfig)
     fonts: Path | None = None  # folder; None: those installed
@@ -79,12 +90,24 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not self.train and not self.rendered:
             raise ConfigError("data.train is empty and data.rendered is 0: there is nothing to train on")
-        if not self.validation and not self.rendered_validation:
-            raise ConfigError("data.validation is empty and data.rendered_validation is 0: nothing to evaluate on")
-        _at_least(self, 0, "rendered", "rendered_validation", "workers")
-        if not 0 <= self.window_share <= 1:
-            raise ConfigError(f"data.window_share is {self.window_share}; expected 0 to 1")
-        _at_least(self, 1, "validation_limit")
+        if not self.validation and not self.rendered_validation and not self.held_out:
+            raise ConfigError(
+                "data.validation is empty and data.rendered_validation and data.held_out are 0: nothing to evaluate on"
+            )
+        _at_least(self, 0, "rendered", "rendered_validation", "workers", "low")
+        for name in ("window_share", "negative_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"data.{name} is {getattr(self, name)}; expected 0 to 1")
+        if not 0 <= self.held_out < 1:
+            raise ConfigError(f"data.held_out is {self.held_out}; expected 0 to below 1")
+        unknown = sorted(self.scripts.keys() - set(SCRIPTS))
+        if unknown or not self.scripts or min(self.scripts.values()) < 0 or not sum(self.scripts.values()):
+            raise ConfigError(f"data.scripts is {dict(self.scripts)}; expected shares of {', '.join(SCRIPTS)}")
+        if not 4 <= self.window_heights[0] <= self.window_heights[1]:
+            raise ConfigError(f"data.window_heights is {self.window_heights}; expected two, from 4 on, rising")
+        if min(self.window) < 8:
+            raise ConfigError(f"data.window is {self.window}; expected a height and a width from 8 on")
+        _at_least(self, 1, "validation_limit", "pool")
 
 
 @dataclass(frozen=True)
@@ -114,6 +137,7 @@ class RunConfig:
 
     epochs: int = 100  # sr_telescope.yml
     steps: int | None = None  # ends the run after so many steps instead of `epochs`
+    seconds: float | None = None  # torch only: ends it after a time, all included (training.engines.torch_timed)
     batch_size: int = 16  # per card; sr_telescope.yml
     evaluate_every: int = 1000  # steps; sr_telescope.yml
     save_every: int = 1000  # steps; what a killed run loses at most
@@ -128,7 +152,7 @@ class RunConfig:
     compile: bool = False  # torch only: torch.compile, minutes of waiting that a long run on a GPU earns back
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "epochs", "steps", "batch_size", "evaluation_batch_size")
+        _at_least(self, 1, "epochs", "steps", "seconds", "batch_size", "evaluation_batch_size")
         _at_least(self, 1, "evaluate_every", "save_every", "log_every")
         _at_least(self, 0, "sheet_rows")
         if not 0 <= self.ema_decay < 1:
@@ -168,6 +192,8 @@ class TrainConfig(CommonConfig):
                 "loss.text_focus needs recogniser, the path of pretrained weights "
                 "(`pretrain-recogniser` makes some); or set loss.text_focus to false"
             )
+        if self.data.low and not self.loss.readers:
+            raise ConfigError("data.low teaches by what the crops say, so it needs loss.readers")
 
 
 @dataclass(frozen=True)

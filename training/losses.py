@@ -54,9 +54,9 @@ class TextFocusedLoss:
                 f"text_focus needs a pretrained recogniser, and {have}: "
                 "give its weights (`pretrain-recogniser` makes some), or set text_focus to false"
             )
-        if config.reader != "none":
+        if config.readers:
             raise ConfigError(
-                "loss.reader needs the torch engine: PP-OCR is published as ONNX, run there with gradients"
+                "loss.readers needs the torch engine: PP-OCR is published as ONNX, run there with gradients"
             )
         self.config = config
         self.recogniser = recogniser if config.text_focus else None

@@ -34,22 +34,29 @@ class LossConfig:
     The published code bases have no reading, and differ in the last three; `paddleocr` and `fudanocr` give theirs.
     """
 
-    text_focus: bool = True  # False: mse alone, no recogniser needed
+    text_focus: bool = True  # False: no recogniser of the paper's needed
     attention_weight: float = 10.0
     recognition_weight: float = 0.0005
-    # A published recogniser that shall read SR as it reads HR (torch engine only; training.engines.torch_ocr).
-    reader: Literal["none", "rapidocr-v4", "rapidocr-v6"] = "none"
-    # Of a gradient of length 1 on each picture; mse's is about 0.0015 there (training.engines.torch_ocr).
-    reader_weight: float = 0.002
+    # Published recognisers that shall read in SR what HR says (torch engine only; training.engines.torch_reading):
+    # rapidocr-v6, rapidocr-v4, or the path of an ONNX file.
+    readers: tuple[str, ...] = ()
+    reader_weight: float = 0.03  # of pulls of length 1 or less on each picture; mse's own is about 0.0012 there
+    reader_quantile: float = 0.75  # of the pulls' lengths, where they are cut; 0: each is stretched to 1
+    reader_grey: bool = True  # what they ask of colour, the next recogniser does not see
+    reader_soften_px: float = 0.7  # of HR; nor what is finer than 1.5 px
+    reader_ctc: float = 1.0  # of the label's loss, where HR itself is misread, against that of HR's reading
+    reader_turns: bool = True  # one reader a step, or the mean of all
     scale: float = 1.0  # FudanOCR: 100. Adam ignores it, but clipping gradients at 0.25 does not
     recogniser_dropout: bool = False  # PaddleOCR: True, since train() reaches the recogniser inside its network
     # "hr" is FudanOCR's last commit: the term is reported, yet no gradient of it reaches the network.
     recognition_of: Literal["sr", "hr"] = "sr"
 
     def __post_init__(self) -> None:
-        for name in ("attention_weight", "recognition_weight", "reader_weight"):
+        for name in ("attention_weight", "recognition_weight", "reader_weight", "reader_soften_px", "reader_ctc"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not 0 <= self.reader_quantile <= 1:
+            raise ConfigError(f"reader_quantile is {self.reader_quantile}; expected 0 to 1")
         if self.scale <= 0:
             raise ConfigError(f"scale is {self.scale}; expected more than 0")
         if self.recognition_of not in ("sr", "hr"):

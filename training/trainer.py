@@ -18,6 +18,7 @@ from training.config import TrainConfig
 from training.config_file import add_config_arguments, configured
 from training.data.run_data import KeptBatches, open_loader
 from training.engines import open_telescope
+from training.errors import ConfigError
 from training.fit import BEST_WEIGHTS, Run
 from training.ocr import open_readers
 from training.validation import JUDGE_COLUMNS, TELESCOPE_COLUMNS, Evaluation, Judge, evaluate_telescope
@@ -37,6 +38,9 @@ def run(args: argparse.Namespace) -> None:
 
 def train(config: TrainConfig, *, resume: bool = False) -> None:
     """Train, and leave the run in `config.out`."""
+    if config.run.seconds is not None:
+        train_by_time(config, resume=resume)
+        return
     model = config.model
     spec = PixelSpec(model.height, model.width, model.scale)
     engine = open_telescope(config)
@@ -56,3 +60,15 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
         print(f"{best}: step {work.progress.best_step}, score {work.progress.best:.4f}")
         if work.progress.unreadable:
             print(f"{work.progress.unreadable} unreadable samples were met and replaced")
+
+
+def train_by_time(config: TrainConfig, *, resume: bool) -> None:
+    """Train for `run.seconds`."""
+    if resume or config.engine != "torch":
+        raise ConfigError(
+            "run.seconds trains with engine=torch, and cannot be resumed: start from what was saved, "
+            f"model.init={config.out}/average.safetensors, in another out"
+        )
+    from training.engines.torch_timed import train as train_timed  # PyTorch
+
+    train_timed(config)

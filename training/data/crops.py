@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from model_store.pixels import Rgb, resize
-from training.data.degrade import DegradeConfig, degrade, preset
+from training.data.degrade import DegradeConfig, degrade_pair, preset
 from training.errors import DataError
 
 LABELS = "labels.tsv"
@@ -81,7 +81,7 @@ def make_pair(rgb: Rgb, *, config: DegradeConfig, seed: int) -> tuple[Rgb, Rgb]:
     height, width = rgb.shape[:2]
     even = max(4, 2 * round(width * HR_HEIGHT / height / 2))
     hr = resize(rgb, height=HR_HEIGHT, width=even)
-    return hr, degrade(hr, config=config, seed=seed)
+    return degrade_pair(hr, config=config, seed=seed)
 
 
 def sample_seed(seed: int, name: str) -> int:

@@ -1,18 +1,23 @@
-"""How a word fills the network's one input size: stretched as TextZoom has it, or in its own proportion.
+"""How a word fills what the network is shown: stretched as TextZoom has it, or at a scale of its own.
 
-    lr, hr of any size -> stretch -> the whole word, whatever its proportion
-                       -> window  -> a short word beside its continued edge, or a piece of a long one
+    lr, hr of any size -> stretch -> the whole word on 16 x 64, whatever its proportion
+    a sharp crop       -> place   -> on a canvas such as 64 x 192 at any scale: a word in its continued edge, or
+                                     a piece of one that is too large
 
-A service that brings crops in at their own proportion cuts long ones into such windows, and letters there are
-as narrow or wide as they are. One network serves both if it has seen both.
+A service brings crops in at the scale that their blur asks for, and letters there are as high, narrow or wide as
+they are. One network serves both if it has seen both.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from model_store.manifest import PixelSpec
 from model_store.pixels import Rgb, resize
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 def stretch(lr: Rgb, hr: Rgb, spec: PixelSpec) -> tuple[Rgb, Rgb]:
@@ -21,21 +26,43 @@ def stretch(lr: Rgb, hr: Rgb, spec: PixelSpec) -> tuple[Rgb, Rgb]:
     return resize(lr, height=height, width=width), resize(hr, height=height * spec.scale, width=width * spec.scale)
 
 
-def window(lr: Rgb, hr: Rgb, spec: PixelSpec, *, seed: int) -> tuple[Rgb, Rgb, bool]:
-    """LR and HR of the spec's sizes in LR's own proportion, and whether the whole word is in them.
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A canvas, uint8 (H, W, 3) RGB, and where the text lies on it.
 
-    A word that is narrower lies anywhere, its outermost columns repeated; of a wider one a piece is cut out
-    anywhere. LR's pixels and HR's stay over each other.
+    wide: the text's whole width is there. high: its whole height is.
     """
-    natural = max(1, round(lr.shape[1] * spec.height / lr.shape[0]))
-    lr, hr = stretch(lr, hr, PixelSpec(spec.height, natural, spec.scale))
-    rng, spare = np.random.default_rng(seed), spec.width - natural
-    place = int(rng.integers(abs(spare), endpoint=True))
-    if spare < 0:
-        cut = [picture[:, k * place : k * (place + spec.width)] for picture, k in ((lr, 1), (hr, spec.scale))]
-        return cut[0], cut[1], False
-    padded = [
-        np.pad(picture, ((0, 0), (k * place, k * (spare - place)), (0, 0)), mode="edge")
-        for picture, k in ((lr, 1), (hr, spec.scale))
-    ]
-    return padded[0], padded[1], True
+
+    canvas: Rgb
+    box: Box
+    wide: bool
+    high: bool
+
+    @property
+    def whole(self) -> bool:
+        return self.wide and self.high
+
+
+def place(rgb: Rgb, *, height: int, canvas: tuple[int, int], rng: np.random.Generator) -> Placed:
+    """A crop brought to a height in pixels, anywhere on a canvas (height, width), its edges continued.
+
+    Of one that is larger than the canvas, a piece from anywhere.
+    """
+    width = max(4, round(rgb.shape[1] * height / rgb.shape[0]))
+    rgb = resize(rgb, height=height, width=width)
+    (top, above), (left, before) = (
+        _fit(size, room, rng) for size, room in zip((height, width), canvas, strict=True)
+    )
+    piece = rgb[above : above + canvas[0], before : before + canvas[1]]
+    high, wide = piece.shape[:2]
+    below, beside = canvas[0] - top - high, canvas[1] - left - wide
+    filled = np.pad(piece, ((top, below), (left, beside), (0, 0)), mode="edge")
+    box = (float(left), float(top), float(left + wide), float(top + high))
+    return Placed(filled, box, wide=wide == width, high=high == height)
+
+
+def _fit(size: int, room: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Where something starts in its room, and how much of its beginning is cut off."""
+    spare = room - size
+    start = int(rng.integers(abs(spare), endpoint=True))
+    return (start, 0) if spare >= 0 else (0, start)

@@ -65,12 +65,16 @@ def _start(make_worker: Callable[[], Callable[[Any], Any]]) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; this one's parent ends it
     cv2.setNumThreads(1)  # the processes are the parallelism; threads within each would fight over the cores
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _worker = make_worker()
 
 
-def _end_with_parent() -> None:
-    """A killed parent closes nothing that its executor's children wait for: they would wait for ever."""
+def end_with_parent() -> None:
+    """End this process when its parent ends, which, if killed, closes nothing that its children wait for."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

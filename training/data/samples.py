@@ -1,7 +1,9 @@
 """Every word a configuration trains on, by number: stored pairs, stored crops, rendered words.
 
-    stored pair ----------------------------------------> stretched to LR and HR size, or a window
-    stored crop or rendered word -> 32 px high -> degrade -> the same
+    stored pair --------------------------------------------> stretched to LR and HR size
+    stored crop or rendered word -> 32 px high -> degrade --> the same
+                                 -> placed on a canvas at a scale of its own -> degrade
+    a crop too low to be an HR -----------------------------> LR, and nothing but its label to learn
 
 A sample depends on nothing but (seed, epoch, number), so that a step number says what is learnt from next,
 on any number of processes.
@@ -17,20 +19,27 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import PixelSpec
-from model_store.pixels import crops_to_lr
+from model_store.pixels import crops_to_lr, resize
 from training.config import DataConfig
-from training.data.crops import make_pair
+from training.data.crop_store import CropStore, is_crops, open_roots
+from training.data.crops import HR_HEIGHT, make_pair
+from training.data.degrade import degrade_pair
 from training.data.fonts import Font, find_fonts
-from training.data.framing import stretch, window
+from training.data.framing import Box, place, stretch
 from training.data.grounds import load_grounds
-from training.data.lmdb import Rgb, Sample, Subset, find_subsets
+from training.data.lmdb import Rgb, Sample, Subset
 from training.data.synth import render_word
-from training.data.words import load_words, random_word
+from training.data.words import load_words, random_text
 from training.errors import DataError
 
 Nchw = npt.NDArray[np.float32]  # (N, 3, H, W) in [0, 1]
 
 VALIDATION_EPOCH = 2**31 - 1  # no training epoch has this number, so no rendered word is met in both
+UPRIGHT = 1.3  # times its width a crop's height may be to show a line that recognisers can read
+LONGEST = 24  # characters of a text as code points; of a longer one nothing is told
+BASIC_PLANE = 0x10000  # code points; what lies beyond is rare
+LATIN = ("latin", "accents")  # scripts whose characters every Latin recogniser knows, or may
+ENLARGED = 1.1  # times its height a crop may be to serve as HR; more is soft itself
 TRIES = 64  # neighbours to try in the place of an unreadable sample; more in a row is no accident
 
 
@@ -38,12 +47,31 @@ TRIES = 64  # neighbours to try in the place of an unreadable sample; more in a 
 class Pair:
     """One word to learn from: lr (height, width, 3), hr `scale` times that, uint8 RGB.
 
-    label: "" where a window shows a piece of the word, of which nobody knows what it says.
+    label: what the picture says; "" where it shows a piece of the word. text: what the whole word says; "" where
+    that tells nothing about the picture, since rows of it are missing. box: where the text lies on HR. sharp:
+    HR is one, and not an enlarged LR. latin: the text is.
     """
 
     label: str
     lr: Rgb
     hr: Rgb
+    text: str = ""
+    box: Box = (0.0, 0.0, 0.0, 0.0)
+    sharp: bool = True
+    latin: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a reading loss is told of N pictures: see `Pair`. boxes: float32 (N, 4). sharp: bool (N,).
+
+    latin: the first so many pictures are Latin, the others not.
+    """
+
+    texts: tuple[str, ...]
+    boxes: npt.NDArray[np.float32]
+    sharp: npt.NDArray[np.bool_]
+    latin: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +85,28 @@ class Batch:
     lr: Nchw
     hr: Nchw
     unreadable: int = 0
+    about: Told | None = None
+
+    @property
+    def told(self) -> Told:
+        """`about`, or that every picture is its label's, whole."""
+        if self.about is not None:
+            return self.about
+        count, _, height, width = self.hr.shape
+        boxes = np.tile(np.array([0, 0, width, height], np.float32), (count, 1))
+        return Told(self.labels, boxes, np.ones(count, bool), count)
 
 
 @dataclass
 class Samples:
     """Stored and rendered words as one numbered collection; goes to worker processes by pickling.
 
-    Numbers below `stored` are those of the LMDB roots in order; the rest are rendered, with new words in
-    every epoch.
+    Numbers below `stored` are those of the roots in order; then come crops too low to be an HR, a random one for
+    each number, and rendered words, new ones in every epoch.
     """
 
-    subsets: Sequence[Subset]
+    subsets: Sequence[Subset | CropStore]
+    low: Sequence[CropStore]
     rendered: int
     spec: PixelSpec
     config: DataConfig
@@ -81,32 +120,61 @@ class Samples:
         return sum(map(len, self.subsets))
 
     def __len__(self) -> int:
-        return self.stored + self.rendered
+        return self.stored + (self.config.low if self.low else 0) + self.rendered
+
+    @property
+    def other_share(self) -> float:
+        """Share of samples whose script is not Latin."""
+        shares = self.config.scripts
+        others = sum(share for script, share in shares.items() if script not in LATIN)
+        return self.rendered / len(self) * others / sum(shares.values())
 
     def batch(self, numbers: Sequence[int], *, epoch: int) -> Batch:
-        """The samples of these numbers, an unreadable one replaced by the next that can be read."""
-        found = [self._readable(number, epoch) for number in numbers]
-        pairs = [pair for pair, _ in found]
-        return collate(pairs, self.spec, unreadable=sum(skipped for _, skipped in found))
+        """The samples of these numbers, an unreadable one replaced by the next that can be read.
 
-    def pair(self, number: int, *, epoch: int) -> Pair | None:
-        """One sample, or None if it is stored and cannot be read."""
+        All of them stretched, or all placed: a batch has one size.
+        """
+        draw = np.random.default_rng([self.seed, epoch, numbers[0], len(numbers)]).random()
+        placed = draw < self.config.window_share
+        found = [self._readable(number, epoch, placed) for number in numbers]
+        pairs = sorted((pair for pair, _ in found), key=lambda pair: not pair.latin)
+        return collate(pairs, unreadable=sum(skipped for _, skipped in found))
+
+    def pair(self, number: int, *, epoch: int, placed: bool = False) -> Pair | None:
+        """One sample, or None if it is stored and cannot be read. placed: on the canvas of `data.window`."""
         draws = np.random.SeedSequence([self.seed, epoch, number]).generate_state(4)
         word_seed, render_seed, degrade_seed, frame_seed = map(int, draws)
+        if number >= len(self) - self.rendered:
+            sample, latin = self._rendered(word_seed, render_seed)
+            return self._pair(sample, degrade_seed, frame_seed, placed=placed, latin=latin)
         if number >= self.stored:
-            text = random_word(np.random.default_rng(word_seed), words=self.words)
-            photos = self._photos()
-            hr = render_word(text, config=self.config.synth, fonts=self.fonts, seed=render_seed, grounds=photos)
-            return self._pair(Sample(text, hr), degrade_seed, frame_seed)
-        sample = self._stored(number)
-        return None if sample is None else self._pair(sample, degrade_seed, frame_seed)
+            store = self.low[word_seed % len(self.low)]
+            low = store.read(render_seed % len(store))
+            return None if low is None else self._low_pair(low, frame_seed, placed=placed)
+        stored = self._stored(number)
+        return None if stored is None else self._pair(stored, degrade_seed, frame_seed, placed=placed)
 
-    def _readable(self, number: int, epoch: int) -> tuple[Pair, int]:
+    def _readable(self, number: int, epoch: int, placed: bool) -> tuple[Pair, int]:
         for skipped in range(TRIES):
-            pair = self.pair((number + skipped) % len(self), epoch=epoch)
+            pair = self.pair((number + skipped) % len(self), epoch=epoch, placed=placed)
             if pair is not None:
                 return pair, skipped
         raise DataError(f"{TRIES} samples in a row cannot be read, from number {number} on; is the data damaged?")
+
+    def _rendered(self, word_seed: int, render_seed: int) -> tuple[Sample, bool]:
+        """A rendered text, and whether its script is Latin; one that no font can draw gives way to another."""
+        rng, shares = np.random.default_rng(word_seed), self.config.scripts
+        photos = self._photos()
+        for _ in range(TRIES):
+            script = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
+            text = random_text(rng, script=script, words=self.words)
+            try:
+                hr = render_word(text, config=self.config.synth, fonts=self.fonts, seed=render_seed, grounds=photos)
+            except DataError as error:
+                last = error
+                continue
+            return Sample(text, hr), script in LATIN
+        raise DataError(f"{TRIES} texts in a row could not be rendered, the last since {last}")
 
     def _stored(self, number: int) -> Sample | None:
         for subset in self.subsets:
@@ -115,15 +183,52 @@ class Samples:
             number -= len(subset)
         raise IndexError(number)
 
-    def _pair(self, sample: Sample, degrade_seed: int, frame_seed: int) -> Pair:
+    def _pair(
+        self, sample: Sample, degrade_seed: int, frame_seed: int, *, placed: bool, latin: bool = True
+    ) -> Pair:
         hr, lr, label = sample.hr, sample.lr, sample.label
+        rng = np.random.default_rng(frame_seed)
+        if lr is None and rng.random() < self.config.negative_share:
+            hr = 255 - hr
+        if placed:
+            if lr is not None:
+                raise DataError("data.window_share needs crops to degrade, and these pairs have an LR already")
+            return self._placed(hr, label, degrade_seed, rng, latin)
         if lr is None:
             # In its own proportion, and stretched after: a lens does not know that the crop will be.
             hr, lr = make_pair(hr, config=self.config.degrade, seed=degrade_seed)
-        if np.random.default_rng(frame_seed).random() >= self.config.window_share:
-            return Pair(label, *stretch(lr, hr, self.spec))
-        lr, hr, whole = window(lr, hr, self.spec, seed=frame_seed)
-        return Pair(label if whole else "", lr, hr)
+        lr, hr = stretch(lr, hr, self.spec)
+        return Pair(label, lr, hr, label, _all_of(hr), latin=latin)
+
+    def _placed(self, rgb: Rgb, label: str, degrade_seed: int, rng: np.random.Generator, latin: bool) -> Pair:
+        low, high = self.config.window_heights
+        most = max(low, min(high, int(ENLARGED * len(rgb))))
+        height = round(float(np.exp(rng.uniform(np.log(low), np.log(most)))))
+        found = place(rgb, height=height, canvas=self._canvas, rng=rng)
+        scale = height / HR_HEIGHT
+        hr, lr = degrade_pair(found.canvas, config=self.config.degrade, seed=degrade_seed, scale=scale)
+        upright = len(label) > 2 and len(rgb) > UPRIGHT * rgb.shape[1]  # a line that runs downwards, or is turned
+        text = label if found.high and not upright else ""
+        return Pair(label if found.whole else "", lr, hr, text, found.box, latin=latin)
+
+    def _low_pair(self, sample: Sample, frame_seed: int, *, placed: bool) -> Pair:
+        rng, scale = np.random.default_rng(frame_seed), self.spec.scale
+        if placed:
+            canvas = (self.config.window[0], self.config.window[1])
+            found = place(sample.hr, height=len(sample.hr), canvas=canvas, rng=rng)
+            lr, label = found.canvas, sample.label if found.whole else ""
+            left, top, right, bottom = found.box
+            box = (scale * left, scale * top, scale * right, scale * bottom)
+        else:
+            lr, label = resize(sample.hr, height=self.spec.height, width=self.spec.width), sample.label
+            box = (0.0, 0.0, float(scale * self.spec.width), float(scale * self.spec.height))
+        hr = resize(lr, height=scale * lr.shape[0], width=scale * lr.shape[1])
+        return Pair(label, lr, hr, sample.label, box, sharp=False)
+
+    @property
+    def _canvas(self) -> tuple[int, int]:
+        height, width = self.config.window
+        return self.spec.scale * height, self.spec.scale * width
 
     def _photos(self) -> Sequence[np.ndarray] | None:
         if self._grounds is None and self.config.grounds is not None:
@@ -133,31 +238,60 @@ class Samples:
 
 def training_samples(config: DataConfig, spec: PixelSpec, *, seed: int) -> Samples:
     """What is trained on. DataError names a root, font folder or word list that cannot be used."""
-    return _samples(config, config.train, config.rendered, spec, seed)
+    return _samples(config, open_roots(config.train, held_out=config.held_out), config.rendered, spec, seed)
 
 
 def validation_samples(config: DataConfig, spec: PixelSpec, *, seed: int) -> Samples:
     """What is evaluated on; take `epoch=VALIDATION_EPOCH`."""
-    config = replace(config, window_share=0.0)  # figures of one geometry, and every word whole
-    return _samples(config, config.validation, config.rendered_validation, spec, seed)
+    config = replace(config, window_share=0.0, low=0)  # figures of one geometry, and every word whole
+    return _samples(config, open_roots(config.validation), config.rendered_validation, spec, seed)
 
 
-def collate(pairs: Sequence[Pair], spec: PixelSpec, *, unreadable: int = 0) -> Batch:
-    """Pairs of the sizes of `spec` as one batch."""
-    large = replace(spec, height=spec.height * spec.scale, width=spec.width * spec.scale)
+def collate(pairs: Sequence[Pair], *, unreadable: int = 0) -> Batch:
+    """Pairs of one size, the Latin ones first, as one batch."""
     return Batch(
         labels=tuple(pair.label for pair in pairs),
-        lr=crops_to_lr([pair.lr for pair in pairs], spec),
-        hr=crops_to_lr([pair.hr for pair in pairs], large),
+        lr=_nchw([pair.lr for pair in pairs]),
+        hr=_nchw([pair.hr for pair in pairs]),
         unreadable=unreadable,
+        about=Told(
+            texts=tuple(pair.text for pair in pairs),
+            boxes=np.array([pair.box for pair in pairs], np.float32),
+            sharp=np.array([pair.sharp for pair in pairs]),
+            latin=sum(pair.latin for pair in pairs),
+        ),
     )
 
 
-def _samples(config: DataConfig, roots: Sequence[Path], rendered: int, spec: PixelSpec, seed: int) -> Samples:
+def code_points(texts: Sequence[str]) -> npt.NDArray[np.int32]:
+    """int32 (N, LONGEST): Unicode code points, 0 after the end; of a text that is too long or empty, all 0."""
+    codes = np.zeros((len(texts), LONGEST), np.int32)
+    for row, text in zip(codes, texts, strict=True):
+        if len(text) <= LONGEST:
+            row[: len(text)] = [ord(character) for character in text]
+    return codes.clip(0, BASIC_PLANE - 1)
+
+
+def _nchw(pictures: Sequence[Rgb]) -> Nchw:
+    height, width = pictures[0].shape[:2]
+    return crops_to_lr(pictures, PixelSpec(height, width, 1))
+
+
+def _all_of(rgb: Rgb) -> Box:
+    return 0.0, 0.0, float(rgb.shape[1]), float(rgb.shape[0])
+
+
+def _samples(
+    config: DataConfig, subsets: Sequence[Subset | CropStore], rendered: int, spec: PixelSpec, seed: int
+) -> Samples:
     if spec.scale != 2:
         raise DataError(f"degradation halves, and the network's scale is {spec.scale}; only 2 can be trained")
+    low = [CropStore(root, held_out=config.held_out, low=True) for root in config.train if is_crops(root)]
+    if config.low and not any(map(len, low)):
+        raise DataError("data.low needs a root of data.train that is a tar or folder of crops, some of them low")
     return Samples(
-        subsets=find_subsets(roots) if roots else (),
+        subsets=subsets,
+        low=[store for store in low if len(store)] if config.low else [],
         rendered=rendered,
         spec=spec,
         config=config,

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from training.architecture import RecogniserConfig
 from training.config import CommonConfig, PretrainConfig, TrainConfig
-from training.data.samples import Batch, Nchw
+from training.data.samples import LATIN, Batch, Nchw
 from training.engines import Arrays, NonFinite, group, start_weights, step_seed
 from training.engines.torch_net import TBSRN
 from training.engines.torch_parts import (
@@ -41,6 +41,7 @@ from training.engines.torch_parts import (
     same_on_all_ranks,
 )
 from training.engines.torch_reader import Recogniser, TextFocusedLoss
+from training.engines.torch_reading import ReadingLoss, Words
 from training.engines.torch_weights import (
     as_array,
     load_recogniser,
@@ -55,7 +56,7 @@ from training.errors import ConfigError, RunError
 from training.text_focus import encode_labels
 
 Parts = Mapping[str, Tensor]  # scalars; "loss" is what to minimise
-Loss = Callable[[nn.Module, Batch], Parts]  # the network is given, for it may be a compiled one
+Loss = Callable[[nn.Module, Batch, int], Parts]  # the network, which may be a compiled one, and the step
 
 
 class TorchEngine:
@@ -69,13 +70,16 @@ class TorchEngine:
         config: CommonConfig,
         architecture: dict[str, Any],
         batch_norm_frozen: bool = False,
+        remembered: Mapping[str, Tensor] | None = None,
     ) -> None:
+        """remembered: what the loss keeps from step to step, by name; changed in place when a run goes on."""
         self.rank, self.world = rank_and_world()
         self.architecture = architecture
         self.network = network
         self.device = next(network.parameters()).device
         self._config, self._loss = config, loss
         self._batch_norm_frozen = batch_norm_frozen
+        self._remembered = dict(remembered or {})
         same_on_all_ranks(network)
         optimiser = config.optimiser
         self._optimiser = torch.optim.Adam(
@@ -87,7 +91,7 @@ class TorchEngine:
 
     def step(self, batch: Batch, *, step: int, learning_rate: float) -> dict[str, float]:
         torch.manual_seed(step_seed(self._config.seed, rank=self.rank, step=step))
-        parts = self._gradients(batch)
+        parts = self._gradients(batch, step)
         norm = clip_gradients(self.network, self._config.optimiser)
         names, scalars = [*parts, "grad_norm"], [*(value.detach() for value in parts.values()), norm]
         found = dict(zip(names, torch.stack(scalars).tolist(), strict=True))  # one wait for the device
@@ -104,8 +108,8 @@ class TorchEngine:
         return values
 
     def gradients(self, batch: Batch) -> Arrays:
-        """Gradients of one batch by our parameter names, averaged over ranks; changes nothing. For tests."""
-        self._gradients(batch)
+        """Gradients of one batch by our parameter names, averaged over ranks; changes no weight. For tests."""
+        self._gradients(batch, 0)
         used = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
         known = places(self.network).items()
         found = {ours: as_array(used[place.name], place) for ours, place in known if place.name in used}
@@ -120,8 +124,9 @@ class TorchEngine:
         moments = optimiser_arrays(self._optimiser, self.network, self._config.optimiser)
         state |= {f"optimiser/{name}": value for name, value in moments.items()}
         if self._average is not None:
+            self._average.copy_statistics(self.network)
             state |= {f"average/{name}": value for name, value in to_arrays(self._average.network).items()}
-        return state
+        return state | {f"loss/{name}": value.cpu().numpy() for name, value in self._remembered.items()}
 
     def load_state(self, state: Arrays, *, origin: str) -> None:
         set_weights(self.network, group(state, "network"), origin=origin)
@@ -129,19 +134,24 @@ class TorchEngine:
         if self._average is not None:  # averaging may be switched on in the middle of a run
             weights = group(state, "average") or group(state, "network")
             set_weights(self._average.network, weights, origin=origin)
+        for name, value in group(state, "loss").items():
+            if name in self._remembered and self._remembered[name].shape == value.shape:  # else other readers
+                self._remembered[name].copy_(torch.from_numpy(value))
 
     @property
     def evaluated(self) -> nn.Module:
         """The network to evaluate and keep, in evaluation mode: the averaged one if there is one."""
-        network = self.network if self._average is None else self._average.network
-        return network.eval()
+        if self._average is None:
+            return self.network.eval()
+        self._average.copy_statistics(self.network)
+        return self._average.network.eval()
 
-    def _gradients(self, batch: Batch) -> Parts:
+    def _gradients(self, batch: Batch, step: int) -> Parts:
         self.network.train()
         if self._batch_norm_frozen:
             freeze_batch_norm(self.network)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.run.amp != "none"):
-            parts = self._loss(self._learning, batch)
+            parts = self._loss(self._learning, batch, step)
         parts["loss"].backward()
         average_gradients(self.network)
         return parts
@@ -177,32 +187,48 @@ class TorchRecogniser(TorchEngine):
 
 def telescope(config: TrainConfig) -> TorchTelescope:
     """TBSRN, fresh or from `model.init`, ready to learn. Raises ConfigError, CheckpointError."""
-    device = _set_up(config)
-    network: nn.Module = _placed(_telescope_network(config), device)
+    device = set_up(config)
+    network: nn.Module = placed_on(open_network(config), device)
     if config.model.batch_norm == "synchronised":
         if device.type == "cpu":
             raise ConfigError("model.batch_norm synchronised needs GPUs; use local or frozen")
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    reader = load_recogniser(config.recogniser) if config.loss.text_focus and config.recogniser else None
-    text_focused = _placed(TextFocusedLoss(config.loss, reader), device)
+    text_focused = telescope_loss(config, device)
 
-    def loss(learning: nn.Module, batch: Batch) -> Parts:
-        sr = learning(_images(batch.lr, device)).float()
-        parts: Parts = text_focused(sr, _images(batch.hr, device), batch.labels)
+    def loss(learning: nn.Module, batch: Batch, step: int) -> Parts:
+        lr, hr = _images(batch.lr, device), _images(batch.hr, device)
+        words = Words.of(batch, device) if text_focused.reading is not None else None
+        sr = learning(lr).float()
+        parts: Parts = text_focused(sr, hr, batch.labels, lr=lr, words=words, turn=step)
         return parts
 
-    frozen = config.model.batch_norm == "frozen"
-    architecture = config.model.architecture
-    return TorchTelescope(network, loss, config=config, architecture=architecture, batch_norm_frozen=frozen)
+    return TorchTelescope(
+        network,
+        loss,
+        config=config,
+        architecture=config.model.architecture,
+        batch_norm_frozen=config.model.batch_norm == "frozen",
+        remembered={"limits": text_focused.reading.limits} if text_focused.reading is not None else {},
+    )
+
+
+def telescope_loss(config: TrainConfig, device: torch.device) -> TextFocusedLoss:
+    """The loss that a configuration asks for, with its recognisers, on a device."""
+    loss = config.loss
+    dtype = torch.float16 if device.type == "cuda" and config.run.amp != "none" else torch.float32
+    reader = load_recogniser(config.recogniser) if loss.text_focus and config.recogniser else None
+    every_script = any(script not in LATIN for script, share in config.data.scripts.items() if share)
+    reading = ReadingLoss(loss, every_script=every_script, dtype=dtype) if loss.readers else None
+    return placed_on(TextFocusedLoss(loss, reader, reading), device)  # type: ignore[no-any-return]
 
 
 def recogniser(config: PretrainConfig) -> TorchRecogniser:
     """A fresh recogniser, ready to learn to read HR."""
-    device = _set_up(config)
+    device = set_up(config)
     sizes = RecogniserConfig.small() if config.reader.size == "small" else RecogniserConfig()
-    network = _placed(Recogniser(dataclasses.replace(sizes, dropout=config.reader.dropout)), device)
+    network = placed_on(Recogniser(dataclasses.replace(sizes, dropout=config.reader.dropout)), device)
 
-    def loss(learning: nn.Module, batch: Batch) -> Parts:
+    def loss(learning: nn.Module, batch: Batch, _: int) -> Parts:
         words = encode_labels(batch.labels)
         logits, _ = learning(_images(batch.hr, device), words)
         return {"loss": F.cross_entropy(logits, torch.from_numpy(words.targets).to(device))}
@@ -214,7 +240,7 @@ def predictor(path: Path) -> tuple[dict[str, Any], Callable[[Nchw], Nchw]]:
     """A checkpoint's architecture, and LR -> SR on a GPU if there is one. Raises CheckpointError."""
     network = load_telescope(path)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    _placed(network, device)
+    placed_on(network, device)
 
     @torch.no_grad()
     def run(lr: Nchw) -> Nchw:
@@ -228,13 +254,14 @@ def _images(images: Nchw, device: torch.device) -> Tensor:
     return torch.from_numpy(images).to(device, memory_format=torch.channels_last)
 
 
-def _placed(network: nn.Module, device: torch.device) -> Any:  # noqa: ANN401 - the module it was given
+def placed_on(network: nn.Module, device: torch.device) -> Any:  # noqa: ANN401 - the module it was given
     """On its device, with channels last in memory: tensor cores and oneDNN's bfloat16 want them so."""
     moved: Any = network.to(device)
     return moved.to(memory_format=torch.channels_last)
 
 
-def _telescope_network(config: TrainConfig) -> TBSRN:
+def open_network(config: TrainConfig) -> TBSRN:
+    """TBSRN as `model` says, fresh or from `model.init`."""
     network = TBSRN(**config.model.architecture)
     if config.model.init is not None:
         start = to_arrays(load_telescope(config.model.init))
@@ -243,7 +270,8 @@ def _telescope_network(config: TrainConfig) -> TBSRN:
     return network
 
 
-def _set_up(config: CommonConfig) -> torch.device:
+def set_up(config: CommonConfig) -> torch.device:
+    """The device that a run computes on, with the random state of its seed. Raises ConfigError, RunError."""
     if config.run.amp == "float16":
         raise ConfigError("run.amp is float16, which the torch engine does not scale losses for; use bfloat16")
     try:

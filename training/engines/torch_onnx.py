@@ -150,7 +150,9 @@ def _slice(
 
 
 def _concat(*parts: Any, axis: int) -> Any:
-    return sum(map(_listed, parts), []) if isinstance(parts[0], list) else torch.cat(parts, axis)
+    if isinstance(parts[0], list):
+        return [number for part in parts for number in _listed(part)]
+    return torch.cat(parts, axis)
 
 
 def _squeeze(x: Any, axes: Any = None) -> Any:

@@ -36,6 +36,10 @@ class Average:
         means: list[Tensor] = list(self.network.parameters())
         current: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(means, current, 1 - decay)
+
+    @torch.no_grad()
+    def copy_statistics(self, network: nn.Module) -> None:
+        """Take batch statistics as they are; before the average is used, and not at every step."""
         for mean, value in zip(self.network.buffers(), network.buffers(), strict=True):
             mean.copy_(value)
 

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from training.architecture import GREY, RecogniserConfig, position_encoding
 from training.engines.torch_layers import Dropout, FeedForward, LayerNorm, MultiHeadAttention
-from training.engines.torch_ocr import OcrLoss
+from training.engines.torch_reading import ReadingLoss, Words, gaussian, soften
 from training.text_focus import ALPHABET, LabelBatch, LossConfig, encode_labels, weight_table
 
+LENS_PX = 1.4  # of SR: the blur of a usual lens and sensor, by which SR of the same scene would become LR
 ENDS = (("conv", "bn"),) * 3 + (("conv2", "conv2_bn"),)  # of each stage, as the published weights name them
 
 
@@ -143,30 +144,57 @@ class ResidualBlock(nn.Module):
 
 
 class TextFocusedLoss(nn.Module):
-    """`loss(sr, hr, labels)` -> scalars "loss", "mse", and what the configuration adds to it by name."""
+    """`loss(sr, batch, words)` -> scalars "loss", "mse", and what the configuration adds to it by name."""
 
     log_weights: Tensor
+    lens: Tensor
 
-    def __init__(self, config: LossConfig, recogniser: Recogniser | None) -> None:
+    def __init__(
+        self, config: LossConfig, recogniser: Recogniser | None, reading: ReadingLoss | None = None
+    ) -> None:
         super().__init__()
-        self.config, self.recogniser = config, recogniser
+        self.config, self.recogniser, self.reading = config, recogniser, reading
         if recogniser is not None:
             recogniser.freeze(dropout=config.recogniser_dropout)
         self.register_buffer("log_weights", torch.from_numpy(np.log(weight_table()).astype(np.float32)))
-        self.reading = None if config.reader == "none" else OcrLoss(config.reader)
+        self.register_buffer("lens", gaussian(LENS_PX), persistent=False)
 
-    def forward(self, sr: Tensor, hr: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
-        """sr, hr: float32 (N, 3, H, W), hr in [0, 1]. labels: any text, "" for mse alone."""
-        config, mse = self.config, F.mse_loss(sr, hr)
+    def forward(
+        self,
+        sr: Tensor,
+        hr: Tensor,
+        labels: Sequence[str],
+        *,
+        lr: Tensor | None = None,
+        words: Words | None = None,
+        turn: int = 0,
+    ) -> dict[str, Tensor]:
+        """sr, hr: float32 (N, 3, H, W), hr in [0, 1]. labels: any text, "" for mse alone.
+
+        words, turn: for the reading. lr (N, 3, h, w): given where not every row of `words` has a sharp HR; SR is
+        then held to LR in those rows.
+        """
+        config = self.config
+        mse = F.mse_loss(sr, hr) if words is None or lr is None else self._held(sr, hr, lr, words.sharp)
         parts, total = {"mse": mse}, mse
         if self.recogniser is not None:
             attention, recognition = self._text_focus(self.recogniser, sr, hr, labels)
             parts |= {"attention": attention, "recognition": recognition}
             total = total + config.attention_weight * attention + config.recognition_weight * recognition
         if self.reading is not None:
-            parts["reading"] = self.reading(sr, hr)
+            assert words is not None, "the readers ask what the pictures say"
+            parts["reading"] = self.reading(sr, hr, words, turn=turn)
             total = total + config.reader_weight * parts["reading"]
         return {"loss": config.scale * total, **parts}
+
+    def _held(self, sr: Tensor, hr: Tensor, lr: Tensor, sharp: Tensor) -> Tensor:
+        """Mean squared error to HR, and where that is none, of SR as a lens would show it, to LR.
+
+        Of a photograph of so few pixels nobody knows what a sharper one were.
+        """
+        shrunk = F.avg_pool2d(soften(sr, self.lens), 2)
+        to_hr, to_lr = ((a - b).square().mean((1, 2, 3)) for a, b in ((sr, hr), (shrunk, lr)))
+        return torch.where(sharp, to_hr, to_lr).mean()
 
     def _text_focus(
         self, recogniser: Recogniser, sr: Tensor, hr: Tensor, labels: Sequence[str]

@@ -1,0 +1,173 @@
+"""Pairs made by processes for as long as they are wanted, through shared memory, in no order.
+
+    Samples -> makers: a random pair -> the slab of its kind -> `take` -> the caller's own copy
+
+For runs that meet every pair a few times and have no time to wait for one: `training.data.loader` has the order,
+and with it the resumption, that this gives up.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import shared_memory
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from training.data.parallel import end_with_parent
+from training.data.samples import LONGEST, Pair, Samples, code_points
+from training.errors import DataError
+
+SLAB = 64  # pairs a message: a few milliseconds of work for every process, a millisecond of copying
+SLABS = 4  # for each process, so that none waits for the caller
+
+Columns = Mapping[str, np.ndarray]  # of N pairs, as `Layout` has them
+
+
+class Kind(NamedTuple):
+    """Pairs that can share a batch: placed on a canvas or stretched, Latin or not."""
+
+    placed: bool
+    latin: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How pairs lie in memory: name -> (shape of one, dtype).
+
+    lr (h, w, 3), hr (H, W, 3): uint8 RGB. codes: `code_points` of the text. whole, sharp: see `Pair`. box: of HR.
+    """
+
+    lr: tuple[int, int]
+    scale: int
+
+    @property
+    def columns(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        (height, width), scale = self.lr, self.scale
+        return {
+            "box": ((4,), np.dtype(np.float32)),
+            "codes": ((LONGEST,), np.dtype(np.int32)),
+            "whole": ((), np.dtype(np.bool_)),
+            "sharp": ((), np.dtype(np.bool_)),
+            "lr": ((height, width, 3), np.dtype(np.uint8)),
+            "hr": ((scale * height, scale * width, 3), np.dtype(np.uint8)),
+        }
+
+    @property
+    def bytes(self) -> int:
+        """Of a slab."""
+        return SLAB * sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in self.columns.values())
+
+    def views(self, buffer: memoryview) -> dict[str, np.ndarray]:
+        """A slab's columns, each (SLAB, ...), over its memory."""
+        found, at = {}, 0
+        for name, (shape, dtype) in self.columns.items():
+            count = SLAB * int(np.prod(shape))
+            found[name] = np.frombuffer(buffer, dtype, count, at).reshape(SLAB, *shape)
+            at += count * dtype.itemsize
+        return found
+
+
+def layouts(samples: Samples) -> dict[Kind, Layout]:
+    """The kinds of pairs that a configuration gives. Stretched words are Latin alone."""
+    spec, config = samples.spec, samples.config
+    found = {}
+    if config.window_share < 1:
+        found[Kind(False, True)] = Layout((spec.height, spec.width), spec.scale)
+    if config.window_share > 0:
+        found[Kind(True, True)] = Layout(config.window, spec.scale)
+        if samples.other_share > 0:
+            found[Kind(True, False)] = Layout(config.window, spec.scale)
+    return found
+
+
+class Makers:
+    """Processes that make random pairs of `samples`; a context, at whose end they are gone.
+
+    Raises DataError when all of them have died.
+    """
+
+    def __init__(self, samples: Samples, *, workers: int, seed: int) -> None:
+        self.layouts = layouts(samples)
+        self.made = 0
+        size = max(layout.bytes for layout in self.layouts.values())
+        context = multiprocessing.get_context("spawn")
+        self._free: Any = context.Queue()
+        self._full: Any = context.Queue()
+        self._slabs = [shared_memory.SharedMemory(create=True, size=size) for _ in range(SLABS * workers)]
+        for number in range(len(self._slabs)):
+            self._free.put(number)
+        names = [slab.name for slab in self._slabs]
+        self._processes = [
+            context.Process(target=_make, args=(samples, names, self._free, self._full, [seed, n]), daemon=True)
+            for n in range(workers)
+        ]
+
+    def __enter__(self) -> Makers:
+        for process in self._processes:
+            process.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            process.kill()  # they hold nothing but memory that goes with the slabs
+        for process in self._processes:
+            process.join()
+        for slab in self._slabs:
+            slab.close()
+            slab.unlink()
+
+    def take(self, *, wait: float = 0.0) -> tuple[Kind, Columns] | None:
+        """A slab of SLAB pairs, copied; None if none was ready within `wait` seconds."""
+        end = time.monotonic() + wait
+        while True:
+            try:
+                number, kind = self._full.get(timeout=min(1.0, wait)) if wait else self._full.get_nowait()
+                break
+            except queue.Empty:
+                if not any(process.is_alive() for process in self._processes):
+                    raise DataError("every process that makes pairs has died; its error stands above") from None
+                if time.monotonic() >= end:
+                    return None
+        views = self.layouts[kind].views(self._slabs[number].buf)
+        columns = {name: view.copy() for name, view in views.items()}
+        del views  # of memory that shall be closed
+        self._free.put(number)
+        self.made += SLAB
+        return kind, columns
+
+
+def _make(samples: Samples, names: list[str], free: Any, full: Any, seed: list[int]) -> None:  # noqa: ANN401
+    """What a process does until it is killed."""
+    end_with_parent()
+    cv2.setNumThreads(1)
+    slabs = [shared_memory.SharedMemory(name) for name in names]
+    rng, open_pairs = np.random.default_rng(seed), {kind: list[Pair]() for kind in layouts(samples)}
+    kinds = layouts(samples)
+    while True:
+        number, epoch = int(rng.integers(len(samples))), int(rng.integers(2**31 - 1))
+        placed = bool(rng.random() < samples.config.window_share)
+        pair = samples.pair(number, epoch=epoch, placed=placed)
+        if pair is None or (kind := Kind(placed, pair.latin)) not in kinds:
+            continue
+        open_pairs[kind].append(pair)
+        if len(open_pairs[kind]) == SLAB:
+            slab = free.get()
+            _write(open_pairs[kind], kinds[kind].views(slabs[slab].buf))
+            full.put((slab, kind))
+            open_pairs[kind] = []
+
+
+def _write(pairs: list[Pair], views: dict[str, np.ndarray]) -> None:
+    views["codes"][:] = code_points([pair.text for pair in pairs])
+    for row, pair in enumerate(pairs):
+        views["box"][row], views["lr"][row], views["hr"][row] = pair.box, pair.lr, pair.hr
+        views["whole"][row], views["sharp"][row] = bool(pair.label), pair.sharp

@@ -1,0 +1,300 @@
+"""Real recognisers in the loss: SR shall say what HR says, to networks that other people read with.
+
+    SR, HR -> grey, softened, the word alone, 48 px high -> a recogniser -> what it says at each place
+           -> a row's loss: of its label where HR itself is misread, else of HR's reading
+           -> its gradient at SR, cut at a running quantile of the rows' lengths, over N -> the pull
+
+The pull is taken at a detached SR and only then weighted, so `loss.reader_weight` weighs. It is cut, not stretched:
+a word that is read already pulls a hundred thousand times less than another, and shall.
+
+Two recognisers agree about little of what they ask for: nearly all of it is colour, or finer than 1.5 px, where
+each sees patterns of its own. Grey and softened by 0.7 px they read HR as well as before, and agree twice as much.
+
+The published text-focused loss asks a recogniser of its own, which has to be trained first and reads less well than
+today's. PP-OCR's ship inside wheels as ONNX. What is trained against some recognisers has to be judged by others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.data.samples import BASIC_PLANE, LONGEST, Batch, code_points
+from training.engines.torch_onnx import OnnxModule
+from training.errors import ConfigError, MissingExtra
+from training.text_focus import LossConfig
+
+WEIGHTS = {
+    "rapidocr-v4": ("rapidocr_onnxruntime", "models/ch_PP-OCRv4_rec_infer.onnx"),
+    "rapidocr-v6": ("rapidocr", "models/PP-OCRv6_rec_small.onnx"),
+}
+HEIGHT, WIDTH = 48, 192  # pixels that a recogniser is shown: PP-OCR's height; 96 % of words are narrower
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+LATIN_END = 0x250  # code points below are Latin letters, with and without accents, digits and punctuation
+FOLLOWED = 0.02  # share of each batch in the running quantile
+RAISED = 64.0  # times the losses, so that their gradients are not too small for float16 on the way back
+IMPOSSIBLE = -1e4  # a log-probability; infinities give gradients that are no numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """What N pictures say, and where, on their device.
+
+    codes: int (N, LONGEST), Unicode code points of the whole word, 0 after its end; none: nobody knows.
+    whole: bool (N,), the picture shows all of it. boxes: float32 (N, 4), left, top, right, bottom of the text in
+    pixels of HR. sharp: bool (N,), HR is one, and not an enlarged LR. latin: the first so many rows are Latin.
+    """
+
+    codes: Tensor
+    whole: Tensor
+    boxes: Tensor
+    sharp: Tensor
+    latin: int
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> Words:
+        told = batch.told
+        return cls(
+            codes=torch.from_numpy(code_points(told.texts)).to(device),
+            whole=torch.tensor([bool(label) for label in batch.labels], device=device),
+            boxes=torch.from_numpy(told.boxes).to(device),
+            sharp=torch.from_numpy(told.sharp).to(device),
+            latin=told.latin,
+        )
+
+
+class Reader(nn.Module):
+    """A recogniser whose input gets gradients. name: a key of WEIGHTS, or the path of an ONNX file of PP-OCR's kind.
+
+    every_script: also score all of its characters, of which PP-OCRv6 knows 18,708, and not the Latin ones alone.
+    dtype: float16 for GPUs. In bfloat16 PP-OCRv4 misreads one word in twenty more; its answers are 30 times as far off.
+    Raises MissingExtra for a key whose package is missing, ConfigError for anything else that is no file.
+    """
+
+    def __init__(self, name: str, *, every_script: bool = False, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        path, self.dtype = _weights(name), dtype
+        self.name = name if name in WEIGHTS else path.stem
+        self.alphabets: list[str] = []  # class 0 is the blank between characters
+        networks, tables = [], []
+        for every in (False, True)[: 1 + every_script]:
+            network = OnnxModule(path, before_softmax=True)
+            if "character" not in network.metadata:
+                raise ConfigError(f"{path} names no characters; expected a recogniser as PP-OCR exports it")
+            known = network.metadata["character"].split("\n")
+            kept = [i for i, one in enumerate(known) if every or (len(one) == 1 and ord(one) < LATIN_END)]
+            network.keep_outputs(torch.tensor([0, *(i + 1 for i in kept), len(known) + 1]), of=len(known) + 2)
+            letters = (known[i] if len(known[i]) == 1 else "\ufffd" for i in kept)
+            self.alphabets.append("\0" + "".join(letters) + " ")
+            networks.append(network.to(dtype))
+            tables.append(_table(self.alphabets[-1]))
+        self.networks = nn.ModuleList(networks)
+        self.register_buffer("tables", torch.stack(tables), persistent=False)
+
+    def forward(self, views: Tensor, *, every_script: bool = False) -> Tensor:
+        """views: float32 (N, 3, 48, W) RGB in [0, 1] -> log-probabilities float32 (N, places, classes)."""
+        network, exact = self.networks[every_script], self.dtype == torch.float32
+        bgr = (views.flip(1) * 2 - 1).to(self.dtype).contiguous(memory_format=torch.channels_last)
+        with contextlib.nullcontext() if exact else torch.autocast(views.device.type, enabled=False):
+            return F.log_softmax(network(bgr).float(), dim=-1)
+
+    def classes(self, codes: Tensor, *, every_script: bool = False) -> Tensor:
+        """Code points (N, L) as classes; 0 where there is none or it is not known."""
+        tables: Tensor = self.tables
+        return tables[int(every_script)][codes.long()]
+
+    def compile_networks(self) -> None:
+        """Compile for the shapes to come: minutes of waiting, and less memory traffic after them."""
+        self.networks = nn.ModuleList(torch.compile(network, dynamic=False) for network in self.networks)
+
+    @torch.no_grad()
+    def texts(self, views: Tensor) -> list[str]:
+        """What each picture says, in the largest of its alphabets."""
+        best = self(views, every_script=len(self.networks) > 1).argmax(-1).tolist()
+        alphabet = self.alphabets[-1]
+        rows = (zip(row, [0, *row], strict=False) for row in best)
+        return ["".join(alphabet[now] for now, before in row if now and now != before) for row in rows]
+
+
+class ReadingLoss(nn.Module):
+    """`loss(sr, hr, words, turn)` -> a scalar whose value is the mean of the rows' losses and whose gradient the pull."""
+
+    limits: Tensor
+    softening: Tensor
+    luma: Tensor
+
+    def __init__(self, config: LossConfig, *, every_script: bool, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self._config = config
+        readers = [Reader(name, every_script=every_script, dtype=dtype) for name in config.readers]
+        self.readers = nn.ModuleList(readers)
+        self.register_buffer("limits", torch.zeros(len(readers)))  # 0: nothing was read yet
+        self.register_buffer("luma", torch.tensor(LUMA)[None, :, None, None], persistent=False)
+        self.register_buffer("softening", gaussian(config.reader_soften_px), persistent=False)
+
+    def forward(self, sr: Tensor, hr: Tensor, words: Words, *, turn: int) -> Tensor:
+        """sr, hr: float32 (N, 3, H, W) in [0, 1]. turn: a step's number; the readers take turns by it."""
+        count = len(self.readers)
+        chosen = [turn % count] if self._config.reader_turns else range(count)
+        total = sr.new_zeros(())
+        for index in chosen:
+            value, pull = self._pull(index, sr, hr, words)
+            steered = (pull * sr).sum()
+            total = total + value + (steered - steered.detach())
+        return total / len(chosen)
+
+    def _pull(self, index: int, sr: Tensor, hr: Tensor, words: Words) -> tuple[Tensor, Tensor]:
+        config, at = self._config, sr.detach().requires_grad_()
+        losses = self._losses(index, at, hr, words)
+        (gradient,) = torch.autograd.grad(RAISED * losses.sum(), at)
+        gradient = (gradient / RAISED).nan_to_num(0.0, 0.0, 0.0)
+        lengths = gradient.flatten(1).norm(dim=1)
+        if config.reader_quantile:
+            found = lengths.sort().values[int(config.reader_quantile * (len(lengths) - 1))]
+            limit = self.limits[index]
+            limit.copy_(torch.where(limit > 0, limit.lerp(found, FOLLOWED), found))
+            lengths = torch.maximum(lengths, limit)
+        pull = gradient / (len(gradient) * lengths.clamp_min(1e-12))[:, None, None, None]
+        return losses.detach().mean(), pull
+
+    def _losses(self, index: int, sr: Tensor, hr: Tensor, words: Words) -> Tensor:
+        """(N,): each row's, 0 where the reader does not know the script."""
+        parts = []
+        for rows, every_script in ((slice(0, words.latin), False), (slice(words.latin, len(sr)), True)):
+            if rows.start == rows.stop:
+                continue
+            with torch.no_grad():
+                target = self._read(index, hr[rows], words.boxes[rows], every_script)
+            reading = self._read(index, sr[rows], words.boxes[rows], every_script)
+            parts.append(self._lesson(index, reading, target, words, rows, every_script))
+        return torch.cat(parts)
+
+    def _lesson(
+        self, index: int, reading: Tensor, target: Tensor, words: Words, rows: slice, every_script: bool
+    ) -> Tensor:
+        reader, codes = self._reader(index), words.codes[rows]
+        ids = reader.classes(codes, every_script=every_script)
+        known = (codes[:, 0] > 0) & ((ids > 0) | (codes == 0)).all(1)
+        unspaced = (codes != ord(" ")).all(1)  # readers differ in whether they give a line's spaces
+        spelt = known & words.whole[rows] & unspaced
+        follows = F.kl_div(reading, target, log_target=True, reduction="none").sum(-1).mean(-1)
+        by_label = self._config.reader_ctc * ctc(reading, ids) / reading.shape[1]
+        taught_by_label = spelt & (~reads(target, ids) | ~words.sharp[rows])
+        follows = torch.where(known & words.sharp[rows], follows, 0.0)
+        return torch.where(taught_by_label, by_label, follows)
+
+    def _read(self, index: int, pictures: Tensor, boxes: Tensor, every_script: bool) -> Tensor:
+        if self._config.reader_grey:
+            pictures = (pictures * self.luma).sum(1, keepdim=True)
+        soft = soften(pictures, self.softening)
+        views = look_at(soft, boxes).expand(-1, 3, -1, -1)
+        read: Tensor = self._reader(index)(views, every_script=every_script)
+        return read
+
+    def _reader(self, index: int) -> Reader:
+        reader = self.readers[index]
+        assert isinstance(reader, Reader)
+        return reader
+
+
+def look_at(pictures: Tensor, boxes: Tensor) -> Tensor:
+    """The boxes of pictures (N, C, H, W) -> (N, C, 48, 192): as PP-OCR's own code resizes a crop.
+
+    48 px high in its own proportion, mid-grey to its right; one that would be wider is squeezed.
+    """
+    height, width = pictures.shape[2:]
+    left, top, right, bottom = (side[:, None] for side in boxes.float().unbind(1))  # (N, 1)
+    filled = ((right - left) * HEIGHT / (bottom - top)).clamp(max=WIDTH)
+    columns = torch.arange(WIDTH, device=pictures.device) + 0.5
+    rows = torch.arange(HEIGHT, device=pictures.device) + 0.5
+    x = left + columns * (right - left) / filled  # (N, 192), in pixels from the picture's edge
+    y = top + rows * (bottom - top) / HEIGHT
+    x, y = 2 * x / width - 1, 2 * y / height - 1
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)  # (N, 48, 192, 2)
+    found = F.grid_sample(pictures.float(), grid, padding_mode="border", align_corners=False)
+    inside = (columns < filled)[:, None, None, :]
+    return torch.where(inside, found, 0.5)
+
+
+def gaussian(sigma: float) -> Tensor:
+    """float32 (1, 1, K, K), sums to 1; of one element where sigma is 0."""
+    half = int(np.ceil(4 * sigma))
+    axis = torch.arange(-half, half + 1.0)
+    line = torch.exp(-(axis**2) / (2 * sigma**2)) if sigma else torch.ones(1)
+    kernel = line[:, None] * line
+    return (kernel / kernel.sum())[None, None]
+
+
+def soften(pictures: Tensor, kernel: Tensor) -> Tensor:
+    """Each channel of (N, C, H, W) under a kernel (1, 1, K, K), edges repeated."""
+    half = kernel.shape[-1] // 2
+    if not half:
+        return pictures
+    padded = F.pad(pictures, (half,) * 4, mode="replicate")
+    channels = pictures.shape[1]
+    with torch.autocast(pictures.device.type, enabled=False):
+        return F.conv2d(padded, kernel.expand(channels, -1, -1, -1), groups=channels)
+
+
+def ctc(log_probabilities: Tensor, ids: Tensor) -> Tensor:
+    """-log of the probability of each row's word (Graves et al., ICML 2006); 0 where it has none or none fits.
+
+    log_probabilities: (N, T, C), class 0 the blank. ids: int64 (N, L), 0 after a word's end. Of fixed shapes, with
+    no wait for the device, which PyTorch's own asks for the lengths.
+    """
+    count, places, _ = log_probabilities.shape
+    lengths = (ids > 0).sum(1)
+    states = ids.new_zeros(count, 2 * ids.shape[1] + 1)
+    states[:, 1::2] = ids
+    emitted = log_probabilities.gather(2, states[:, None].expand(-1, places, -1))  # (N, T, 2L + 1)
+    skips = torch.zeros_like(states, dtype=torch.bool)
+    skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
+    first = torch.full_like(emitted[:, 0, 2:], IMPOSSIBLE)
+    reached = torch.cat([emitted[:, 0, :2], first], 1)
+    for place in range(1, places):
+        one = F.pad(reached[:, :-1], (1, 0), value=IMPOSSIBLE)
+        two = torch.where(skips, F.pad(reached[:, :-2], (2, 0), value=IMPOSSIBLE), IMPOSSIBLE)
+        reached = torch.logsumexp(torch.stack([reached, one, two]), 0) + emitted[:, place]
+    end = (2 * lengths)[:, None]
+    last = torch.logaddexp(reached.gather(1, end), reached.gather(1, (end - 1).clamp_min(0)))[:, 0]
+    return torch.where((lengths > 0) & (last > 0.9 * IMPOSSIBLE), -last, 0.0)
+
+
+def reads(log_probabilities: Tensor, ids: Tensor) -> Tensor:
+    """bool (N,): whether the best class at each place gives just the word. Shapes as for `ctc`."""
+    count, places, _ = log_probabilities.shape
+    best = log_probabilities.argmax(-1)
+    kept = (best != F.pad(best[:, :-1], (1, 0))) & (best > 0)
+    order = torch.where(kept, kept.long().cumsum(1) - 1, places)
+    size = max(places, ids.shape[1])
+    read = best.new_zeros(count, size + 1).scatter_(1, order, best)
+    read[:, places:] = 0
+    return (read[:, : ids.shape[1]] == ids).all(1) & (kept.sum(1) == (ids > 0).sum(1))
+
+
+def _table(alphabet: str) -> Tensor:
+    """int64 (65536,): the class of each code point, 0 where there is none."""
+    table = np.zeros(BASIC_PLANE, np.int64)
+    for number, character in enumerate(alphabet):
+        if number and ord(character) < BASIC_PLANE and not table[ord(character)]:
+            table[ord(character)] = number
+    return torch.from_numpy(table)
+
+
+def _weights(name: str) -> Path:
+    if name in WEIGHTS:
+        package, path = WEIGHTS[name]
+        try:
+            return Path(str(files(package) / path))
+        except ModuleNotFoundError as exc:
+            raise MissingExtra(f"loss.readers {name} needs the package {package} (extra `ocr`)") from exc
+    if not Path(name).is_file():
+        raise ConfigError(f"loss.readers {name} is no file, and none of {', '.join(WEIGHTS)}")
+    return Path(name)
