@@ -30,20 +30,21 @@ FIGURES, TABLE = "figures.json", "table.csv"
 
 @dataclass(frozen=True)
 class Plan:
-    """base: a file beside this one. settings: laid over it for every run. runs: name -> further settings."""
+    """base: a file beside this one. pool: pairs to wait for before the first run. settings: laid over it for every run. runs: name -> further settings."""
 
     base: Path
+    pool: int
     settings: list[str]
     runs: Mapping[str, list[str]]
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """Raises ConfigError if the file is none, or lacks one of the three."""
+        """Raises ConfigError if the file is none, or lacks one of the four."""
         try:
             tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return cls(path.parent / tree["base"], tree["settings"], tree["runs"])
+            return cls(path.parent / tree["base"], tree["pool"], tree["settings"], tree["runs"])
         except (OSError, yaml.YAMLError, KeyError, TypeError) as exc:
-            raise ConfigError(f"{path} is no plan of base, settings and runs: {exc!r}") from exc
+            raise ConfigError(f"{path} is no plan of base, pool, settings and runs: {exc!r}") from exc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +62,10 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("the runs of an ablation share data.train, and each has run.steps")
     from training.engines.torch_timed import Judge, Log, device_of, filled_pool, open_makers, open_samples
 
-    log, device, samples = Log(base.out), device_of(base), open_samples(base)
+    log, device, samples = Log(base.out), device_of(base, tuned=False), open_samples(base)
     with open_makers(base, samples) as makers:
         judge = Judge(samples, base.loss.readers, device, limit=base.data.validation_limit)
-        pool = filled_pool(makers, base, device, log, until=float("inf"))
+        pool = filled_pool(makers, base, device, log, until=float("inf"), total=plan.pool)
         for name, config in configs.items():
             if not _file(base.out, name).exists():
                 _one(name, config, base.out, log, judge, makers, pool, samples.other_share)

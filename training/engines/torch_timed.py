@@ -372,11 +372,13 @@ def train(config: TrainConfig) -> None:
     log.say(f"{config.out / AVERAGE}: {learner.steps} steps, {about['pairs']} pairs")
 
 
-def filled_pool(makers: Makers, config: TrainConfig, device: torch.device, log: Log, *, until: float) -> Pool:
-    """A pool with enough pairs of every kind to begin, and more if there is time."""
+def filled_pool(
+    makers: Makers, config: TrainConfig, device: torch.device, log: Log, *, until: float, total: int = 0
+) -> Pool:
+    """A pool with enough pairs of every kind to begin, and `total` made in all unless that takes too long."""
     pool = Pool(makers.layouts, size=config.data.pool, device=device)
     need = FIRST * config.run.batch_size
-    while any(pool.held(kind) < min(need, config.data.pool) for kind in makers.layouts):
+    while makers.made < total or any(pool.held(kind) < min(need, config.data.pool) for kind in makers.layouts):
         found = makers.take(wait=60)
         if found is not None:
             pool.add(*found)
@@ -436,10 +438,11 @@ def save(path: Path, network: nn.Module, about: Mapping[str, Any]) -> None:
     save_telescope(path, network, source=about)
 
 
-def device_of(config: TrainConfig) -> torch.device:
+def device_of(config: TrainConfig, *, tuned: bool = True) -> torch.device:
+    """The device. tuned: try convolutions out first, some ten seconds that only a longer run earns back."""
     device = set_up(config)
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # every step has the same sizes
+        torch.backends.cudnn.benchmark = tuned
         torch.set_float32_matmul_precision("high")
     return device
 
