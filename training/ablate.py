@@ -3,6 +3,8 @@
     training/configs/ablation.yml: a base configuration, and changes to it by name
     -> for each: from the same weights, the same number of steps -> <out>/<name>.safetensors, a row of table.csv
 
+    python -m training ablate -c training/configs/ablation.yml
+
 A run that is there already is not repeated: the same command goes on after an interruption.
 """
 
@@ -11,26 +13,41 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from training.config import TrainConfig
 from training.config_file import read_config
+from training.data.pool import Makers
+from training.engines.torch_timed import (
+    Judge,
+    Learner,
+    Log,
+    Pool,
+    device_of,
+    filled_pool,
+    learn,
+    open_makers,
+    open_samples,
+    save,
+)
 from training.errors import ConfigError
-
-if TYPE_CHECKING:
-    from training.engines.torch_timed import Judge, Log
+from training.stop import INTERRUPTED, StopRequest
 
 FIGURES, TABLE = "figures.json", "table.csv"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """base: a file beside this one. pool: pairs to wait for before the first run. settings: laid over it for every run. runs: name -> further settings."""
+    """base: a file beside this one. settings: laid over it for every run. runs: name -> further settings.
+
+    pool: pairs that must be there before the first run.
+    """
 
     base: Path
     pool: int
@@ -48,7 +65,7 @@ class Plan:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", type=Path, required=True, help="training/configs/ablation.yml")
+    parser.add_argument("-c", "--config", type=Path, required=True, help="such as training/configs/ablation.yml")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
 
 
@@ -60,76 +77,76 @@ def run(args: argparse.Namespace) -> None:
     configs = {name: read_config(plan.base, TrainConfig, [*common, *more]) for name, more in plan.runs.items()}
     if any(config.data.train != base.data.train or config.run.steps is None for config in configs.values()):
         raise ConfigError("the runs of an ablation share data.train, and each has run.steps")
-    from training.engines.torch_timed import Judge, Log, device_of, filled_pool, open_makers, open_samples
-
     log, device, samples = Log(base.out), device_of(base, tuned=False), open_samples(base)
-    with open_makers(base, samples) as makers:
+    with open_makers(base, samples) as makers, StopRequest() as stop:
         judge = Judge(samples, base.loss.readers, device, limit=base.data.validation_limit)
-        pool = filled_pool(makers, base, device, log, until=float("inf"), total=plan.pool)
+        results = Results(base.out, judge, log)
+        pool = filled_pool(makers, base, device, log, until=math.inf, total=plan.pool)
         for name, config in configs.items():
-            if not _file(base.out, name).exists():
-                _one(name, config, base.out, log, judge, makers, pool, samples.other_share)
-    _table(base.out, [*configs], judge)
+            if name in results:
+                continue
+            results.add(name, trained(name, config, pool, makers, log, stop, share=samples.other_share))
+            if stop.requested:
+                raise SystemExit(INTERRUPTED)
+    results.write_table([*configs])
 
 
-def _one(
-    name: str, config: TrainConfig, out: Path, log: Log, judge: Judge, makers: Any, pool: Any, share: float
-) -> None:  # noqa: ANN401, E501
-    from training.engines.torch_timed import Learner, learn, save
-    from training.stop import INTERRUPTED, StopRequest
-
+def trained(
+    name: str, config: TrainConfig, pool: Pool, makers: Makers, log: Log, stop: StopRequest, *, share: float
+) -> Learner:
+    """A learner after `run.steps`, or fewer if a stop was requested."""
     learner = Learner(config, pool, other_share=share)
     log.say(f"{name}: {learner.capture()}")
     begun = log.seconds
-    with StopRequest() as stop:
-        learn(learner, makers, log, stop, until=float("inf"))
-    if stop.requested:
-        raise SystemExit(INTERRUPTED)
-    seconds = log.seconds - begun
+    learn(learner, makers, log, stop, until=math.inf)
+    pairs = learner.steps * config.run.batch_size
+    log.say(f"{name}: {pairs} pairs, {pairs / max(log.seconds - begun, 1e-9):.0f} a second")
     learner.average.copy_statistics(learner.network)
-    network = learner.average.network
-    found = judge.figures({"sr": network})
-    about = {"steps": learner.steps, "pairs": learner.steps * config.run.batch_size, "seconds": round(seconds)}
-    log.say(f"{name}: {_line(found, judge.names)}, {about['pairs'] / max(seconds, 1e-9):.0f} pairs a second")
-    known = _known(out)
-    (out / FIGURES).write_text(json.dumps(known | {name: {"about": about, "figures": found}}, indent=1))
-    save(_file(out, name), network, about)  # last: it says that the run is done
+    return learner
 
 
-def _line(found: Mapping[str, Any], readers: list[str]) -> str:
-    return "; ".join(
-        f"{preset} {kinds['sr']['psnr']:.2f} dB "
-        + " ".join(f"{100 * kinds['sr'][reader]:.1f}" for reader in readers)
-        for preset, kinds in found.items()
-    )
+class Results:
+    """Weights, figures and the table in a folder."""
 
+    def __init__(self, out: Path, judge: Judge, log: Log) -> None:
+        self._out, self._judge, self._log = out, judge, log
+        path = out / FIGURES
+        self._known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
-def _table(out: Path, names: list[str], judge: Judge) -> None:
-    known = _known(out)
-    presets = [words.name for words in judge.sets]
-    with (out / TABLE).open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", *(f"{p} {what}" for p in presets for what in ("dB", *judge.names))])
-        first = next(iter(known.values()))["figures"]
-        for kind in ("hr", "bicubic"):
-            writer.writerow([kind, *_row(first, kind, presets, judge.names)])
-        for name in names:
-            writer.writerow([name, *_row(known[name]["figures"], "sr", presets, judge.names)])
-    print((out / TABLE).read_text())
+    def __contains__(self, name: str) -> bool:
+        return self._file(name).exists()
 
+    def add(self, name: str, learner: Learner) -> None:
+        """Judge the averaged weights of a run that came to its end, and keep both."""
+        if learner.steps != learner.config.run.steps:
+            return
+        network, about = learner.average.network, {"pairs": learner.steps * learner.config.run.batch_size}
+        found = self._judge.figures({"sr": network})
+        self._known[name] = {"about": about, "figures": found}
+        (self._out / FIGURES).write_text(json.dumps(self._known, indent=1))
+        save(self._file(name), network, about)  # last: it says that the run is done
+        self._log.say(f"{name}: " + " ".join(self._row(found, "sr")))
 
-def _row(found: Mapping[str, Any], kind: str, presets: list[str], readers: list[str]) -> list[str]:
-    cells = []
-    for preset in presets:
-        values = found[preset][kind]
-        cells += [f"{values['psnr']:.2f}" if "psnr" in values else "", *(f"{values[r]:.4f}" for r in readers)]
-    return cells
+    def write_table(self, names: list[str]) -> None:
+        """table.csv: HR, bicubic and each run; dB, then the share that each reader reads, by preset."""
+        figures = ("dB", *self._judge.names)
+        with (self._out / TABLE).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(
+                ["run", *(f"{words.name} {figure}" for words in self._judge.sets for figure in figures)]
+            )
+            plain = self._known[names[0]]["figures"]
+            writer.writerows([kind, *self._row(plain, kind)] for kind in ("hr", "bicubic"))
+            writer.writerows([name, *self._row(self._known[name]["figures"], "sr")] for name in names)
+        print((self._out / TABLE).read_text(), end="")
 
+    def _row(self, found: Mapping[str, Any], kind: str) -> list[str]:
+        cells = []
+        for words in self._judge.sets:
+            values = found[words.name][kind]
+            cells += [f"{values['psnr']:.2f}" if "psnr" in values else ""]
+            cells += [f"{values[reader]:.4f}" for reader in self._judge.names]
+        return cells
 
-def _known(out: Path) -> dict[str, Any]:
-    path = out / FIGURES
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _file(out: Path, name: str) -> Path:
-    return out / f"{name}.safetensors"
+    def _file(self, name: str) -> Path:
+        return self._out / f"{name}.safetensors"

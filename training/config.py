@@ -72,14 +72,14 @@ class DataConfig:
     shuffle: bool = True  # FudanOCR; PaddleOCR has `shuffle: False`, so every epoch has the same batches
     workers: int = 2  # processes that prepare batches; 0: the training process does it itself
     held_out: float = 0.0  # of the words of tars and folders of crops, kept from training for `run.judge`
-    low: int = 0  # crops per epoch that are too low to be an HR, of `train`'s: their label alone teaches (torch)
+    low: int = 0  # crops per epoch of `train`'s that are too low to be an HR: their label alone teaches
     scripts: Mapping[str, float] = field(default_factory=lambda: {"latin": 1.0})  # of rendered words, by share
     negative_share: float = 0.0  # of crops, dark made bright: light text on dark is rarer in data than on screens
     # Of training batches, placed on a canvas at any scale instead of stretched; TextZoom: none.
     window_share: float = 0.0
     pool: int = 65536  # pairs of each kind on the device, for a run against the clock; 46 KB a pair
     window: tuple[int, int] = (32, 96)  # height and width of such an LR canvas: three words of four fit at 64 px
-    # Of the text on HR, pixels. A service shows crops at the scale that their blur asks for, mostly 20 to 40 of LR.
+    # Of the text on HR, pixels. A service shows crops at the scale that their blur asks for, mostly 20 to 40 px.
     window_heights: tuple[int, int] = (24, 96)
     degrade: DegradeConfig = field(default_factory=DegradeConfig)  # or the name of a preset
     synth: SynthConfig = field(default_factory=SynthConfig)
@@ -92,7 +92,7 @@ class DataConfig:
             raise ConfigError("data.train is empty and data.rendered is 0: there is nothing to train on")
         if not self.validation and not self.rendered_validation and not self.held_out:
             raise ConfigError(
-                "data.validation is empty and data.rendered_validation and data.held_out are 0: nothing to evaluate on"
+                "data.validation is empty, data.rendered_validation and data.held_out are 0: nothing to evaluate on"
             )
         _at_least(self, 0, "rendered", "rendered_validation", "workers", "low")
         for name in ("window_share", "negative_share"):
@@ -140,6 +140,7 @@ class RunConfig:
     seconds: float | None = None  # torch only: ends it after a time, all included (training.engines.torch_timed)
     batch_size: int = 16  # per card; sr_telescope.yml
     evaluate_every: int = 1000  # steps; sr_telescope.yml
+    evaluate_seconds: float | None = None  # also when so long has passed since the last one
     save_every: int = 1000  # steps; what a killed run loses at most
     log_every: int = 10  # steps; a row of metrics.csv is the mean over these
     evaluation_batch_size: int = 16  # PSNR_Avg depends on it; PaddleOCR's is 16
@@ -152,7 +153,7 @@ class RunConfig:
     compile: bool = False  # torch only: torch.compile, minutes of waiting that a long run on a GPU earns back
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "epochs", "steps", "seconds", "batch_size", "evaluation_batch_size")
+        _at_least(self, 1, "epochs", "steps", "seconds", "evaluate_seconds", "batch_size", "evaluation_batch_size")
         _at_least(self, 1, "evaluate_every", "save_every", "log_every")
         _at_least(self, 0, "sheet_rows")
         if not 0 <= self.ema_decay < 1:
@@ -192,6 +193,8 @@ class TrainConfig(CommonConfig):
                 "loss.text_focus needs recogniser, the path of pretrained weights "
                 "(`pretrain-recogniser` makes some); or set loss.text_focus to false"
             )
+        if self.data.held_out and not self.run.readers and self.run.seconds is None:
+            raise ConfigError("data.held_out keeps words to be read, so it needs run.readers")
         if self.data.low and not self.loss.readers:
             raise ConfigError("data.low teaches by what the crops say, so it needs loss.readers")
 

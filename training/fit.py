@@ -7,6 +7,7 @@ Every rank runs the same loop; rank 0 alone evaluates, logs and writes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
@@ -52,6 +53,7 @@ class Run:
         self.steps = config.run.steps or config.run.epochs * loader.steps_per_epoch
         self.identity = Identity(config.engine, engine.architecture, config_tree(config), git_commit())
         self.progress = self._resume() if resume else self._begin()
+        self._evaluated = time.monotonic()
 
     def fit(self) -> None:
         """Train to the end, or until Ctrl-C or SIGTERM, which saves and exits with 130. Raises RunError."""
@@ -93,8 +95,10 @@ class Run:
         log.stepped(loss)
         if step % run.log_every == 0 or last:
             log.values({**progress.take_means(), "steps_per_s": log.steps_per_s()}, step=step, epoch=epoch)
-        if step % run.evaluate_every == 0 or last:
+        late = run.evaluate_seconds is not None and time.monotonic() - self._evaluated > run.evaluate_seconds
+        if step % run.evaluate_every == 0 or last or late:
             self._measure(log, step, epoch)
+            self._evaluated = time.monotonic()
         if step % run.save_every == 0 or last or stopping:
             self._save()
 

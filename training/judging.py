@@ -14,17 +14,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from model_store.manifest import PixelSpec
 from model_store.pixels import Rgb, resize
+from training.config import DataConfig
 from training.data.crop_store import open_roots
 from training.data.crops import HR_HEIGHT, named_config, sample_seed
 from training.data.degrade import degrade
 from training.data.framing import place
-from training.data.samples import Samples
+from training.data.samples import Nchw
 from training.errors import DataError
 from training.metrics import text_figures
+from training.ocr import TextReader
+from training.validation import Evaluation
 
 PRESETS = ("sharp", "mild", "medium", "hard")
 HEIGHTS = (40, 56)  # pixels of HR
+BATCH = 16  # pictures at once, in an evaluation
 GAP = 4  # pixels of white between the pictures of a sheet
 
 Uint8 = npt.NDArray[np.uint8]  # (N, height, width, 3) RGB
@@ -48,12 +53,14 @@ class WordSet:
         return np.stack([resize(lr, height=height, width=width) for lr in self.lr])
 
 
-def word_sets(samples: Samples, *, limit: int | None = None, presets: Sequence[str] = PRESETS) -> list[WordSet]:
+def word_sets(
+    config: DataConfig, spec: PixelSpec, *, seed: int, limit: int | None = None, presets: Sequence[str] = PRESETS
+) -> list[WordSet]:
     """The words that `data.held_out` keeps from training, the first `limit`, under each preset.
 
     Raises DataError if there are none.
     """
-    config, scale = samples.config, samples.spec.scale
+    scale = spec.scale
     canvas = (scale * config.window[0], scale * config.window[1])
     kept = [crop for root in open_roots(config.train, part="held out", held_out=config.held_out) for crop in root]
     if not config.held_out or not kept:
@@ -62,12 +69,12 @@ def word_sets(samples: Samples, *, limit: int | None = None, presets: Sequence[s
     for preset in presets:
         degraded, rows = named_config(preset), []
         for number, crop in enumerate(kept[:limit]):
-            seed = sample_seed(samples.seed, f"{preset} {number}")
-            rng = np.random.default_rng(seed)
+            own_seed = sample_seed(seed, f"{preset} {number}")
+            rng = np.random.default_rng(own_seed)
             fits = int(canvas[1] * len(crop.hr) / crop.hr.shape[1])
             height = max(8, min(int(rng.integers(*HEIGHTS, endpoint=True)), fits, canvas[0]))
             placed = place(crop.hr, height=height, canvas=canvas, rng=rng)
-            lr = degrade(placed.canvas, config=degraded, seed=seed, scale=height / HR_HEIGHT)
+            lr = degrade(placed.canvas, config=degraded, seed=own_seed, scale=height / HR_HEIGHT)
             rows.append((crop.label, lr, placed.canvas, placed.box))
         labels, lrs, hrs, boxes = zip(*rows, strict=True)
         sets.append(WordSet(preset, list(labels), np.stack(lrs), np.stack(hrs), np.array(boxes, np.float32)))
@@ -115,3 +122,58 @@ def sheet(words: WordSet, pictures: Mapping[str, Uint8], *, rows: int) -> Rgb:
     edges = ((0, 0), (0, GAP), (0, GAP), (0, 0))
     padded = [np.pad(column, edges, constant_values=255) for column in columns]
     return np.concatenate(list(np.concatenate(padded, axis=2)), axis=0)
+
+
+class HeldOut:
+    """Evaluations of a run by held-out words: what recognisers read of them, and PSNR.
+
+    readers: TextReaders by `run.readers`. Bicubic is read once, at the first evaluation.
+    """
+
+    def __init__(self, sets: Sequence[WordSet], readers: Sequence[TextReader], *, rows: int) -> None:
+        self._sets, self._rows = sets, rows
+        self._readers = {reader.name: _reads(reader) for reader in readers}
+        self._bicubic: dict[str, dict[str, float]] = {}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the values, in order."""
+        each = [f"val_{words.name}_{reader}" for words in self._sets for reader in self._readers]
+        return ("val_words", "val_words_bicubic", "val_psnr", "val_psnr_bicubic", *each)
+
+    def evaluate(self, predict: Callable[[Nchw], Nchw]) -> Evaluation:
+        """The score is the mean share of words read, over presets and readers."""
+        found, sheets = {}, []
+        for words in self._sets:
+            sr = _enlarged(predict, words.lr)
+            if words.name not in self._bicubic:
+                self._bicubic[words.name] = figures(words, {"bicubic": words.bicubic}, self._readers)["bicubic"]
+            found[words.name] = figures(words, {"sr": sr}, self._readers)["sr"]
+            sheets.append(sheet(words, {"bicubic": words.bicubic, "sr": sr, "hr": words.hr}, rows=self._rows))
+        ours, plain = ([kinds[words.name] for words in self._sets] for kinds in (found, self._bicubic))
+        values = {
+            "val_words": _mean_of(ours, list(self._readers)),
+            "val_words_bicubic": _mean_of(plain, list(self._readers)),
+            "val_psnr": _mean_of(ours, ["psnr"]),
+            "val_psnr_bicubic": _mean_of(plain, ["psnr"]),
+        }
+        each = {f"val_{name}_{reader}": found[name][reader] for name in found for reader in self._readers}
+        return Evaluation(values | each, values["val_words"], np.concatenate(sheets) if self._rows else None)
+
+
+def _mean_of(found: Sequence[Mapping[str, float]], names: Sequence[str]) -> float:
+    return float(np.mean([each[name] for each in found for name in names]))
+
+
+def _reads(reader: TextReader) -> Read:
+    return lambda pictures, boxes: reader.read(cut(pictures, boxes))
+
+
+def _enlarged(predict: Callable[[Nchw], Nchw], lr: Uint8) -> Uint8:
+    batches = [predict(_to_nchw(lr[start : start + BATCH])) for start in range(0, len(lr), BATCH)]
+    sr = np.concatenate(batches).clip(0, 1).transpose(0, 2, 3, 1)
+    return np.asarray(np.rint(255 * sr), np.uint8)
+
+
+def _to_nchw(pictures: Uint8) -> Nchw:
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32) / np.float32(255)

@@ -20,6 +20,7 @@ from training.data.run_data import KeptBatches, open_loader
 from training.engines import open_telescope
 from training.errors import ConfigError
 from training.fit import BEST_WEIGHTS, Run
+from training.judging import HeldOut, word_sets
 from training.ocr import open_readers
 from training.validation import JUDGE_COLUMNS, TELESCOPE_COLUMNS, Evaluation, Judge, evaluate_telescope
 
@@ -45,14 +46,22 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     spec = PixelSpec(model.height, model.width, model.scale)
     engine = open_telescope(config)
     loader = open_loader(config, spec, rank=engine.rank, world=engine.world)
-    kept = KeptBatches(config, spec)
-    judge = Judge(open_readers(config.run.readers)) if config.run.readers and engine.rank == 0 else None
+    readers = open_readers(config.run.readers) if engine.rank == 0 else []
+    if config.data.held_out:
+        sets = word_sets(config.data, spec, seed=config.seed, limit=config.data.validation_limit)
+        held_out = HeldOut(sets, readers, rows=config.run.sheet_rows)
+        measured = held_out.columns
+    else:
+        kept, judge = KeptBatches(config, spec), Judge(readers) if readers else None
+        measured = (*TELESCOPE_COLUMNS, *(JUDGE_COLUMNS if config.run.readers else ()))
 
     def evaluate() -> Evaluation:
+        if config.data.held_out:
+            return held_out.evaluate(engine.predict)
         rows = config.run.sheet_rows
         return evaluate_telescope(engine.predict, kept.batches(), spec=spec, sheet_rows=rows, judge=judge)
 
-    columns = (*LOSS_COLUMNS, *TELESCOPE_COLUMNS, *(JUDGE_COLUMNS if config.run.readers else ()))
+    columns = (*LOSS_COLUMNS, *measured)
     work = Run(config, engine, loader, evaluate=evaluate, columns=columns, resume=resume)
     work.fit()
     if engine.rank == 0:

@@ -81,10 +81,10 @@ def validation_batches(samples: Samples, *, batch_size: int, limit: int | None =
         if pair is not None:
             pairs.append(pair)
         if len(pairs) == batch_size:
-            yield collate(pairs, samples.spec)
+            yield collate(pairs)
             pairs = []
     if pairs:
-        yield collate(pairs, samples.spec)
+        yield collate(pairs)
 
 
 @lru_cache(maxsize=2)  # a step asks for the order of its epoch, thousands of times in a row

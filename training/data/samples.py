@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -169,7 +168,9 @@ class Samples:
             script = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
             text = random_text(rng, script=script, words=self.words)
             try:
-                hr = render_word(text, config=self.config.synth, fonts=self.fonts, seed=render_seed, grounds=photos)
+                hr = render_word(
+                    text, config=self.config.synth, fonts=self.fonts, seed=render_seed, grounds=photos
+                )
             except DataError as error:
                 last = error
                 continue

@@ -4,14 +4,14 @@
            -> a row's loss: of its label where HR itself is misread, else of HR's reading
            -> its gradient at SR, cut at a running quantile of the rows' lengths, over N -> the pull
 
-The pull is taken at a detached SR and only then weighted, so `loss.reader_weight` weighs. It is cut, not stretched:
-a word that is read already pulls a hundred thousand times less than another, and shall.
+The pull is taken at a detached SR and only then weighted, so `loss.reader_weight` weighs. It is cut, not
+stretched: a word that is read already pulls a hundred thousand times less than another, and shall.
 
 Two recognisers agree about little of what they ask for: nearly all of it is colour, or finer than 1.5 px, where
 each sees patterns of its own. Grey and softened by 0.7 px they read HR as well as before, and agree twice as much.
 
-The published text-focused loss asks a recogniser of its own, which has to be trained first and reads less well than
-today's. PP-OCR's ship inside wheels as ONNX. What is trained against some recognisers has to be judged by others.
+The published text-focused loss asks a recogniser of its own, which has to be trained first and reads less well
+than today's. PP-OCR's ship inside wheels as ONNX. What is trained against some recognisers has to be judged by others.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ import contextlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data.samples import BASIC_PLANE, LONGEST, Batch, code_points
+from training.data.samples import BASIC_PLANE, Batch, code_points
 from training.engines.torch_onnx import OnnxModule
 from training.errors import ConfigError, MissingExtra
 from training.text_focus import LossConfig
@@ -71,12 +72,15 @@ class Words:
 
 
 class Reader(nn.Module):
-    """A recogniser whose input gets gradients. name: a key of WEIGHTS, or the path of an ONNX file of PP-OCR's kind.
+    """A recogniser whose input gets gradients.
 
+    name: a key of WEIGHTS, or the path of an ONNX file of PP-OCR's kind.
     every_script: also score all of its characters, of which PP-OCRv6 knows 18,708, and not the Latin ones alone.
-    dtype: float16 for GPUs. In bfloat16 PP-OCRv4 misreads one word in twenty more; its answers are 30 times as far off.
+    dtype: float16 for GPUs; in bfloat16 PP-OCRv4 misreads one word in twenty more.
     Raises MissingExtra for a key whose package is missing, ConfigError for anything else that is no file.
     """
+
+    tables: Tensor
 
     def __init__(self, name: str, *, every_script: bool = False, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -107,12 +111,12 @@ class Reader(nn.Module):
 
     def classes(self, codes: Tensor, *, every_script: bool = False) -> Tensor:
         """Code points (N, L) as classes; 0 where there is none or it is not known."""
-        tables: Tensor = self.tables
-        return tables[int(every_script)][codes.long()]
+        return self.tables[int(every_script)][codes.long()]
 
     def compile_networks(self) -> None:
         """Compile for the shapes to come: minutes of waiting, and less memory traffic after them."""
-        self.networks = nn.ModuleList(torch.compile(network, dynamic=False) for network in self.networks)
+        compiled: Any = [torch.compile(network, dynamic=False) for network in self.networks]
+        self.networks = nn.ModuleList(compiled)
 
     @torch.no_grad()
     def texts(self, views: Tensor) -> list[str]:
@@ -124,7 +128,7 @@ class Reader(nn.Module):
 
 
 class ReadingLoss(nn.Module):
-    """`loss(sr, hr, words, turn)` -> a scalar whose value is the mean of the rows' losses and whose gradient the pull."""
+    """`loss(sr, hr, words, turn)` -> a scalar: its value the mean of the rows' losses, its gradient the pull."""
 
     limits: Tensor
     softening: Tensor

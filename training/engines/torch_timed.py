@@ -121,6 +121,7 @@ class Learner:
         if config.run.compile:
             self._learning = torch.compile(self.network, dynamic=False)
             for reader in self.loss.reading.readers if self.loss.reading is not None else ():
+                assert isinstance(reader, Reader)
                 reader.compile_networks()
 
     def step(self, rate: float) -> None:
@@ -275,7 +276,8 @@ class Judge:
     def __init__(
         self, samples: Samples, readers: tuple[str, ...], device: torch.device, *, limit: int | None
     ) -> None:
-        self.sets, self._device = word_sets(samples, limit=limit), device
+        self.sets = word_sets(samples.config, samples.spec, seed=samples.seed, limit=limit)
+        self._device = device
         self._readers = [Reader(name).to(device) for name in readers]
         self.names = [reader.name for reader in self._readers]
         self._known: dict[str, dict[str, dict[str, float]]] = {}  # of HR and bicubic, which never change
@@ -283,7 +285,7 @@ class Judge:
     def figures(self, networks: Mapping[str, nn.Module]) -> dict[str, Figures]:
         """Preset -> figures of HR, bicubic and the networks."""
         readers = {reader.name: self._reads(reader) for reader in self._readers}
-        found = {}
+        found: dict[str, Figures] = {}
         for words in self.sets:
             if words.name not in self._known:
                 plain = {"hr": words.hr, "bicubic": words.bicubic}
@@ -455,8 +457,7 @@ def open_samples(config: TrainConfig) -> Samples:
 def open_makers(config: TrainConfig, samples: Samples) -> Makers:
     if config.loss.text_focus or not config.data.workers or config.optimiser.clip != "global" or config.model.stn:
         raise ConfigError(
-            "run.seconds trains with loss.text_focus=false, model.stn=false, optimiser.clip=global and data.workers "
-            "of 1 or more"
+            "run.seconds wants loss.text_focus=false, model.stn=false, optimiser.clip=global and data.workers from 1"
         )
     return Makers(samples, workers=config.data.workers, seed=config.seed)
 
