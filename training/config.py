@@ -92,7 +92,7 @@ class DataConfig:
             raise ConfigError("data.train is empty and data.rendered is 0: there is nothing to train on")
         if not self.validation and not self.rendered_validation and not self.held_out:
             raise ConfigError(
-                "data.validation is empty, data.rendered_validation and data.held_out are 0: nothing to evaluate on"
+                "data.validation is empty, data.rendered_validation and data.held_out are 0: nothing is evaluated"
             )
         _at_least(self, 0, "rendered", "rendered_validation", "workers", "low")
         for name in ("window_share", "negative_share"):

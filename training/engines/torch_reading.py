@@ -11,7 +11,7 @@ Two recognisers agree about little of what they ask for: nearly all of it is col
 each sees patterns of its own. Grey and softened by 0.7 px they read HR as well as before, and agree twice as much.
 
 The published text-focused loss asks a recogniser of its own, which has to be trained first and reads less well
-than today's. PP-OCR's ship inside wheels as ONNX. What is trained against some recognisers has to be judged by others.
+than today's. PP-OCR's ship inside wheels as ONNX. What is trained against some has to be judged by others.
 """
 
 from __future__ import annotations

@@ -457,7 +457,7 @@ def open_samples(config: TrainConfig) -> Samples:
 def open_makers(config: TrainConfig, samples: Samples) -> Makers:
     if config.loss.text_focus or not config.data.workers or config.optimiser.clip != "global" or config.model.stn:
         raise ConfigError(
-            "run.seconds wants loss.text_focus=false, model.stn=false, optimiser.clip=global and data.workers from 1"
+            "run.seconds wants loss.text_focus=false, model.stn=false, optimiser.clip=global, data.workers from 1"
         )
     return Makers(samples, workers=config.data.workers, seed=config.seed)
 
