@@ -5,7 +5,8 @@
 
     python -m training ablate -c training/configs/ablation.yml
 
-A run that is there already is not repeated: the same command goes on after an interruption.
+A run that is there already is not repeated: the same command goes on after an interruption, and with
+`-o 'run.readers=[tesseract]'` has another recogniser read what was made elsewhere.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from training.config import TrainConfig
-from training.config_file import read_config
+from training.config_file import config_tree, read_config
 from training.data.pool import Makers
 from training.engines.torch_timed import (
     Judge,
@@ -36,10 +38,14 @@ from training.engines.torch_timed import (
     open_samples,
     save,
 )
+from training.engines.torch_weights import load_telescope
 from training.errors import ConfigError
+from training.judging import Figures
+from training.ocr import open_readers
 from training.stop import INTERRUPTED, StopRequest
 
 FIGURES, TABLE = "figures.json", "table.csv"
+PLAIN = "plain"  # HR and bicubic
 
 
 @dataclass(frozen=True)
@@ -77,18 +83,34 @@ def run(args: argparse.Namespace) -> None:
     configs = {name: read_config(plan.base, TrainConfig, [*common, *more]) for name, more in plan.runs.items()}
     if any(config.data.train != base.data.train or config.run.steps is None for config in configs.values()):
         raise ConfigError("the runs of an ablation share data.train, and each has run.steps")
-    log, device, samples = Log(base.out), device_of(base, tuned=False), open_samples(base)
+    log, device = Log(base.out), device_of(base, tuned=False)
+    results = Results(base.out, Judge(base, device, open_readers(base.run.readers)), log)
+    missing = {name: config for name, config in configs.items() if not results.path(name).exists()}
+    if missing:
+        _train(missing, base, device, plan.pool, log, results)
+    for name in configs:
+        results.judge(name)
+    results.write_table([*configs])
+
+
+def _train(
+    configs: Mapping[str, TrainConfig],
+    base: TrainConfig,
+    device: torch.device,
+    pairs: int,
+    log: Log,
+    results: Results,
+) -> None:
+    samples = open_samples(base)
     with open_makers(base, samples) as makers, StopRequest() as stop:
-        judge = Judge(samples, base.loss.readers, device, limit=base.data.validation_limit)
-        results = Results(base.out, judge, log)
-        pool = filled_pool(makers, base, device, log, until=math.inf, total=plan.pool)
+        pool = filled_pool(makers, base, device, log, until=math.inf, total=pairs)
         for name, config in configs.items():
-            if name in results:
-                continue
-            results.add(name, trained(name, config, pool, makers, log, stop, share=samples.other_share))
+            learner = trained(name, config, pool, makers, log, stop, share=samples.other_share)
             if stop.requested:
                 raise SystemExit(INTERRUPTED)
-    results.write_table([*configs])
+            about = {"pairs": learner.steps * config.run.batch_size, "config": config_tree(config)}
+            save(results.path(name), learner.average.network, about)
+            results.judge(name)
 
 
 def trained(
@@ -106,26 +128,39 @@ def trained(
 
 
 class Results:
-    """Weights, figures and the table in a folder."""
+    """Weights, figures and the table in a folder. What a reader has read is not read again."""
 
     def __init__(self, out: Path, judge: Judge, log: Log) -> None:
         self._out, self._judge, self._log = out, judge, log
         path = out / FIGURES
         self._known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
-    def __contains__(self, name: str) -> bool:
-        return self._file(name).exists()
+    def path(self, name: str) -> Path:
+        """Of a run's weights."""
+        return self._out / f"{name}.safetensors"
 
-    def add(self, name: str, learner: Learner) -> None:
-        """Judge the averaged weights of a run that came to its end, and keep both."""
-        if learner.steps != learner.config.run.steps:
-            return
-        network, about = learner.average.network, {"pairs": learner.steps * learner.config.run.batch_size}
-        found = self._judge.figures({"sr": network})
-        self._known[name] = {"about": about, "figures": found}
+    def judge(self, name: str) -> None:
+        """Have every reader read what the weights of a run make of the words."""
+        unread = self._unread(PLAIN)
+        if unread:
+            self._add(PLAIN, self._judge.plain(unread))
+        unread = self._unread(name)
+        if unread:
+            network = load_telescope(self.path(name)).to(self._judge.device)
+            self._add(name, self._judge.figures({"sr": network}, unread))
+        self._log.say(f"{name}: " + " ".join(self._row(name, "sr")))
+
+    def _unread(self, name: str) -> list[str]:
+        kinds: Mapping[str, Any] = next(iter(self._known.get(name, {}).values()), {})
+        read: Mapping[str, float] = next(iter(kinds.values()), {})
+        return [reader for reader in self._judge.names if reader not in read]
+
+    def _add(self, name: str, found: Mapping[str, Figures]) -> None:
+        known = self._known.setdefault(name, {})
+        for preset, kinds in found.items():
+            for kind, values in kinds.items():
+                known.setdefault(preset, {}).setdefault(kind, {}).update(values)
         (self._out / FIGURES).write_text(json.dumps(self._known, indent=1))
-        save(self._file(name), network, about)  # last: it says that the run is done
-        self._log.say(f"{name}: " + " ".join(self._row(found, "sr")))
 
     def write_table(self, names: list[str]) -> None:
         """table.csv: HR, bicubic and each run; dB, then the share that each reader reads, by preset."""
@@ -135,18 +170,14 @@ class Results:
             writer.writerow(
                 ["run", *(f"{words.name} {figure}" for words in self._judge.sets for figure in figures)]
             )
-            plain = self._known[names[0]]["figures"]
-            writer.writerows([kind, *self._row(plain, kind)] for kind in ("hr", "bicubic"))
-            writer.writerows([name, *self._row(self._known[name]["figures"], "sr")] for name in names)
+            writer.writerows([kind, *self._row(PLAIN, kind)] for kind in ("hr", "bicubic"))
+            writer.writerows([name, *self._row(name, "sr")] for name in names)
         print((self._out / TABLE).read_text(), end="")
 
-    def _row(self, found: Mapping[str, Any], kind: str) -> list[str]:
+    def _row(self, name: str, kind: str) -> list[str]:
         cells = []
         for words in self._judge.sets:
-            values = found[words.name][kind]
+            values = self._known[name][words.name][kind]
             cells += [f"{values['psnr']:.2f}" if "psnr" in values else ""]
             cells += [f"{values[reader]:.4f}" for reader in self._judge.names]
         return cells
-
-    def _file(self, name: str) -> Path:
-        return self._out / f"{name}.safetensors"

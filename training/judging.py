@@ -132,7 +132,7 @@ class HeldOut:
 
     def __init__(self, sets: Sequence[WordSet], readers: Sequence[TextReader], *, rows: int) -> None:
         self._sets, self._rows = sets, rows
-        self._readers = {reader.name: _reads(reader) for reader in readers}
+        self._readers = {reader.name: reads_crops(reader) for reader in readers}
         self._bicubic: dict[str, dict[str, float]] = {}
 
     @property
@@ -165,7 +165,8 @@ def _mean_of(found: Sequence[Mapping[str, float]], names: Sequence[str]) -> floa
     return float(np.mean([each[name] for each in found for name in names]))
 
 
-def _reads(reader: TextReader) -> Read:
+def reads_crops(reader: TextReader) -> Read:
+    """A recogniser of crops, shown what lies in the boxes."""
     return lambda pictures, boxes: reader.read(cut(pictures, boxes))
 
 

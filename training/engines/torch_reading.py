@@ -85,7 +85,7 @@ class Reader(nn.Module):
     def __init__(self, name: str, *, every_script: bool = False, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         path, self.dtype = _weights(name), dtype
-        self.name = name if name in WEIGHTS else path.stem
+        self.name = {Path(file).name: key for key, (_, file) in WEIGHTS.items()}.get(path.name, path.stem)
         self.alphabets: list[str] = []  # class 0 is the blank between characters
         networks, tables = [], []
         for every in (False, True)[: 1 + every_script]:

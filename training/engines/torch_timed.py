@@ -18,7 +18,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ from training.engines.torch_parts import Average
 from training.engines.torch_reading import Reader, Words, look_at
 from training.engines.torch_weights import save_telescope
 from training.errors import ConfigError
-from training.judging import Figures, Uint8, WordSet, figures, score, sheet, word_sets
+from training.judging import Figures, Uint8, WordSet, figures, reads_crops, score, sheet, word_sets
+from training.ocr import TextReader
 from training.stop import StopRequest
 
 AHEAD = 8  # steps that may wait for the GPU; more would only delay the end
@@ -271,27 +272,36 @@ class Learner:
 
 
 class Judge:
-    """Held-out words, read on the device by the loss's readers in full precision and colour."""
+    """Held-out words, read on the device by the loss's readers in full precision and colour, and by `others`."""
 
-    def __init__(
-        self, samples: Samples, readers: tuple[str, ...], device: torch.device, *, limit: int | None
-    ) -> None:
-        self.sets = word_sets(samples.config, samples.spec, seed=samples.seed, limit=limit)
-        self._device = device
-        self._readers = [Reader(name).to(device) for name in readers]
-        self.names = [reader.name for reader in self._readers]
-        self._known: dict[str, dict[str, dict[str, float]]] = {}  # of HR and bicubic, which never change
+    def __init__(self, config: TrainConfig, device: torch.device, others: Sequence[TextReader] = ()) -> None:
+        model = config.model
+        spec = PixelSpec(model.height, model.width, model.scale)
+        self.sets = word_sets(config.data, spec, seed=config.seed, limit=config.data.validation_limit)
+        self.device = device
+        readers = [Reader(name).to(device) for name in config.loss.readers]
+        self._readers = {reader.name: self._reads(reader) for reader in readers}
+        self._readers |= {reader.name: reads_crops(reader) for reader in others}
 
-    def figures(self, networks: Mapping[str, nn.Module]) -> dict[str, Figures]:
-        """Preset -> figures of HR, bicubic and the networks."""
-        readers = {reader.name: self._reads(reader) for reader in self._readers}
+    @property
+    def names(self) -> list[str]:
+        """The readers'."""
+        return list(self._readers)
+
+    def plain(self, readers: Sequence[str]) -> dict[str, Figures]:
+        """Preset -> figures of HR and bicubic."""
+        chosen = {name: self._readers[name] for name in readers}
+        return {
+            words.name: figures(words, {"hr": words.hr, "bicubic": words.bicubic}, chosen) for words in self.sets
+        }
+
+    def figures(self, networks: Mapping[str, nn.Module], readers: Sequence[str]) -> dict[str, Figures]:
+        """Preset -> figures of the networks, by name."""
+        chosen = {name: self._readers[name] for name in readers}
         found: dict[str, Figures] = {}
         for words in self.sets:
-            if words.name not in self._known:
-                plain = {"hr": words.hr, "bicubic": words.bicubic}
-                self._known[words.name] = figures(words, plain, readers)
             made = {name: self._enlarged(network, words.lr) for name, network in networks.items()}
-            found[words.name] = self._known[words.name] | figures(words, made, readers)
+            found[words.name] = figures(words, made, chosen)
         return found
 
     def sheet(self, networks: Mapping[str, nn.Module]) -> Image.Image:
@@ -305,7 +315,7 @@ class Judge:
     def _enlarged(self, network: nn.Module, lr: Uint8) -> Uint8:
         network.eval()
         batches = torch.from_numpy(lr).split(64)
-        made = [network(b.to(self._device).permute(0, 3, 1, 2).float() / 255) for b in batches]
+        made = [network(b.to(self.device).permute(0, 3, 1, 2).float() / 255) for b in batches]
         sr: Uint8 = torch.cat(made).clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return sr
 
@@ -314,8 +324,8 @@ class Judge:
             texts: list[str] = []
             pairs = zip(torch.from_numpy(pictures).split(64), torch.from_numpy(boxes).split(64), strict=True)
             for some, places in pairs:
-                shown = some.to(self._device).permute(0, 3, 1, 2).float() / 255
-                texts += reader.texts(look_at(shown, places.to(self._device)))
+                shown = some.to(self.device).permute(0, 3, 1, 2).float() / 255
+                texts += reader.texts(look_at(shown, places.to(self.device)))
             return texts
 
         return read
@@ -354,7 +364,7 @@ def train(config: TrainConfig) -> None:
     assert seconds is not None, "the trainer asks for a run against the clock only when there is a time"
     with StopRequest() as stop, open_makers(config, samples) as makers:
         log.say(f"{config.data.workers} processes make pairs of {len(samples)} samples; device {device}")
-        judge = Judge(samples, config.loss.readers, device, limit=config.data.validation_limit)
+        judge = Judge(config, device)
         pool = filled_pool(makers, config, device, log, until=seconds * POOL_SHARE)
         learner = Learner(config, pool, other_share=samples.other_share)
         start = copy.deepcopy(learner.average.network)
@@ -367,7 +377,8 @@ def train(config: TrainConfig) -> None:
     for name, network in ((LAST, learner.network), (AVERAGE, learner.average.network)):
         save(config.out / name, network, about)
     networks = {"start": start, "sr": learner.average.network}
-    found = judge.figures(networks)
+    plain, made = judge.plain(judge.names), judge.figures(networks, judge.names)
+    found = {preset: {**plain[preset], **made[preset]} for preset in plain}
     report(log, found, judge.names)
     (config.out / "evaluation.json").write_text(json.dumps({"about": about, "figures": found}, indent=1))
     judge.sheet(networks).save(config.out / "sheet.png")
