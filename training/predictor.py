@@ -111,6 +111,11 @@ def _folder(folder: Path, engine: str) -> Predictor:
 def _checkpoint(path: Path, engine: str) -> Predictor:
     if engine == "torch":
         return _torch(path, path.name)
+    if find_spec("paddle") is None:
+        raise MissingExtra(
+            f"{path} is a checkpoint, which Paddle converts before it is run, and Paddle is not installed: "
+            "install text-telescope[train], or run it as trained with --engine torch"
+        )
     from training.checkpoint import load_checkpoint  # Paddle: seconds, which a published model need not wait
     from training.convert import import_telescope
     from training.export import pixel_spec
