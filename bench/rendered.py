@@ -80,7 +80,8 @@ def fonts() -> dict[str, tuple[str, ...]]:
     Latin, Greek and Cyrillic need DejaVu, Liberation or another that has all three; Chinese a font for it, such as
     those of Debian's fonts-wqy-zenhei and fonts-noto-cjk.
     """
-    latin = [font.path for font in find_fonts() if font.path and font.has("ЖдΩω")]
+    whole = [font for font in find_fonts() if font.path and not font.path.endswith(".ttc")]  # no collections
+    latin = [font.path for font in whole if font.path and font.has("ЖдΩω")]
     collections = [path for root in FONT_ROOTS if root.is_dir() for path in root.rglob("*.tt[cf]")]
     chinese = sorted(str(path) for path in collections if _draws_chinese(path))
     if not latin:

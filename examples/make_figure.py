@@ -3,9 +3,11 @@
     python -m app serve &
     python -m examples.make_figure --out docs/images/lr-bicubic-sr.png
     python -m examples.make_figure --words --out docs/images/synthetic-words.png
+    python -m examples.make_figure --pairs training/configs/ten-minutes.yml --out docs/images/training-pairs.png
 
 The first asks a running server for the super-resolved crops, so it shows what a client gets. It takes the
-crops named in SHOWN, failures included. The second shows rendered words above their degraded halves.
+crops named in SHOWN, failures included. The second shows rendered words above their degraded halves,
+the third rendered pairs as a configuration trains on them.
 """
 
 from __future__ import annotations
@@ -21,8 +23,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from app.client import TelescopeClient, TelescopeError
+from model_store.manifest import PixelSpec
+from training.config import TrainConfig
+from training.config_file import read_config
 from training.data.degrade import degrade, preset
 from training.data.fonts import find_fonts
+from training.data.samples import training_samples
 from training.data.synth import SynthConfig, render_word
 from training.data.words import random_word
 from training.errors import TrainingError
@@ -95,6 +101,26 @@ def word_sheet(fonts_folder: Path | None, *, rows: int = 4, seed: int = 0) -> Im
     return sheet
 
 
+def pair_sheet(config: Path, *, rows: int = 9, columns: int = 2, seed: int = 1) -> Image.Image:
+    """Rendered pairs on canvases, LR enlarged beside HR, the text's box in red."""
+    nothing_stored = ["data.train=[]", "data.low=0", "data.held_out=0", "data.rendered_validation=1"]
+    settings = read_config(config, TrainConfig, nothing_stored)
+    samples = training_samples(settings.data, PixelSpec(16, 64, 2), seed=seed)
+    height, width = (2 * side for side in settings.data.window)
+    sheet = Image.new("RGB", (4 + columns * (2 * width + 8), 4 + rows * (height + 4)), PANEL)
+    pen = ImageDraw.Draw(sheet)
+    for number in range(rows * columns):
+        pair = samples.pair(number, epoch=0, placed=True)
+        assert pair is not None, "what is rendered can be read"
+        left, top = 4 + number % columns * (2 * width + 8), 4 + number // columns * (height + 4)
+        lr = Image.fromarray(pair.lr).resize((width, height), Image.Resampling.NEAREST)
+        sheet.paste(lr, (left, top))
+        sheet.paste(Image.fromarray(pair.hr), (left + width, top))
+        x0, y0, x1, y1 = pair.box
+        pen.rectangle((left + width + x0, top + y0, left + width + x1 - 1, top + y1 - 1), outline=(220, 40, 40))
+    return sheet
+
+
 def load_crops(folder: Path, names: Sequence[str]) -> list[tuple[str, np.ndarray]]:
     """(label, uint8 (H, W, 3) RGB) of the named files, labels from labels.tsv with NOTES below."""
     with (folder / "labels.tsv").open(encoding="utf-8", newline="") as rows:
@@ -111,16 +137,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running server")
     parser.add_argument("--words", action="store_true", help="rendered words instead of the model's output")
+    parser.add_argument("--pairs", type=Path, metavar="CONFIG", help="pairs that a configuration trains on")
     parser.add_argument("--fonts", type=Path, help="folder of fonts for --words; default: those installed")
     args = parser.parse_args(argv)
     try:
-        with TelescopeClient(args.url) as telescope:
-            crops = load_crops(CROPS, SHOWN)
-            sheet = (
-                word_sheet(args.fonts)
-                if args.words
-                else comparison(crops, partial(telescope.super_resolve, mode="always"))
-            )
+        if args.pairs:
+            sheet = pair_sheet(args.pairs)
+        elif args.words:
+            sheet = word_sheet(args.fonts)
+        else:
+            with TelescopeClient(args.url) as telescope:
+                sheet = comparison(load_crops(CROPS, SHOWN), partial(telescope.super_resolve, mode="always"))
     except TelescopeError as exc:
         print(f"no picture from {args.url}: {exc} Start a server with `python -m app serve`", file=sys.stderr)
         return 2
