@@ -63,7 +63,12 @@ def test_the_documents_name_every_command() -> None:
 @pytest.mark.parametrize("words", documented_commands(), ids=" ".join)
 def test_a_documented_command_is_one_that_is_taken(words: list[str]) -> None:
     args = command_line._parser(words[0]).parse_args(words)
-    if "config" in args:
+    if words[0] == "ablate":
+        pytest.importorskip("torch")
+        from training.ablate import Plan
+
+        Plan.read(REPOSITORY / args.config)
+    elif "config" in args:
         kind = TrainConfig if words[0] == "train" else PretrainConfig
         read_config(REPOSITORY / args.config, kind, args.override)
 

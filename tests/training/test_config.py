@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,9 +39,22 @@ def test_the_switches_of_both_code_bases_are_settings() -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yml")), ids=lambda path: path.name)
 def test_every_configuration_in_the_repository_is_valid(path: Path) -> None:
+    if "runs" in yaml.safe_load(path.read_text(encoding="utf-8")):
+        pytest.skip("a plan of runs: see the next test")
     kind = PretrainConfig if path.name.startswith("recogniser") else TrainConfig
     config = read_config(path, kind)
     assert build_config(config_tree(config), kind, origin="itself") == config
+
+
+def test_every_run_of_the_ablation_is_valid_and_unlike_the_others() -> None:
+    pytest.importorskip("torch")
+    from training.ablate import Plan
+
+    plan = Plan.read(CONFIGS / "ablation.yml")
+    trees = [
+        config_tree(read_config(plan.base, TrainConfig, [*plan.settings, *run])) for run in plan.runs.values()
+    ]
+    assert not any(a == b for number, a in enumerate(trees) for b in trees[:number])
 
 
 def test_an_override_is_laid_over_the_file() -> None:
@@ -86,6 +100,19 @@ def test_a_degradation_may_be_named_and_then_changed() -> None:
         ("run.steps", "must be KEY=VALUE"),
         ("out.deeper=1", "out is 'runs/tiny' and holds no settings"),
         ("engine=[1", "has no YAML value"),
+        ("loss.reader=rapidocr-v6", "unknown setting loss.reader; did you mean readers?"),
+        ("loss.readers=[rapidocr-v6]", "loss.readers needs the torch engine"),
+        ("loss.reader_weight=-1", "reader_weight is -1.0; expected 0 or more"),
+        ("loss.reader_quantile=75", "reader_quantile is 75.0; expected 0 to 1"),
+        ("data.scripts={klingon: 1}", "data.scripts is {'klingon': 1.0}; expected shares of latin, accents"),
+        ("data.scripts={latin: 0}", "data.scripts is {'latin': 0.0}; expected shares"),
+        ("data.window=[4, 96]", "data.window is (4, 96); expected a height and a width from 8 on"),
+        ("data.window_heights=[40, 30]", "data.window_heights is (40, 30); expected two, from 4 on, rising"),
+        ("data.held_out=1", "data.held_out is 1.0; expected 0 to below 1"),
+        ("data.held_out=0.1", "data.held_out keeps words to be read, so it needs run.readers"),
+        ("data.low=1", "data.low teaches by what the crops say, so it needs loss.readers"),
+        ("run.seconds=0", "seconds is 0.0; expected 1 or more"),
+        ("run.seconds=60", "run.seconds trains with engine=torch"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_it(

@@ -43,7 +43,7 @@ def test_reading_is_learnt_resumed_and_taken_by_the_loss(tmp_path: Path) -> None
     pretrain(config(tmp_path / "whole", "run.steps=16"))
     curve = losses(tmp_path / "whole")
     assert len(curve) == 16
-    assert np.mean(curve[-4:]) < 0.9 * np.mean(curve[:4])
+    assert np.mean(curve[-4:]) < 0.95 * np.mean(curve[:4])
 
     pretrain(config(tmp_path / "parts", "run.steps=8", "optimiser.schedule=constant"))
     pretrain(config(tmp_path / "parts", "run.steps=16", "optimiser.schedule=constant"), resume=True)

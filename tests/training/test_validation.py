@@ -21,7 +21,7 @@ def batches() -> list[Batch]:
         Pair("word", draw.integers(0, 256, (16, 64, 3), np.uint8), draw.integers(0, 256, (32, 128, 3), np.uint8))
         for _ in range(5)
     ]
-    return [collate(pairs[:3], SPEC), collate(pairs[3:], SPEC)]
+    return [collate(pairs[:3]), collate(pairs[3:])]
 
 
 def test_the_figures_are_those_of_srmetric_and_their_sum_is_the_score() -> None:
