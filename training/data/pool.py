@@ -117,6 +117,8 @@ class Makers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for messages in (self._free, self._full):
+            messages.cancel_join_thread()  # nobody will read them
         for process in self._processes:
             process.kill()  # they hold nothing but memory that goes with the slabs
         for process in self._processes:

@@ -36,7 +36,7 @@ WEIGHTS = {
     "rapidocr-v4": ("rapidocr_onnxruntime", "models/ch_PP-OCRv4_rec_infer.onnx"),
     "rapidocr-v6": ("rapidocr", "models/PP-OCRv6_rec_small.onnx"),
 }
-HEIGHT, WIDTH = 48, 192  # pixels that a recogniser is shown: PP-OCR's height; 96 % of words are narrower
+HEIGHT, WIDTH = 48, 192  # pixels that a recogniser is shown: PP-OCR's height; nine words of ten are narrower
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 LATIN_END = 0x250  # code points below are Latin letters, with and without accents, digits and punctuation
 FOLLOWED = 0.02  # share of each batch in the running quantile

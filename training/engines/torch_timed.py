@@ -38,7 +38,7 @@ from training.engines.torch_parts import Average
 from training.engines.torch_reading import Reader, Words, look_at
 from training.engines.torch_weights import save_telescope
 from training.errors import ConfigError
-from training.judging import Figures, Uint8, WordSet, figures, reads_crops, score, sheet, word_sets
+from training.judging import Figures, Uint8, figures, reads_crops, score, sheet, word_sets
 from training.ocr import TextReader
 from training.stop import StopRequest
 
@@ -475,6 +475,3 @@ def open_makers(config: TrainConfig, samples: Samples) -> Makers:
 
 def _listed(values: Mapping[str, float], form: str) -> str:
     return ", ".join(f"{name} {form.format(value)}" for name, value in values.items())
-
-
-__all__ = ["Judge", "Learner", "Log", "Pool", "WordSet", "filled_pool", "report", "save", "train"]
