@@ -26,12 +26,12 @@ import yaml
 from training.config import TrainConfig
 from training.config_file import config_tree, read_config
 from training.data.pool import Makers
+from training.engines.torch import set_up
 from training.engines.torch_timed import (
     Judge,
     Learner,
     Log,
     Pool,
-    device_of,
     filled_pool,
     learn,
     open_makers,
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     configs = {name: read_config(plan.base, TrainConfig, [*common, *more]) for name, more in plan.runs.items()}
     if any(config.data.train != base.data.train or config.run.steps is None for config in configs.values()):
         raise ConfigError("the runs of an ablation share data.train, and each has run.steps")
-    log, device = Log(base.out), device_of(base, tuned=False)
+    log, device = Log(base.out), set_up(base)
     results = Results(base.out, Judge(base, device, open_readers(base.run.readers)), log)
     missing = {name: config for name, config in configs.items() if not results.path(name).exists()}
     if missing:

@@ -372,8 +372,13 @@ def train(config: TrainConfig) -> None:
         log.say(learner.capture())
         learn(learner, makers, log, stop, until=seconds * (1 - JUDGING_SHARE))
     learner.average.copy_statistics(learner.network)
-    about = {"steps": learner.steps, "pairs": learner.steps * config.run.batch_size, "made": makers.made,
-             "seconds": round(log.seconds), "config": config_tree(config)}  # fmt: skip
+    about = {
+        "steps": learner.steps,
+        "pairs": learner.steps * config.run.batch_size,
+        "made": makers.made,
+        "seconds": round(log.seconds),
+        "config": config_tree(config),
+    }
     for name, network in ((LAST, learner.network), (AVERAGE, learner.average.network)):
         save(config.out / name, network, about)
     networks = {"start": start, "sr": learner.average.network}
@@ -449,15 +454,6 @@ def report(log: Log, found: Mapping[str, Figures], readers: list[str]) -> None:
 def save(path: Path, network: nn.Module, about: Mapping[str, Any]) -> None:
     assert isinstance(network, TBSRN)
     save_telescope(path, network, source=about)
-
-
-def device_of(config: TrainConfig, *, tuned: bool = True) -> torch.device:
-    """The device. tuned: try convolutions out first, some ten seconds that only a longer run earns back."""
-    device = set_up(config)
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = tuned
-        torch.set_float32_matmul_precision("high")
-    return device
 
 
 def open_samples(config: TrainConfig) -> Samples:
