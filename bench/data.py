@@ -27,7 +27,8 @@ import numpy as np
 
 from training.data.builders import WordBuilder
 from training.data.crops import make_pair, sample_seed
-from training.data.degrade import DegradeConfig, degrade
+from training.data.degrade import degrade
+from training.data.degrade_config import DegradeConfig
 from training.data.fonts import Font, find_fonts
 from training.data.parallel import ordered_map
 from training.data.synth import SynthConfig, render_word

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.data.degrade import degrade, preset
+from training.data.degrade import degrade
+from training.data.degrade_config import preset
 from training.data.fonts import BUNDLED, Font, find_fonts
 from training.data.synth import SynthConfig, render_word
 from training.errors import TrainingError

@@ -26,7 +26,8 @@ from app.client import TelescopeClient, TelescopeError
 from model_store.manifest import PixelSpec
 from training.config import TrainConfig
 from training.config_file import read_config
-from training.data.degrade import degrade, preset
+from training.data.degrade import degrade
+from training.data.degrade_config import preset
 from training.data.fonts import find_fonts
 from training.data.samples import training_samples
 from training.data.synth import SynthConfig, render_word

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.data.degrade import degrade, preset
+from training.data.degrade import degrade
+from training.data.degrade_config import preset
 from training.data.fonts import BUNDLED, Font, find_fonts
 from training.errors import TrainingError
 

@@ -27,17 +27,10 @@ from training.config import TrainConfig
 from training.config_file import config_tree, read_config
 from training.data.pool import Makers
 from training.engines.torch import set_up
-from training.engines.torch_timed import (
-    Judge,
-    Learner,
-    Log,
-    Pool,
-    filled_pool,
-    learn,
-    open_makers,
-    open_samples,
-    save,
-)
+from training.engines.torch_judge import Judge
+from training.engines.torch_learner import Learner
+from training.engines.torch_pool import Pool
+from training.engines.torch_timed import Log, filled_pool, learn, open_makers, open_samples, save
 from training.engines.torch_weights import load_telescope
 from training.errors import ConfigError
 from training.judging import Figures

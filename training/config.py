@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, ConfigDict
 
-from training.data.degrade import DegradeConfig
+from training.data.degrade_config import DegradeConfig
 from training.data.synth import SynthConfig
 from training.data.words import SCRIPTS
 from training.errors import ConfigError

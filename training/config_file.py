@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from training.data.degrade import preset
+from training.data.degrade_config import preset
 from training.engines import ENGINES
 from training.errors import ConfigError
 

@@ -11,7 +11,7 @@ from tests.conftest import REPOSITORY
 from training.__main__ import main
 from training.config import OptimiserConfig, PretrainConfig, TrainConfig, learning_rate_at
 from training.config_file import build_config, changed_settings, config_tree, read_config
-from training.data.degrade import DegradeConfig, preset
+from training.data.degrade_config import DegradeConfig, preset
 from training.errors import ConfigError
 
 CONFIGS = REPOSITORY / "training" / "configs"

@@ -13,18 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.degrade import (
-    CROPS,
-    MAX_SIGMA_PX,
-    PRESETS,
-    DegradeConfig,
-    degrade,
-    degrade_pair,
-    disk_kernel,
-    gaussian_kernel,
-    motion_kernel,
-    preset,
-)
+from training.data.blur import disk_kernel, gaussian_kernel, motion_kernel
+from training.data.degrade import MAX_SIGMA_PX, degrade, degrade_pair
+from training.data.degrade_config import CROPS, PRESETS, DegradeConfig, preset
 from training.errors import ConfigError
 
 CLEAN = DegradeConfig(

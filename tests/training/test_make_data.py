@@ -19,7 +19,7 @@ lmdb = pytest.importorskip("lmdb")
 from training import __main__ as command_line  # noqa: E402
 from training.data import make  # noqa: E402
 from training.data.crops import CropSource, make_pair, sample_seed  # noqa: E402
-from training.data.degrade import DegradeConfig  # noqa: E402
+from training.data.degrade_config import DegradeConfig  # noqa: E402
 from training.data.lmdb import Subset, find_subsets  # noqa: E402
 from training.data.parallel import ordered_map  # noqa: E402
 from training.errors import DataError  # noqa: E402

@@ -27,20 +27,10 @@ from training.data.samples import Batch, Told, code_points  # noqa: E402
 from training.data.synth import SynthConfig, render_word  # noqa: E402
 from training.engines import torch_reading  # noqa: E402
 from training.engines.torch import telescope  # noqa: E402
+from training.engines.torch_ctc import ctc, reads  # noqa: E402
 from training.engines.torch_reader import TextFocusedLoss  # noqa: E402
-from training.engines.torch_reading import (  # noqa: E402
-    HEIGHT,
-    LUMA,
-    WIDTH,
-    Reader,
-    ReadingLoss,
-    Words,
-    ctc,
-    gaussian,
-    look_at,
-    reads,
-    soften,
-)
+from training.engines.torch_reading import LUMA, Reader, ReadingLoss, Words  # noqa: E402
+from training.engines.torch_views import HEIGHT, WIDTH, gaussian, look_at, soften  # noqa: E402
 from training.errors import ConfigError, MissingExtra  # noqa: E402
 from training.text_focus import LossConfig  # noqa: E402
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from model_store.pixels import Rgb
 from training.data.crops import Crop, decode_crop, make_pair, sample_seed
-from training.data.degrade import DegradeConfig
+from training.data.degrade_config import DegradeConfig
 from training.data.fonts import Font
 from training.data.grounds import load_grounds
 from training.data.lmdb_writer import encode_png

@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from model_store.pixels import Rgb, resize
-from training.data.degrade import DegradeConfig, degrade_pair, preset
+from training.data.degrade import degrade_pair
+from training.data.degrade_config import DegradeConfig, preset
 from training.errors import DataError
 
 LABELS = "labels.tsv"

@@ -8,7 +8,8 @@ A minority (`heavy_share`) first goes through a second, rougher round at full si
 BSRGAN (Zhang et al., ICCV 2021) and Real-ESRGAN (Wang et al., ICCVW 2021). Ranges follow what TextZoom's
 own pairs and later work on text super-resolution show; each stands in `DegradeConfig` with its reason.
 
-    from training.data.degrade import degrade, preset
+    from training.data.degrade import degrade, degrade_pair
+    from training.data.degrade_config import preset
     lr = degrade(hr, config=preset("medium"), seed=7)
     target, lr = degrade_pair(hr, config=preset("crops"), seed=7, scale=48 / 32)
 
@@ -17,17 +18,15 @@ The same seed gives the same bytes in every process with the same numpy and Open
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from training.data.ranges import check_ranges
-from training.errors import ConfigError
+from training.data.blur import disk_kernel, gaussian_kernel, motion_kernel
+from training.data.degrade_config import FULL, DegradeConfig, Range
 
-Range: TypeAlias = tuple[float, float]
 Image: TypeAlias = np.ndarray  # float32 (H, W, 3) RGB in 0..255 between the operators
 
 _SHARP_JPEG = (80, 95)  # quality; below, blocks show in a crop of 16 px
@@ -39,98 +38,7 @@ MAX_RADIUS_PX = 6.5  # a disk blurs like a Gaussian of half its radius, and look
 MAX_MOTION_PX = 12.0  # a smear's deviation is its length over 3.5
 
 
-@dataclass(frozen=True)
-class DegradeConfig:
-    """Ranges of every operator; lengths in pixels of a 32 px word, shares are probabilities in [0, 1].
-
-    A range (low, high) is drawn from uniformly. sharp, screen, scan and clean exclude each other.
-    ConfigError names a range that is reversed, a share outside [0, 1], or shares that exceed 1 together.
-    """
-
-    sharp_share: float = 0.0  # shrunk, perhaps a JPEG, nothing else: what is readable must stay so
-    screen_share: float = 0.0  # a screenshot: letters with colour fringes, no lens and no noise
-    screen_rescaled_share: float = 0.5  # pages and messengers show pictures at another size
-    screen_scale: Range = (0.7, 1.4)  # of that size: below, the letters are no longer those of a screen
-    scan_share: float = 0.0  # a scan or photocopy: grey, paper made white and ink black
-    scan_sigma_px: Range = (0.4, 1.6)  # glass and toner blur little
-    scan_gain: Range = (1.0, 2.5)  # steepness of the soft threshold; 1: a grey scan, 2.5: a third photocopy
-    scan_grain: Range = (0.01, 0.08)  # of the contrast, before the threshold, which clears the paper of most
-    clean_share: float = 0.0  # blur and shrink alone: noise must not be what tells the blur
-    misalign_share: float = 0.8  # LR and HR of TextZoom are two photographs, registered but never exactly
-    shift_px: float = 1.0  # whole-crop shift, each axis, plus or minus
-    corner_px: float = 0.8  # extra move of each corner (slight perspective); with the shift at most 1.8 px
-    light_share: float = 0.7  # two lenses expose differently
-    contrast: Range = (0.8, 1.2)  # gain about the crop's mean
-    brightness: Range = (-20.0, 20.0)  # added, of 255
-    gaussian_share: float = 0.8  # most residual blur of a zoom-out is close to Gaussian
-    sigma_px: Range = (0.4, 2.8)  # 0.4: barely visible; 2.8: strokes of a 32 px word run together
-    sigma_tail_px: Range = (2.8, 4.0)  # the worst crops people send
-    sigma_tail_share: float = 0.08  # a tail, so that training does not live in it
-    anisotropy: Range = (0.5, 1.0)  # minor over major axis: hand shake smears one direction
-    defocus_share: float = 0.12  # disks: a lens out of focus; what remains of 1 is short motion
-    defocus_radius_px: Range = (0.8, 3.2)
-    motion_px: Range = (2.0, 6.0)  # "short": under a stroke's spacing at 32 px high
-    filter_weights: tuple[float, float, float] = (0.4, 0.3, 0.3)  # area, linear, cubic: unknown resizers
-    noise_share: float = 0.9
-    noise_std: Range = (0.5, 8.0)  # of 255; 8 is a phone at night
-    grey_noise_share: float = 0.4  # luminance noise, as denoised phone pictures keep it
-    sharpen_share: float = 0.2  # cameras and scanners sharpen after shrinking
-    sharpen_amount: Range = (0.2, 0.6)  # mild unsharp mask of sigma 1 LR px; 1.0 would double the noise too
-    jpeg_share: float = 0.6  # most crops were a JPEG once
-    jpeg_quality: tuple[int, int] = (45, 95)
-    heavy_share: float = 0.1  # full BSRGAN ranges only as a minority: more of it teaches to invent strokes
-    heavy_sigma_px: Range = (0.5, 2.5)
-    heavy_scale: Range = (0.5, 1.0)  # first resize; text was enlarged and shrunk before it came to us
-    heavy_noise_std: Range = (1.0, 15.0)  # BSRGAN goes to 25, where words of 16 px are gone for good
-    heavy_jpeg_quality: tuple[int, int] = (30, 90)
-
-    def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            positive=("heavy_sigma_px", "heavy_scale", "screen_scale", "scan_sigma_px"),
-            signed=("brightness",),
-        )
-        if self.gaussian_share + self.defocus_share > 1.0:
-            raise ConfigError("gaussian_share + defocus_share must not exceed 1")
-        if sum(self.kind_shares) > 1.0:
-            raise ConfigError("sharp_share + screen_share + scan_share + clean_share must not exceed 1")
-
-    @property
-    def kind_shares(self) -> tuple[float, float, float, float]:
-        """Shares of what is no photograph: sharp, screen, scan, clean."""
-        return self.sharp_share, self.screen_share, self.scan_share, self.clean_share
-
-
-_FULL = DegradeConfig()
-# What people send, over the whole range, for a target in register with its LR and of the same exposure.
-CROPS = DegradeConfig(
-    misalign_share=0.0, light_share=0.0, sharp_share=0.12, screen_share=0.06, scan_share=0.05, clean_share=0.2,
-    sigma_px=(0.3, 3.4), sigma_tail_px=(3.4, 4.2), sigma_tail_share=0.05, noise_share=0.75, heavy_share=0.07,
-)  # fmt: skip
-PRESETS: dict[str, DegradeConfig] = {
-    "full": _FULL,
-    "crops": CROPS,
-    "sharp": replace(_FULL, sharp_share=1.0),
-    "mild": replace(_FULL, sigma_px=(0.4, 1.2), sigma_tail_share=0.0, defocus_radius_px=(0.8, 1.3),
-                    motion_px=(2.0, 3.0), noise_std=(0.5, 3.0), jpeg_quality=(75, 95), heavy_share=0.0),
-    "medium": replace(_FULL, sigma_px=(1.2, 2.0), sigma_tail_share=0.0, defocus_radius_px=(1.3, 2.2),
-                      motion_px=(3.0, 4.5), noise_std=(1.0, 5.0), jpeg_quality=(60, 90), heavy_share=0.0),
-    "hard": replace(_FULL, sigma_px=(2.0, 2.8), sigma_tail_share=0.25, defocus_radius_px=(2.2, 3.2),
-                    motion_px=(4.5, 6.0), noise_std=(2.0, 8.0), jpeg_quality=(45, 75), heavy_share=0.1),
-    "defocus": replace(_FULL, gaussian_share=0.2, defocus_share=0.75, defocus_radius_px=(1.6, 3.2)),
-    "noise-jpeg": replace(_FULL, sigma_px=(0.4, 1.6), sigma_tail_share=0.0, noise_share=1.0,
-                          noise_std=(4.0, 8.0), jpeg_share=1.0, jpeg_quality=(45, 65)),
-}  # fmt: skip
-
-
-def preset(name: str) -> DegradeConfig:
-    """The named configuration; ConfigError lists the names when there is none."""
-    if name not in PRESETS:
-        raise ConfigError(f"no degradation preset {name!r}; there are: {', '.join(PRESETS)}")
-    return PRESETS[name]
-
-
-def degrade(hr: np.ndarray, *, config: DegradeConfig = _FULL, seed: int, scale: float = 1.0) -> np.ndarray:
+def degrade(hr: np.ndarray, *, config: DegradeConfig = FULL, seed: int, scale: float = 1.0) -> np.ndarray:
     """An LR crop of half the height and width, as a camera, a screen or a scanner might have given it.
 
     hr: uint8 (H, W, 3) RGB, H and W even and at least 4. seed: non-negative. scale: height of the text in
@@ -141,7 +49,7 @@ def degrade(hr: np.ndarray, *, config: DegradeConfig = _FULL, seed: int, scale: 
 
 
 def degrade_pair(
-    hr: np.ndarray, *, config: DegradeConfig = _FULL, seed: int, scale: float = 1.0
+    hr: np.ndarray, *, config: DegradeConfig = FULL, seed: int, scale: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The target and the LR crop: `degrade` with what is to be restored from its result.
 
@@ -295,39 +203,6 @@ def _blur_kernel(config: DegradeConfig, rng: np.random.Generator, scale: float) 
 def _scaled(lengths: Range, scale: float, limit: float) -> Range:
     """The range for text `scale` times as high; its ends are cut, so that draws do not pile up at the limit."""
     return min(lengths[0] * scale, limit), min(lengths[1] * scale, limit)
-
-
-def _grid(reach: float) -> tuple[np.ndarray, np.ndarray]:
-    return _axes(max(1, int(np.ceil(reach))))
-
-
-@lru_cache(maxsize=64)
-def _axes(half: int) -> tuple[np.ndarray, np.ndarray]:
-    axis = np.arange(-half, half + 1, dtype=np.float32)
-    return axis[None, :], axis[:, None]
-
-
-def gaussian_kernel(major: float, minor: float, angle: float) -> np.ndarray:
-    """float32 (K, K) rotated Gaussian of standard deviations in pixels; angle in radians; sums to 1."""
-    x, y = _grid(2.5 * major)  # 2.5 sigma holds 96 % in two dimensions; 3 costs 40 % more time
-    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    kernel = np.exp(-0.5 * ((along / major) ** 2 + (across / minor) ** 2))
-    return np.asarray(kernel / kernel.sum(), np.float32)
-
-
-def disk_kernel(radius: float) -> np.ndarray:
-    """float32 (K, K) disk of a radius in pixels, its edge one pixel soft so that radii differ smoothly."""
-    x, y = _grid(radius + 0.5)
-    kernel = np.clip(radius + 0.5 - np.sqrt(x * x + y * y), 0.0, 1.0)
-    return np.asarray(kernel / kernel.sum(), np.float32)
-
-
-def motion_kernel(length: float, angle: float) -> np.ndarray:
-    """float32 (K, K) straight smear of a length in pixels and an angle in radians, one pixel wide."""
-    x, y = _grid(length / 2 + 0.5)
-    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    kernel = np.clip(length / 2 + 0.5 - abs(along), 0.0, 1.0) * np.clip(1.0 - abs(across), 0.0, 1.0)
-    return np.asarray(kernel / kernel.sum(), np.float32)
 
 
 def _rough_round(img: Image, config: DegradeConfig, rng: np.random.Generator, scale: float) -> Image:

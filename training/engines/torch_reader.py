@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from training.architecture import GREY, RecogniserConfig, position_encoding
 from training.engines.torch_layers import Dropout, FeedForward, LayerNorm, MultiHeadAttention
-from training.engines.torch_reading import ReadingLoss, Words, gaussian, soften
+from training.engines.torch_reading import ReadingLoss, Words
+from training.engines.torch_views import gaussian, soften
 from training.text_focus import ALPHABET, LabelBatch, LossConfig, encode_labels, weight_table
 
 LENS_PX = 1.4  # of SR: the blur of a usual lens and sensor, by which SR of the same scene would become LR

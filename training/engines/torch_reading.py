@@ -28,7 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.data.samples import BASIC_PLANE, Batch, code_points
+from training.engines.torch_ctc import ctc, reads
 from training.engines.torch_onnx import OnnxModule
+from training.engines.torch_views import gaussian, look_at, soften
 from training.errors import ConfigError, MissingExtra
 from training.text_focus import LossConfig
 
@@ -36,12 +38,10 @@ WEIGHTS = {
     "rapidocr-v4": ("rapidocr_onnxruntime", "models/ch_PP-OCRv4_rec_infer.onnx"),
     "rapidocr-v6": ("rapidocr", "models/PP-OCRv6_rec_small.onnx"),
 }
-HEIGHT, WIDTH = 48, 192  # pixels that a recogniser is shown: PP-OCR's height; nine words of ten are narrower
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 LATIN_END = 0x250  # code points below are Latin letters, with and without accents, digits and punctuation
 FOLLOWED = 0.02  # share of each batch in the running quantile
 RAISED = 64.0  # times the losses, so that their gradients are not too small for float16 on the way back
-IMPOSSIBLE = -1e4  # a log-probability; infinities give gradients that are no numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,81 +206,6 @@ class ReadingLoss(nn.Module):
         reader = self.readers[index]
         assert isinstance(reader, Reader)
         return reader
-
-
-def look_at(pictures: Tensor, boxes: Tensor) -> Tensor:
-    """The boxes of pictures (N, C, H, W) -> (N, C, 48, 192): as PP-OCR's own code resizes a crop.
-
-    48 px high in its own proportion, mid-grey to its right; one that would be wider is squeezed.
-    """
-    height, width = pictures.shape[2:]
-    left, top, right, bottom = (side[:, None] for side in boxes.float().unbind(1))  # (N, 1)
-    filled = ((right - left) * HEIGHT / (bottom - top)).clamp(max=WIDTH)
-    columns = torch.arange(WIDTH, device=pictures.device) + 0.5
-    rows = torch.arange(HEIGHT, device=pictures.device) + 0.5
-    x = left + columns * (right - left) / filled  # (N, 192), in pixels from the picture's edge
-    y = top + rows * (bottom - top) / HEIGHT
-    x, y = 2 * x / width - 1, 2 * y / height - 1
-    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)  # (N, 48, 192, 2)
-    found = F.grid_sample(pictures.float(), grid, padding_mode="border", align_corners=False)
-    inside = (columns < filled)[:, None, None, :]
-    return torch.where(inside, found, 0.5)
-
-
-def gaussian(sigma: float) -> Tensor:
-    """float32 (1, 1, K, K), sums to 1; of one element where sigma is 0."""
-    half = int(np.ceil(4 * sigma))
-    axis = torch.arange(-half, half + 1.0)
-    line = torch.exp(-(axis**2) / (2 * sigma**2)) if sigma else torch.ones(1)
-    kernel = line[:, None] * line
-    return (kernel / kernel.sum())[None, None]
-
-
-def soften(pictures: Tensor, kernel: Tensor) -> Tensor:
-    """Each channel of (N, C, H, W) under a kernel (1, 1, K, K), edges repeated."""
-    half = kernel.shape[-1] // 2
-    if not half:
-        return pictures
-    padded = F.pad(pictures, (half,) * 4, mode="replicate")
-    channels = pictures.shape[1]
-    with torch.autocast(pictures.device.type, enabled=False):
-        return F.conv2d(padded, kernel.expand(channels, -1, -1, -1), groups=channels)
-
-
-def ctc(log_probabilities: Tensor, ids: Tensor) -> Tensor:
-    """-log of the probability of each row's word (Graves et al., ICML 2006); 0 where it has none or none fits.
-
-    log_probabilities: (N, T, C), class 0 the blank. ids: int64 (N, L), 0 after a word's end. Of fixed shapes, with
-    no wait for the device, which PyTorch's own asks for the lengths.
-    """
-    count, places, _ = log_probabilities.shape
-    lengths = (ids > 0).sum(1)
-    states = ids.new_zeros(count, 2 * ids.shape[1] + 1)
-    states[:, 1::2] = ids
-    emitted = log_probabilities.gather(2, states[:, None].expand(-1, places, -1))  # (N, T, 2L + 1)
-    skips = torch.zeros_like(states, dtype=torch.bool)
-    skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
-    first = torch.full_like(emitted[:, 0, 2:], IMPOSSIBLE)
-    reached = torch.cat([emitted[:, 0, :2], first], 1)
-    for place in range(1, places):
-        one = F.pad(reached[:, :-1], (1, 0), value=IMPOSSIBLE)
-        two = torch.where(skips, F.pad(reached[:, :-2], (2, 0), value=IMPOSSIBLE), IMPOSSIBLE)
-        reached = torch.logsumexp(torch.stack([reached, one, two]), 0) + emitted[:, place]
-    end = (2 * lengths)[:, None]
-    last = torch.logaddexp(reached.gather(1, end), reached.gather(1, (end - 1).clamp_min(0)))[:, 0]
-    return torch.where((lengths > 0) & (last > 0.9 * IMPOSSIBLE), -last, 0.0)
-
-
-def reads(log_probabilities: Tensor, ids: Tensor) -> Tensor:
-    """bool (N,): whether the best class at each place gives just the word. Shapes as for `ctc`."""
-    count, places, _ = log_probabilities.shape
-    best = log_probabilities.argmax(-1)
-    kept = (best != F.pad(best[:, :-1], (1, 0))) & (best > 0)
-    order = torch.where(kept, kept.long().cumsum(1) - 1, places)
-    size = max(places, ids.shape[1])
-    read = best.new_zeros(count, size + 1).scatter_(1, order, best)
-    read[:, places:] = 0
-    return (read[:, : ids.shape[1]] == ids).all(1) & (kept.sum(1) == (ids > 0).sum(1))
 
 
 def _table(alphabet: str) -> Tensor:

@@ -1,0 +1,49 @@
+"""What a recogniser is shown of a picture: the text alone, at its height, perhaps softened."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+HEIGHT, WIDTH = 48, 192  # pixels that a recogniser is shown: PP-OCR's height; nine words of ten are narrower
+
+
+def look_at(pictures: Tensor, boxes: Tensor) -> Tensor:
+    """The boxes of pictures (N, C, H, W) -> (N, C, 48, 192): as PP-OCR's own code resizes a crop.
+
+    48 px high in its own proportion, mid-grey to its right; one that would be wider is squeezed.
+    """
+    height, width = pictures.shape[2:]
+    left, top, right, bottom = (side[:, None] for side in boxes.float().unbind(1))  # (N, 1)
+    filled = ((right - left) * HEIGHT / (bottom - top)).clamp(max=WIDTH)
+    columns = torch.arange(WIDTH, device=pictures.device) + 0.5
+    rows = torch.arange(HEIGHT, device=pictures.device) + 0.5
+    x = left + columns * (right - left) / filled  # (N, 192), in pixels from the picture's edge
+    y = top + rows * (bottom - top) / HEIGHT
+    x, y = 2 * x / width - 1, 2 * y / height - 1
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)  # (N, 48, 192, 2)
+    found = F.grid_sample(pictures.float(), grid, padding_mode="border", align_corners=False)
+    inside = (columns < filled)[:, None, None, :]
+    return torch.where(inside, found, 0.5)
+
+
+def gaussian(sigma: float) -> Tensor:
+    """float32 (1, 1, K, K), sums to 1; of one element where sigma is 0."""
+    half = int(np.ceil(4 * sigma))
+    axis = torch.arange(-half, half + 1.0)
+    line = torch.exp(-(axis**2) / (2 * sigma**2)) if sigma else torch.ones(1)
+    kernel = line[:, None] * line
+    return (kernel / kernel.sum())[None, None]
+
+
+def soften(pictures: Tensor, kernel: Tensor) -> Tensor:
+    """Each channel of (N, C, H, W) under a kernel (1, 1, K, K), edges repeated."""
+    half = kernel.shape[-1] // 2
+    if not half:
+        return pictures
+    padded = F.pad(pictures, (half,) * 4, mode="replicate")
+    channels = pictures.shape[1]
+    with torch.autocast(pictures.device.type, enabled=False):
+        return F.conv2d(padded, kernel.expand(channels, -1, -1, -1), groups=channels)
