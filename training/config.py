@@ -193,8 +193,6 @@ class TrainConfig(CommonConfig):
                 "loss.text_focus needs recogniser, the path of pretrained weights "
                 "(`pretrain-recogniser` makes some); or set loss.text_focus to false"
             )
-        if self.data.held_out and not self.run.readers and self.run.seconds is None:
-            raise ConfigError("data.held_out keeps words to be read, so it needs run.readers")
         if self.data.low and not self.loss.readers:
             raise ConfigError("data.low teaches by what the crops say, so it needs loss.readers")
 

@@ -42,6 +42,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
     if config.run.seconds is not None:
         train_by_time(config, resume=resume)
         return
+    if config.data.held_out and not config.run.readers:
+        raise ConfigError("data.held_out keeps words to be read, so it needs run.readers")
     model = config.model
     spec = PixelSpec(model.height, model.width, model.scale)
     engine = open_telescope(config)
