@@ -75,10 +75,12 @@ def train(config: TrainConfig, *, resume: bool = False) -> None:
 
 def train_by_time(config: TrainConfig, *, resume: bool) -> None:
     """Train for `run.seconds`."""
-    if resume or config.engine != "torch":
+    if config.engine != "torch":
+        raise ConfigError(f"run.seconds needs engine=torch, and engine is {config.engine}")
+    if resume:
         raise ConfigError(
-            "run.seconds trains with engine=torch, and cannot be resumed: start from what was saved, "
-            f"model.init={config.out}/average.safetensors, in another out"
+            "a run against the clock (run.seconds) cannot be resumed: start another from what it saved, "
+            f"model.init={config.out}/average.safetensors"
         )
     from training.engines.torch_timed import train as train_timed  # PyTorch
 

@@ -133,7 +133,7 @@ def find_subsets(roots: Iterable[Path]) -> list[Subset]:
             partial = root.with_name(root.name + PARTIAL_SUFFIX)
             if partial.exists():
                 raise DataError(f"{root} is half-written: only {partial.name} is there; run make-data again")
-            raise DataError(f"{root} is not a folder")
+            raise DataError(f"{root} is not a folder{'' if root.exists() else ': it does not exist'}")
         folders = sorted(
             file.parent
             for file in root.rglob(DATA_FILE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import numpy as np
 from training.data.parallel import end_with_parent
 from training.data.samples import LONGEST, Pair, Samples, code_points
 from training.errors import DataError
+from training.stop import SIGNALS
 
 SLAB = 64  # pairs a message: a few milliseconds of work for every process, a millisecond of copying
 SLABS = 4  # for each process, so that none waits for the caller
@@ -149,6 +151,8 @@ class Makers:
 
 def _make(samples: Samples, names: list[str], free: Any, full: Any, seed: list[int]) -> None:  # noqa: ANN401
     """What a process does until it is killed."""
+    for number in SIGNALS:  # Ctrl-C goes to every process; the parent saves, and kills this one after
+        signal.signal(number, signal.SIG_IGN)
     end_with_parent()
     cv2.setNumThreads(1)
     slabs = [shared_memory.SharedMemory(name) for name in names]

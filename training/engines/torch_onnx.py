@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -32,14 +33,22 @@ class UnknownOperator(TrainingError):
     """The graph holds an operator that is not known here."""
 
 
+class UnreadableNetwork(TrainingError):
+    """The file is none, or holds no ONNX graph."""
+
+
 class OnnxModule(nn.Module):
     def __init__(self, path: Path, *, before_softmax: bool = False) -> None:
-        """before_softmax: give the logits that go into the last softmax. Raises UnknownOperator naming it.
+        """before_softmax: give the logits that go into the last softmax.
 
+        Raises UnreadableNetwork, or UnknownOperator naming one.
         metadata: what the file says of itself, such as the characters of a recogniser.
         """
         super().__init__()
-        model = onnx.load(str(path))
+        try:
+            model = onnx.load(str(path))
+        except (OSError, DecodeError) as exc:
+            raise UnreadableNetwork(f"{path} is no ONNX file: {exc}") from exc
         graph, self.metadata = model.graph, {entry.key: entry.value for entry in model.metadata_props}
         last = len(graph.node)
         if before_softmax:

@@ -79,9 +79,9 @@ def train(config: TrainConfig) -> None:
     log, device, samples = Log(config.out), set_up(config), open_samples(config)
     seconds = config.run.seconds
     assert seconds is not None, "the trainer asks for a run against the clock only when there is a time"
+    judge = Judge(config, device)
     with StopRequest() as stop, open_makers(config, samples) as makers:
         log.say(f"{config.data.workers} processes make pairs of {len(samples)} samples; device {device}")
-        judge = Judge(config, device)
         pool = filled_pool(makers, config, device, log, until=seconds * POOL_SHARE)
         learner = Learner(config, pool, other_share=samples.other_share)
         start = copy.deepcopy(learner.average.network)
