@@ -112,7 +112,7 @@ def test_a_degradation_may_be_named_and_then_changed() -> None:
         ("data.held_out=0.1", "data.held_out keeps words to be read, so it needs run.readers"),
         ("data.low=1", "data.low teaches by what the crops say, so it needs loss.readers"),
         ("run.seconds=0", "seconds is 0.0; expected 1 or more"),
-        ("run.seconds=60", "run.seconds trains with engine=torch"),
+        ("run.seconds=60", "run.seconds needs engine=torch, and engine is paddle"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_it(
