@@ -149,7 +149,8 @@ class HeldOut:
             if words.name not in self._bicubic:
                 self._bicubic[words.name] = figures(words, {"bicubic": words.bicubic}, self._readers)["bicubic"]
             found[words.name] = figures(words, {"sr": sr}, self._readers)["sr"]
-            sheets.append(sheet(words, {"bicubic": words.bicubic, "sr": sr, "hr": words.hr}, rows=self._rows))
+            if self._rows:
+                sheets.append(sheet(words, {"bicubic": words.bicubic, "sr": sr, "hr": words.hr}, rows=self._rows))
         ours, plain = ([kinds[words.name] for words in self._sets] for kinds in (found, self._bicubic))
         values = {
             "val_words": _mean_of(ours, list(self._readers)),
@@ -158,7 +159,7 @@ class HeldOut:
             "val_psnr_bicubic": _mean_of(plain, ["psnr"]),
         }
         each = {f"val_{name}_{reader}": found[name][reader] for name in found for reader in self._readers}
-        return Evaluation(values | each, values["val_words"], np.concatenate(sheets) if self._rows else None)
+        return Evaluation(values | each, values["val_words"], np.concatenate(sheets) if sheets else None)
 
 
 def _mean_of(found: Sequence[Mapping[str, float]], names: Sequence[str]) -> float:

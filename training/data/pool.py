@@ -151,8 +151,8 @@ class Makers:
 
 def _make(samples: Samples, names: list[str], free: Any, full: Any, seed: list[int]) -> None:  # noqa: ANN401
     """What a process does until it is killed."""
-    for number in SIGNALS:  # Ctrl-C goes to every process; the parent saves, and kills this one after
-        signal.signal(number, signal.SIG_IGN)
+    for one in SIGNALS:  # Ctrl-C goes to every process; the parent saves, and kills this one after
+        signal.signal(one, signal.SIG_IGN)
     end_with_parent()
     cv2.setNumThreads(1)
     slabs = [shared_memory.SharedMemory(name) for name in names]
