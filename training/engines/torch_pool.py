@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.pool import Columns, Kind, Layout
+from training.data.pool import SLAB, Columns, Kind, Layout
 
 
 class Pool:
     """The newest pairs of each kind on the device, drawn from at random there."""
 
     def __init__(self, layouts: Mapping[Kind, Layout], *, size: int, device: torch.device) -> None:
+        size = SLAB * math.ceil(size / SLAB)  # pairs come in slabs, and none is cut at the end
         self.device, self._size = device, size
         self._pinned = device.type == "cuda"
         self._made = dict.fromkeys(layouts, 0)

@@ -126,7 +126,7 @@ def filled_pool(
 def learn(learner: Learner, makers: Makers, log: Log, stop: StopRequest, *, until: float) -> None:
     """Steps until so many seconds of the log, or `run.steps`."""
     config, begin = learner.config, log.seconds
-    optimiser, batch = config.optimiser, config.run.batch_size
+    optimiser = config.optimiser
     shown, seen, save_at, events = begin, 0, begin + until / SAVES, []
     every = 10.0 if learner.device.type == "cuda" else 15.0
     steps = config.run.steps
@@ -147,17 +147,31 @@ def learn(learner: Learner, makers: Makers, log: Log, stop: StopRequest, *, unti
             if len(events) > AHEAD:
                 events.pop(0).synchronize()
         if log.seconds - shown > every:
-            values = learner.figures()
-            trained, made = (learner.steps - seen) * batch / (log.seconds - shown), makers.made / log.seconds
-            row = {"seconds": log.seconds, "step": learner.steps, "pairs": learner.steps * batch, **values,
-                   "trained_per_s": trained, "made_per_s": made, "through": through}  # fmt: skip
-            log.row(row)
-            log.say(_listed(row, "{:.5g}"))
+            _show(learner, makers, log, steps=learner.steps - seen, seconds=log.seconds - shown, through=through)
             shown, seen = log.seconds, learner.steps
         if log.seconds > save_at and steps is None:
             save_at += until / SAVES
             learner.average.copy_statistics(learner.network)
             save(config.out / AVERAGE, learner.average.network, {"steps": learner.steps})
+    if learner.steps > seen:
+        _show(learner, makers, log, steps=learner.steps - seen, seconds=log.seconds - shown, through=through)
+
+
+def _show(learner: Learner, makers: Makers, log: Log, *, steps: int, seconds: float, through: float) -> None:
+    """A row of metrics.csv about the last so many steps."""
+    batch = learner.config.run.batch_size
+    values = learner.figures()
+    row = {
+        "seconds": log.seconds,
+        "step": learner.steps,
+        "pairs": learner.steps * batch,
+        **values,
+        "trained_per_s": steps * batch / seconds,
+        "made_per_s": makers.made / log.seconds,
+        "through": through,
+    }
+    log.row(row)
+    log.say(_listed(row, "{:.5g}"))
 
 
 def report(log: Log, found: Mapping[str, Figures], readers: list[str]) -> None:
