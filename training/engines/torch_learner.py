@@ -100,11 +100,11 @@ class Learner:
     def parts(self) -> dict[str, float]:
         """Seconds a batch of the network, the readers and the optimiser, each run alone as it is."""
         placed = self._placements()[0]
+        kept = {name: value.clone() for name, value in self.network.state_dict().items()}
         lr, hr, words = self._batch(placed)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             sr = self._learning(lr).float()
         found = {}
-        kept = {name: value.clone() for name, value in self.network.state_dict().items()}
 
         def network() -> None:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
