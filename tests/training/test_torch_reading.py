@@ -311,6 +311,19 @@ def test_a_reader_reads_words_and_its_file_is_as_good_as_its_name(name: str, tmp
     assert torch.equal(by_path(views), by_name(views))
 
 
+@pytest.mark.parametrize("name", [V6, V4])
+def test_a_reader_is_shown_what_ppocr_shows_its_network(name: str) -> None:
+    """Blue, green, red in [-1, 1]: in ONNX Runtime that gives the same probabilities of every character."""
+    runtime = pytest.importorskip("onnxruntime")
+    views = look_at(pictures(MARKET, ZIPPER), about(MARKET, ZIPPER).boxes)
+    session = runtime.InferenceSession(str(torch_reading._weights(name)), providers=["CPUExecutionProvider"])
+    bgr = views.numpy()[:, ::-1].copy()
+    (expected,) = session.run(None, {session.get_inputs()[0].name: 2 * bgr - 1})
+    np.testing.assert_allclose(
+        Reader(name, every_script=True)(views, every_script=True).exp(), expected, atol=1e-4
+    )
+
+
 def test_what_is_no_reader_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         ConfigError, match=r"loss\.readers .*absent\.onnx is no file, and none of rapidocr-v4, rapidocr-v6"
