@@ -2,7 +2,6 @@
 
 import io
 import logging
-import multiprocessing
 import os
 import pickle
 import signal
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from tests.conftest import REPOSITORY
 from training.errors import DataError
 
 lmdb = pytest.importorskip("lmdb")
@@ -247,13 +247,38 @@ def read_word(subset: Subset) -> str:
     return sample.label
 
 
+READ = """
+import multiprocessing, sys
+from pathlib import Path
+from tests.training.test_lmdb import Subset, read_word
+if __name__ == "__main__":
+    subset = Subset(Path(sys.argv[1]))
+    with multiprocessing.get_context(sys.argv[2]).Pool(2) as pool:
+        print(*pool.map(read_word, [subset] * 4))
+"""
+
+
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_read_an_open_subset(tmp_path: Path, start: str) -> None:
+    """Of a process without threads: those that other tests' libraries start here do not survive a fork."""
+    (tmp_path / "read.py").write_text(READ)
+    write(tmp_path / "set", 2)
+    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    read = subprocess.run(
+        [sys.executable, str(tmp_path / "read.py"), str(tmp_path / "set"), start],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **single},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert read.returncode == 0, read.stderr
+    assert read.stdout.split() == ["word1"] * 4
+
+
+def test_a_subset_goes_to_other_processes_by_pickling(tmp_path: Path) -> None:
     subset = Subset(write(tmp_path / "set", 2))
-    with multiprocessing.get_context(start).Pool(2) as pool:
-        assert pool.map(read_word, [subset] * 4) == ["word1"] * 4
-    assert read_word(pickle.loads(pickle.dumps(subset))) == "word1"
+    assert read_word(subset) == read_word(pickle.loads(pickle.dumps(subset))) == "word1"
 
 
 def test_one_folder_may_be_open_twice(tmp_path: Path) -> None:
