@@ -44,7 +44,8 @@ class LossConfig:
     reader_quantile: float = 0.75  # of the pulls' lengths, where they are cut; 0: each is stretched to 1
     reader_grey: bool = True  # what they ask of colour, the next recogniser does not see
     reader_soften_px: float = 0.7  # of HR; nor what is finer than 1.5 px
-    reader_ctc: float = 1.0  # of the label's loss, where HR itself is misread, against that of HR's reading
+    # Of the label's loss, where HR itself is misread, against that of HR's reading; 0: such words teach nothing.
+    reader_ctc: float = 1.0
     reader_turns: bool = True  # one reader a step, or the mean of all
     scale: float = 1.0  # FudanOCR: 100. Adam ignores it, but clipping gradients at 0.25 does not
     recogniser_dropout: bool = False  # PaddleOCR: True, since train() reaches the recogniser inside its network

@@ -8,7 +8,8 @@ The pull is taken at a detached SR and only then weighted, so `loss.reader_weigh
 stretched: a word that is read already pulls a hundred thousand times less than another, and shall.
 
 Two recognisers agree about little of what they ask for: nearly all of it is colour, or finer than 1.5 px, where
-each sees patterns of its own. Grey and softened by 0.7 px they read HR as well as before, and agree twice as much.
+each sees patterns of its own. Grey and softened by 0.7 px they read HR as well as before (80 and 77 % of 96 words,
+81 and 75 without), and ask for none of that.
 
 The published text-focused loss asks a recogniser of its own, which has to be trained first and reads less well
 than today's. PP-OCR's ship inside wheels as ONNX. What is trained against some has to be judged by others.

@@ -36,7 +36,7 @@ from training.engines.torch_learner import Learner
 from training.engines.torch_net import TBSRN
 from training.engines.torch_pool import Pool
 from training.engines.torch_weights import save_telescope
-from training.errors import ConfigError
+from training.errors import ConfigError, RunError
 from training.judging import Figures, score
 from training.stop import StopRequest
 
@@ -75,7 +75,12 @@ class Log:
 
 
 def train(config: TrainConfig) -> None:
-    """Train for `run.seconds` in all, and leave weights, figures and a sheet in `config.out`."""
+    """Train for `run.seconds` in all, and leave weights, figures and a sheet in `config.out`.
+
+    Raises RunError if a run is there already.
+    """
+    if (config.out / AVERAGE).exists():
+        raise RunError(f"{config.out} holds a run already; give another out=DIR")
     log, device, samples = Log(config.out), set_up(config), open_samples(config)
     seconds = config.run.seconds
     assert seconds is not None, "the trainer asks for a run against the clock only when there is a time"
