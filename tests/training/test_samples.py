@@ -1,4 +1,4 @@
-"""Samples by number: stored, low and rendered ones, on canvases or stretched, and what is told of each."""
+"""Samples by number: stored crops, low crops and rendered words, their geometry, and the labels of each batch."""
 
 from pathlib import Path
 

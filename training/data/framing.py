@@ -1,6 +1,6 @@
 """How a word fills what the network is shown: stretched as TextZoom has it, or at a scale of its own.
 
-    lr, hr of any size -> stretch -> the whole word on 16 x 64, whatever its proportion
+    lr, hr of any size -> stretch -> the whole word, resized to 16 x 64 without keeping its proportion
     a sharp crop       -> place   -> on a canvas such as 64 x 192 at any scale: a word in its continued edge, or
                                      a piece of one that is too large
 

@@ -120,7 +120,7 @@ class Makers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for messages in (self._free, self._full):
-            messages.cancel_join_thread()  # nobody will read them
+            messages.cancel_join_thread()  # unread messages must not delay the end of this process
         for process in self._processes:
             process.kill()  # they hold nothing but memory that goes with the slabs
         for process in self._processes:

@@ -89,7 +89,7 @@ class Learner:
                 memory = memory or graph.pool()
                 self._graphs[placed, turn] = graph.replay
             told = f"{len(kinds)} graphs, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
-        except Exception as exc:  # whatever a graph cannot hold; the minutes shall not be lost
+        except Exception as exc:  # capturing can fail in many ways; training without a graph is slower, not wrong
             self._graphs = {}
             torch.cuda.synchronize()
             self._optimiser.zero_grad(set_to_none=False)

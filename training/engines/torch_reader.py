@@ -191,7 +191,7 @@ class TextFocusedLoss(nn.Module):
     def _held(self, sr: Tensor, hr: Tensor, lr: Tensor, sharp: Tensor) -> Tensor:
         """Mean squared error to HR, and where that is none, of SR as a lens would show it, to LR.
 
-        Of a photograph of so few pixels nobody knows what a sharper one were.
+        A crop of so few pixels has no sharper original to compare SR with.
         """
         shrunk = F.avg_pool2d(soften(sr, self.lens), 2)
         to_hr, to_lr = ((a - b).square().mean((1, 2, 3)) for a, b in ((sr, hr), (shrunk, lr)))

@@ -49,7 +49,7 @@ RAISED = 64.0  # times the losses, so that their gradients are not too small for
 class Words:
     """What N pictures say, and where, on their device.
 
-    codes: int (N, LONGEST), Unicode code points of the whole word, 0 after its end; none: nobody knows.
+    codes: int (N, LONGEST), Unicode code points of the whole word, 0 after its end; all 0 where it is unknown.
     whole: bool (N,), the picture shows all of it. boxes: float32 (N, 4), left, top, right, bottom of the text in
     pixels of HR. sharp: bool (N,), HR is one, and not an enlarged LR. latin: the first so many rows are Latin.
     """
