@@ -96,7 +96,7 @@ def _train(
 ) -> None:
     samples = open_samples(base)
     with open_makers(base, samples) as makers, StopRequest() as stop:
-        pool = filled_pool(makers, base, device, log, until=math.inf, total=pairs)
+        pool = filled_pool(makers, base, device, log, stop, until=math.inf, total=pairs)
         for name, config in configs.items():
             learner = trained(name, config, pool, makers, log, stop, share=samples.other_share)
             if stop.requested:

@@ -76,17 +76,21 @@ class Layout:
         return found
 
 
+def kind_shares(samples: Samples) -> dict[Kind, float]:
+    """The kinds of pairs that a configuration gives, and the share of each. Stretched words are Latin alone."""
+    placed, other = samples.config.window_share, samples.other_share
+    shares = {
+        Kind(placed=False, latin=True): (1 - placed) * (1 - other),
+        Kind(placed=True, latin=True): placed * (1 - other),
+        Kind(placed=True, latin=False): placed * other,
+    }
+    return {kind: share for kind, share in shares.items() if share > 0}
+
+
 def layouts(samples: Samples) -> dict[Kind, Layout]:
-    """The kinds of pairs that a configuration gives. Stretched words are Latin alone."""
     spec, config = samples.spec, samples.config
-    found = {}
-    if config.window_share < 1:
-        found[Kind(False, True)] = Layout((spec.height, spec.width), spec.scale)
-    if config.window_share > 0:
-        found[Kind(True, True)] = Layout(config.window, spec.scale)
-        if samples.other_share > 0:
-            found[Kind(True, False)] = Layout(config.window, spec.scale)
-    return found
+    sizes = {True: config.window, False: (spec.height, spec.width)}
+    return {kind: Layout(sizes[kind.placed], spec.scale) for kind in kind_shares(samples)}
 
 
 class Makers:

@@ -28,7 +28,7 @@ from torch import nn
 from model_store.manifest import PixelSpec
 from training.config import TrainConfig
 from training.config_file import config_tree
-from training.data.pool import Makers
+from training.data.pool import Makers, kind_shares
 from training.data.samples import Samples, training_samples
 from training.engines.torch import set_up
 from training.engines.torch_judge import Judge
@@ -38,11 +38,12 @@ from training.engines.torch_pool import Pool
 from training.engines.torch_weights import save_telescope
 from training.errors import ConfigError, RunError
 from training.judging import Figures, score
-from training.stop import StopRequest
+from training.stop import INTERRUPTED, StopRequest
 
 AHEAD = 8  # steps that may wait for the GPU; more would only delay the end
 POOL_SHARE = 0.2  # of the time, at most, to fill the pool with `FIRST` pairs of each kind
 FIRST = 4  # batches of each kind that must be there before the first step
+RAREST = 0.01  # share of a kind of pairs: a maker hands them over 64 at a time
 JUDGING_SHARE = 0.07  # of the time, for the words at the end
 SAVES = 5  # on the way
 AVERAGE, LAST = "average.safetensors", "last.safetensors"
@@ -87,7 +88,7 @@ def train(config: TrainConfig) -> None:
     judge = Judge(config, device)
     with StopRequest() as stop, open_makers(config, samples) as makers:
         log.say(f"{config.data.workers} processes make pairs of {len(samples)} samples; device {device}")
-        pool = filled_pool(makers, config, device, log, until=seconds * POOL_SHARE)
+        pool = filled_pool(makers, config, device, log, stop, until=seconds * POOL_SHARE)
         learner = Learner(config, pool, other_share=samples.other_share)
         start = copy.deepcopy(learner.average.network)
         log.say("seconds a batch, each part alone: " + _listed(learner.parts(), "{:.4f}"))
@@ -113,13 +114,25 @@ def train(config: TrainConfig) -> None:
 
 
 def filled_pool(
-    makers: Makers, config: TrainConfig, device: torch.device, log: Log, *, until: float, total: int = 0
+    makers: Makers,
+    config: TrainConfig,
+    device: torch.device,
+    log: Log,
+    stop: StopRequest,
+    *,
+    until: float,
+    total: int = 0,
 ) -> Pool:
-    """A pool with enough pairs of every kind to begin, and `total` made in all unless that takes too long."""
+    """A pool with enough pairs of every kind to begin, and `total` made in all unless that takes too long.
+
+    Ends the program if a stop is requested: nothing is learnt yet.
+    """
     pool = Pool(makers.layouts, size=config.data.pool, device=device)
     need = FIRST * config.run.batch_size
     while makers.made < total or any(pool.held(kind) < min(need, config.data.pool) for kind in makers.layouts):
-        found = makers.take(wait=60)
+        found = makers.take(wait=1)
+        if stop.requested:
+            raise SystemExit(INTERRUPTED)
         if found is not None:
             pool.add(*found)
         if log.seconds > until and all(pool.held(kind) for kind in makers.layouts):
@@ -201,6 +214,12 @@ def open_makers(config: TrainConfig, samples: Samples) -> Makers:
     if config.loss.text_focus or not config.data.workers or config.optimiser.clip != "global" or config.model.stn:
         raise ConfigError(
             "run.seconds wants loss.text_focus=false, model.stn=false, optimiser.clip=global, data.workers from 1"
+        )
+    rarest = min(kind_shares(samples).values())
+    if rarest < RAREST:
+        raise ConfigError(
+            f"of data.window_share, data.scripts and data.rendered follow pairs whose share is {rarest:.4f}: a pool "
+            f"of them would take too long to fill; give each kind {RAREST} or more, or none"
         )
     return Makers(samples, workers=config.data.workers, seed=config.seed)
 
