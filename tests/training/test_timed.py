@@ -27,6 +27,7 @@ from training.engines.torch_learner import Learner  # noqa: E402
 from training.engines.torch_pool import Pool  # noqa: E402
 from training.engines.torch_weights import load_telescope  # noqa: E402
 from training.judging import PRESETS  # noqa: E402
+from training.stop import INTERRUPTED  # noqa: E402
 
 CONFIGS = REPOSITORY / "training" / "configs"
 READER = "rapidocr-v6"
@@ -128,6 +129,23 @@ def test_sigterm_to_all_of_its_processes_ends_a_run_early_and_it_saves(crops: Pa
     load_telescope(tmp_path / "average.safetensors")
     about = json.loads((tmp_path / "evaluation.json").read_text())["about"]
     assert about["seconds"] < 300
+
+
+def test_sigterm_while_the_pool_is_filled_ends_at_once(crops: Path, tmp_path: Path) -> None:
+    process = started("train", *rehearsal(tmp_path, crops, "run.seconds=5000"))
+    assert process.stdout is not None
+    assert "processes make pairs" in process.stdout.readline()
+    os.killpg(process.pid, signal.SIGTERM)
+    said, complained = ended(process, code=INTERRUPTED)
+    assert (said, complained) == ("", "")
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_kind_of_pairs_too_rare_for_a_pool_is_refused(crops: Path, tmp_path: Path) -> None:
+    rare = "data.scripts={latin: 0.99, greek: 0.01}"
+    _, complained = ended(started("train", *rehearsal(tmp_path, crops, "run.seconds=12", rare)), code=2)
+    assert complained.count("\n") == 1
+    assert "give each kind 0.01 or more, or none" in complained
 
 
 def test_resuming_is_refused_with_what_to_do_instead(crops: Path, tmp_path: Path) -> None:

@@ -116,8 +116,13 @@ class Makers:
         ]
 
     def __enter__(self) -> Makers:
-        for process in self._processes:
-            process.start()
+        # Ctrl-C goes to every process. The parent saves, and kills these after: their signals stay blocked.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            for process in self._processes:
+                process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def __exit__(
@@ -155,8 +160,6 @@ class Makers:
 
 def _make(samples: Samples, names: list[str], free: Any, full: Any, seed: list[int]) -> None:  # noqa: ANN401
     """What a process does until it is killed."""
-    for one in SIGNALS:  # Ctrl-C goes to every process; the parent saves, and kills this one after
-        signal.signal(one, signal.SIG_IGN)
     end_with_parent()
     cv2.setNumThreads(1)
     slabs = [shared_memory.SharedMemory(name) for name in names]

@@ -218,8 +218,8 @@ def open_makers(config: TrainConfig, samples: Samples) -> Makers:
     rarest = min(kind_shares(samples).values())
     if rarest < RAREST:
         raise ConfigError(
-            f"of data.window_share, data.scripts and data.rendered follow pairs whose share is {rarest:.4f}: a pool "
-            f"of them would take too long to fill; give each kind {RAREST} or more, or none"
+            f"by data.window_share, data.scripts and data.rendered, a kind of pairs has a share of {rarest:.4f}, "
+            f"and a pool of it would take too long to fill; give each kind {RAREST} or more, or none"
         )
     return Makers(samples, workers=config.data.workers, seed=config.seed)
 

@@ -80,7 +80,7 @@ class BulkProcess:
         return {pid: titles[pid] for pid in found - {self.popen.pid}}
 
     def kill_a_busy_worker(self) -> bool:
-        """False if none was at work. Ray's titles tell, for as long as the work lasts: one look finds and kills."""
+        """False if none was at work. Ray's titles tell it only while the work lasts: one look finds and kills."""
         busy = [pid for pid, title in self.below().items() if "(MapBatches(_Actor)).submit" in title]
         if busy:
             os.kill(busy[0], signal.SIGKILL)
