@@ -129,7 +129,7 @@ def export_any_size(
 
 
 def other_sizes(spec: PixelSpec) -> tuple[tuple[int, int], ...]:
-    """SIZES without the trained one, at which nobody runs the files for any size."""
+    """Those of SIZES that differ from the trained size, which has files of its own."""
     return tuple(size for size in SIZES if size != (spec.height, spec.width))
 
 

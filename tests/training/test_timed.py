@@ -141,11 +141,20 @@ def test_sigterm_while_the_pool_is_filled_ends_at_once(crops: Path, tmp_path: Pa
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_a_kind_of_pairs_too_rare_for_a_pool_is_refused(crops: Path, tmp_path: Path) -> None:
-    rare = "data.scripts={latin: 0.99, greek: 0.01}"
-    _, complained = ended(started("train", *rehearsal(tmp_path, crops, "run.seconds=12", rare)), code=2)
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (["data.scripts={latin: 0.99, greek: 0.01}"], "placed pairs of other scripts"),
+        (["data.scripts={greek: 1}", "data.rendered=100000"], "stretched pairs of Latin scripts"),
+    ],
+)
+def test_a_kind_of_pairs_too_rare_for_a_pool_is_refused(
+    settings: list[str], name: str, crops: Path, tmp_path: Path
+) -> None:
+    _, complained = ended(started("train", *rehearsal(tmp_path, crops, "run.seconds=12", *settings)), code=2)
     assert complained.count("\n") == 1
-    assert "give each kind 0.01 or more, or none" in complained
+    assert f"the share of {name} is 0.00" in complained
+    assert "give them 0.01 or more, or leave out what is rare" in complained
 
 
 def test_resuming_is_refused_with_what_to_do_instead(crops: Path, tmp_path: Path) -> None:

@@ -77,17 +77,20 @@ class Layout:
 
 
 def kind_shares(samples: Samples) -> dict[Kind, float]:
-    """The kinds of pairs that a configuration gives, and the share of each. Stretched words are Latin alone."""
+    """The kinds of pairs that a run learns from, and the share of each. Stretched words are Latin alone."""
     placed, other = samples.config.window_share, samples.other_share
-    shares = {
-        Kind(placed=False, latin=True): (1 - placed) * (1 - other),
-        Kind(placed=True, latin=True): placed * (1 - other),
-        Kind(placed=True, latin=False): placed * other,
-    }
-    return {kind: share for kind, share in shares.items() if share > 0}
+    found = {}
+    if placed < 1:
+        found[Kind(placed=False, latin=True)] = (1 - placed) * (1 - other)
+    if placed > 0:
+        found[Kind(placed=True, latin=True)] = placed * (1 - other)
+        if other > 0:
+            found[Kind(placed=True, latin=False)] = placed * other
+    return found
 
 
 def layouts(samples: Samples) -> dict[Kind, Layout]:
+    """How pairs of each kind lie in memory."""
     spec, config = samples.spec, samples.config
     sizes = {True: config.window, False: (spec.height, spec.width)}
     return {kind: Layout(sizes[kind.placed], spec.scale) for kind in kind_shares(samples)}

@@ -215,11 +215,12 @@ def open_makers(config: TrainConfig, samples: Samples) -> Makers:
         raise ConfigError(
             "run.seconds wants loss.text_focus=false, model.stn=false, optimiser.clip=global, data.workers from 1"
         )
-    rarest = min(kind_shares(samples).values())
-    if rarest < RAREST:
+    kind, share = min(kind_shares(samples).items(), key=lambda item: item[1])
+    if share < RAREST:
+        name = f"{'placed' if kind.placed else 'stretched'} pairs of {'Latin' if kind.latin else 'other'} scripts"
         raise ConfigError(
-            f"by data.window_share, data.scripts and data.rendered, a kind of pairs has a share of {rarest:.4f}, "
-            f"and a pool of it would take too long to fill; give each kind {RAREST} or more, or none"
+            f"by data.window_share, data.scripts and data.rendered the share of {name} is {share:.4f}, and a pool "
+            f"of them would take too long to fill; give them {RAREST} or more, or leave out what is rare"
         )
     return Makers(samples, workers=config.data.workers, seed=config.seed)
 
