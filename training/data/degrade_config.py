@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, TypeAlias
 
-from training.data.ranges import check_ranges
 from training.errors import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Range: TypeAlias = tuple[float, float]
+
+
+def check_ranges(config: DataclassInstance, *, positive: Sequence[str] = (), signed: Sequence[str] = ()) -> None:
+    """Raise ConfigError for a `..._share` outside [0, 1], a pair that is not (low, high), or a negative number.
+
+    positive: names of settings that must be above 0. signed: names of settings that may be negative.
+    """
+    for field in fields(config):
+        name, value = field.name, getattr(config, field.name)
+        if name.endswith("_share") and not 0.0 <= value <= 1.0:
+            raise ConfigError(f"{name} = {value} must lie in [0, 1]")
+        if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
+            raise ConfigError(f"{name} = {value} must be (low, high)")
+        least = min(value) if isinstance(value, tuple) else value
+        if least < 0 and name not in signed:
+            raise ConfigError(f"{name} = {value} must not be negative")
+        if least == 0 and name in positive:
+            raise ConfigError(f"{name} = {value} must be above 0")
 
 
 @dataclass(frozen=True)

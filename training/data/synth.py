@@ -20,10 +20,10 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
+from training.data.degrade_config import check_ranges
 from training.data.fonts import Font, choose_font
 from training.data.glyphs import EM_PX, GlyphStyle, Lettering, draw_word, lay_out
 from training.data.grounds import gradient, page_colour, photo_piece, planes, scenery, soft_shadow, texture
-from training.data.ranges import check_ranges
 from training.errors import ConfigError, DataError
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, the recognisers' grey
