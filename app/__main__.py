@@ -15,11 +15,12 @@ from pathlib import Path
 
 from app.bulk.command import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
-from app.judge import Aim, Calibration, Judge, choose_aim
+from app.imaging.quality_gate import QualityGate, RoutingPolicy, routing_policy
 from app.settings import Settings, load_settings
-from app.tiling import Geometry
+from model_store.calibration import Calibration
 from model_store.errors import ModelStoreError
 from model_store.store import ModelStore
+from model_store.tiling import Geometry
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,10 +38,10 @@ def main(argv: list[str] | None = None) -> int:
             return bulk(arguments)
         inputs, out = arguments.pop("inputs"), arguments.pop("out")
         geometry = arguments.pop("geometry")
-        aim = choose_aim(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry)
+        policy = routing_policy(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry)
         if "url" in arguments:
-            return _upscale_there(inputs, out, geometry, aim, **arguments)
-        return _upscale(inputs, out, geometry, aim, load_settings(**arguments))
+            return _upscale_there(inputs, out, geometry, policy, **arguments)
+        return _upscale(inputs, out, geometry, policy, load_settings(**arguments))
     except (StartupError, ModelStoreError, InvalidParameter) as exc:
         print(f"text-telescope: {exc}", file=sys.stderr)
         return 2
@@ -92,8 +93,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    from app.processes import run, serve_here
-    from app.server import bind
+    from app.server.draining import bind
+    from app.server.processes import run, serve_here
 
     if settings.processes > 1:
         return run(settings)
@@ -101,19 +102,19 @@ def _serve(settings: Settings) -> int:
     return 0
 
 
-def _upscale(inputs: list[Path], out: Path, geometry: Geometry, aim: Aim, settings: Settings) -> int:
-    from app.in_process import InProcess
+def _upscale(inputs: list[Path], out: Path, geometry: Geometry, policy: RoutingPolicy, settings: Settings) -> int:
+    from app.bulk.in_process import InProcess
+    from app.bulk.upscale import Local, find, upscale
     from app.main import load_model
-    from app.upscale import Local, find, upscale
 
     jobs = find(inputs, out)
     model = load_model(settings)
     try:
-        enlarge = InProcess(model.predictor, model.planner, geometry=geometry, aim=aim)
+        enlarge = InProcess(model.predictor, model.planner, geometry=geometry, policy=policy)
         summary = upscale(jobs, Local(enlarge, settings=settings), batch=model.predictor.batch_sizes[-1])
     finally:
         model.predictor.close()
-    print(summary.told(), file=sys.stderr)
+    print(summary.description(), file=sys.stderr)
     return 1 if summary.failed else 0
 
 
@@ -121,7 +122,7 @@ def _upscale_there(
     inputs: list[Path],
     out: Path,
     geometry: Geometry,
-    aim: Aim,
+    policy: RoutingPolicy,
     *,
     url: str,
     model: str | None = None,
@@ -132,13 +133,15 @@ def _upscale_there(
         option = next(iter(local)).replace("_", "-")
         raise StartupError(f"--{option} is the service's own choice; leave it out with --url.")
     try:
-        from app.client import Answer, TelescopeClient, TelescopeError
+        from text_telescope import Answer, TelescopeClient, TelescopeError
     except ImportError as exc:
         raise StartupError("--url needs the package httpx: pip install 'text-telescope[client]'.") from exc
-    from app.upscale import Upscaled, find, upscale
+    from app.bulk.upscale import Upscaled, find, upscale
 
     def upscaler(crops: Sequence[bytes]) -> list[Upscaled | str]:
-        answers = client.answers(crops, geometry=geometry, mode=aim.mode, recogniser=aim.recogniser, model=model)
+        answers = client.answers(
+            crops, geometry=geometry, mode=policy.mode, recogniser=policy.recogniser, model=model
+        )
         return [
             Upscaled(answer.data, str(answer.method), str(answer.reason))
             if isinstance(answer, Answer)
@@ -152,12 +155,12 @@ def _upscale_there(
             summary = upscale(jobs, upscaler, batch=64)  # a few requests: the bar moves every few seconds
     except TelescopeError as exc:
         raise StartupError(f"{url}: {exc}") from exc
-    print(summary.told(), file=sys.stderr)
+    print(summary.description(), file=sys.stderr)
     return 1 if summary.failed else 0
 
 
 def _new_key(name: str, *, admin: bool) -> int:
-    from app.api_keys import new_key
+    from app.http.api_keys import new_key
 
     key, stored = new_key(name, admin=admin)
     print(f"The key of {name}, shown this once:\n{key}", file=sys.stderr)
@@ -172,7 +175,7 @@ def _models(settings: Settings) -> int:
         print(
             f"{manifest.ref:<16} {manifest.created_at}  x{manifest.pixels.scale}  {kinds}  {artefact.digest[:12]}"
         )
-        for recogniser, rule in Judge(Calibration.of(artefact)).recognisers.items():
+        for recogniser, rule in QualityGate(Calibration.of(artefact)).recognisers.items():
             print(f"    {recogniser:<12} {rule}")
     return 0
 

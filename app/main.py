@@ -16,25 +16,26 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from app import openapi, problems, super_resolve
-from app.access import Access
-from app.admin_port import AdminPort
-from app.answers import UnreadAnswers
-from app.demo import mount_demo
+from app.demo.page import mount_demo
 from app.errors import InvalidParameter, ServiceError, StartupError
-from app.judge import Calibration, Judge
-from app.metrics import Metrics
-from app.middleware import RequestMiddleware
-from app.models import Load, Models
-from app.predictor import Predictor
-from app.problems import Kind, problem_response
-from app.routes import admin, operations, router
-from app.runtimes import open_runtime
-from app.schemas import Problem
-from app.service import LoadedModel
+from app.http import openapi, problems, super_resolve
+from app.http.admin_port import AdminPort
+from app.http.auth import Access
+from app.http.middleware import RequestMiddleware
+from app.http.multipart import BodyBudget
+from app.http.operations import admin, operations, router
+from app.http.problems import Kind, problem_response
+from app.http.schemas import Problem
+from app.http.unsent import UnreadAnswers
+from app.imaging.quality_gate import QualityGate
+from app.inference.predictor import Predictor
+from app.inference.runtimes import open_runtime
+from app.serving.model_service import LoadedModel
+from app.serving.registry import Load, ModelRegistry
 from app.settings import Settings, load_settings
-from app.tracing import open_tracing
-from app.uploads import BodyBudget
+from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import open_tracing
+from model_store.calibration import Calibration
 from model_store.errors import ModelStoreError
 from model_store.store import Artefact, ModelStore
 
@@ -61,8 +62,8 @@ def load_models(settings: Settings) -> list[LoadedModel]:
 
 
 def _open(settings: Settings, artefact: Artefact) -> LoadedModel:
-    judge = Judge(Calibration.of(artefact))
-    return LoadedModel(artefact, open_predictor(settings, artefact, batch_sizes=settings.batch_sizes), judge)
+    gate = QualityGate(Calibration.of(artefact))
+    return LoadedModel(artefact, open_predictor(settings, artefact, batch_sizes=settings.batch_sizes), gate)
 
 
 def open_predictor(settings: Settings, artefact: Artefact, *, batch_sizes: Sequence[int]) -> Predictor:
@@ -96,7 +97,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        models = Models(
+        models = ModelRegistry(
             loaded or load_models(settings),
             load=load or partial(_open, settings),
             settings=settings,
@@ -165,7 +166,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, unread: 
     app.add_middleware(RequestMiddleware, metrics=metrics, unread=unread)
 
 
-def _expose(bodies: BodyBudget, models: Models, metrics: Metrics) -> None:
+def _expose(bodies: BodyBudget, models: ModelRegistry, metrics: Metrics) -> None:
     room = models.room
     metrics.ready.set_function(lambda: float(models.is_open))
     metrics.gauge(

@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from app.estimate import estimate, looked_at, quantities, terms
 from bench.ocr import command
 from bench.rendered import WORDS, Spoilt, fonts, render, spoil
+from model_store.blur import estimate, looked_at, quantities, terms
 from model_store.pixels import Rgb
 from training.data.crops import SEED
 from training.record import machine

@@ -23,7 +23,7 @@ from app.bulk.kinds import open_kind
 from app.bulk.ledger import Ledger
 from app.bulk.on_ray import on_ray
 from app.bulk.worker import Task
-from app.judge import ALWAYS
+from app.imaging.quality_gate import ALWAYS
 from app.settings import Settings, load_settings
 from model_store.store import ModelStore
 

@@ -26,18 +26,19 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from app import tiling
+from app.bulk.in_process import InProcess
 from app.errors import ServiceError
-from app.estimate import Estimate, estimate
-from app.in_process import InProcess
-from app.judge import ANY, SCHEMA_VERSION, Aim, Calibration, Judge, Rule, calibration_path
-from app.planner import Planner, mixed
+from app.imaging.quality_gate import QualityGate, RoutingPolicy
+from app.serving.pipeline import Planner, mixed
 from bench.calibrate_chart import curve_chart
 from bench.calibrate_fit import STRENGTHS, TARGETS, Floats, Samples, Treatment, cross_validated, curve, fit, gain
 from bench.crops import CELLS, SCRIPTS, Cell, Word, add_data, crop, words
 from bench.ocr import command
 from bench.readers import SharedReader, is_read, shared_readers
 from bench.subject import Subject, add_subject, open_subject
+from model_store import tiling
+from model_store.blur import Estimate, estimate
+from model_store.calibration import ANY, SCHEMA_VERSION, Calibration, Rule, calibration_path
 from model_store.errors import ModelStoreError
 from model_store.pixels import Rgb
 from training.data.crops import sample_seed
@@ -201,13 +202,13 @@ class _Treatments:
     def __init__(self, subject: Subject) -> None:
         self._scale = subject.predictor.spec.scale
         self._each = {
-            target: InProcess(subject.predictor, self._planner(subject, target), aim=Aim("auto", ANY))
+            target: InProcess(subject.predictor, self._planner(subject, target), policy=RoutingPolicy("auto", ANY))
             for target in TARGETS
         }
 
     def _planner(self, subject: Subject, target: float) -> Planner:
         every = Rule(min_blur=0, max_noise=math.inf, target_blur=target, strength=1)
-        return subject.planner_with(Judge(Calibration({ANY: every})))
+        return subject.planner_with(QualityGate(Calibration({ANY: every})))
 
     def __call__(self, plain: Sequence[Rgb]) -> dict[Treatment, list[Rgb]]:
         pictures: dict[Treatment, list[Rgb]] = {PLAIN: list(plain)}
@@ -228,7 +229,7 @@ def summary(report: dict[str, Any]) -> str:
     lines = [
         f"{report['model']}: what its rules do, and to which share of these crops",
         *(
-            f"  {name}: {rule.told()}; {share[name]:.0%}, target {rule.target_blur}, strength {rule.strength}"
+            f"  {name}: {rule.description()}; {share[name]:.0%}, target {rule.target_blur}, strength {rule.strength}"
             for name, rule in rules.items()
         ),
         "",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from app.judge import Rule
 from bench.ocr_chart import READER_NAMES
 from bench.svg import RULE, SOFT, document, dot, line, text
+from model_store.calibration import Rule
 
 COLOURS = ("#0f766e", "#c2410c", "#4338ca", "#a16207")
 Scale = Callable[[float], float]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.judge import Rule
+from model_store.calibration import Rule
 
 TARGETS = (2.0, 2.5)  # px of blur at the working scale
 STRENGTHS = (0.4, 1.0)
@@ -54,7 +54,7 @@ class Samples:
     gains: Mapping[str, Mapping[Treatment, Floats]]
 
     def chosen(self, rule: Rule) -> Chosen:
-        """Which crops the rule super-resolves, as `Judge.decide` does."""
+        """Which crops the rule super-resolves, as `QualityGate.decide` does."""
         return (self.blur >= rule.min_blur) & (self.noise <= rule.max_noise)
 
     def gained(self, reader: str, rule: Rule) -> Floats:

@@ -141,7 +141,7 @@ def _turn(seconds: float) -> int:
 def print_figures(figures: dict[str, Any]) -> None:
     libraries = ", ".join(f"{name} {number}" for name, number in figures["libraries"].items())
     print(f"{figures['machine']}; load {figures['load_before']}; {libraries}; {figures['fonts']} fonts\n")
-    print(f"{'one core':10}{'pairs/CPU-s':>14}{'pairs/s':>10}{'aim':>8}")
+    print(f"{'one core':10}{'pairs/CPU-s':>14}{'pairs/s':>10}{'policy':>8}")
     for name, rates in figures["one_core"].items():
         print(f"{name:10}{rates['per_cpu_second']:14.0f}{rates['per_second']:10.0f}{AIMS[name]:8}")
     print(

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
 
-from app import codec
+from app.imaging import codec
 from bench.http_saturation import CROP, Figures, medians
 from bench.served import Served
 from bench.wrk import Body, multipart, wrk

@@ -18,7 +18,7 @@ from typing import Any
 import numpy.typing as npt
 from PIL import Image
 
-from app import codec
+from app.imaging import codec
 from app.settings import Settings
 
 Pixels = npt.NDArray[Any]
@@ -56,8 +56,8 @@ class NullRuntime:
 
 
 def service(port: int, _: Enlarge) -> None:
-    from app.processes import run
-    from app.server import bind
+    from app.server.draining import bind
+    from app.server.processes import run
     from app.settings import load_settings
 
     settings = load_settings(port=port)
@@ -68,11 +68,11 @@ def service(port: int, _: Enlarge) -> None:
 
 
 def null_service(settings: Settings, bound: list[socket.socket]) -> None:
-    from app.logs import configure_logging
+    from app.inference.predictor import Predictor
     from app.main import create_app
-    from app.predictor import Predictor
-    from app.server import serve
-    from app.service import LoadedModel
+    from app.server.draining import serve
+    from app.serving.model_service import LoadedModel
+    from app.telemetry.logs import configure_logging
     from model_store.store import ModelStore
 
     configure_logging(settings.log_level)

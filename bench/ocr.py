@@ -97,7 +97,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                     bar.update()
     finally:
         subject.predictor.close()
-    calibration = subject.judge.calibration
+    calibration = subject.gate.calibration
     return {
         "command": command(),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),

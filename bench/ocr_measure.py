@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from app.in_process import Answered, InProcess
-from app.judge import ALWAYS, UNTOLD, Aim
+from app.bulk.in_process import Answered, InProcess
+from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, RoutingPolicy
 from bench.crops import Cell, Word, crop
 from bench.readers import SharedReader, is_read
 from bench.subject import Subject
@@ -49,7 +49,7 @@ def measure_cell(
     """words: of one script."""
     script = words[0].script
     plain = [crop(word, cell, seed=seed) for word in words]
-    answers = {"auto": _answers(subject, plain, UNTOLD)}
+    answers = {"auto": _answers(subject, plain, DEFAULT_POLICY)}
     pictures = {
         "plain": plain,
         "always": _pictures(_answers(subject, plain, ALWAYS)),
@@ -57,8 +57,8 @@ def measure_cell(
     }
     right: dict[str, dict[str, Right]] = {}
     for name, reader in readers.items():
-        known = name in subject.judge.recognisers
-        answers[name] = _answers(subject, plain, Aim("auto", name)) if known else []
+        known = name in subject.gate.recognisers
+        answers[name] = _answers(subject, plain, RoutingPolicy("auto", name)) if known else []
         named = _pictures(answers[name]) or plain
         label = f"{script}, {cell.name}, {name}"
         right[name] = {
@@ -70,8 +70,8 @@ def measure_cell(
     )
 
 
-def _answers(subject: Subject, crops: Sequence[Rgb], aim: Aim) -> list[Answered]:
-    return InProcess(subject.predictor, subject.planner, aim=aim)(crops)
+def _answers(subject: Subject, crops: Sequence[Rgb], policy: RoutingPolicy) -> list[Answered]:
+    return InProcess(subject.predictor, subject.planner, policy=policy)(crops)
 
 
 def _pictures(answers: Sequence[Answered]) -> list[Rgb]:

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from app.runtimes import open_runtime
-from app.runtimes.base import Precision
+from app.inference.runtimes import open_runtime
+from app.inference.runtimes.base import Precision
 from bench.paired import Right, difference
 from model_store import BUNDLED
 from model_store.pixels import Rgb

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from app.predictor import Predictor
+from app.inference.predictor import Predictor
 from app.settings import load_settings
 from model_store.store import Artefact, ModelStore
 from training.run_state import git_commit

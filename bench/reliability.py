@@ -17,7 +17,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.api_keys import new_key
+from app.http.api_keys import new_key
 from model_store.manifest import PixelSpec
 from model_store.store import ModelStore
 from tests.app.process import Process, ready, wait_until

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from app import tiling
-from app.tiling import Layout, Size
 from bench.ocr import command
 from bench.subject import Subject, add_subject, open_subject
+from model_store import tiling
 from model_store.pixels import Nchw
+from model_store.tiling import Layout, Size
 from training.record import machine
 
 # Words and lines, and the scale at which a rule's target blur is reached.

@@ -1,4 +1,4 @@
-"""What is measured: a model of the store or a checkpoint, behind the service's own predictor and judge."""
+"""What is measured: a model of the store or a checkpoint, behind the service's own predictor and gate."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.judge import Calibration, Judge, calibration_path
+from app.imaging.quality_gate import QualityGate
+from app.inference.predictor import Predictor
 from app.main import open_predictor
-from app.planner import Planner
-from app.predictor import Predictor
+from app.serving.pipeline import Planner
 from app.settings import load_settings
 from model_store import BUNDLED
+from model_store.calibration import Calibration, calibration_path
 from model_store.pixels import Nchw
 from model_store.store import Artefact, ModelStore
 from training.predictor import Predictor as Weights
@@ -27,16 +28,16 @@ class Subject:
     name: str
     sha256: str
     predictor: Predictor
-    judge: Judge
+    gate: QualityGate
     artefact: Artefact | None
 
     @property
     def planner(self) -> Planner:
-        return self.planner_with(self.judge)
+        return self.planner_with(self.gate)
 
-    def planner_with(self, judge: Judge) -> Planner:
+    def planner_with(self, gate: QualityGate) -> Planner:
         sizes = self.artefact.manifest.input_sizes if self.artefact else ()
-        return Planner(self.predictor.spec, judge, sizes=sizes)
+        return Planner(self.predictor.spec, gate, sizes=sizes)
 
 
 def add_subject(parser: argparse.ArgumentParser) -> None:
@@ -54,16 +55,16 @@ def open_subject(args: argparse.Namespace, *, calibrated: bool = True) -> Subjec
     file: Path | None = args.calibration if calibrated else None
     if args.weights:
         weights = open_weights(args.weights)
-        judge = Judge(Calibration.read(file, digest=weights.sha256) if file else None)
+        gate = QualityGate(Calibration.read(file, digest=weights.sha256) if file else None)
         predictor = Predictor(lambda: _Opened(weights), spec=weights.spec, batch_sizes=BATCH_SIZES)
-        return Subject(weights.name, weights.sha256, predictor, judge, None)
+        return Subject(weights.name, weights.sha256, predictor, gate, None)
     settings = load_settings(model=args.model, model_store=args.model_store)
     artefact = ModelStore(settings.model_store).resolve(args.model)
     if calibrated and not file and calibration_path(artefact).exists():
         file = calibration_path(artefact)
-    judge = Judge(Calibration.read(file, digest=artefact.digest) if file else None)
+    gate = QualityGate(Calibration.read(file, digest=artefact.digest) if file else None)
     predictor = open_predictor(settings, artefact, batch_sizes=BATCH_SIZES)
-    return Subject(artefact.manifest.ref, artefact.digest, predictor, judge, artefact)
+    return Subject(artefact.manifest.ref, artefact.digest, predictor, gate, artefact)
 
 
 class _Opened:

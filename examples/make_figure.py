@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from text_telescope import TelescopeClient, TelescopeError
 
-from app.client import TelescopeClient, TelescopeError
 from model_store.manifest import PixelSpec
 from training.config import TrainConfig
 from training.config_file import read_config

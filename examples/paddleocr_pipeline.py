@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from rapidocr_paddle import RapidOCR
+from text_telescope import TelescopeClient
 
-from app.client import TelescopeClient
 from examples import pipelines
 
 

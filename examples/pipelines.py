@@ -10,8 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
-from app.client import TelescopeClient, TelescopeError
+from text_telescope import TelescopeClient, TelescopeError
 
 PAGE = Path(__file__).parent / "pages" / "market.png"
 Texts = dict[tuple[float, ...], str]  # a line's corners on the page, x and y in turn -> what it says

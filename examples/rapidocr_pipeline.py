@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from rapidocr import RapidOCR
+from text_telescope import TelescopeClient
 
-from app.client import TelescopeClient
 from examples import pipelines
 
 QUIET = {"Global.log_level": "error"}

@@ -4,7 +4,8 @@ ModelStoreError
 ├── ModelNotFound       no such name or version
 ├── InvalidManifest     manifest.json is missing, malformed or of another schema
 ├── DigestMismatch      a file is missing or is not the one that was published
-└── VersionExists       publishing onto a version that is there already
+├── VersionExists       publishing onto a version that is there already
+└── InvalidCalibration  a calibration is damaged, or was made for another model
 """
 
 
@@ -25,4 +26,8 @@ class DigestMismatch(ModelStoreError):
 
 
 class VersionExists(ModelStoreError):
+    pass
+
+
+class InvalidCalibration(ModelStoreError):
     pass

@@ -1,87 +1,161 @@
-"""Trains TBSRN from a configuration.
+"""The training loop, for any engine and either network. It reads from top to bottom.
 
-    python -m training train -c training/configs/tiny.yml
-    python -m training train -c training/configs/telescope.yml -o data.train=DIR run.epochs=10
-    python -m training train -c training/configs/telescope.yml --resume
-    python -m paddle.distributed.launch --gpus 0,1,2,3 training/__main__.py train -c ...
+    batch -> engine.step -> row of metrics -> evaluation, best.safetensors -> last.ckpt -> next batch
 
-Flow:
-    configuration -> engine, samples -> Run.fit (training.fit) -> out/best.safetensors, last.ckpt, metrics.csv
+Every rank runs the same loop; rank 0 alone evaluates, logs and writes.
 """
 
 from __future__ import annotations
 
-import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from typing import Any
 
-from model_store.manifest import PixelSpec
-from training.config import TrainConfig
-from training.config_file import add_config_arguments, configured
-from training.data.run_data import KeptBatches, open_loader
-from training.engines import open_telescope
-from training.errors import ConfigError
-from training.fit import BEST_WEIGHTS, Run
-from training.judging import HeldOut, word_sets
-from training.ocr import open_readers
-from training.validation import JUDGE_COLUMNS, TELESCOPE_COLUMNS, Evaluation, Judge, evaluate_telescope
+import numpy as np
+import yaml
 
-LOSS_COLUMNS = ("mse", "attention", "recognition", "reading")
+from training.config import CommonConfig, learning_rate_at
+from training.config_file import changed_settings, config_tree
+from training.data.loader import Loader
+from training.data.samples import Batch
+from training.engines import Engine, NonFinite
+from training.errors import RunError
+from training.run_log import RunLog
+from training.run_state import Identity, Progress, git_commit, load_run, save_run
+from training.stop import INTERRUPTED, StopRequest
+from training.validation import Evaluation
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config_arguments(parser)
-    parser.add_argument("--resume", action="store_true", help="go on from out/last.ckpt")
-
-
-def run(args: argparse.Namespace) -> None:
-    """Train as the configuration says. Raises TrainingError with one sentence."""
-    train(configured(args, TrainConfig), resume=args.resume)
+LAST = "last.ckpt"  # what --resume takes up
+LAST_WEIGHTS = "last.safetensors"  # what the other commands take
+BEST_WEIGHTS = "best.safetensors"
 
 
-def train(config: TrainConfig, *, resume: bool = False) -> None:
-    """Train, and leave the run in `config.out`."""
-    if config.run.seconds is not None:
-        train_by_time(config, resume=resume)
-        return
-    if config.data.held_out and not config.run.readers:
-        raise ConfigError("data.held_out keeps words to be read, so it needs run.readers")
-    model = config.model
-    spec = PixelSpec(model.height, model.width, model.scale)
-    engine = open_telescope(config)
-    loader = open_loader(config, spec, rank=engine.rank, world=engine.world)
-    readers = open_readers(config.run.readers) if engine.rank == 0 else []
-    if config.data.held_out:
-        sets = word_sets(config.data, spec, seed=config.seed, limit=config.data.validation_limit)
-        held_out = HeldOut(sets, readers, rows=config.run.sheet_rows)
-        measured = held_out.columns
-    else:
-        kept, judge = KeptBatches(config, spec), Judge(readers) if readers else None
-        measured = (*TELESCOPE_COLUMNS, *(JUDGE_COLUMNS if config.run.readers else ()))
+class Run:
+    """One run in its folder.
 
-    def evaluate() -> Evaluation:
-        if config.data.held_out:
-            return held_out.evaluate(engine.predict)
-        rows = config.run.sheet_rows
-        return evaluate_telescope(engine.predict, kept.batches(), spec=spec, sheet_rows=rows, judge=judge)
+    evaluate: measures the engine's network; called on rank 0. columns: names of the values that it and
+    `engine.step` give. Raises RunError if the folder holds a run and resume is False, or none and it is True.
+    """
 
-    columns = (*LOSS_COLUMNS, *measured)
-    work = Run(config, engine, loader, evaluate=evaluate, columns=columns, resume=resume)
-    work.fit()
-    if engine.rank == 0:
-        best = config.out / BEST_WEIGHTS
-        print(f"{best}: step {work.progress.best_step}, score {work.progress.best:.4f}")
-        if work.progress.unreadable:
-            print(f"{work.progress.unreadable} unreadable samples were met and replaced")
+    def __init__(
+        self,
+        config: CommonConfig,
+        engine: Engine,
+        loader: Loader,
+        *,
+        evaluate: Callable[[], Evaluation],
+        columns: Sequence[str],
+        resume: bool,
+    ) -> None:
+        self.config, self.engine, self.loader = config, engine, loader
+        self._evaluate, self._columns = evaluate, columns
+        self.steps = config.run.steps or config.run.epochs * loader.steps_per_epoch
+        self.identity = Identity(config.engine, engine.architecture, config_tree(config), git_commit())
+        self.progress = self._resume() if resume else self._begin()
+        self._evaluated = time.monotonic()
 
+    def fit(self) -> None:
+        """Train to the end, or until Ctrl-C or SIGTERM, which saves and exits with 130. Raises RunError."""
+        progress, stopping = self.progress, False
+        with ExitStack() as stack:
+            log = stack.enter_context(self._log()) if self.engine.rank == 0 else None
+            stop = stack.enter_context(StopRequest())
+            batches = stack.enter_context(closing(self.loader.batches(progress.step)))
+            while progress.step < self.steps and not stopping:
+                batch = next(batches)
+                values = self._learn(batch)
+                progress.add(values)
+                progress.unreadable += batch.unreadable
+                stopping = self.engine.any(stop.requested)  # all ranks stop after the same step
+                if log is not None:
+                    self._record(log, values["loss"], stopping)
+        if stopping and progress.step < self.steps:
+            if self.engine.rank == 0:
+                print(f"stopped after step {progress.step}; go on with the same command and --resume")
+            raise SystemExit(INTERRUPTED)
 
-def train_by_time(config: TrainConfig, *, resume: bool) -> None:
-    """Train for `run.seconds`."""
-    if config.engine != "torch":
-        raise ConfigError(f"run.seconds needs engine=torch, and engine is {config.engine}")
-    if resume:
-        raise ConfigError(
-            "a run against the clock (run.seconds) cannot be resumed: start another from what it saved, "
-            f"model.init={config.out}/average.safetensors"
-        )
-    from training.engines.torch_timed import train as train_timed  # PyTorch
+    def _learn(self, batch: Batch) -> dict[str, float]:
+        step = self.progress.step
+        rate = learning_rate_at(self.config.optimiser, step=step, steps=self.steps)
+        try:
+            return {**self.engine.step(batch, step=step, learning_rate=rate), "learning_rate": rate}
+        except NonFinite as exc:
+            path = self.config.out / f"not-finite-step{step}-rank{self.engine.rank}.npz"
+            np.savez(path, lr=batch.lr, hr=batch.hr, labels=np.array(batch.labels))
+            raise RunError(
+                f"stopped at step {step}, before it changed the weights: {exc}; its batch is in {path}; "
+                "look at it, or resume with a lower optimiser.learning_rate"
+            ) from exc
 
-    train_timed(config)
+    def _record(self, log: RunLog, loss: float, stopping: bool) -> None:
+        run, progress = self.config.run, self.progress
+        step, last = progress.step, progress.step == self.steps
+        epoch = (step - 1) // self.loader.steps_per_epoch + 1
+        log.stepped(loss)
+        if step % run.log_every == 0 or last:
+            log.values({**progress.take_means(), "steps_per_s": log.steps_per_s()}, step=step, epoch=epoch)
+        late = run.evaluate_seconds is not None and time.monotonic() - self._evaluated > run.evaluate_seconds
+        if step % run.evaluate_every == 0 or last or late:
+            self._measure(log, step, epoch)
+            self._evaluated = time.monotonic()
+        if step % run.save_every == 0 or last or stopping:
+            self._save()
+
+    def _measure(self, log: RunLog, step: int, epoch: int) -> None:
+        found, progress = self._evaluate(), self.progress
+        log.values(found.values, step=step, epoch=epoch)
+        if found.sheet is not None:
+            log.sheet(found.sheet, step=step)
+        best = progress.best is None or found.score > progress.best
+        log.say(f"step {step}/{self.steps}, epoch {epoch}: {found.line()}{' (best so far)' if best else ''}")
+        if best:
+            progress.best, progress.best_step = found.score, step
+            self.engine.save_weights(self.config.out / BEST_WEIGHTS, source=self._source(found.values))
+
+    def _save(self) -> None:
+        self.engine.save_weights(self.config.out / LAST_WEIGHTS, source=self._source({}))
+        arrays = self.engine.state()
+        save_run(self.config.out / LAST, arrays, progress=self.progress, identity=self.identity)
+
+    def _source(self, values: Mapping[str, float]) -> dict[str, Any]:
+        """What a weight file says of the run it comes from."""
+        return {
+            "step": self.progress.step,
+            "engine": self.identity.engine,
+            "config": self.identity.config,
+            "git_commit": self.identity.git_commit,
+            "metrics": dict(values),
+        }
+
+    def _log(self) -> RunLog:
+        columns = ("loss", *self._columns, "grad_norm", "learning_rate", "steps_per_s")
+        return RunLog(self.config.out, columns=columns, start=self.progress.step, steps=self.steps)
+
+    def _begin(self) -> Progress:
+        out = self.config.out
+        if (out / LAST).exists():
+            raise RunError(f"{out} holds a run already; go on with --resume, or give another out=DIR")
+        self._write_config()
+        return Progress()
+
+    def _resume(self) -> Progress:
+        path = self.config.out / LAST
+        arrays, progress, before = load_run(path, identity=self.identity)
+        self.engine.load_state(arrays, origin=str(path))
+        changes = changed_settings(before, self.identity.config)
+        if self.engine.rank == 0:
+            print(f"resuming {path} after step {progress.step}" + "".join(f"; {c}" for c in changes))
+            self._write_config()
+        return progress
+
+    def _write_config(self) -> None:
+        """Leave the settings beside what they made; `-c out/config.yml` repeats the run."""
+        if self.engine.rank != 0:
+            return
+        try:
+            self.config.out.mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(self.identity.config, sort_keys=False)
+            (self.config.out / "config.yml").write_text(text, encoding="utf-8")
+        except OSError as exc:
+            raise RunError(f"cannot write to {self.config.out}: {exc}") from exc

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from app.bulk.entries import KindName, Options
-from app.codec import Format
-from app.judge import choose_aim
+from app.imaging.codec import Format
+from app.imaging.quality_gate import routing_policy
 from app.settings import load_settings
 
 
@@ -39,7 +39,7 @@ def bulk(arguments: dict[str, Any]) -> int:
     options = Options(
         arguments.pop("format"),
         geometry,
-        choose_aim(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry),
+        routing_policy(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry),
         arguments.pop("images", None),
     )
     how = {name: arguments.pop(name) for name in ("kind", "unit_size") if name in arguments}

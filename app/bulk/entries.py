@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.codec import Format
-from app.judge import Aim, Decision
-from app.tiling import Geometry
+from app.imaging.codec import Format
+from app.imaging.quality_gate import Decision, RoutingPolicy
+from model_store.tiling import Geometry
 
 KindName = Literal["folder", "tar", "parquet", "lmdb"]
 
@@ -19,7 +19,7 @@ class Options:
 
     format: Format
     geometry: Geometry
-    aim: Aim
+    policy: RoutingPolicy
     images: str | None
 
 

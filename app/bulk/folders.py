@@ -7,8 +7,8 @@ from pathlib import Path
 from app.bulk.entries import Entry, Failure, Options, Result, Unit
 from app.bulk.ledger import Ledger
 from app.bulk.publish import write_whole
+from app.bulk.upscale import SUFFIXES
 from app.errors import StartupError
-from app.upscale import SUFFIXES
 
 
 class Folders:

@@ -12,7 +12,7 @@ from app.bulk.ledger import Ledger, UnitRef
 from app.bulk.progress import Progress
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
-from app.service import LoadedModel
+from app.serving.model_service import LoadedModel
 from app.settings import Settings
 from model_store.store import ModelStore
 
@@ -61,7 +61,7 @@ def run(
     ledger = Ledger(output)
     opened = open_kind(kind, source, ledger, options)
     given = asdict(options)
-    asked = {"source": str(source), "kind": kind, "model": artefact.digest, **given.pop("aim"), **given}
+    asked = {"source": str(source), "kind": kind, "model": artefact.digest, **given.pop("policy"), **given}
     with ledger.job(asked, opened.units(unit_size)):
         not_done = _work(task, ledger, engine, model)
         opened.close()

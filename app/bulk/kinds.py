@@ -7,8 +7,8 @@ from typing import Protocol, get_args
 
 from app.bulk.entries import Entry, KindName, Options, Result, Unit
 from app.bulk.ledger import Ledger
+from app.bulk.upscale import SUFFIXES
 from app.errors import StartupError
-from app.upscale import SUFFIXES
 
 MODULES: dict[KindName, tuple[str, str]] = {
     "folder": ("app.bulk.folders", "Folders"),

@@ -13,15 +13,15 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from app import codec
 from app.bulk.entries import Entry, Failure, Result
-from app.codec import Format
+from app.bulk.in_process import InProcess
 from app.errors import InferenceFailed, InternalError, ServiceError
-from app.in_process import InProcess
-from app.planner import Prepared
-from app.problems import KINDS
+from app.http.problems import KINDS
+from app.imaging import codec
+from app.imaging.codec import Format
+from app.serving.pipeline import Prepared
 from app.settings import Settings
-from app.tiling import Chw
+from model_store.tiling import Chw
 
 T = TypeVar("T")
 CHUNK_BATCHES = 16  # only a chunk's last batch of each size is padded: 3 % of the work for crops of one tile

@@ -10,7 +10,7 @@ from app.bulk.entries import Entry, Failure, Options, Result, Unit
 from app.bulk.ledger import Ledger
 from app.bulk.publish import published
 from app.bulk.shards import shard_paths, shards
-from app.upscale import SUFFIXES
+from app.bulk.upscale import SUFFIXES
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz")
 

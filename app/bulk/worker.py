@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.bulk.entries import KindName, Options, Result
+from app.bulk.in_process import InProcess
 from app.bulk.kinds import open_kind
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
 from app.bulk.pipeline import Pipeline
 from app.errors import ServiceError, StartupError
-from app.in_process import InProcess
 from app.main import load_model
-from app.service import LoadedModel
+from app.serving.model_service import LoadedModel
 from app.settings import Settings
 from model_store.errors import ModelStoreError
 
@@ -92,6 +92,6 @@ def _pipeline(task: Task, model: LoadedModel) -> Pipeline:
             f"{settings.model[0]} of {settings.model_store} has the digest {model.artefact.digest[:12]} here, and "
             f"{task.digest[:12]} where the job was started; every machine must see the same model store."
         )
-    in_process = InProcess(model.predictor, model.planner, geometry=options.geometry, aim=options.aim)
+    in_process = InProcess(model.predictor, model.planner, geometry=options.geometry, policy=options.policy)
     threads = settings.threads or os.cpu_count() or 1
     return Pipeline(in_process, image_format=options.format, settings=settings, threads=threads)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import uvicorn
 
-from app import codec
-from app.judge import Judge
+from app.imaging import codec
+from app.imaging.quality_gate import QualityGate
+from app.inference.predictor import Predictor
 from app.main import create_app
-from app.models import Load
-from app.predictor import Predictor
-from app.server import config
-from app.service import LoadedModel
+from app.server.draining import config
+from app.serving.model_service import LoadedModel
+from app.serving.registry import Load
 from app.settings import Settings
 from model_store import BUNDLED
 from model_store.manifest import PixelSpec
@@ -55,7 +55,7 @@ class Server:
         self,
         settings: Settings,
         runtime: FakeRuntime,
-        judge: Judge | None = None,
+        gate: QualityGate | None = None,
         *,
         loaded: Sequence[LoadedModel] = (),
         load: Load | None = None,
@@ -66,7 +66,7 @@ class Server:
         if not loaded:
             predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=settings.batch_sizes)
             artefact = ModelStore(settings.model_store).resolve("tbsrn")
-            loaded = [LoadedModel(artefact, predictor, judge or Judge())]
+            loaded = [LoadedModel(artefact, predictor, gate or QualityGate())]
         self.app = create_app(settings, loaded, load)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -109,8 +109,8 @@ def start_server(fake_store: Path) -> Iterator[Callable[..., Server]]:
     """Services with settings of their own: start_server(max_queue_windows=64, ...)."""
     running: list[Server] = []
 
-    def start(judge: Judge | None = None, **settings: Any) -> Server:
-        running.append(Server(Settings(model_store=fake_store, **settings), FakeRuntime(), judge))
+    def start(gate: QualityGate | None = None, **settings: Any) -> Server:
+        running.append(Server(Settings(model_store=fake_store, **settings), FakeRuntime(), gate))
         return running[-1]
 
     yield start

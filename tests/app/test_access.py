@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from fastapi.routing import APIRoute
+from text_telescope import BadRequest, TelescopeClient
 
 from app.__main__ import main
-from app.api_keys import new_key
-from app.client import BadRequest, TelescopeClient
+from app.http.api_keys import new_key
 from tests.app.conftest import Server, picture, png, wait_until
 from tests.app.test_http import assert_reconciled
 

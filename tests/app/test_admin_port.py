@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.api_keys import new_key
+from app.http.api_keys import new_key
 from tests.app.conftest import wait_until
 from tests.app.process import Process
 from tests.conftest import REPOSITORY

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.__main__ import main
-from app.api_keys import identify, load_keys, new_key
 from app.errors import StartupError
+from app.http.api_keys import identify, load_keys, new_key
 from app.settings import Settings, load_settings
 
 SHOP_KEY, SHOP = new_key("shop")

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from python_multipart.multipart import MultipartParser
 
-from app import codec, errors, uploads
-from app.problems import KINDS
+from app import errors
+from app.http import multipart as uploads
+from app.http.problems import KINDS
+from app.imaging import codec
 from tests.app.conftest import Server, picture, png
 from tests.app.test_http import assert_reconciled
 

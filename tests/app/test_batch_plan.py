@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batch_plan import WORTH_SPLITTING, BatchPlan
+from app.batching.plan import WORTH_SPLITTING, BatchPlan
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from app.batch_queue import Chw, Inferred, Size
-from app.batcher import Batcher
+from app.batching.batcher import Batcher
+from app.batching.capacity import Capacity
+from app.batching.queue import Chw, Inferred, Size
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, RequestTooLarge
-from app.room import Room
 from model_store.pixels import Nchw
 from tests.app.fakes import FakeExecutor, NoObserver, in_virtual_time
 
@@ -35,7 +35,7 @@ async def batcher(
     made = Batcher(
         execute,
         batch_seconds={IMAGE: execute.seconds, **larger},
-        room=Room(max_windows=max_items, max_bytes=max_bytes),
+        room=Capacity(max_windows=max_items, max_bytes=max_bytes),
         observer=NoObserver(),
         max_delay_s=max_delay_s,
         hang_s=hang_s,

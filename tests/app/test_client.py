@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-from app import codec
-from app.client import (
+from text_telescope import (
     Answer,
     AsyncTelescopeClient,
     BadImage,
@@ -25,7 +23,9 @@ from app.client import (
     TooLarge,
     Unreachable,
 )
-from app.client_exchange import PART_OVERHEAD_BYTES, split
+from text_telescope.exchange import PART_OVERHEAD_BYTES, split
+
+from app.imaging import codec
 from model_store.pixels import Rgb
 from tests.app.conftest import Server, picture, png, wait_until
 from tests.app.test_judge import HELPS_BLURRED, written
@@ -174,7 +174,7 @@ def test_what_was_only_enlarged_is_kept_as_it_was_where_crops_are_to_be_kept(
     start_server: Callable[..., Server],
 ) -> None:
     soft, sharp = written(sigma=3, height=40), written(height=60)
-    with TelescopeClient(start_server(judge=HELPS_BLURRED).url) as client:
+    with TelescopeClient(start_server(gate=HELPS_BLURRED).url) as client:
         assert [len(crop) for crop in client.super_resolve([soft, sharp])] == [80, 120]
         better, kept = client.super_resolve([soft, sharp], errors="keep")
     assert len(better) == 80
@@ -353,9 +353,9 @@ def test_the_client_imports_nothing_of_the_server() -> None:
         "uvicorn",
         "cv2",
         "prometheus_client",
-        "app.service",
+        "app.serving.model_service",
         "app.settings",
     }
-    code = f"import sys, app.client; print(*({heavy} & sys.modules.keys()))"
+    code = f"import sys, text_telescope; print(*({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

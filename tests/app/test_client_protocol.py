@@ -8,8 +8,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-
-from app.client import (
+from text_telescope import (
     Answer,
     AsyncTelescopeClient,
     BadImage,
@@ -20,6 +19,7 @@ from app.client import (
     TimedOut,
     Unreachable,
 )
+
 from tests.app.conftest import picture, png
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, PngImagePlugin
 
-from app import codec, png
-from app.codec import Format
 from app.errors import UndecodableImage, UnsupportedFormat
+from app.imaging import codec, png
+from app.imaging.codec import Format
 
 RGB = np.random.default_rng(1).integers(0, 255, (20, 40, 3), np.uint8)
 LIMITS = {"max_pixels": 10**6, "min_side_px": 1}

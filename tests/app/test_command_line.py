@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import codec
 from app.__main__ import main
+from app.bulk.in_process import InProcess
+from app.bulk.upscale import Jobs, Local, Summary, find, upscale
 from app.errors import StartupError
-from app.in_process import InProcess
-from app.judge import ALWAYS, Aim, Judge
-from app.planner import Planner
-from app.predictor import Predictor
+from app.imaging import codec
+from app.imaging.quality_gate import ALWAYS, QualityGate, RoutingPolicy
+from app.inference.predictor import Predictor
+from app.serving.pipeline import Planner
 from app.settings import Settings
-from app.upscale import Jobs, Local, Summary, find, upscale
 from tests.app.conftest import SPEC, Server, picture, png
 from tests.app.fakes import FakeRuntime
 from tests.app.test_judge import HELPS_BLURRED, written
@@ -30,9 +30,11 @@ def locally(jobs: Jobs, predictor: Predictor) -> int:
     return summarised(jobs, predictor).failed
 
 
-def summarised(jobs: Jobs, predictor: Predictor, judge: Judge | None = None, aim: Aim = ALWAYS) -> Summary:
-    planner = Planner(SPEC, judge or Judge())
-    return upscale(jobs, Local(InProcess(predictor, planner, aim=aim), settings=Settings()), batch=4)
+def summarised(
+    jobs: Jobs, predictor: Predictor, gate: QualityGate | None = None, policy: RoutingPolicy = ALWAYS
+) -> Summary:
+    planner = Planner(SPEC, gate or QualityGate())
+    return upscale(jobs, Local(InProcess(predictor, planner, policy=policy), settings=Settings()), batch=4)
 
 
 def test_a_summary_says_how_many_were_super_resolved_and_why_the_others_were_not(
@@ -49,10 +51,10 @@ def test_a_summary_says_how_many_were_super_resolved_and_why_the_others_were_not
         (tmp_path / "in" / f"{name}.png").write_bytes(codec.encode(crop, "png"))
     (tmp_path / "in" / "broken.png").write_bytes(b"text")
     jobs = find([tmp_path / "in"], tmp_path / "out")
-    summary = summarised(jobs, predictor, HELPS_BLURRED, Aim("auto"))
+    summary = summarised(jobs, predictor, HELPS_BLURRED, RoutingPolicy("auto"))
     predictor.close()
     told = "5 crops: 3 enlarged (sharp 2, blank 1), 1 super-resolved (blurred 1), 1 failed"
-    assert summary.told() == told
+    assert summary.description() == told
 
 
 def test_folders_keep_their_structure_and_every_crop_its_own_answer(tmp_path: Path, predictor: Predictor) -> None:
@@ -223,6 +225,6 @@ def test_an_unknown_model_of_the_service_is_told_in_one_sentence(
 def test_a_missing_httpx_is_told_with_the_extra(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "app.client", None)
+    monkeypatch.setitem(sys.modules, "text_telescope", None)
     assert main(["upscale", "--url", "http://127.0.0.1:1", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
     assert "pip install 'text-telescope[client]'" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from app import connection
+from app.server import connection
 from tests.app.conftest import Server, png
 from tests.app.raw import connect
 

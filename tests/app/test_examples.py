@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from text_telescope import TelescopeClient
 
-from app.client import TelescopeClient
 from examples import make_pages, pipelines
 from tests.app.conftest import wait_until
 from tests.app.test_serve import Process, ready, scraped

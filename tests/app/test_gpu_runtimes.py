@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from app.errors import StartupError
-from app.runtimes import open_runtime
-from app.runtimes.base import Precision
+from app.inference.runtimes import open_runtime
+from app.inference.runtimes.base import Precision
 from model_store.store import Artefact
 from tests.app.fakes import nearest_x2
 from tests.app.test_runtimes import batch, opened
@@ -49,7 +49,7 @@ class PaddleWithGpus(ModuleType):
 def test_paddle_is_set_up_on_the_gpu_that_was_asked_for(
     bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.runtimes.paddle_runtime import GPU_POOL_MIB, PaddleRuntime
+    from app.inference.runtimes.paddle_runtime import GPU_POOL_MIB, PaddleRuntime
 
     paddle = PaddleWithGpus()
     monkeypatch.setitem(sys.modules, "paddle", paddle)
@@ -110,7 +110,7 @@ HALF = ("TensorrtExecutionProvider", {"device_id": 1, "trt_fp16_enable": True})
 def test_onnx_runtime_is_set_up_on_the_gpu_that_was_asked_for(
     precision: Precision, providers: list[Any], bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.runtimes import onnx_runtime
+    from app.inference.runtimes import onnx_runtime
 
     fake = OnnxOnGpu()
     monkeypatch.setattr(onnx_runtime, "ort", fake)
@@ -125,7 +125,7 @@ def test_onnx_runtime_is_set_up_on_the_gpu_that_was_asked_for(
 def test_a_tensorrt_that_fails_to_start_is_not_replaced_silently(
     bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.runtimes import onnx_runtime
+    from app.inference.runtimes import onnx_runtime
 
     monkeypatch.setattr(onnx_runtime, "ort", OnnxOnGpu(broken="TensorrtExecutionProvider"))
     with pytest.raises(StartupError, match="no working TensorrtExecutionProvider"):

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from app import codec
+from app.imaging import codec
 from model_store.pixels import Rgb
 from tests.app.conftest import Server, picture, png, wait_until
 

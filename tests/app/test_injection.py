@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.logs import configure_logging
+from app.telemetry.logs import configure_logging
 from tests.app.conftest import Server, png
 from tests.app.raw import exchange
 

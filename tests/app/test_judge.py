@@ -13,27 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import codec
 from app.__main__ import main
-from app.errors import InvalidParameter, StartupError
-from app.estimate import estimate
-from app.in_process import InProcess
-from app.judge import (
-    ALWAYS,
-    ANY,
-    DECISIONS,
-    REASONS,
-    Aim,
-    Calibration,
-    Judge,
-    Rule,
-    calibration_path,
-    choose_aim,
-)
-from app.metrics import Metrics
-from app.planner import Planner
-from app.predictor import Predictor
+from app.bulk.in_process import InProcess
+from app.errors import InvalidParameter
+from app.imaging import codec
+from app.imaging.quality_gate import ALWAYS, DECISIONS, REASONS, QualityGate, RoutingPolicy, routing_policy
+from app.inference.predictor import Predictor
+from app.serving.pipeline import Planner
+from app.telemetry.metrics import Metrics
 from model_store import BUNDLED
+from model_store.blur import estimate
+from model_store.calibration import ANY, Calibration, Rule, calibration_path
+from model_store.errors import InvalidCalibration
 from model_store.pixels import Rgb, resize
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC, Server, png
@@ -42,9 +33,9 @@ from tests.app.test_http import assert_reconciled
 
 NEVER = Rule(min_blur=math.inf, max_noise=math.inf, target_blur=1.8, strength=1)
 BLURRED = Rule(min_blur=1.4, max_noise=0.1, target_blur=1.6, strength=1, points=4.1)
-HELPS_BLURRED = Judge(Calibration({ANY: BLURRED}))
-HELPS_ONE = Judge(Calibration({ANY: NEVER, "tesseract": BLURRED, "rapidocr-v6": NEVER}))
-AUTO = Aim("auto")
+HELPS_BLURRED = QualityGate(Calibration({ANY: BLURRED}))
+HELPS_ONE = QualityGate(Calibration({ANY: NEVER, "tesseract": BLURRED, "rapidocr-v6": NEVER}))
+AUTO = RoutingPolicy("auto")
 
 
 def written(word: str = "Harbour", *, sigma: float = 0, noise: float = 0, height: int = 16) -> Rgb:
@@ -58,8 +49,8 @@ def written(word: str = "Harbour", *, sigma: float = 0, noise: float = 0, height
     return np.rint(small + grain).clip(0, 255).astype(np.uint8)
 
 
-def decided(rgb: Rgb, judge: Judge, aim: Aim = AUTO) -> tuple[str, str]:
-    decision = judge.decide(rgb, aim)
+def decided(rgb: Rgb, gate: QualityGate, policy: RoutingPolicy = AUTO) -> tuple[str, str]:
+    decision = gate.decide(rgb, policy)
     return decision.method, decision.reason
 
 
@@ -153,31 +144,31 @@ def test_a_crop_of_any_height_is_super_resolved_where_it_is_blurred() -> None:
 
 
 def test_a_crop_blurred_by_5_px_is_never_called_sharp() -> None:
-    for judge in (HELPS_BLURRED, HELPS_ONE):
-        for aim in (AUTO, Aim("auto", ANY)):
-            assert decided(written(sigma=5, height=64), judge, aim)[1] != "sharp"
+    for gate in (HELPS_BLURRED, HELPS_ONE):
+        for policy in (AUTO, RoutingPolicy("auto", ANY)):
+            assert decided(written(sigma=5, height=64), gate, policy)[1] != "sharp"
 
 
 def test_what_decide_may_choose_is_known_before_a_crop_is_decoded() -> None:
     assert HELPS_BLURRED.largest_scale(ALWAYS) == 1
     assert HELPS_BLURRED.largest_scale(AUTO) == 1  # min_blur is below the target
     soft = Rule(min_blur=3.2, max_noise=math.inf, target_blur=1.6, strength=0.5)
-    assert Judge(Calibration({ANY: soft})).largest_scale(AUTO) == pytest.approx(0.5)
-    assert HELPS_ONE.largest_scale(Aim("auto", ANY)) is None
+    assert QualityGate(Calibration({ANY: soft})).largest_scale(AUTO) == pytest.approx(0.5)
+    assert HELPS_ONE.largest_scale(RoutingPolicy("auto", ANY)) is None
 
 
 def test_auto_is_always_where_no_calibration_is() -> None:
-    assert decided(written(), Judge()) == ("super_resolved", "uncalibrated")
+    assert decided(written(), QualityGate()) == ("super_resolved", "uncalibrated")
 
 
 def test_a_calibration_may_say_never() -> None:
-    never = Judge(Calibration({ANY: NEVER}))
+    never = QualityGate(Calibration({ANY: NEVER}))
     assert decided(written(sigma=3), never) == ("enlarged", "no_gain_for_recogniser")
     assert never.recognisers == {ANY: "never super-resolves: no kind of crop was read better by it"}
 
 
 def test_a_rule_says_what_it_does_in_one_line() -> None:
-    assert BLURRED.told() == (
+    assert BLURRED.description() == (
         "super-resolves crops blurred by 1.4 px and more, up to a noise of 0.10 of their contrast; "
         "+4.1 points on those"
     )
@@ -185,35 +176,35 @@ def test_a_rule_says_what_it_does_in_one_line() -> None:
 
 def test_each_recogniser_has_a_rule_of_its_own_and_what_does_not_help_it_stays_as_it_is() -> None:
     blurred = written(sigma=2)
-    assert decided(blurred, HELPS_ONE, Aim("auto", "tesseract")) == ("super_resolved", "blurred")
-    assert decided(written(), HELPS_ONE, Aim("auto", "tesseract")) == ("kept", "sharp")
-    assert decided(blurred, HELPS_ONE, Aim("auto", "rapidocr-v6")) == ("kept", "no_gain_for_recogniser")
-    assert decided(blurred, HELPS_ONE, Aim("auto", ANY)) == ("kept", "no_gain_for_recogniser")
+    assert decided(blurred, HELPS_ONE, RoutingPolicy("auto", "tesseract")) == ("super_resolved", "blurred")
+    assert decided(written(), HELPS_ONE, RoutingPolicy("auto", "tesseract")) == ("kept", "sharp")
+    assert decided(blurred, HELPS_ONE, RoutingPolicy("auto", "rapidocr-v6")) == ("kept", "no_gain_for_recogniser")
+    assert decided(blurred, HELPS_ONE, RoutingPolicy("auto", ANY)) == ("kept", "no_gain_for_recogniser")
     assert decided(blurred, HELPS_ONE) == ("enlarged", "no_gain_for_recogniser")
 
 
 def test_a_recogniser_asks_for_auto_and_goes_with_nothing_else() -> None:
-    assert choose_aim(None, "tesseract", "native") == choose_aim("auto", "tesseract", "native")
+    assert routing_policy(None, "tesseract", "native") == routing_policy("auto", "tesseract", "native")
     with pytest.raises(InvalidParameter, match="mode=always for the network in any case; leave one of them out"):
-        choose_aim("always", "tesseract", "native")
+        routing_policy("always", "tesseract", "native")
     with pytest.raises(InvalidParameter, match="recogniser need geometry=native"):
-        choose_aim(None, "tesseract", "telescope")
+        routing_policy(None, "tesseract", "telescope")
 
 
 def test_a_recogniser_that_nobody_measured_is_refused_with_those_there_are() -> None:
     runtime = FakeRuntime()
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1])
     with pytest.raises(InvalidParameter, match="recogniser 'crnn'; known are any, tesseract, rapidocr-v6"):
-        InProcess(predictor, Planner(SPEC, HELPS_ONE), aim=Aim("auto", "crnn"))
+        InProcess(predictor, Planner(SPEC, HELPS_ONE), policy=RoutingPolicy("auto", "crnn"))
     with pytest.raises(InvalidParameter, match="recogniser 'any'; it has no calibration"):
-        InProcess(predictor, Planner(SPEC, Judge()), aim=Aim("auto", ANY))
+        InProcess(predictor, Planner(SPEC, QualityGate()), policy=RoutingPolicy("auto", ANY))
     predictor.close()
 
 
 def test_the_reference_geometry_goes_with_always_alone() -> None:
-    assert choose_aim(None, None, "telescope") == choose_aim("always", None, "telescope") == ALWAYS
+    assert routing_policy(None, None, "telescope") == routing_policy("always", None, "telescope") == ALWAYS
     with pytest.raises(InvalidParameter, match=r"mode=auto .* geometry=native"):
-        choose_aim("auto", None, "telescope")
+        routing_policy("auto", None, "telescope")
 
 
 def test_an_enlarged_crop_costs_no_inference() -> None:
@@ -222,7 +213,7 @@ def test_an_enlarged_crop_costs_no_inference() -> None:
     runtime.batches.clear()
     sharp, blurred = written(), written(sigma=2)
     planner = Planner(SPEC, HELPS_BLURRED)
-    answers = InProcess(predictor, planner, aim=AUTO)([sharp, blurred, sharp])
+    answers = InProcess(predictor, planner, policy=AUTO)([sharp, blurred, sharp])
     predictor.close()
     assert [answer.decision.reason for answer in answers] == ["sharp", "blurred", "sharp"]
     height, width = sharp.shape[:2]
@@ -237,8 +228,8 @@ def test_half_of_the_strength_is_half_of_the_enlarged_crop() -> None:
 
     def answered(strength: float) -> Rgb:
         rule = Rule(min_blur=0, max_noise=math.inf, target_blur=9, strength=strength)
-        planner = Planner(SPEC, Judge(Calibration({ANY: rule})))
-        (answer,) = InProcess(predictor, planner, aim=AUTO)([crop])
+        planner = Planner(SPEC, QualityGate(Calibration({ANY: rule})))
+        (answer,) = InProcess(predictor, planner, policy=AUTO)([crop])
         return answer.rgb.astype(int)
 
     enlarged = resize(crop, height=2 * crop.shape[0], width=2 * crop.shape[1]).astype(int)
@@ -308,7 +299,7 @@ def test_a_calibration_of_other_weights_stops_the_start_with_one_sentence(
     store: Path, changes: dict[str, object], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(store, **changes)
-    with pytest.raises(StartupError, match=message):
+    with pytest.raises(InvalidCalibration, match=message):
         Calibration.of(ModelStore(store).resolve("tbsrn"))
     (store / "crop.png").write_bytes(png())
     assert main(["upscale", str(store / "crop.png"), "-o", str(store / "out"), "--model-store", str(store)]) == 2
@@ -328,7 +319,7 @@ def test_every_bundled_calibration_belongs_to_its_model() -> None:
 def test_every_image_says_what_was_done_and_why_and_the_counters_agree(
     start_server: Callable[..., Server],
 ) -> None:
-    server = start_server(judge=HELPS_BLURRED)
+    server = start_server(gate=HELPS_BLURRED)
     blank = np.full((20, 60, 3), 90, np.uint8)
     crops = [codec.encode(crop, "png") for crop in (written(), written(sigma=2), blank)]
     images = server.post(*crops, b"no picture", query="?mode=auto").json()["images"]
@@ -345,7 +336,7 @@ def test_every_image_says_what_was_done_and_why_and_the_counters_agree(
 
 
 def test_a_single_picture_says_so_in_its_headers(start_server: Callable[..., Server]) -> None:
-    server = start_server(judge=HELPS_BLURRED)
+    server = start_server(gate=HELPS_BLURRED)
     sharp = codec.encode(written(), "png")
     for query, told in {"?mode=auto": ("enlarged", "sharp"), "?mode=always": ("super_resolved", "always")}.items():
         response = server.post(sharp, query=query)
@@ -353,7 +344,7 @@ def test_a_single_picture_says_so_in_its_headers(start_server: Callable[..., Ser
 
 
 def test_regions_are_judged_one_by_one(start_server: Callable[..., Server]) -> None:
-    server = start_server(judge=HELPS_BLURRED)
+    server = start_server(gate=HELPS_BLURRED)
     page = np.full((80, 200, 3), 230, np.uint8)
     sharp, blurred = written(), written(sigma=2)
     page[:16, : sharp.shape[1]], page[40:56, : blurred.shape[1]] = sharp, blurred
@@ -368,7 +359,7 @@ def test_regions_are_judged_one_by_one(start_server: Callable[..., Server]) -> N
 
 
 def test_what_does_not_help_the_recogniser_comes_back_as_it_was(start_server: Callable[..., Server]) -> None:
-    server = start_server(judge=HELPS_ONE)
+    server = start_server(gate=HELPS_ONE)
     sharp, blurred = written(), written(sigma=2)
     answer = server.post(*(codec.encode(c, "png") for c in (sharp, blurred)), query="?recogniser=tesseract").json()
     kept, better = answer["images"]
@@ -385,7 +376,7 @@ def test_what_does_not_help_the_recogniser_comes_back_as_it_was(start_server: Ca
 
 
 def test_on_a_recomposed_page_what_is_kept_is_enlarged_with_the_page(start_server: Callable[..., Server]) -> None:
-    server = start_server(judge=HELPS_ONE)
+    server = start_server(gate=HELPS_ONE)
     page = np.full((40, 120, 3), 230, np.uint8)
     page[4:20, 4 : 4 + written().shape[1]] = written()
     answer = server.client.post(
@@ -397,7 +388,7 @@ def test_on_a_recomposed_page_what_is_kept_is_enlarged_with_the_page(start_serve
 
 
 def test_a_recogniser_is_refused_by_name_and_listed_with_the_model(start_server: Callable[..., Server]) -> None:
-    server = start_server(judge=HELPS_ONE)
+    server = start_server(gate=HELPS_ONE)
     for query, told in {
         "?recogniser=crnn": "known are any, tesseract, rapidocr-v6",
         "?recogniser=tesseract&mode=always": "leave one of them out",

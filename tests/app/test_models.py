@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import codec, models
-from app.api_keys import new_key
 from app.errors import InferenceFailed, StartupError
-from app.predictor import Predictor
-from app.service import LoadedModel
+from app.http.api_keys import new_key
+from app.imaging import codec
+from app.inference.predictor import Predictor
+from app.serving import registry as models
+from app.serving.model_service import LoadedModel
 from app.settings import Settings
 from model_store.pixels import Nchw, Rgb
 from model_store.store import Artefact, ModelStore

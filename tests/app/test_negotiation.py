@@ -1,6 +1,6 @@
 import pytest
 
-from app.negotiation import choose
+from app.http.accept import choose
 
 
 @pytest.mark.parametrize(

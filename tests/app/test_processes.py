@@ -13,7 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
-from app.server import DrainingServer
+from app.server.draining import DrainingServer
 from app.settings import Settings
 from tests.app.conftest import wait_until
 from tests.app.process import Process, neighbouring_ports

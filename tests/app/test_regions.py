@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
-from app import codec, regions
 from app.errors import BadRegion, InvalidParameter, TooManyRegions
-from app.regions import Region
+from app.imaging import codec, regions
+from app.imaging.regions import Region
 from model_store.pixels import Rgb, resize
 from tests.app.conftest import Server
 from tests.app.test_http import assert_reconciled
@@ -204,7 +204,7 @@ def test_both_parts_are_needed(server: Server, field: str) -> None:
 def test_regions_that_are_late_fail_alone_and_a_page_that_is_late_as_a_whole(
     start_server: Callable[..., Server],
 ) -> None:
-    server = start_server(judge=HELPS_BLURRED, request_timeout_ms=300)
+    server = start_server(gate=HELPS_BLURRED, request_timeout_ms=300)
     page, soft = striped_page(), written(sigma=3, height=40)
     page[:40, : soft.shape[1]], page[40:80] = soft, 200
     listed = [[0, 0, soft.shape[1], 40], [0, 40, 64, 80]]  # the second is blank, and needs no network

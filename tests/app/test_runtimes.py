@@ -12,9 +12,9 @@ import pytest
 
 from app import runtimes
 from app.errors import InferenceFailed, OutOfMemory, StartupError
-from app.predictor import Predictor
-from app.runtimes import RUNTIMES, choose, open_runtime
-from app.runtimes.base import Precision, Runtime, inference_error
+from app.inference.predictor import Predictor
+from app.inference.runtimes import RUNTIMES, choose, open_runtime
+from app.inference.runtimes.base import Precision, Runtime, inference_error
 from model_store import BUNDLED
 from model_store.pixels import Nchw
 from model_store.store import Artefact, ModelStore
@@ -68,7 +68,7 @@ def test_bf16_is_near_fp32_and_what_auto_takes(bundled: Artefact) -> None:
 def test_openvino_runs_several_batches_at_once_unless_one_on_all_threads_was_measured_to_pay(
     pays: bool, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    openvino_runtime = pytest.importorskip("app.runtimes.openvino_runtime")
+    openvino_runtime = pytest.importorskip("app.inference.runtimes.openvino_runtime")
     measured: list[bool] = []
     monkeypatch.setattr(openvino_runtime, "together_pays", lambda together, at_once: measured.append(pays) or pays)
     runtime = open_runtime("openvino", bundled, device="cpu", threads=2, precision="fp32")
@@ -83,7 +83,7 @@ def test_openvino_runs_several_batches_at_once_unless_one_on_all_threads_was_mea
 
 @pytest.mark.parametrize("delay", [0.0, 0.02])
 def test_one_batch_on_all_threads_has_to_be_faster(delay: float) -> None:
-    openvino_runtime = pytest.importorskip("app.runtimes.openvino_runtime")
+    openvino_runtime = pytest.importorskip("app.inference.runtimes.openvino_runtime")
     assert openvino_runtime.together_pays(lambda: time.sleep(delay), lambda: time.sleep(0.01)) is (delay == 0)
 
 
@@ -196,7 +196,7 @@ def test_a_runtime_that_hangs_does_not_hold_up_the_end() -> None:
 
 
 def test_a_package_that_cannot_be_loaded_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "app.runtimes.openvino_runtime", None)
+    monkeypatch.setitem(sys.modules, "app.inference.runtimes.openvino_runtime", None)
     with pytest.raises(StartupError, match="openvino is installed but cannot be loaded"):
         open_runtime("openvino", ModelStore(BUNDLED).resolve("tbsrn"), device="cpu", threads=0, precision="fp32")
 

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app import codec
+from app.imaging import codec
 from model_store import BUNDLED
 from model_store.pixels import resize
 from model_store.store import ModelStore

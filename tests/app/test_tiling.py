@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from app import tiling
-from app.predictor import Predictor
-from app.runtimes import open_runtime
-from app.tiling import Chw, Layout, Size
-from model_store import BUNDLED
+from app.inference.predictor import Predictor
+from app.inference.runtimes import open_runtime
+from model_store import BUNDLED, tiling
 from model_store.manifest import PixelSpec
 from model_store.pixels import Nchw, Rgb, resize
 from model_store.store import ModelStore
+from model_store.tiling import Chw, Layout, Size
 from tests.app.fakes import nearest_x2
 
 SPEC = PixelSpec(height=16, width=64, scale=2)

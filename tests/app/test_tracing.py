@@ -14,7 +14,7 @@ import pytest
 
 from app.errors import StartupError
 from app.settings import Settings
-from app.tracing import OFF, open_tracing
+from app.telemetry.tracing import OFF, open_tracing
 from tests.app.process import Process, ready, wait_until
 from tests.conftest import REPOSITORY
 
@@ -147,8 +147,8 @@ def test_off_it_is_not_even_imported(start: Callable[..., Process]) -> None:
     assert post(service.url()) == 200
     assert stopped(service) == 0
     imported = {line.rpartition("|")[2].strip() for line in service.lines if line.startswith("import time:")}
-    assert "app.tracing" in imported
-    assert not {name for name in imported if name == "app.otel" or name.startswith("opentelemetry.sdk")}
+    assert "app.telemetry.tracing" in imported
+    assert not {name for name in imported if name == "app.telemetry.otel" or name.startswith("opentelemetry.sdk")}
     assert not {name for name in imported if name.startswith("opentelemetry.exporter")}
 
 
@@ -158,7 +158,7 @@ def test_off_every_hook_is_one_shared_nothing() -> None:
 
 
 def test_a_missing_package_stops_the_start_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "app.otel", raising=False)
+    monkeypatch.delitem(sys.modules, "app.telemetry.otel", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(StartupError, match=r"text-telescope\[otel\]"):
         open_tracing(Settings(otlp_endpoint="http://127.0.0.1:4318"))

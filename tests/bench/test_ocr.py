@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from app.estimate import estimate
-from app.judge import Calibration
 from bench.__main__ import main
 from bench.crops import BLURS, CELLS, HEIGHTS, Cell, crop, half_of, words
 from bench.rendered import WORDS, fonts, render
 from model_store import BUNDLED
+from model_store.blur import estimate
+from model_store.calibration import Calibration
 from model_store.store import ModelStore
 from training.errors import DataError, MissingExtra
 from training.ocr import open_reader

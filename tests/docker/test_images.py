@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app import codec
+from app.imaging import codec
 from model_store import BUNDLED
 from model_store.store import ModelStore
 from tests.app.process import wait_until

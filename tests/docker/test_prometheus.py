@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from app.api_keys import new_key
+from app.http.api_keys import new_key
 from tests.app.process import Process, wait_until
 from tests.conftest import REPOSITORY
 from tests.docker.conftest import DOCKER, needs

@@ -9,12 +9,12 @@ import os
 import numpy as np
 
 from app.errors import InferenceFailed
-from app.logs import configure_logging
+from app.inference.predictor import Predictor
 from app.main import create_app
-from app.predictor import Predictor
-from app.server import bind, serve
-from app.service import LoadedModel
+from app.server.draining import bind, serve
+from app.serving.model_service import LoadedModel
 from app.settings import load_settings
+from app.telemetry.logs import configure_logging
 from model_store.pixels import Nchw
 from model_store.store import Artefact, ModelStore
 from tests.reliability.faults import FaultyRuntime

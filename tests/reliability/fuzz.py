@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from app import codec
 from app.errors import BadInput
+from app.imaging import codec
 
 MAX_PIXELS = 4_000_000  # the service's default
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.batcher import Batcher
+from app.batching.batcher import Batcher
 from app.errors import DeadlineExceeded, Overloaded
 from tests.app.fakes import FakeExecutor, in_virtual_time
 from tests.app.test_batcher import ask, batcher, now

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-from app import codec, errors
+from app import errors
+from app.imaging import codec
 from tests.app.conftest import Server, picture, png, wait_until
 from tests.app.test_http import assert_reconciled
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app import codec
+from app.imaging import codec
 from tests.app.conftest import Server, png, wait_until
 from tests.app.raw import connect
 from tests.reliability.conftest import Serve

@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 import pytest
 
-from app import codec
-from app.api_keys import new_key
+from app.http.api_keys import new_key
+from app.imaging import codec
 from model_store.store import ModelStore
 from tests.app.conftest import png, wait_until
 from tests.app.process import Process

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app import codec
 from app.bulk.entries import Failure, Options, Unit
 from app.bulk.job import Engine, run
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
 from app.bulk.progress import Progress
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
-from app.judge import ALWAYS, UNTOLD, Judge
-from app.predictor import Predictor
-from app.service import LoadedModel
+from app.imaging import codec
+from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, QualityGate
+from app.inference.predictor import Predictor
+from app.serving.model_service import LoadedModel
 from app.settings import Settings
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC, png
@@ -41,7 +41,7 @@ from tests.app.bulk.sets import (  # noqa: E402
 COLOURS = {f"{i:02d}": (10 * i + 20, 255 - 10 * i, 5 * i) for i in range(20)}
 PNGS = {name: png(colour, width=40 + int(name)) for name, colour in COLOURS.items()}
 RGB_PNG = Options("png", "native", ALWAYS, None)
-AUTO = Options("png", "native", UNTOLD, None)
+AUTO = Options("png", "native", DEFAULT_POLICY, None)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def runtime() -> FakeRuntime:
 @pytest.fixture(scope="module")
 def model(fake_store: Path, runtime: FakeRuntime) -> Iterator[LoadedModel]:
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=(1, 4))
-    yield LoadedModel(ModelStore(fake_store).resolve("tbsrn"), predictor, Judge())
+    yield LoadedModel(ModelStore(fake_store).resolve("tbsrn"), predictor, QualityGate())
     predictor.close()
 
 
@@ -182,7 +182,7 @@ def test_a_picture_that_the_network_was_left_out_for_is_noted(
 ) -> None:
     crops = {"sharp.png": written(height=50), "soft.png": written(sigma=3, height=40)}
     write_folder(tmp_path / "in", {name: codec.encode(crop, "png") for name, crop in crops.items()})
-    calibrated = replace(model, judge=HELPS_BLURRED)
+    calibrated = replace(model, gate=HELPS_BLURRED)
     settings = Settings(model_store=fake_store)
     assert run(tmp_path / "in", tmp_path / "out", AUTO, settings, model=calibrated) == 0
     record = Ledger(tmp_path / "out").record(0)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import codec
-from app.in_process import InProcess
-from app.judge import Aim
+from app.bulk.in_process import InProcess
+from app.imaging import codec
+from app.imaging.quality_gate import RoutingPolicy
 from app.main import load_model
 from app.settings import Settings
 from model_store.pixels import Rgb
@@ -110,7 +110,7 @@ def expected() -> list[Rgb]:
     """What the service answers to each picture."""
     model = load_model(Settings(runtime="openvino", batch_sizes=(1, 8)))
     try:
-        in_process = InProcess(model.predictor, model.planner, aim=Aim(mode="always"))
+        in_process = InProcess(model.predictor, model.planner, policy=RoutingPolicy(mode="always"))
         return [answer.rgb for answer in in_process(PICTURES)]
     finally:
         model.predictor.close()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from app.demo import WEB
+from app.demo.page import WEB
 from tests.app.conftest import Server
 from tests.conftest import REPOSITORY
 

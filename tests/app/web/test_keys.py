@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from app.api_keys import new_key
+from app.http.api_keys import new_key
 from tests.app.conftest import Server
 from tests.app.web.conftest import Visitor
 

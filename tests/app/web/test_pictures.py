@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import codec
+from app.imaging import codec
 from model_store.pixels import Rgb
 from tests.app.conftest import Server, picture, png, wait_until
 from tests.app.web.conftest import Visitor

@@ -41,7 +41,7 @@ def test_names_roles_and_headings_are_there_for_a_screen_reader(visit: Visitor) 
         ("link", "Download"),
         ("region", "Before and after"),
         ("region", "Samples"),
-        ("navigation", "Service"),
+        ("navigation", "ServedModel"),
         ("link", "Metrics"),
     ]:
         assert page.get_by_role(role, name=name).count() >= 1, (role, name)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app import recognise
+from app.demo import recognise
 from app.errors import StartupError
 from app.main import create_app
 from app.settings import Settings

@@ -1,0 +1,146 @@
+"""`python -m app upscale`: files or folders of crops -> PNGs of twice the size.
+
+find every source and its target -> for a batch at a time: read -> upscaler -> write -> Summary
+
+The upscaler is `Local`, or a service's client (`app/__main__.py`).
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from app.bulk.entries import Entry, Result
+from app.bulk.in_process import InProcess
+from app.bulk.pipeline import Pipeline
+from app.errors import StartupError
+from app.settings import Settings
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+Jobs = dict[Path, Path]  # target -> source
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """One crop's PNG, what was done with it and why, as the service says it."""
+
+    data: bytes
+    method: str
+    reason: str
+
+
+Upscaler = Callable[[Sequence[bytes]], Sequence[Upscaled | str]]  # in order; a str says why there is none
+
+
+@dataclass
+class Summary:
+    """What was done with all crops."""
+
+    done: Counter[tuple[str, str]]  # by method and reason
+    failed: int = 0
+
+    def description(self) -> str:
+        """`600 crops: 270 super-resolved (blurred 270), 330 enlarged (sharp 310, noisy 20)`"""
+        methods: dict[str, list[tuple[str, int]]] = {}
+        for (method, reason), count in self.done.most_common():
+            methods.setdefault(method, []).append((reason, count))
+        parts = [
+            f"{sum(count for _, count in reasons)} {method.replace('_', '-')} "
+            f"({', '.join(f'{reason} {count}' for reason, count in reasons)})"
+            for method, reasons in methods.items()
+        ]
+        parts += [f"{self.failed} failed"] if self.failed else []
+        return f"{self.done.total() + self.failed} crops: {', '.join(parts)}"
+
+
+def find(inputs: Sequence[Path], out: Path) -> Jobs:
+    """`out/<name>.png` for every crop; a folder is walked, and its structure kept below `out`.
+
+    A file that was named is taken whatever its suffix; what lies in `out` already is none of the crops. Raises
+    StartupError for a path that is not there, a folder without pictures, two sources of one target, a target that
+    is a source, or an `out` that is no folder.
+    """
+    jobs: Jobs = {}
+    if out.exists() and not out.is_dir():
+        raise StartupError(f"{out} is not a folder; the pictures go into one.")
+    for path in inputs:
+        root = path if path.is_dir() else path.parent
+        for source in _sources(path, out):
+            target = (out / source.relative_to(root)).with_suffix(".png")
+            if target in jobs:
+                raise StartupError(f"{jobs[target]} and {source} would both become {target}; upscale them apart.")
+            jobs[target] = source
+    sources = {source.resolve() for source in jobs.values()}
+    for target in jobs:
+        if target.resolve() in sources:
+            raise StartupError(f"{target} would be overwritten, and is one of the crops; choose another folder.")
+    return jobs
+
+
+def _sources(path: Path, out: Path) -> list[Path]:
+    if not path.exists():
+        raise StartupError(f"{path} does not exist.")
+    if not path.is_dir():
+        return [path]
+    own = out.resolve() if out.resolve() != path.resolve() else None
+    found = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    sources = sorted(p for p in found if own is None or own not in p.resolve().parents)
+    if not sources:
+        raise StartupError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
+    return sources
+
+
+def upscale(jobs: Jobs, upscaler: Upscaler, *, batch: int) -> Summary:
+    """Write every target, handing over `batch` crops at a time; each that fails has one line on stderr."""
+    summary = Summary(Counter())
+    left = iter(jobs.items())
+    with tqdm(total=len(jobs), unit="crop", disable=None) as progress:
+        while chunk := list(islice(left, batch)):
+            for source, problem in _chunk(chunk, upscaler, summary):
+                summary.failed += 1
+                tqdm.write(f"{source}: {problem}", file=sys.stderr)
+            progress.update(len(chunk))
+    return summary
+
+
+def _chunk(chunk: Sequence[tuple[Path, Path]], upscaler: Upscaler, summary: Summary) -> Iterator[tuple[Path, str]]:
+    """Answers some (target, source); yields those that failed, and why."""
+    read: list[tuple[Path, Path, bytes]] = []
+    for target, source in chunk:
+        try:
+            read.append((target, source, source.read_bytes()))
+        except OSError as exc:
+            yield source, str(exc)
+    for (target, source, _), answer in zip(read, upscaler([data for *_, data in read]), strict=True):
+        if isinstance(answer, str):
+            yield source, answer
+            continue
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(answer.data)
+        except OSError as exc:
+            yield source, str(exc)
+        else:
+            summary.done[answer.method, answer.reason] += 1
+
+
+class Local:
+    """An upscaler of this process: decode -> enlarge -> PNG."""
+
+    def __init__(self, enlarge: InProcess, *, settings: Settings) -> None:
+        self._pipeline = Pipeline(enlarge, image_format="png", settings=settings, threads=os.cpu_count() or 1)
+
+    def __call__(self, crops: Sequence[bytes]) -> list[Upscaled | str]:
+        return [_upscaled(result) for result in self._pipeline(Entry("", crop) for crop in crops)]
+
+
+def _upscaled(result: Result) -> Upscaled | str:
+    if result.failure:
+        return result.failure.detail
+    assert result.decision, "every picture has one"
+    return Upscaled(result.data, result.decision.method, result.decision.reason)

@@ -1,0 +1,115 @@
+"""The JSON that the service answers with."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.imaging.quality_gate import REASONS, Method, Reason
+
+REASONS_TOLD = "Why: " + "; ".join(f"`{reason}`: {why}" for reason, why in REASONS.items()) + "."
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details, as `application/problem+json`."""
+
+    type: str = Field(examples=["urn:text-telescope:problem:undecodable_image"])
+    title: str = Field(examples=["The image cannot be decoded"])
+    status: int = Field(examples=[400])
+    detail: str = Field(examples=["The image data is damaged or cut off (image file is truncated)."])
+    code: str = Field(description="Stable; programs may rely on it.", examples=["undecodable_image"])
+    request_id: str = Field(examples=["8f14e45fceea467a9c1d3b2a5e6f7081"])
+
+
+class ModelRef(BaseModel):
+    name: str = Field(examples=["tbsrn"])
+    version: int = Field(examples=[1])
+    digest: str = Field(description="SHA-256 of the model's manifest.")
+
+
+class Size(BaseModel):
+    width: int
+    height: int
+
+
+class DoneImage(BaseModel):
+    """One image that was super-resolved."""
+
+    outcome: Literal["ok"] = "ok"
+    index: int = Field(description="Position in the request, from 0.")
+    filename: str | None
+    input: Size
+    output: Size
+    method: Method = Field(description="`enlarged`: without the network. `kept`: the crop as it was.")
+    reason: Reason = Field(description=REASONS_TOLD)
+    blur_px: float | None = Field(
+        description="Measured: standard deviation of a Gaussian, in pixels of the crop; null: not measured."
+    )
+    working_scale: float | None = Field(
+        description="At which the network saw the crop; null where it did not.", examples=[0.64]
+    )
+    strength: float | None = Field(
+        description="How much of the answer is the network's, the rest being the crop enlarged; null: none."
+    )
+    media_type: str = Field(examples=["image/png"])
+    data: str | None = Field(
+        description="The picture: base64, or its name in the ZIP; null where it was put back onto its page."
+    )
+
+
+class FailedImage(BaseModel):
+    """One image that was not; its neighbours are not affected."""
+
+    outcome: Literal["failed"] = "failed"
+    index: int
+    filename: str | None
+    problem: Problem
+
+
+class Page(BaseModel):
+    """The page at twice its size, the super-resolved regions in their places."""
+
+    output: Size
+    media_type: str = Field(examples=["image/png"])
+    data: str | None = Field(description="The picture: base64, or its name in the ZIP.")
+
+
+class SuperResolveResponse(BaseModel):
+    model: ModelRef
+    images: list[Annotated[DoneImage | FailedImage, Field(discriminator="outcome")]] = Field(
+        description="One entry per image or region, in order."
+    )
+    page: Page | None = Field(None, description="Of a page with `recompose=true`.")
+
+
+class ModelInfo(BaseModel):
+    """A loaded model: its manifest in short, and where it runs."""
+
+    name: str
+    version: int
+    active: bool = Field(description="Whether it answers the requests for its name; others by `name:version`.")
+    default: bool = Field(description="Whether it answers the requests that name no model.")
+    digest: str
+    runtime: str
+    device: str
+    precision: str = Field(description="What the network's products are computed in.", examples=["bf16"])
+    scale: int
+    input: Size = Field(description="What the network was trained at, and geometry=telescope stretches to.")
+    input_sizes: list[Size] = Field(description="Of the tiles that the network may see.")
+    batch_sizes: list[int]
+    recognisers: dict[str, str] = Field(
+        description="What `recogniser` may name, those the model was calibrated for, and what it does for each.",
+        examples=[{"rapidocr-v6": "super-resolves crops blurred by 2.7 px and more; +4.1 points on those"}],
+    )
+    training: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    licence: str
+    git_commit: str
+    created_at: str
+
+
+class ModelList(BaseModel):
+    models: list[ModelInfo]
+
+
+class Health(BaseModel):
+    status: Literal["ok", "ready"]

@@ -1,0 +1,134 @@
+"""Decides for one crop whether to super-resolve it, and at which working scale; under a millisecond a crop.
+
+    crop -> estimate -> blur, noise                      \\
+    calibration-<version>.json -> the recogniser's Rule   } -> QualityGate.decide -> Decision
+
+A model without calibration super-resolves every crop that is not blank.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from app.errors import InvalidParameter
+from model_store.blur import estimate
+from model_store.calibration import ANY, UNCALIBRATED, Calibration
+from model_store.pixels import Rgb
+from model_store.tiling import Geometry
+
+Mode = Literal["auto", "always"]
+Method = Literal["super_resolved", "enlarged", "kept"]
+Reason = Literal["always", "blurred", "uncalibrated", "sharp", "noisy", "blank", "no_gain_for_recogniser"]
+
+DEFAULT_MODE: Mode = "auto"  # of the API and the command line
+REASONS: dict[Reason, str] = {
+    "always": "the mode asked for it",
+    "blurred": "the network helps crops as blurred as this one",
+    "uncalibrated": "`auto` has not been calibrated for this model",
+    "sharp": "it is so little blurred that it is read better as it is",
+    "noisy": "the network takes its noise for strokes",
+    "blank": "it is a plain ground without text",
+    "no_gain_for_recogniser": "this recogniser reads no kind of crop better after this network",
+}
+
+
+@dataclass(frozen=True)
+class RoutingPolicy:
+    """Which crops go through the network.
+
+    recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, and every crop is
+    returned at the model's scale.
+    """
+
+    mode: Mode = DEFAULT_MODE
+    recogniser: str | None = None
+
+
+ALWAYS = RoutingPolicy("always")
+DEFAULT_POLICY = RoutingPolicy()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The treatment of one crop, and the reason for it.
+
+    scale: working scale, in (0, 1]. strength: share of the network's picture in the output, the rest being the
+    bicubically enlarged crop. blur: as measured, in pixels of the crop; None if it was not measured.
+    """
+
+    method: Method
+    reason: Reason
+    scale: float = 1.0
+    strength: float = 1.0
+    blur: float | None = None
+
+    @property
+    def infers(self) -> bool:
+        return self.method == "super_resolved"
+
+
+REFERENCE = Decision("super_resolved", "always")  # geometry=telescope: nothing is measured
+_LEFT_OUT: tuple[Reason, ...] = ("sharp", "noisy", "blank", "no_gain_for_recogniser")
+_INFERRED: tuple[Reason, ...] = ("always", "blurred", "uncalibrated")
+DECISIONS: list[tuple[Method, Reason]] = [  # every method with its possible reasons
+    *[("super_resolved", reason) for reason in _INFERRED],
+    *[("enlarged", reason) for reason in _LEFT_OUT],
+    *[("kept", reason) for reason in _LEFT_OUT],
+]
+
+
+def routing_policy(mode: Mode | None, recogniser: str | None, geometry: Geometry) -> RoutingPolicy:
+    """The policy of a request; the default mode follows from recogniser and geometry. Raises InvalidParameter."""
+    if recogniser is not None and mode == "always":
+        raise InvalidParameter(
+            "recogniser=... asks for what that one reads best, and mode=always for the network in any case; "
+            "leave one of them out."
+        )
+    wanted = mode or ("auto" if recogniser is not None else None)
+    if geometry == "native":
+        return RoutingPolicy(wanted or DEFAULT_MODE, recogniser)
+    if wanted == "auto":
+        raise InvalidParameter(
+            "mode=auto and recogniser need geometry=native; geometry=telescope is the reference behaviour, which "
+            "always infers."
+        )
+    return ALWAYS
+
+
+class QualityGate:
+    """Applies a model's calibration. calibration: None for a model without one."""
+
+    def __init__(self, calibration: Calibration | None = None) -> None:
+        self.calibration = calibration
+
+    @property
+    def recognisers(self) -> dict[str, str]:
+        """Every recogniser that a policy may name, with its rule in one line."""
+        rules = self.calibration.rules if self.calibration else {}
+        return {name: rule.description() for name, rule in rules.items()}
+
+    def check(self, recogniser: str | None) -> None:
+        """Raises InvalidParameter for a recogniser that was not measured with this model."""
+        known = self.recognisers
+        if recogniser is not None and recogniser not in known:
+            choices = f"known are {', '.join(known)}" if known else "it has no calibration"
+            raise InvalidParameter(f"The model was not calibrated for the recogniser {recogniser!r}; {choices}.")
+
+    def largest_scale(self, policy: RoutingPolicy) -> float | None:
+        """The largest working scale that `decide` may choose for any crop; None: it never infers."""
+        if policy.mode == "always" or not self.calibration:
+            return 1.0
+        rule = self.calibration.rules[policy.recogniser or ANY]
+        return None if rule.never else rule.scale(rule.min_blur)
+
+    def decide(self, rgb: Rgb, policy: RoutingPolicy) -> Decision:
+        """The treatment of a crop, uint8 (H, W, 3)."""
+        measured = estimate(rgb)
+        blur = None if measured.is_blank else measured.blur
+        if policy.mode == "always" or not self.calibration:
+            why: Reason = "always" if policy.mode == "always" else "uncalibrated"
+            return Decision("super_resolved", why, UNCALIBRATED.scale(blur), UNCALIBRATED.strength, blur)
+        rule = self.calibration.rules[policy.recogniser or ANY]
+        finding = rule.finding(measured)
+        if finding == "blurred":
+            return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur)
+        return Decision("enlarged" if policy.recogniser is None else "kept", finding, blur=blur)

@@ -1,0 +1,132 @@
+"""OpenVINO on CPU: the default where no GPU is found, and all that the `cpu` extra installs.
+
+Each batch size of each input size is compiled for itself when it first comes, at start-up: with known sizes
+OpenVINO fuses more. Whether a batch runs on all threads together, or as many batches at once as there are threads,
+is measured: threads that share a batch wait for each other after every layer.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import openvino as ov
+
+from app.errors import StartupError
+from app.inference.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, pick_precision
+from model_store.pixels import Nchw
+from model_store.store import Artefact
+
+TOGETHER_PAYS = 1.1  # has to be this much faster: at start-up nobody keeps threads that share a batch waiting
+TRIALS = 4
+Shape = tuple[int, ...]  # of a batch, (N, 3, h, w), or of its images
+
+
+class OpenVinoRuntime:
+    name = "openvino"
+    device = "cpu"
+
+    def __init__(self, artefact: Artefact, *, device: str, threads: int, precision: Precision) -> None:
+        if device not in ("auto", "cpu"):
+            raise StartupError(
+                f"TELESCOPE_RUNTIME=openvino runs on cpu, not on {device}; set TELESCOPE_DEVICE=cpu, "
+                "or choose the runtime paddle or onnx for a GPU."
+            )
+        core = ov.Core()
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        # auto is bf16, twice as fast at no cost that was measured: docs/performance.md
+        offered = ("bf16", "fp32") if has_bf16 else ("fp32",)
+        self.precision = pick_precision(precision, offered, where="OpenVINO on this processor")
+        config: dict[str, object] = {
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
+            "ENABLE_CPU_PINNING": False,  # each compiled network would pin its first thread to the same core
+        }
+        if threads:
+            config["INFERENCE_NUM_THREADS"] = threads
+        path = _onnx(artefact, "onnx")
+        trained = (artefact.manifest.pixels.height, artefact.manifest.pixels.width)
+        self._trained: Shape = (3, *trained)
+        self._config = config
+        self._compiled: dict[Shape, ov.CompiledModel] = {}
+        self._lock = threading.Lock()
+        self._idle: dict[Shape, list[ov.InferRequest]] = defaultdict(list)
+        try:
+            self._network = core.read_model(path)
+            self._any_size = (
+                core.read_model(_onnx(artefact, "onnx" + ANY_SIZE)) if artefact.manifest.any_size else None
+            )
+            self._hint: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+            self.streams = self._measured_streams()
+        except RuntimeError as exc:
+            raise StartupError(f"OpenVINO cannot load {path}: {first_line(exc)}.") from exc
+        if self.streams > 1:
+            self._hint = {"NUM_STREAMS": self.streams}
+
+    def run(self, lr_nchw: Nchw) -> Nchw:
+        try:
+            request = self._taken(lr_nchw.shape)
+            sr: Nchw = request.infer([lr_nchw], share_inputs=True)[0]  # a copy
+        except RuntimeError as exc:
+            raise inference_error(exc) from exc
+        self._idle[lr_nchw.shape].append(request)
+        return sr
+
+    def close(self) -> None:
+        self._idle.clear()
+        self._compiled.clear()
+        del self._network, self._any_size
+
+    def _taken(self, shape: Shape) -> ov.InferRequest:
+        """One that no other thread uses."""
+        with self._lock:
+            if self._idle[shape]:
+                return self._idle[shape].pop()
+            if shape not in self._compiled:
+                self._compiled[shape] = self._compile(shape, self._hint)
+            return self._compiled[shape].create_infer_request()
+
+    def _compile(self, shape: Shape, hint: dict[str, object]) -> ov.CompiledModel:
+        network = self._network if shape[1:] == self._trained else self._any_size
+        assert network is not None, f"no form for images of {shape}"
+        fixed = network.clone()
+        fixed.reshape(list(shape))
+        return ov.Core().compile_model(fixed, "CPU", self._config | hint)
+
+    def _measured_streams(self) -> int:
+        """As many as there are threads, or one."""
+        single = (1, *self._trained)
+        threads = int(self._compile(single, self._hint).get_property("INFERENCE_NUM_THREADS"))
+        if threads == 1:
+            return 1
+        lr = np.zeros((threads, *self._trained))
+        together = self._compile(lr.shape, self._hint).create_infer_request()
+        apart = self._compile(single, {"NUM_STREAMS": threads})
+        requests = [apart.create_infer_request() for _ in range(threads)]
+
+        def at_once() -> None:
+            for request, one in zip(requests, lr, strict=True):
+                request.start_async([one[None]])
+            for request in requests:
+                request.wait()
+
+        if together_pays(lambda: together.infer([lr]), at_once):
+            return 1
+        self._compiled[single] = apart
+        return threads
+
+
+def _onnx(artefact: Artefact, kind: str) -> Path:
+    return next(path for path in artefact.files(kind) if path.suffix == ".onnx")
+
+
+def together_pays(together: Callable[[], object], at_once: Callable[[], object]) -> bool:
+    """By the best of several runs each; they take turns, for the machine may be busy."""
+    seconds: list[list[float]] = [[], []]
+    for _ in range(TRIALS + 1):  # the first pays for allocation and is never the best
+        for run, taken in zip((together, at_once), seconds, strict=True):
+            started = perf_counter()
+            run()
+            taken.append(perf_counter() - started)
+    return min(seconds[0]) * TOGETHER_PAYS < min(seconds[1])

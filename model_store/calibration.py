@@ -1,0 +1,128 @@
+"""The rules that training makes for a model and that the service applies: which crops to super-resolve, and how.
+
+    python -m training calibrate -> model_store/<name>/calibration-<version>.json -> Calibration -> quality gate
+
+The file names its model by the digest of the manifest, and is refused for any other. Lengths are in pixels of the
+crop, as `model_store/blur.py` measures them.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal, Self
+
+from model_store.blur import Estimate
+from model_store.errors import InvalidCalibration
+from model_store.store import Artefact
+
+ANY = "any"  # an unknown recogniser; its rule holds for every recogniser that was measured
+SCHEMA_VERSION = 3
+Finding = Literal["blurred", "sharp", "noisy", "blank", "no_gain_for_recogniser"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which crops one recogniser reads better after super-resolution, and at which scale and strength.
+
+    min_blur: the least blur that is super-resolved; inf: none is. max_noise: the largest noise, over the crop's
+    contrast; inf: any. target_blur: blur of the crop at its working scale, which is 1 for crops blurred less.
+    strength: share of the network's picture in the answer; the rest is the bicubically enlarged crop. points: words
+    of 100 that the super-resolved crops gain, measured on words that the rule was not chosen by.
+    """
+
+    min_blur: float
+    max_noise: float
+    target_blur: float
+    strength: float
+    points: float = 0.0
+
+    @classmethod
+    def from_json(cls, limits: Mapping[str, float | None]) -> Self:
+        """Raises KeyError, TypeError or ValueError."""
+        found = {field.name: limits[field.name] for field in fields(cls)}
+        rule = cls(**{name: math.inf if limit is None else float(limit) for name, limit in found.items()})
+        if not (rule.target_blur > 0 and 0 < rule.strength <= 1):
+            raise ValueError(f"target_blur must be positive, and strength in (0, 1], not {rule}")
+        return rule
+
+    def as_json(self) -> dict[str, float | None]:
+        """Infinity, which JSON lacks, becomes null."""
+        return {name: None if math.isinf(limit) else limit for name, limit in asdict(self).items()}
+
+    @property
+    def never(self) -> bool:
+        return math.isinf(self.min_blur)
+
+    def scale(self, blur: float | None) -> float:
+        """Working scale of a crop of this blur, in (0, 1]. None: the blur is unknown, and the scale 1."""
+        return min(1.0, self.target_blur / blur) if blur else 1.0
+
+    def finding(self, estimate: Estimate) -> Finding:
+        """`blurred` for a crop to be super-resolved; otherwise the reason against it."""
+        if self.never:
+            return "no_gain_for_recogniser"
+        if estimate.is_blank:
+            return "blank"
+        if estimate.blur < self.min_blur:
+            return "sharp"
+        return "blurred" if math.isinf(self.max_noise) or estimate.noise <= self.max_noise else "noisy"
+
+    def description(self) -> str:
+        """The rule in one line, for people."""
+        if self.never:
+            return "never super-resolves: no kind of crop was read better by it"
+        noise = "" if math.isinf(self.max_noise) else f", up to a noise of {self.max_noise:.2f} of their contrast"
+        every = f"crops blurred by {self.min_blur:.1f} px and more" if self.min_blur > 0 else "every crop"
+        return f"super-resolves {every}{noise}; {self.points:+.1f} points on those"
+
+
+# For a model without calibration, and for mode=always: the target that most recognisers read best, at full strength.
+UNCALIBRATED = Rule(min_blur=0, max_noise=math.inf, target_blur=1.8, strength=1)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """rules: by recogniser, ANY among them."""
+
+    rules: Mapping[str, Rule]
+
+    @classmethod
+    def of(cls, artefact: Artefact) -> "Calibration | None":
+        """The model's own, from beside its folder; None if it has none. Raises InvalidCalibration."""
+        path = calibration_path(artefact)
+        return cls.read(path, digest=artefact.digest) if path.exists() else None
+
+    @classmethod
+    def read(cls, path: Path, *, digest: str) -> "Calibration":
+        """digest: of the manifest of the model in use.
+
+        Raises InvalidCalibration for a file that is damaged, or was made for other weights.
+        """
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            made_for, version = str(raw["digest"]), raw["schema_version"]
+            fits = (made_for, version) == (digest, SCHEMA_VERSION)
+            rules = {name: Rule.from_json(limits) for name, limits in raw["rules"].items()} if fits else {}
+            if fits and ANY not in rules:
+                raise KeyError(ANY)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise InvalidCalibration(
+                f"{path} cannot be read ({exc!r}); make it again with `python -m training calibrate`, or remove it"
+            ) from exc
+        if not fits:
+            raise InvalidCalibration(
+                f"{path} was made for another model (digest {made_for[:12]}, schema {version}) than this one "
+                f"(digest {digest[:12]}, schema {SCHEMA_VERSION}); make it again with `python -m training calibrate` "
+                "or remove it"
+            )
+        return cls(rules)
+
+    def as_json(self) -> dict[str, dict[str, float | None]]:
+        return {name: rule.as_json() for name, rule in self.rules.items()}
+
+
+def calibration_path(artefact: Artefact) -> Path:
+    """Beside the version's folder, which is immutable: model_store/tbsrn/calibration-1.json."""
+    return artefact.path.parent / f"calibration-{artefact.manifest.version}.json"
