@@ -24,7 +24,7 @@ from training.stop import INTERRUPTED
 
 # command -> (module with add_arguments(parser) and run(args), one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("training.trainer", "train TBSRN from a configuration"),
+    "train": ("training.train", "train TBSRN from a configuration"),
     "evaluate": ("training.evaluate", "PSNR, SSIM and recognition accuracy of a checkpoint"),
     "predict": ("training.predict", "super-resolve images with a checkpoint"),
     "ablate": ("training.ablate", "what each part of a recipe is worth, on equal budgets"),

@@ -33,7 +33,7 @@ from training.engines.torch_pool import Pool
 from training.engines.torch_timed import Log, filled_pool, learn, open_makers, open_samples, save
 from training.engines.torch_weights import load_telescope
 from training.errors import ConfigError
-from training.judging import Figures
+from training.held_out import Figures
 from training.ocr import open_readers
 from training.stop import INTERRUPTED, StopRequest
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from model_store.manifest import PixelSpec
 from training.config import CommonConfig, learning_rate_at
 from training.config_file import changed_settings, config_tree
 from training.data.loader import Loader
-from training.data.samples import Batch
+from training.data.samples import Batch, training_samples
 from training.engines import Engine, NonFinite
 from training.errors import RunError
 from training.run_log import RunLog
@@ -26,12 +27,25 @@ from training.run_state import Identity, Progress, git_commit, load_run, save_ru
 from training.stop import INTERRUPTED, StopRequest
 from training.validation import Evaluation
 
-LAST = "last.ckpt"  # what --resume takes up
-LAST_WEIGHTS = "last.safetensors"  # what the other commands take
+LAST = "last.ckpt"  # the state that --resume continues from
+LAST_WEIGHTS = "last.safetensors"  # the weights alone, for the other commands
 BEST_WEIGHTS = "best.safetensors"
 
 
-class Run:
+def open_loader(config: CommonConfig, spec: PixelSpec, engine: Engine) -> Loader:
+    """Training batches of the rank of `engine`. Raises DataError or ConfigError."""
+    return Loader(
+        training_samples(config.data, spec, seed=config.seed),
+        config.run.batch_size,
+        config.seed,
+        shuffle=config.data.shuffle,
+        workers=config.data.workers,
+        rank=engine.rank,
+        world=engine.world,
+    )
+
+
+class Trainer:
     """One run in its folder.
 
     evaluate: measures the engine's network; called on rank 0. columns: names of the values that it and
@@ -53,10 +67,10 @@ class Run:
         self.steps = config.run.steps or config.run.epochs * loader.steps_per_epoch
         self.identity = Identity(config.engine, engine.architecture, config_tree(config), git_commit())
         self.progress = self._resume() if resume else self._begin()
-        self._evaluated = time.monotonic()
+        self._evaluated_at = time.monotonic()
 
     def fit(self) -> None:
-        """Train to the end, or until Ctrl-C or SIGTERM, which saves and exits with 130. Raises RunError."""
+        """Train to the end. Ctrl-C or SIGTERM saves the run and exits with 130. Raises RunError."""
         progress, stopping = self.progress, False
         with ExitStack() as stack:
             log = stack.enter_context(self._log()) if self.engine.rank == 0 else None
@@ -95,10 +109,10 @@ class Run:
         log.stepped(loss)
         if step % run.log_every == 0 or last:
             log.values({**progress.take_means(), "steps_per_s": log.steps_per_s()}, step=step, epoch=epoch)
-        late = run.evaluate_seconds is not None and time.monotonic() - self._evaluated > run.evaluate_seconds
+        late = run.evaluate_seconds is not None and time.monotonic() - self._evaluated_at > run.evaluate_seconds
         if step % run.evaluate_every == 0 or last or late:
             self._measure(log, step, epoch)
-            self._evaluated = time.monotonic()
+            self._evaluated_at = time.monotonic()
         if step % run.save_every == 0 or last or stopping:
             self._save()
 
@@ -119,7 +133,7 @@ class Run:
         save_run(self.config.out / LAST, arrays, progress=self.progress, identity=self.identity)
 
     def _source(self, values: Mapping[str, float]) -> dict[str, Any]:
-        """What a weight file says of the run it comes from."""
+        """The origin record of a weight file."""
         return {
             "step": self.progress.step,
             "engine": self.identity.engine,
@@ -150,7 +164,7 @@ class Run:
         return progress
 
     def _write_config(self) -> None:
-        """Leave the settings beside what they made; `-c out/config.yml` repeats the run."""
+        """Write the settings beside the results; `-c out/config.yml` repeats the run."""
         if self.engine.rank != 0:
             return
         try:

@@ -1,6 +1,6 @@
-"""Evaluation inside training: how close SR comes to HR, beside bicubic, and a sheet for eyes.
+"""Evaluation during training: PSNR and SSIM of SR against HR, beside bicubic, and a sheet of pictures.
 
-Small on purpose: `python -m training evaluate` says more, reading accuracy included.
+`python -m training evaluate` reports more.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import numpy as np
 
 from model_store.manifest import PixelSpec
 from model_store.pixels import crops_to_lr, resize, sr_to_crops
+from training.config import CommonConfig
 from training.data.lmdb import Rgb
-from training.data.samples import Batch, Nchw
+from training.data.loader import validation_batches
+from training.data.samples import Batch, Nchw, validation_samples
 from training.metrics import SRMetric, text_figures
 from training.ocr import TextReader
 
@@ -34,13 +36,27 @@ class Evaluation:
 
 TELESCOPE_COLUMNS = ("val_psnr", "val_ssim", "val_psnr_bicubic", "val_ssim_bicubic")
 READER_COLUMNS = ("val_accuracy", "val_character_error_rate")
-JUDGE_COLUMNS = (*READER_COLUMNS, "val_accuracy_bicubic")
+RECOGNISER_COLUMNS = (*READER_COLUMNS, "val_accuracy_bicubic")
 
 
-class Judge:
-    """Real recognisers that say which checkpoint is best: PSNR rises while text becomes harder to read.
+class ValidationBatches:
+    """Validation batches, made once: rank 0 evaluates on the same pictures dozens of times."""
 
-    Bicubic is the same at every evaluation and read once.
+    def __init__(self, config: CommonConfig, spec: PixelSpec) -> None:
+        self._samples = validation_samples(config.data, spec, seed=config.seed)
+        self._batch_size, self._limit = config.run.evaluation_batch_size, config.data.validation_limit
+        self._made: list[Batch] = []
+
+    def all(self) -> list[Batch]:
+        if not self._made:
+            self._made = list(validation_batches(self._samples, batch_size=self._batch_size, limit=self._limit))
+        return self._made
+
+
+class Recognisers:
+    """Published recognisers that choose the best checkpoint: PSNR can rise while text becomes harder to read.
+
+    They read bicubic once, as it is the same at every evaluation.
     """
 
     def __init__(self, readers: Sequence[TextReader]) -> None:
@@ -48,10 +64,10 @@ class Judge:
         self._bicubic: float | None = None
 
     def values(self, sr: Sequence[Rgb], bicubic: Sequence[Rgb], labels: Sequence[str]) -> dict[str, float]:
-        """JUDGE_COLUMNS, as means over the recognisers."""
+        """RECOGNISER_COLUMNS, as means over the recognisers."""
         if self._bicubic is None:
             self._bicubic = self._read(bicubic, labels)[0]
-        return dict(zip(JUDGE_COLUMNS, (*self._read(sr, labels), self._bicubic), strict=True))
+        return dict(zip(RECOGNISER_COLUMNS, (*self._read(sr, labels), self._bicubic), strict=True))
 
     def _read(self, crops: Sequence[Rgb], labels: Sequence[str]) -> tuple[float, float]:
         figures = [text_figures(reader.read(crops), labels) for reader in self._readers]
@@ -65,11 +81,11 @@ def evaluate_telescope(
     *,
     spec: PixelSpec,
     sheet_rows: int,
-    judge: Judge | None = None,
+    recognisers: Recognisers | None = None,
 ) -> Evaluation:
     """PSNR_Avg and SSIM_Avg over the batches, as PaddleOCR's SRMetric; their sum is the score.
 
-    With a judge the score is the share of words read right less that of characters read wrong.
+    With recognisers the score is the share of words read right, minus the character error rate.
     """
     ours, bicubic = SRMetric(), SRMetric()
     made: list[Rgb] = []
@@ -80,7 +96,7 @@ def evaluate_telescope(
         sr, enlarged = predict(batch.lr), bicubic_sr(batch.lr, spec)
         ours.update(sr, batch.hr)
         bicubic.update(enlarged, batch.hr)
-        if judge is not None:
+        if recognisers is not None:
             made += sr_to_crops(sr, spec)
             plain += sr_to_crops(enlarged, spec)
             labels += batch.labels
@@ -91,16 +107,16 @@ def evaluate_telescope(
     measured = (figures.psnr_avg, figures.ssim_avg, baseline.psnr_avg, baseline.ssim_avg)
     values = dict(zip(TELESCOPE_COLUMNS, measured, strict=True))
     sheet = _sheet(rows) if rows else None
-    if judge is None:
+    if recognisers is None:
         return Evaluation(values, figures.all, sheet)
-    text = judge.values(made, plain, labels)
+    text = recognisers.values(made, plain, labels)
     return Evaluation(values | text, text["val_accuracy"] - text["val_character_error_rate"], sheet)
 
 
 def evaluate_reader(read: Callable[[Nchw], list[str]], batches: Iterable[Batch]) -> Evaluation:
-    """Words of HR read without a mistake; the score falls by the share of wrong characters.
+    """Accuracy on the words of HR; the score is accuracy minus the character error rate.
 
-    Accuracy alone stays 0 for a long while at first, and any checkpoint would do.
+    Accuracy alone stays 0 at the start of training and could not rank checkpoints.
     """
     readings: list[str] = []
     labels: list[str] = []

@@ -12,10 +12,10 @@ from unittest.mock import patch
 
 from tests.training.fake_engine import FakeEngine
 from tests.training.test_trainer import config
-from training import trainer
+from training import train as command
 
 if __name__ == "__main__":
     engine = FakeEngine()
     engine.on_step = lambda step: os.kill(os.getpid(), int(sys.argv[2])) if step == 6 else None
-    with patch.object(trainer, "open_telescope", lambda _: engine):
-        trainer.train(config(Path(sys.argv[1])))
+    with patch.object(command, "open_telescope", lambda _: engine):
+        command.train(config(Path(sys.argv[1])))

@@ -14,7 +14,7 @@ from tests.training.drawn import WORDS, word, write_tar
 from training.config import DataConfig
 from training.data.crop_store import CropStore
 from training.errors import DataError
-from training.judging import (
+from training.held_out import (
     HEIGHTS,
     PRESETS,
     HeldOut,
@@ -94,7 +94,7 @@ def test_every_word_is_whole_on_its_canvas_at_a_height_that_it_fits_at(height: i
         return [[type("Crop", (), {"label": "a", "hr": np.zeros((height, width, 3), np.uint8)})()]]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.judging.open_roots", one_crop)
+        patch.setattr("training.held_out.open_roots", one_crop)
         (words,) = word_sets(config(Path("unused")), SPEC, seed=height, presets=["sharp"])
     left, top, right, bottom = words.boxes[0]
     assert 0 <= left < right <= 192

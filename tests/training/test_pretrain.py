@@ -15,7 +15,7 @@ from training.errors import ConfigError, RunError  # noqa: E402
 from training.pretrain import pretrain  # noqa: E402
 from training.recogniser import RecogniserConfig  # noqa: E402
 from training.recogniser_file import load_recogniser  # noqa: E402
-from training.trainer import train  # noqa: E402
+from training.train import train  # noqa: E402
 
 CONFIGS = REPOSITORY / "training" / "configs"
 READER = RecogniserConfig(stem=(4, 8), stages=(8, 8, 8, 16), blocks=(1, 1, 1, 1), width=32, heads=4, inner=32)

@@ -26,7 +26,7 @@ from training.engines.torch import predictor  # noqa: E402
 from training.engines.torch_learner import Learner  # noqa: E402
 from training.engines.torch_pool import Pool  # noqa: E402
 from training.engines.torch_weights import load_telescope  # noqa: E402
-from training.judging import PRESETS  # noqa: E402
+from training.held_out import PRESETS  # noqa: E402
 from training.stop import INTERRUPTED  # noqa: E402
 
 CONFIGS = REPOSITORY / "training" / "configs"

@@ -21,13 +21,13 @@ from tensorboardX.proto.event_pb2 import Event
 
 from tests.conftest import REPOSITORY
 from tests.training.fake_engine import FakeEngine
-from training import trainer
+from training import train as command
 from training.__main__ import main
 from training.config import TrainConfig
 from training.config_file import read_config
 from training.errors import CheckpointError, RunError
-from training.fit import Run
 from training.run_state import Identity, Progress, load_run, save_run
+from training.trainer import Trainer
 from training.validation import Evaluation
 
 TINY = REPOSITORY / "training" / "configs" / "tiny.yml"
@@ -47,8 +47,8 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeEngine]:
 
     def run(settings: TrainConfig, *, resume: bool = False, engine: FakeEngine | None = None) -> FakeEngine:
         engine = engine or FakeEngine()
-        monkeypatch.setattr(trainer, "open_telescope", lambda _: engine)
-        trainer.train(settings, resume=resume)
+        monkeypatch.setattr(command, "open_telescope", lambda _: engine)
+        command.train(settings, resume=resume)
         return engine
 
     return run
@@ -105,8 +105,8 @@ def test_a_terminal_sees_a_progress_bar_with_the_loss(
 def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
     out, scores = tmp_path / "run", iter([3.0, 7.0, 5.0])
     engine, settings = FakeEngine(), config(tmp_path / "run")
-    loader = trainer.open_loader(settings, trainer.PixelSpec(16, 64, 2), rank=0, world=1)
-    run = Run(
+    loader = command.open_loader(settings, command.PixelSpec(16, 64, 2), engine)
+    run = Trainer(
         settings, engine, loader, evaluate=lambda: Evaluation({}, next(scores)), columns=("mse",), resume=False
     )
     run.fit()
@@ -153,7 +153,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_batch_saved(
 ) -> None:
     engine, out = FakeEngine(), tmp_path / "run"
     engine.poisoned_at = 7
-    monkeypatch.setattr(trainer, "open_telescope", lambda _: engine)
+    monkeypatch.setattr(command, "open_telescope", lambda _: engine)
     assert main(["train", "-c", str(TINY), "-o", *FAST, f"out={out}"]) == 2
     said = capsys.readouterr().err
     assert "stopped at step 7, before it changed the weights: loss is nan" in said
@@ -234,7 +234,7 @@ def test_an_unknown_engine_is_refused_with_those_there_are(capsys: pytest.Captur
 def test_a_data_root_that_is_missing_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "open_telescope", lambda _: FakeEngine())
+    monkeypatch.setattr(command, "open_telescope", lambda _: FakeEngine())
     assert main(["train", "-c", str(TINY), "-o", f"data.train={tmp_path / 'none'}"]) == 2
     assert f"{tmp_path / 'none'} is not a folder" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ from model_store.manifest import PixelSpec
 from model_store.pixels import resize
 from training.data.samples import Batch, Pair, collate
 from training.metrics import SRMetric
-from training.validation import Evaluation, Judge, bicubic_sr, evaluate_reader, evaluate_telescope
+from training.validation import Evaluation, Recognisers, bicubic_sr, evaluate_reader, evaluate_telescope
 
 SPEC = PixelSpec(height=16, width=64, scale=2)
 
@@ -82,11 +82,13 @@ class ByBrightness:
 def test_with_recognisers_the_score_is_what_they_read_and_not_psnr() -> None:
     made, reader = batches(), ByBrightness()
     labelled = [replace(batch, labels=("bright",) * len(batch.labels)) for batch in made]
-    judge = Judge([reader])
+    recognisers = Recognisers([reader])
 
     def evaluate(level: float) -> Evaluation:
         answers = iter([np.full_like(batch.hr, level) for batch in made])
-        return evaluate_telescope(lambda _: next(answers), labelled, spec=SPEC, sheet_rows=0, judge=judge)
+        return evaluate_telescope(
+            lambda _: next(answers), labelled, spec=SPEC, sheet_rows=0, recognisers=recognisers
+        )
 
     grey, white = evaluate(0.49), evaluate(1.0)
     assert grey.values["val_psnr"] > white.values["val_psnr"]

@@ -3,7 +3,7 @@
     config -> open_telescope(config) -> step(batch), ..., predict(lr), save_weights(path)
     config -> open_recogniser(config) -> step(batch), ..., read(images), save_weights(path)
 
-The loop (`training.fit`), the data and the checkpoints know no framework. To add one: a module with
+The loop (`training.trainer`), the data and the checkpoints know no framework. To add one: a module with
 `telescope(config)` and `recogniser(config)`, and its line in ENGINES.
 """
 

@@ -13,7 +13,7 @@ from model_store.manifest import PixelSpec
 from training.config import TrainConfig
 from training.engines.torch_reading import Reader
 from training.engines.torch_views import look_at
-from training.judging import Figures, Uint8, figures, reads_crops, sheet, word_sets
+from training.held_out import Figures, Uint8, figures, reads_crops, sheet, word_sets
 from training.ocr import TextReader
 
 SHEET_ROWS = 12

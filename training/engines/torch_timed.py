@@ -37,7 +37,7 @@ from training.engines.torch_net import TBSRN
 from training.engines.torch_pool import Pool
 from training.engines.torch_weights import save_telescope
 from training.errors import ConfigError, RunError
-from training.judging import Figures, score
+from training.held_out import Figures, score
 from training.stop import INTERRUPTED, StopRequest
 
 AHEAD = 8  # steps that may wait for the GPU; more would only delay the end
