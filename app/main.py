@@ -167,15 +167,17 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, unread: 
 
 
 def _expose(bodies: BodyBudget, models: ModelRegistry, metrics: Metrics) -> None:
-    room = models.room
+    capacity = models.capacity
     metrics.ready.set_function(lambda: float(models.is_open))
     metrics.gauge(
         "queue_windows",
         "Work waiting for a batch, in windows: tiles of the trained size; a word is one to four.",
         lambda: models.queued_windows,
     )
-    metrics.gauge("admitted_windows", "Work admitted and not yet answered, in windows.", lambda: room.windows)
-    metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: room.nbytes)
+    metrics.gauge(
+        "admitted_windows", "Work admitted and not yet answered, in windows.", lambda: capacity.windows.used
+    )
+    metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: capacity.decoded_bytes.used)
     metrics.gauge("body_bytes", "Bytes of request bodies held in memory.", lambda: bodies.held)
 
 

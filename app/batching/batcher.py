@@ -24,7 +24,7 @@ import numpy as np
 from app.batching.capacity import Capacity
 from app.batching.in_flight import Batch, Running
 from app.batching.plan import BatchPlan
-from app.batching.queue import EXPIRED, BatchQueue, Chw, Inferred, Item, Size
+from app.batching.queue import EXPIRED, BatchQueue, Chw, InferenceResult, Item, Size
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, OutOfMemory, Overloaded
 from app.telemetry.tracing import OFF, Tracing
 from model_store.pixels import Nchw
@@ -50,7 +50,7 @@ class Batcher:
         execute: Execute,
         *,
         batch_seconds: Mapping[Size, Mapping[int, float]],
-        room: Capacity,
+        capacity: Capacity,
         observer: Observer,
         streams: int = 1,
         max_delay_s: float = 0,  # work-conserving: an idle predictor never waits
@@ -68,7 +68,7 @@ class Batcher:
         """
         self._execute = execute
         self._clock = clock
-        self.room = room
+        self.capacity = capacity
         self._observer = observer
         self._max_delay_s = max_delay_s
         self._hang_s = hang_s
@@ -107,7 +107,7 @@ class Batcher:
         self.check_open()
         now = self._clock()
         try:
-            self._check_room(windows, nbytes, now=now)
+            self._check_fits(windows, nbytes, now=now)
             if deadline <= now:
                 raise DeadlineExceeded(EXPIRED)
             self._check_waits(windows, now=now, deadline=deadline)
@@ -116,11 +116,11 @@ class Batcher:
             raise
         return Admission(self, windows=windows, nbytes=nbytes, deadline=deadline)
 
-    def _check_room(self, windows: int, nbytes: int, *, now: float) -> None:
-        if not self.room.fits(windows=windows, nbytes=nbytes):
-            too_many = max(0, self.room.windows + windows - self.room.max_windows)
+    def _check_fits(self, windows: int, nbytes: int, *, now: float) -> None:
+        if not self.capacity.fits(windows=windows, nbytes=nbytes):
+            too_many = max(0, self.capacity.windows.used + windows - self.capacity.windows.limit)
             raise _overloaded("The queue is full", self._wait_s(max(0, too_many - self._running.windows)))
-        too_many = self._queue.beyond_its_half(windows, of=self.room.max_windows, now=now)
+        too_many = self._queue.beyond_its_half(windows, of=self.capacity.windows.limit, now=now)
         if too_many > 0:
             raise _overloaded(
                 "The queue's other half is kept for requests of another size", self._wait_s(too_many)
@@ -158,10 +158,10 @@ class Batcher:
             stuck_s = self.hangs_for_s + self._hang_s
             raise NotReady(f"The predictor has not answered for {stuck_s:.0f} s; send it to another replica.")
 
-    def check_room(self) -> None:
+    def check_capacity(self) -> None:
         """Raises NotReady or Overloaded when not even one image would be admitted; asked before a body is read."""
         self.check_open()
-        if self.room.is_full:
+        if self.capacity.windows.is_full:
             raise self.overloaded("The queue is full")
 
     def overloaded(self, what: str) -> Overloaded:
@@ -232,7 +232,7 @@ class Batcher:
         self._plans = {
             image: BatchPlan(
                 {n: s for n, s in seconds.items() if n == 1 or n * self._windows[image] <= windows},
-                max_items=self.room.max_windows,
+                max_items=self.capacity.windows.limit,
             )
             for image, seconds in self._batch_seconds.items()
         }
@@ -256,7 +256,7 @@ class Batcher:
             self._observer.batch_ran(size=size, items=len(items), seconds=seconds, waits_s=waits_s)
             for item, wait_s, row in zip(items, waits_s, sr, strict=False):  # the padding has no asker
                 if not item.answer.done():
-                    item.answer.set_result(Inferred(row, queue_s=wait_s, inference_s=seconds, batch=traced))
+                    item.answer.set_result(InferenceResult(row, queue_s=wait_s, inference_s=seconds, batch=traced))
         self._running.end(batch)
 
     def _recover(self, items: list[Item], *, size: int, exc: Exception) -> None:
@@ -303,7 +303,7 @@ class Admission:
 
     def __enter__(self) -> Self:
         batcher = self._batcher
-        batcher.room.take(windows=self._windows, nbytes=self._nbytes)
+        batcher.capacity.take(windows=self._windows, nbytes=self._nbytes)
         self._place = batcher._queue.enter(self._windows, deadline=self.deadline)
         batcher._admissions += 1
         batcher._idle.clear()
@@ -316,7 +316,7 @@ class Admission:
         if self._inferred_at:
             afterwards_s = batcher._clock() - self._inferred_at
             batcher._afterwards_s += 0.1 * (afterwards_s - batcher._afterwards_s)
-        batcher.room.give_back(windows=self._windows, nbytes=self._nbytes)
+        batcher.capacity.give_back(windows=self._windows, nbytes=self._nbytes)
         batcher._queue.leave(self._place)
         batcher._admissions -= 1
         if not batcher._admissions:
@@ -328,9 +328,9 @@ class Admission:
         self._windows -= windows
         self._unqueued -= windows
         self._place.count(-windows)
-        self._batcher.room.give_back(windows=windows)
+        self._batcher.capacity.windows.give_back(windows)
 
-    async def infer(self, images: Sequence[Chw] | Nchw) -> list[Inferred]:
+    async def infer(self, images: Sequence[Chw] | Nchw) -> list[InferenceResult]:
         """LR images, each float32 (3, h, w), of the work admitted -> their answers, in order.
 
         Raises DeadlineExceeded at the deadline, InferenceFailed, or NotReady if the batcher stops.

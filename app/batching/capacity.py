@@ -1,33 +1,87 @@
-"""What all admitted requests may hold together, whichever model each is for."""
+"""The limits on everything that all requests together may hold, over all loaded models."""
+
+from types import TracebackType
+from typing import Self
 
 from app.errors import RequestTooLarge
 
 
-class Capacity:
-    def __init__(self, *, max_windows: int, max_bytes: int) -> None:
-        """max_windows: work admitted and not yet answered. max_bytes: memory that its requests hold."""
-        self.max_windows = max_windows
-        self.max_bytes = max_bytes
-        self.windows = 0
-        self.nbytes = 0
+class Budget:
+    """One limit, and how much of it is in use."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
 
     @property
     def is_full(self) -> bool:
-        return self.windows >= self.max_windows
+        return self.used >= self.limit
+
+    def fits(self, amount: int) -> bool:
+        return self.used + amount <= self.limit
+
+    def take(self, amount: int) -> None:
+        """Use this amount, whether it fits or not."""
+        self.used += amount
+
+    def give_back(self, amount: int) -> None:
+        self.used -= amount
+
+    def lease(self) -> "Lease":
+        """A context manager whose `take` adds up; the end of the context gives everything back."""
+        return Lease(self)
+
+
+class Lease:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._taken = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._budget.give_back(self._taken)
+        self._taken = 0
+
+    def take(self, amount: int) -> bool:
+        """Use this amount if it fits; False if it does not, and nothing is taken then."""
+        if not self._budget.fits(amount):
+            return False
+        self._budget.take(amount)
+        self._taken += amount
+        return True
+
+
+class Capacity:
+    def __init__(
+        self, *, max_windows: int, max_decoded_bytes: int, max_body_bytes: int, max_unsent_bytes: int
+    ) -> None:
+        """windows: inference work of admitted requests that have no result yet.
+
+        decoded_bytes: decoded images of admitted requests. body_bytes: request bodies as they arrive.
+        unsent_bytes: responses that their clients have not read yet.
+        """
+        self.windows = Budget(max_windows)
+        self.decoded_bytes = Budget(max_decoded_bytes)
+        self.body_bytes = Budget(max_body_bytes)
+        self.unsent_bytes = Budget(max_unsent_bytes)
 
     def fits(self, *, windows: int, nbytes: int) -> bool:
-        """Whether there is room now. Raises RequestTooLarge if there never is."""
-        if windows > self.max_windows or nbytes > self.max_bytes:
+        """Whether a request fits now. Raises RequestTooLarge if it does not even fit an idle service."""
+        if windows > self.windows.limit or nbytes > self.decoded_bytes.limit:
             raise RequestTooLarge(
                 f"The request needs room for {windows} windows and {nbytes} bytes; the service holds at most "
-                f"{self.max_windows} windows and {self.max_bytes} bytes. Send it in parts."
+                f"{self.windows.limit} windows and {self.decoded_bytes.limit} bytes. Send it in parts."
             )
-        return self.windows + windows <= self.max_windows and self.nbytes + nbytes <= self.max_bytes
+        return self.windows.fits(windows) and self.decoded_bytes.fits(nbytes)
 
     def take(self, *, windows: int, nbytes: int) -> None:
-        self.windows += windows
-        self.nbytes += nbytes
+        self.windows.take(windows)
+        self.decoded_bytes.take(nbytes)
 
-    def give_back(self, *, windows: int, nbytes: int = 0) -> None:
-        self.windows -= windows
-        self.nbytes -= nbytes
+    def give_back(self, *, windows: int, nbytes: int) -> None:
+        self.windows.give_back(windows)
+        self.decoded_bytes.give_back(nbytes)

@@ -26,7 +26,7 @@ EXPIRED = "The deadline passed before the image was ready."
 
 
 @dataclass(frozen=True)
-class Inferred:
+class InferenceResult:
     """One image's answer, with where its time went."""
 
     sr: Chw
@@ -55,7 +55,7 @@ class Item:
     """One image on its way."""
 
     lr: Chw
-    answer: "asyncio.Future[Inferred]"
+    answer: "asyncio.Future[InferenceResult]"
     enqueued_at: float
     place: Place
     number: int  # in order of arrival

@@ -188,7 +188,7 @@ async def _exchange(
 ) -> T:
     timeout_s = _timeout_s(timeout_ms, request.app.state.settings)
     deadline = time.monotonic() + timeout_s
-    service.batcher.check_room()
+    service.batcher.check_capacity()
     request.app.state.unread_answers.check_room()
     with request.app.state.body_budget.body() as take:
         try:

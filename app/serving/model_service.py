@@ -74,14 +74,14 @@ class LoadedModel:
 class ServedModel:
     """One loaded model with its batcher, from `start` to `stop`.
 
-    room, workers: shared with the other loaded models.
+    capacity, workers: shared with the other loaded models.
     """
 
     def __init__(
         self,
         model: LoadedModel,
         *,
-        room: Capacity,
+        capacity: Capacity,
         workers: Executor,
         settings: Settings,
         metrics: Metrics,
@@ -105,7 +105,7 @@ class ServedModel:
             self.predictor.run,
             batch_seconds=self.predictor.batch_seconds,
             streams=self.predictor.streams,
-            room=room,
+            capacity=capacity,
             observer=self._counts,
             max_delay_s=settings.max_delay_ms / 1000,
             hang_s=settings.hang_timeout_s,

@@ -51,7 +51,12 @@ class ModelRegistry:
         self._settings = settings
         self._metrics = metrics
         self._tracing = tracing
-        self.room = Capacity(max_windows=settings.max_queue_windows, max_bytes=settings.max_queue_bytes)
+        self.capacity = Capacity(
+            max_windows=settings.max_queue_windows,
+            max_decoded_bytes=settings.max_queue_bytes,
+            max_body_bytes=settings.max_upload_bytes,
+            max_unsent_bytes=settings.max_answer_bytes,
+        )
         self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="codec")
         self._services: dict[str, ServedModel] = {}  # by name:version
         self._active: dict[str, ServedModel] = {}  # by name, the default first
@@ -162,7 +167,7 @@ class ModelRegistry:
     def _serve(self, model: LoadedModel) -> ServedModel:
         service = ServedModel(
             model,
-            room=self.room,
+            capacity=self.capacity,
             workers=self._workers,
             settings=self._settings,
             metrics=self._metrics,

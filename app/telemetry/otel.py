@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanContext
 
-from app.batching.queue import Inferred
+from app.batching.queue import InferenceResult
 from app.telemetry.tracing import Tracing
 
 EXPORT_TIMEOUT_S = 3  # what a collector that is gone adds to a shutdown
@@ -63,7 +63,7 @@ class OpenTelemetry(Tracing):
             finally:
                 batch.end_ns = time_ns()
 
-    def inferred(self, windows: Sequence[Inferred]) -> None:
+    def inferred(self, windows: Sequence[InferenceResult]) -> None:
         for window in {id(window.batch): window for window in windows}.values():
             batch = window.batch
             assert isinstance(batch, _Batch)

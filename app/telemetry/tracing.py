@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from app.batching.queue import Inferred
+from app.batching.queue import InferenceResult
 from app.errors import StartupError
 from app.settings import Settings
 
@@ -29,10 +29,10 @@ class Tracing:
         return _NOTHING
 
     def batch(self, *, size: int, items: int) -> AbstractContextManager[object]:
-        """A batch of many requests; gives what `Inferred.batch` is to hold."""
+        """A batch of many requests; gives what `InferenceResult.batch` is to hold."""
         return _NOTHING
 
-    def inferred(self, windows: Sequence[Inferred]) -> None:
+    def inferred(self, windows: Sequence[InferenceResult]) -> None:
         """How long a crop's windows waited and ran, and in which batches."""
 
     def close(self) -> None:

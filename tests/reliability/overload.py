@@ -10,8 +10,8 @@ import numpy as np
 
 from app.batching.batcher import Batcher
 from app.errors import DeadlineExceeded, Overloaded
+from tests.app.batching.test_batcher import ask, batcher, now
 from tests.app.fakes import FakeExecutor, in_virtual_time
-from tests.app.test_batcher import ask, batcher, now
 
 # A batch costs 6 ms and 3 ms an image: larger ones are worth waiting for.
 MIX = (*(1,) * 12, 3, 8, 16, 64)  # sizes of requests: words, lines, and what pages are cut into

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.app.batching.test_batcher import SECONDS, ask, asking, batcher
 from tests.app.fakes import FakeExecutor, in_virtual_time
-from tests.app.test_batcher import SECONDS, ask, asking, batcher
 
 pytestmark = pytest.mark.reliability
 
@@ -30,7 +30,7 @@ def test_what_gathered_behind_a_batch_runs_in_exactly_the_batches_of_the_plan(
             ran = [tag for batch in execute.batches[1:] for tag in batch if tag]
             assert ran == list(range(1, waiting + 1)), "each once, in order"
             await held
-            assert (made.queued_windows, made.room.windows, made.room.nbytes) == (0, 0, 0)
+            assert (made.queued_windows, made.capacity.windows.used, made.capacity.decoded_bytes.used) == (0, 0, 0)
             assert await ask(made, 5)
 
     in_virtual_time(scenario)

@@ -11,7 +11,7 @@ import pytest
 
 from app.batching.batcher import Batcher
 from app.batching.capacity import Capacity
-from app.batching.queue import Chw, Inferred, Size
+from app.batching.queue import Chw, InferenceResult, Size
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, RequestTooLarge
 from model_store.pixels import Nchw
 from tests.app.fakes import FakeExecutor, NoObserver, in_virtual_time
@@ -35,7 +35,9 @@ async def batcher(
     made = Batcher(
         execute,
         batch_seconds={IMAGE: execute.seconds, **larger},
-        room=Capacity(max_windows=max_items, max_bytes=max_bytes),
+        capacity=Capacity(
+            max_windows=max_items, max_decoded_bytes=max_bytes, max_body_bytes=0, max_unsent_bytes=0
+        ),
         observer=NoObserver(),
         max_delay_s=max_delay_s,
         hang_s=hang_s,
@@ -58,13 +60,13 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def ask(made: Batcher, *values: float, within_s: float = NEVER) -> list[Inferred]:
+async def ask(made: Batcher, *values: float, within_s: float = NEVER) -> list[InferenceResult]:
     deadline = now() + within_s
     with made.admit(windows=len(values), nbytes=1, deadline=deadline) as admission:
         return await admission.infer(images(*values))
 
 
-async def asking(made: Batcher, *values: float, within_s: float = NEVER) -> "asyncio.Task[list[Inferred]]":
+async def asking(made: Batcher, *values: float, within_s: float = NEVER) -> "asyncio.Task[list[InferenceResult]]":
     """A request that has been admitted and queued, and taken if a stream was free."""
     task = asyncio.create_task(ask(made, *values, within_s=within_s))
     for _ in range(2):  # the request's turn, and the stream's
@@ -145,11 +147,11 @@ def test_admission_is_all_or_none() -> None:
             with pytest.raises(Overloaded) as refused:
                 made.admit(windows=3, nbytes=1, deadline=NEVER)
             assert refused.value.retry_after_s == 3  # the running batch of 8 has 2.3 s left, then there is room
-            assert made.room.windows == 6
+            assert made.capacity.windows.used == 6
             second = await asking(made, 7, 8)
             assert len(await first) == 6
             assert len(await second) == 2
-            assert made.room.windows == 0
+            assert made.capacity.windows.used == 0
 
     in_virtual_time(scenario)
 
@@ -160,8 +162,8 @@ def test_the_byte_budget_refuses_too() -> None:
             with made.admit(windows=1, nbytes=60, deadline=NEVER):
                 with pytest.raises(Overloaded):
                     made.admit(windows=1, nbytes=60, deadline=NEVER)
-                assert made.room.nbytes == 60
-            assert made.room.nbytes == 0
+                assert made.capacity.decoded_bytes.used == 60
+            assert made.capacity.decoded_bytes.used == 0
 
     in_virtual_time(scenario)
 
@@ -217,7 +219,7 @@ def test_a_cancelled_request_leaves_the_queue() -> None:
             second.cancel()
             await asyncio.gather(first, third)
             assert execute.batches == [[1], [3]]
-            assert made.room.windows == 0
+            assert made.capacity.windows.used == 0
             assert second.cancelled()
 
     in_virtual_time(scenario)
@@ -420,7 +422,7 @@ def test_every_image_is_answered_whatever_the_mix_of_requests(streams: int) -> N
                 await asyncio.sleep(float(draw.uniform(0, 2)))
             for values, task in asked:
                 assert [float(answer.sr[0, 0, 0]) for answer in await task] == values
-            assert made.room.windows == made.queued_windows == 0
+            assert made.capacity.windows.used == made.queued_windows == 0
 
     in_virtual_time(scenario)
 
@@ -509,7 +511,7 @@ def test_room_of_images_that_do_not_come_is_given_back_at_once() -> None:
                 with pytest.raises(Overloaded):
                     made.admit(windows=1, nbytes=1, deadline=NEVER)
                 admission.release(3)
-                assert made.room.windows == 1
+                assert made.capacity.windows.used == 1
                 with made.admit(windows=3, nbytes=1, deadline=NEVER) as other:
                     await other.infer(images(1, 2, 3))
                 admission.release(1)
@@ -565,7 +567,7 @@ def test_a_large_request_is_not_made_late_by_small_ones_and_they_not_by_it() -> 
 def test_requests_of_one_size_leave_half_to_those_of_another_that_they_kept_out(within_s: float) -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor({1: 1.0}), max_items=30) as made:
-            singles: list[asyncio.Task[list[Inferred]]] = []
+            singles: list[asyncio.Task[list[InferenceResult]]] = []
 
             async def flood() -> None:
                 while True:  # three a second, of which one is answered
@@ -709,7 +711,7 @@ def large(*values: float) -> list[Chw]:
     return [np.full((3, 4, 8), value, np.float32) for value in values]
 
 
-async def ask_for(made: Batcher, tiles: list[Chw]) -> list[Inferred]:
+async def ask_for(made: Batcher, tiles: list[Chw]) -> list[InferenceResult]:
     windows = sum(made.windows((tile.shape[1], tile.shape[2])) for tile in tiles)
     with made.admit(windows=windows, nbytes=1, deadline=now() + NEVER) as admission:
         return await admission.infer(tiles)
@@ -742,7 +744,7 @@ def test_admission_counts_work_and_not_images() -> None:
                 with pytest.raises(Overloaded):
                     made.admit(windows=1, nbytes=1, deadline=NEVER)
                 assert len(await asked) == 2
-            assert made.room.windows == 0
+            assert made.capacity.windows.used == 0
 
     in_virtual_time(scenario)
 
