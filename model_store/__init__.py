@@ -1,19 +1,24 @@
-"""What a model artefact is, and the one place where pixels become tensors and back.
+"""The package between training and service: model artefacts, and the image processing that both must do alike.
 
-    manifest.py   Manifest, PixelSpec, FileEntry, Metric: the description of one artefact
-    pixels.py     RGB uint8 crops <-> float32 NCHW tensors
-    store.py      ModelStore: resolve, list, verify, publish
-    mkl.py        what Paddle needs to know of the processor
+    manifest.py     Manifest, PixelSpec, FileEntry, Metric: the description of one artefact
+    store.py        ModelStore: resolve, list, verify, publish
+    pixels.py       RGB uint8 crops <-> float32 NCHW tensors
+    tiling.py       a crop of any size -> tiles of the network's input sizes -> one picture
+    blur.py         the blur, contrast and noise of a crop
+    calibration.py  Rule, Calibration: which crops to super-resolve for which recogniser, and how
+    errors.py       ModelStoreError and its kinds
+    durable.py      writing a file so that it survives a power failure
+    mkl.py          a setting that Paddle needs on AMD processors
 
-`app` serves what lies here, `training` publishes it; neither imports the other.
+`training` publishes artefacts and calibrations, `app` serves them; neither imports the other.
 """
 
 import os
 import sys
 from pathlib import Path
 
-# Who loads a runtime has imported this package before, and runtimes report to their makers and give the machine an
-# identifier unless they are kept from it: ONNX Runtime (1.29 on) by its variable, OpenVINO for want of a module.
+# Runtimes send usage reports with a machine identifier to their makers. This turns the reports off before any
+# runtime is imported: ONNX Runtime (1.29 on) reads the variable, OpenVINO sends none without its telemetry module.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 

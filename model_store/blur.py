@@ -4,14 +4,14 @@
 
 Everything is relative to the crop's own contrast, so that a dim crop counts as no more blurred than a bright one.
 
-The blur is a regression on three quantities that each say part of it, in pixels and per contrast:
+The blur is a regression on three quantities, each in pixels and relative to the contrast:
 
     edge      width of the steepest fiftieth of edges       too wide on thin strokes, too narrow under noise
     middle    width of the steepest tenth after 1 px more   blind to noise, but follows the amount of text
     spread    contrast that is left after 4 px more         tells thin strokes from wide ones
 
-log blur = a quadratic of their logarithms, fitted to rendered text of known blur by `python -m bench blur`, which
-reports the error by script, height, noise and compression, too.
+log blur = a quadratic of their logarithms, fitted to rendered text of known blur by `python -m bench blur --fit`.
+`python -m bench blur` reports the error by script, height, noise and compression.
 """
 
 import math
@@ -25,13 +25,13 @@ import numpy.typing as npt
 
 from model_store.pixels import Rgb
 
-MAX_COLUMNS = 512  # of a long line its middle is enough; a whole one would cost milliseconds
+MAX_COLUMNS = 512  # of a long line only the middle is measured; the whole line would cost milliseconds
 MAX_ROWS = 64  # a higher crop is shrunk to it, the highest that the fit has seen
 SHARP = 0.6  # pixels of blur that a sharp crop is measured to have, after shrinking too
 MIN_CONTRAST = 4  # of 255; less is a plain ground, with or without noise
 
-# Constant, edge, middle, spread, and their products in the order of `terms`, fitted as `bench blur --fit` does;
-# with other fonts it finds others.
+# Constant, edge, middle, spread, and their products in the order of `terms`. `bench blur --fit` prints them; with
+# other fonts installed it finds other values.
 COEFFICIENTS = (-0.49667596, 2.29453835, -0.60224261, -0.94794783, -0.04521744,
                 -1.30070155, -0.55159344, 1.08260199, 0.87454574, -0.23417306)  # fmt: skip
 RANGES = ((-0.3, 1.9), (0.3, 2.2), (-2.0, 0.0))  # of the logarithms, in which the fit holds
@@ -47,7 +47,7 @@ Plane = npt.NDArray[np.float32]
 class Estimate:
     """blur: standard deviation of the Gaussian that blurred the text, in pixels of the crop; nan: plain.
 
-    contrast: from the darkest fiftieth to the brightest, of 255. grey: what it was measured on, float32 (h, w).
+    contrast: from the darkest fiftieth to the brightest, of 255. grey: the measured plane, float32 (h, w).
     """
 
     blur: float
@@ -60,7 +60,7 @@ class Estimate:
 
     @property
     def noise(self) -> float:
-        """Standard deviation over contrast; nan on a plain ground. Measured when asked for: few rules do."""
+        """Standard deviation over contrast; nan on a plain ground. Computed on access: few rules use it."""
         if self.is_blank:
             return math.nan
         curvature = cv2.filter2D(self.grey, -1, _LAPLACIANS, borderType=cv2.BORDER_REPLICATE)
@@ -108,12 +108,12 @@ def looked_at(rgb: Rgb) -> tuple[Plane, float]:
 
 
 def _before_shrinking(blur: float, shrunk: float) -> float:
-    """Variances add up, and that of a sharp crop is not part of what shrinking made smaller."""
+    """The blur before shrinking: variances add up, and shrinking does not reduce the variance SHARP ** 2."""
     return math.sqrt(shrunk**2 * (blur**2 - SHARP**2) + SHARP**2) if blur > SHARP else blur
 
 
 def _slope(plane: Plane, share: float) -> float:
-    """Steepness that this share of pixels lies below; times sqrt(2 pi), so that contrast over it is a Gaussian."""
+    """The quantile `share` of steepness, times sqrt(2 pi): contrast over it is the sigma of a blurred edge."""
     across = cv2.Scharr(plane, -1, 1, 0, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Scharr(plane, -1, 0, 1, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
     (steep,) = _shares(cv2.magnitude(across, down), share)
@@ -125,7 +125,7 @@ def _blurred(plane: Plane, sigma: float) -> Plane:
 
 
 def _shares(values: npt.ArrayLike, *shares: float) -> list[float]:
-    """The values below which those shares of them lie."""
+    """Quantiles of `values`, one for each share."""
     ordered = np.asarray(values, np.float32).flatten()
     places = [int(share * (ordered.size - 1)) for share in shares]
     ordered.partition(places)

@@ -2,7 +2,7 @@
 
     python -m training calibrate -> model_store/<name>/calibration-<version>.json -> Calibration -> quality gate
 
-The file names its model by the digest of the manifest, and is refused for any other. Lengths are in pixels of the
+The file holds the digest of its model's manifest and is refused for any other model. Lengths are in pixels of the
 crop, as `model_store/blur.py` measures them.
 """
 
@@ -17,7 +17,7 @@ from model_store.blur import Estimate
 from model_store.errors import InvalidCalibration
 from model_store.store import Artefact
 
-ANY = "any"  # an unknown recogniser; its rule holds for every recogniser that was measured
+ANY = "any"  # an unknown recogniser; its rule suits every recogniser that was measured
 SCHEMA_VERSION = 3
 Finding = Literal["blurred", "sharp", "noisy", "blank", "no_gain_for_recogniser"]
 
@@ -26,10 +26,10 @@ Finding = Literal["blurred", "sharp", "noisy", "blank", "no_gain_for_recogniser"
 class Rule:
     """Which crops one recogniser reads better after super-resolution, and at which scale and strength.
 
-    min_blur: the least blur that is super-resolved; inf: none is. max_noise: the largest noise, over the crop's
-    contrast; inf: any. target_blur: blur of the crop at its working scale, which is 1 for crops blurred less.
-    strength: share of the network's picture in the answer; the rest is the bicubically enlarged crop. points: words
-    of 100 that the super-resolved crops gain, measured on words that the rule was not chosen by.
+    min_blur: the least blur that is super-resolved; inf: no crop is. max_noise: the largest noise, relative to the
+    crop's contrast; inf: no limit. target_blur: blur of the crop at its working scale; a crop blurred less keeps
+    its scale. strength: share of the network's picture in the output; the rest is the bicubically enlarged crop.
+    points: words of 100 that the super-resolved crops gain, measured on words that the rule was not chosen by.
     """
 
     min_blur: float
@@ -56,11 +56,11 @@ class Rule:
         return math.isinf(self.min_blur)
 
     def scale(self, blur: float | None) -> float:
-        """Working scale of a crop of this blur, in (0, 1]. None: the blur is unknown, and the scale 1."""
+        """Working scale of a crop of this blur, in (0, 1]; 1 for an unknown blur (None)."""
         return min(1.0, self.target_blur / blur) if blur else 1.0
 
     def finding(self, estimate: Estimate) -> Finding:
-        """`blurred` for a crop to be super-resolved; otherwise the reason against it."""
+        """`blurred`: super-resolve the crop; any other finding is the reason not to."""
         if self.never:
             return "no_gain_for_recogniser"
         if estimate.is_blank:
@@ -78,7 +78,7 @@ class Rule:
         return f"super-resolves {every}{noise}; {self.points:+.1f} points on those"
 
 
-# For a model without calibration, and for mode=always: the target that most recognisers read best, at full strength.
+# Without calibration, and for mode=always: full strength, at the target blur that most recognisers read best.
 UNCALIBRATED = Rule(min_blur=0, max_noise=math.inf, target_blur=1.8, strength=1)
 
 
@@ -90,7 +90,7 @@ class Calibration:
 
     @classmethod
     def of(cls, artefact: Artefact) -> "Calibration | None":
-        """The model's own, from beside its folder; None if it has none. Raises InvalidCalibration."""
+        """The calibration beside the model's folder; None if there is none. Raises InvalidCalibration."""
         path = calibration_path(artefact)
         return cls.read(path, digest=artefact.digest) if path.exists() else None
 
@@ -98,7 +98,7 @@ class Calibration:
     def read(cls, path: Path, *, digest: str) -> "Calibration":
         """digest: of the manifest of the model in use.
 
-        Raises InvalidCalibration for a file that is damaged, or was made for other weights.
+        Raises InvalidCalibration for a file that is damaged or was made for other weights.
         """
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
@@ -114,8 +114,8 @@ class Calibration:
         if not fits:
             raise InvalidCalibration(
                 f"{path} was made for another model (digest {made_for[:12]}, schema {version}) than this one "
-                f"(digest {digest[:12]}, schema {SCHEMA_VERSION}); make it again with `python -m training calibrate` "
-                "or remove it"
+                f"(digest {digest[:12]}, schema {SCHEMA_VERSION}); make it again with "
+                "`python -m training calibrate` or remove it"
             )
         return cls(rules)
 

@@ -1,4 +1,4 @@
-"""The manifest: what one published model is, what it was made from, and which bytes it has.
+"""The manifest: the name, origin, figures and file digests of one published model.
 
     Manifest.parse(text) -> Manifest -> manifest.dump() -> text
 
@@ -22,7 +22,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class PixelSpec:
-    """What the network takes and gives: LR (N, 3, height, width) -> SR (N, 3, scale*height, scale*width)."""
+    """Input and output of the network: LR (N, 3, height, width) -> SR (N, 3, scale*height, scale*width)."""
 
     height: int
     width: int
@@ -58,7 +58,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Metric:
-    """One measured figure, what it was measured on, and the command or record it comes from."""
+    """One measured figure, with the data it was measured on and the command or record it comes from."""
 
     name: str
     value: float

@@ -2,7 +2,7 @@
 
     crops (uint8 RGB, any size) -> crops_to_lr -> float32 NCHW -> network -> sr_to_crops -> uint8 RGB
 
-Training, evaluation and serving all come through here, so they cannot disagree.
+Training, evaluation and serving all use these functions, so they cannot disagree.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,9 @@ from PIL import Image
 from model_store.manifest import PixelSpec
 
 Rgb = npt.NDArray[np.uint8]  # (H, W, 3)
+Chw = npt.NDArray[np.float32]  # (3, H, W)
 Nchw = npt.NDArray[np.float32]  # (N, 3, H, W)
+Size = tuple[int, int]  # height, width
 
 
 def resize(rgb: Rgb, *, height: int, width: int) -> Rgb:

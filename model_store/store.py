@@ -50,7 +50,7 @@ class Artefact:
         return sha256_of(self.path / MANIFEST)
 
     def files(self, kind: str) -> list[Path]:
-        """The files of one kind ("paddle", "onnx", "weights", "docs"), each checked against its digest.
+        """The files of one kind ("paddle", "onnx", "weights", "docs"), after checking their digests.
 
         Raises ModelNotFound if the artefact has no such kind, DigestMismatch naming the file.
         """
@@ -82,7 +82,7 @@ class ModelStore:
         return [self._read(name, version) for name in self._names() for version in self._versions(name)]
 
     def resolve(self, ref: str) -> Artefact:
-        """ "tbsrn" is the newest version, "tbsrn:2" that one. Raises ModelNotFound saying what there is."""
+        """ "tbsrn" is the newest version, "tbsrn:2" that one. Raises ModelNotFound with the known models."""
         name, colon, wanted = ref.partition(":")
         versions = self._versions(name) if NAME.fullmatch(name) else []
         if not versions:
@@ -165,7 +165,7 @@ class ModelStore:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One publisher at a time; the lock goes with the process that held it, however it ended."""
+    """One publisher at a time. The system releases the lock when the process ends, even if it is killed."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -182,7 +182,7 @@ def _fill(work: Path, staging: Path, manifest: Manifest) -> None:
     (work / MANIFEST).write_text(manifest.dump(), encoding="utf-8")
     copied = Artefact.read(work)
     for kind in manifest.files:
-        copied.files(kind)  # what was copied is what was hashed
+        copied.files(kind)  # the copies are the files that were hashed
     work.chmod(0o755)  # mkdtemp's 0700 would hide the model from the service's own user
     for path in [*work.rglob("*"), work]:
         flush_to_disk(path)

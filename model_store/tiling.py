@@ -2,10 +2,11 @@
 
     native      resized once to its working scale -> tiles, overlapping in both directions -> network
                 -> blended into one picture -> resized once to twice the crop's width and height
+                -> mixed with the enlarged crop, if the rule's strength is below 1
     telescope   the reference behaviour, for parity with published models: stretched to the model's trained input,
-                answered in the model's output size
+                returned in the model's output size
 
-The input size of the tiles is the one that costs least: the network takes the same time for every pixel.
+The network takes the same time for every pixel, so the tiles have the input size with the fewest pixels in total.
 """
 
 from collections.abc import Sequence
@@ -19,16 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import PixelSpec
+from model_store.pixels import Chw as Chw
 from model_store.pixels import Nchw, Rgb, crops_to_lr, resize, sr_to_crops
+from model_store.pixels import Size as Size
 
 Geometry = Literal["native", "telescope"]
-Size = tuple[int, int]  # height, width
-Chw = npt.NDArray[np.float32]
-OVERLAP_PX = 16  # of neighbouring tiles; the network sees 18 px around a pixel, the outer ones hardly
+OVERLAP_PX = 16  # of neighbouring tiles; a pixel depends on the 18 px around it, on the outer ones hardly
 OVERLAP_SHARE = 1 / 4  # of a tile's side at most
 SHRINKS = (1.0, 0.97, 0.94, 0.91, 0.88)  # of the working scale where that saves tiles; blur is known to a tenth
 MIN_ROWS = 12  # of text, after resizing: with fewer, letters fall together
-TURN_ROWS, TURN_ASPECT = 64, 1.5  # an upright crop this high and slim is a line of text on its side
+TURN_ROWS, TURN_ASPECT = 64, 1.5  # a crop this high, and this much higher than wide, is text on its side
 SMALL_PIXELS = 4096  # of tiles: cut and blended in a fraction of a millisecond
 
 
@@ -36,8 +37,8 @@ SMALL_PIXELS = 4096  # of tiles: cut and blended in a fraction of a millisecond
 class Layout:
     """How one crop becomes tiles.
 
-    size: the crop's at its working scale, upright. tile: one of the network's input sizes. tops, lefts: where the
-    rows and columns of tiles begin. output: of the picture that comes out. turned: the crop lay on its side.
+    size: of the crop at its working scale, upright. tile: one of the network's input sizes. tops, lefts: first
+    pixel of each row and column of tiles. output: size of the resulting picture. turned: the crop lay on its side.
     """
 
     size: Size
@@ -53,12 +54,12 @@ class Layout:
 
     @property
     def pixels(self) -> int:
-        """What the network computes."""
+        """Pixels that the network computes."""
         return self.tiles * prod(self.tile)
 
     @property
     def is_small(self) -> bool:
-        """Whether cutting and blending take a fraction of a millisecond."""
+        """True if cutting and blending take a fraction of a millisecond."""
         return self.pixels <= SMALL_PIXELS
 
 
@@ -83,7 +84,7 @@ def plan(height: int, width: int, *, scale: float, spec: PixelSpec, sizes: tuple
         height, width = width, height
     scale = max(scale, min(1.0, MIN_ROWS / height))
     scaled = [(max(1, round(f * scale * height)), max(1, round(f * scale * width))) for f in SHRINKS]
-    # of equals the first, which is the largest
+    # among equal costs the first, which is the largest
     size, tile = min(product(scaled, sizes), key=lambda pair: _count(*pair) * prod(pair[1]))
     tops, lefts = (_starts(length, side) for length, side in zip(size, tile, strict=True))
     return Layout(size, tile, tops, lefts, output, turned)
@@ -113,7 +114,7 @@ def _overlap(side: int) -> int:
 def split(rgb: Rgb, layout: Layout, spec: PixelSpec) -> Nchw:
     """uint8 (H, W, 3) -> tiles float32 (layout.tiles, 3, *layout.tile), row by row.
 
-    What a tile holds beyond the crop repeats the crop's edge.
+    Where a tile reaches beyond the crop, it repeats the crop's edge.
     """
     upright = np.ascontiguousarray(np.rot90(rgb)) if layout.turned else rgb
     height, width = layout.size
@@ -138,7 +139,7 @@ def merge(sr_tiles: Sequence[Chw], layout: Layout, spec: PixelSpec) -> Rgb:
 
 
 def _blended(sr_tiles: Sequence[Chw], layout: Layout, scale: int) -> Chw:
-    """(3, scale * h, scale * w) of the whole, beyond the crop's edge where the tiles are."""
+    """(3, scale * h, scale * w): the area of all tiles, which may reach beyond the crop."""
     down, across = (_weights(side, scale) for side in layout.tile)
     weight = down[:, None] * across
     sides = [
@@ -155,13 +156,20 @@ def _blended(sr_tiles: Sequence[Chw], layout: Layout, scale: int) -> Chw:
 
 
 def _weights(side: int, scale: int) -> npt.NDArray[np.float32]:
-    """(scale * side,): towards its ends a tile knows less of what lies beyond, so it counts less there."""
+    """(scale * side,): near its ends a tile lacks the pixels around, so its weight falls there."""
     nearest = np.minimum(np.arange(scale * side), np.arange(scale * side)[::-1]) + 1
     weights: npt.NDArray[np.float32] = np.minimum(nearest, scale * _overlap(side)).astype(np.float32)
     return weights
 
 
 def enlarge(rgb: Rgb, output: Size) -> Rgb:
-    """Without the network: bicubic. What that costs recognisers: `python -m bench ocr`."""
+    """Bicubic enlargement, without the network. `python -m bench ocr` measures its effect on recognisers."""
     height, width = output
     return resize(rgb, height=height, width=width)
+
+
+def mixed(sr: Rgb, enlarged: Rgb, strength: float) -> Rgb:
+    """`strength` of the super-resolved picture and the rest of the enlarged crop, which has the same size."""
+    share = np.float32(strength)
+    picture: Rgb = np.rint(share * sr + (1 - share) * enlarged).astype(np.uint8)
+    return picture
