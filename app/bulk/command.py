@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from app.bulk.entries import KindName, Options
-from app.imaging.codec import Format
+from app.imaging.encode import Format
 from app.imaging.quality_gate import routing_policy
 from app.settings import load_settings
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.imaging.codec import Format
+from app.imaging.encode import Format
 from app.imaging.quality_gate import Decision, RoutingPolicy
 from model_store.tiling import Geometry
 

@@ -17,8 +17,8 @@ from app.bulk.entries import Entry, Failure, Result
 from app.bulk.in_process import InProcess
 from app.errors import InferenceFailed, InternalError, ServiceError
 from app.http.problems import KINDS
-from app.imaging import codec
-from app.imaging.codec import Format
+from app.imaging.decode import Probed, probe
+from app.imaging.encode import Format, check_result, encode
 from app.serving.pipeline import Prepared
 from app.settings import Settings
 from model_store.tiling import Chw
@@ -78,9 +78,9 @@ class Pipeline:
             return 0
         return picture.width * picture.height
 
-    def _probe(self, entry: Entry) -> codec.Probed:
+    def _probe(self, entry: Entry) -> Probed:
         settings = self._settings
-        return codec.probe(entry.data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
+        return probe(entry.data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
 
     def _decode(self, entry: Entry) -> _Step:
         if entry.failure or not entry.is_picture:
@@ -89,7 +89,7 @@ class Pipeline:
 
     def _prepared(self, entry: Entry) -> _Step:
         picture = self._probe(entry)
-        codec.check_result(self._format, *self._in_process.output(picture.height, picture.width))
+        check_result(self._format, *self._in_process.output(picture.height, picture.width))
         return _Step(Result(entry), self._in_process.prepare(picture.decode()))
 
     def _infer(self, steps: Sequence[_Step]) -> list[_Step]:
@@ -114,7 +114,7 @@ class Pipeline:
         if not step.prepared:
             return step
         answered = self._in_process.finish(step.prepared, step.sr)
-        data = codec.encode(answered.rgb, self._format)
+        data = encode(answered.rgb, self._format)
         return _Step(replace(step.result, data=data, decision=answered.decision))
 
 

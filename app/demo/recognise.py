@@ -1,6 +1,6 @@
 """Optional, for the demo page: what a text recogniser reads in a picture. Off unless TELESCOPE_DEMO_OCR is true.
 
-    upload -> codec.probe, decode -> rapidocr (one thread of its own) -> text
+    upload -> probe, decode -> rapidocr (one thread of its own) -> text
 
 It reads one line of text and looks for none, as the recognisers behind super-resolution do. An OCR service it
 is not: one picture a request, a handful waiting at most.
@@ -19,7 +19,7 @@ from app import errors
 from app.http.multipart import read_uploads
 from app.http.openapi import SUPER_RESOLVE
 from app.http.problems import KINDS, openapi_responses
-from app.imaging import codec
+from app.imaging.decode import probe
 from app.settings import Settings
 
 MAX_WAITING = 16  # a page asks twice; beyond this a crowd would only take CPU from the predictor
@@ -71,7 +71,7 @@ class Recogniser:
 
     def _read(self, data: bytes) -> Reading:
         settings = self._settings
-        picture = codec.probe(data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
+        picture = probe(data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
         if picture.width > MAX_ASPECT * picture.height:
             raise errors.TooManyPixels(
                 f"The image has {picture.width} x {picture.height} pixels; a line to be read may be {MAX_ASPECT} "

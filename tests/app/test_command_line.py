@@ -9,14 +9,15 @@ from app.__main__ import main
 from app.bulk.in_process import InProcess
 from app.bulk.upscale import Jobs, Local, Summary, find, upscale
 from app.errors import StartupError
-from app.imaging import codec
+from app.imaging.decode import ACCEPTED, decode
+from app.imaging.encode import encode
 from app.imaging.quality_gate import ALWAYS, QualityGate, RoutingPolicy
 from app.inference.predictor import Predictor
 from app.serving.pipeline import Planner
 from app.settings import Settings
 from tests.app.conftest import SPEC, Server, picture, png
 from tests.app.fakes import FakeRuntime
-from tests.app.test_judge import HELPS_BLURRED, written
+from tests.app.imaging.test_quality_gate import HELPS_BLURRED, written
 from tests.conftest import REPOSITORY
 
 
@@ -48,7 +49,7 @@ def test_a_summary_says_how_many_were_super_resolved_and_why_the_others_were_not
     }
     (tmp_path / "in").mkdir()
     for name, crop in crops.items():
-        (tmp_path / "in" / f"{name}.png").write_bytes(codec.encode(crop, "png"))
+        (tmp_path / "in" / f"{name}.png").write_bytes(encode(crop, "png"))
     (tmp_path / "in" / "broken.png").write_bytes(b"text")
     jobs = find([tmp_path / "in"], tmp_path / "out")
     summary = summarised(jobs, predictor, HELPS_BLURRED, RoutingPolicy("auto"))
@@ -69,7 +70,7 @@ def test_folders_keep_their_structure_and_every_crop_its_own_answer(tmp_path: Pa
     assert failed == 0
     for name, colour in colours.items():
         expected = picture(colour, height=2 * (10 + len(name)), width=60)
-        assert (codec.decode((out / name).read_bytes()) == expected).all()
+        assert (decode((out / name).read_bytes()) == expected).all()
 
 
 def test_unreadable_files_get_a_line_each_and_the_others_their_answer(
@@ -148,8 +149,8 @@ def test_upscale_works_from_the_shell_and_tells_failure_by_its_exit_code(tmp_pat
     done = run("upscale", "examples/crops/harbour.png", str(bad), "-o", str(tmp_path / "out"))
     assert done.returncode == 1
     assert "bad.png: These 13 bytes are not an image" in done.stderr
-    lr = codec.decode((REPOSITORY / "examples/crops/harbour.png").read_bytes())
-    sr = codec.decode((tmp_path / "out" / "harbour.png").read_bytes())
+    lr = decode((REPOSITORY / "examples/crops/harbour.png").read_bytes())
+    sr = decode((tmp_path / "out" / "harbour.png").read_bytes())
     assert np.array(sr.shape[:2]).tolist() == (2 * np.array(lr.shape[:2])).tolist()
 
 
@@ -178,12 +179,12 @@ def test_a_service_upscales_as_this_process_does(
     there, here = tmp_path / "there", tmp_path / "here"
     assert main(["upscale", "--url", server.url, str(tmp_path / "in"), "-o", str(there)]) == 1
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(str(tmp_path))]
-    assert told == [f"{tmp_path}/in/bad.png: These 4 bytes are not an image in {codec._accepted()}."]
+    assert told == [f"{tmp_path}/in/bad.png: These 4 bytes are not an image in {ACCEPTED}."]
     assert locally(find([tmp_path / "in"], here), predictor) == 1
     predictor.close()
     for i in range(70):
         name = f"sub/{i}.png"
-        assert (codec.decode((there / name).read_bytes()) == codec.decode((here / name).read_bytes())).all()
+        assert (decode((there / name).read_bytes()) == decode((here / name).read_bytes())).all()
 
 
 @pytest.mark.parametrize(

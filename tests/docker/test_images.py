@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.imaging import codec
+from app.imaging.decode import decode
 from model_store import BUNDLED
 from model_store.store import ModelStore
 from tests.app.process import wait_until
@@ -59,8 +59,8 @@ def assert_answers(container: Container) -> None:
     crop = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()
     done = container.run("python", "-c", ASK, given=crop)
     assert done.returncode == 0, done.stderr
-    height, width = codec.decode(crop).shape[:2]
-    assert codec.decode(done.stdout).shape == (2 * height, 2 * width, 3)
+    height, width = decode(crop).shape[:2]
+    assert decode(done.stdout).shape == (2 * height, 2 * width, 3)
     assert done.stderr.decode().strip() == ModelStore(BUNDLED).resolve("tbsrn").digest
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.errors import BadInput
-from app.imaging import codec
+from app.imaging.decode import probe
 
 MAX_PIXELS = 4_000_000  # the service's default
 
@@ -38,7 +38,7 @@ def read_all(pictures: Iterable[bytes]) -> Fuzzed:
 
 def _read(data: bytes) -> str:
     try:
-        picture = codec.probe(data, max_pixels=MAX_PIXELS, min_side_px=4)
+        picture = probe(data, max_pixels=MAX_PIXELS, min_side_px=4)
         rgb = picture.decode()
     except BadInput as exc:
         return type(exc).__name__

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 
 from app import errors
-from app.imaging import codec
+from app.imaging.decode import decode
 from tests.app.conftest import Server, picture, png, wait_until
 from tests.app.test_http import assert_reconciled
 
@@ -68,7 +68,7 @@ def ending(answer: bytes, tag: int) -> str:
     if not head.startswith(b"HTTP/1.1 200 "):
         return str(json.loads(body)["code"]) if body else "lost"
     try:
-        sr = codec.decode(body)
+        sr = decode(body)
     except errors.ServiceError:
         return "lost"  # the answer was cut off
     expected = picture(colour(tag), height=32, width=128)

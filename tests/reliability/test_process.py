@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from app.http.api_keys import new_key
-from app.imaging import codec
+from app.imaging.encode import encode
 from model_store.store import ModelStore
 from tests.app.conftest import png, wait_until
 from tests.app.process import Process
@@ -123,7 +123,7 @@ def test_forty_clients_that_read_nothing_hold_no_more_than_the_limit(launch: Lau
     process = launch(TELESCOPE_MAX_ANSWER_BYTES="20000000", TELESCOPE_ANSWER_TIMEOUT_S="60")
     url, pid = process.url(), process.popen.pid
     pixels = np.random.default_rng(0).integers(0, 255, (1300, 1300, 3), np.uint8)
-    question = post(codec.encode(pixels, "jpeg"))  # an answer is 6 MB
+    question = post(encode(pixels, "jpeg"))  # an answer is 6 MB
 
     async def refused() -> int:
         """How many of forty clients that ask one after the other, and read no more than the status."""

@@ -15,7 +15,8 @@ from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
 from app.bulk.progress import Progress
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
-from app.imaging import codec
+from app.imaging.decode import decode
+from app.imaging.encode import encode
 from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, QualityGate
 from app.inference.predictor import Predictor
 from app.serving.model_service import LoadedModel
@@ -23,7 +24,7 @@ from app.settings import Settings
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC, png
 from tests.app.fakes import FakeRuntime
-from tests.app.test_judge import HELPS_BLURRED, written
+from tests.app.imaging.test_quality_gate import HELPS_BLURRED, written
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -72,7 +73,7 @@ def job(tmp_path: Path, fake_store: Path, model: LoadedModel) -> Job:
 
 def check(data: bytes, name: str) -> None:
     """The answer to that picture and no other, at twice its size."""
-    rgb = codec.decode(data)
+    rgb = decode(data)
     assert rgb.shape == (32, 2 * (40 + int(name)), 3)
     assert (np.abs(rgb.astype(int) - COLOURS[name]) <= 1).all(), name
 
@@ -181,7 +182,7 @@ def test_a_picture_that_the_network_was_left_out_for_is_noted(
     tmp_path: Path, fake_store: Path, model: LoadedModel
 ) -> None:
     crops = {"sharp.png": written(height=50), "soft.png": written(sigma=3, height=40)}
-    write_folder(tmp_path / "in", {name: codec.encode(crop, "png") for name, crop in crops.items()})
+    write_folder(tmp_path / "in", {name: encode(crop, "png") for name, crop in crops.items()})
     calibrated = replace(model, gate=HELPS_BLURRED)
     settings = Settings(model_store=fake_store)
     assert run(tmp_path / "in", tmp_path / "out", AUTO, settings, model=calibrated) == 0

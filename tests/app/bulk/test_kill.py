@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from app.bulk.in_process import InProcess
-from app.imaging import codec
+from app.imaging.decode import decode
+from app.imaging.encode import encode
 from app.imaging.quality_gate import RoutingPolicy
 from app.main import load_model
 from app.settings import Settings
@@ -29,7 +30,7 @@ SHARDS, EACH = 10, 4
 
 def picture(path: Path) -> Rgb:
     """Large: a unit of them takes a worker a second or more, so the job cannot end before it is killed."""
-    return np.tile(codec.decode(path.read_bytes()), (6, 10, 1))
+    return np.tile(decode(path.read_bytes()), (6, 10, 1))
 
 
 PICTURES = [picture(path) for path in sorted((REPOSITORY / "examples" / "crops").glob("*.png"))]
@@ -120,7 +121,7 @@ def test_killed_workers_and_drivers_cost_no_output_and_double_none(
     tmp_path: Path, scratch: str, expected: list[Rgb]
 ) -> None:
     for shard in range(SHARDS):
-        members = {f"{i}.png": codec.encode(PICTURES[(shard + i) % len(PICTURES)], "png") for i in range(EACH)}
+        members = {f"{i}.png": encode(PICTURES[(shard + i) % len(PICTURES)], "png") for i in range(EACH)}
         write_tar(tmp_path / "in" / f"{shard}.tar", members | {"note.txt": str(shard).encode()})
     job = BulkProcess(tmp_path / "in", tmp_path / "out", "--workers", "2", scratch=scratch)
     try:
@@ -151,5 +152,5 @@ def test_killed_workers_and_drivers_cost_no_output_and_double_none(
         assert note == ("note.txt", str(shard).encode())
         assert [name for name, _ in pictures] == [f"{i}.png" for i in range(EACH)]
         for i, (_, data) in enumerate(pictures):
-            difference = codec.decode(data).astype(int) - expected[(shard + i) % len(PICTURES)]
+            difference = decode(data).astype(int) - expected[(shard + i) % len(PICTURES)]
             assert np.abs(difference).max() <= 1

@@ -25,10 +25,10 @@ from text_telescope import (
 )
 from text_telescope.exchange import PART_OVERHEAD_BYTES, split
 
-from app.imaging import codec
+from app.imaging.encode import encode
 from model_store.pixels import Rgb
 from tests.app.conftest import Server, picture, png, wait_until
-from tests.app.test_judge import HELPS_BLURRED, written
+from tests.app.imaging.test_quality_gate import HELPS_BLURRED, written
 from tests.conftest import REPOSITORY
 
 
@@ -58,7 +58,7 @@ def test_a_picture_of_every_kind_goes_in_and_an_array_comes_out(
 ) -> None:
     crop = picture((90, 90, 90))
     file = tmp_path / "crop.png"
-    file.write_bytes(codec.encode(crop, "png"))
+    file.write_bytes(encode(crop, "png"))
     one = {
         "array": crop,
         "grey": crop[:, :, 0],

@@ -12,7 +12,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.conftest import Server, png
 from tests.app.fakes import FakeRuntime
-from tests.app.web.conftest import Visitor
+from tests.app.demo.conftest import Visitor
 from tests.conftest import REPOSITORY
 
 HARBOUR = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from app.http.api_keys import new_key
 from tests.app.conftest import Server
-from tests.app.web.conftest import Visitor
+from tests.app.demo.conftest import Visitor
 
 KEY, STORED = new_key("visitor")
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.imaging import codec
+from app.imaging.decode import decode
 from model_store.pixels import Rgb
 from tests.app.conftest import Server, picture, png, wait_until
-from tests.app.web.conftest import Visitor
+from tests.app.demo.conftest import Visitor
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -43,7 +43,7 @@ def test_an_uploaded_file_is_answered_beside_its_bicubic_enlargement(visit: Visi
     seen = visit()
     seen.choose(saved(crop), name="word.png")
     seen.answered("word.png")
-    after = codec.decode(server.post(saved(crop)).content)
+    after = decode(server.post(saved(crop)).content)
     assert (seen.pixels("#after") == after).all()
     assert_bicubic(seen.pixels("#before"), Image.fromarray(crop))
     assert "52 × 20 → 104 × 40 px" in seen.page.locator("#size").inner_text()
@@ -192,7 +192,7 @@ def test_the_answer_can_be_downloaded(visit: Visitor, server: Server) -> None:
     with seen.page.expect_download() as download:
         seen.page.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "my.word-x2.png"
-    assert (codec.decode(download.value.path().read_bytes()) == picture((1, 2, 3), height=32, width=128)).all()
+    assert (decode(download.value.path().read_bytes()) == picture((1, 2, 3), height=32, width=128)).all()
 
 
 def test_the_bar_and_the_list_show_where_the_time_went(visit: Visitor) -> None:

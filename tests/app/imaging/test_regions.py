@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from app.errors import BadRegion, InvalidParameter, TooManyRegions
-from app.imaging import codec, regions
+from app.imaging import regions
+from app.imaging.decode import Probed, decode
+from app.imaging.encode import encode
 from app.imaging.regions import Region
 from model_store.pixels import Rgb, resize
 from tests.app.conftest import Server
@@ -33,7 +35,7 @@ def striped_page() -> Rgb:
 def post(server: Server, page: Rgb, listed: Any, query: str = "", **headers: str) -> httpx.Response:
     return server.client.post(
         f"/v1/super-resolve/regions{query}",
-        files={"image": ("page.png", codec.encode(page, "png"))},
+        files={"image": ("page.png", encode(page, "png"))},
         data={"regions": listed if isinstance(listed, str) else json.dumps(listed)},
         headers=headers,
     )
@@ -41,7 +43,7 @@ def post(server: Server, page: Rgb, listed: Any, query: str = "", **headers: str
 
 def pictures(response: httpx.Response) -> list[Rgb]:
     assert response.status_code == 200, response.text
-    return [codec.decode(base64.b64decode(entry["data"])) for entry in response.json()["images"]]
+    return [decode(base64.b64decode(entry["data"])) for entry in response.json()["images"]]
 
 
 def test_boxes_come_back_in_order_each_with_its_own_pixels(server: Server) -> None:
@@ -69,7 +71,7 @@ def test_every_detectors_spelling_of_one_region_gives_the_same_crop(server: Serv
 def test_regions_may_come_as_a_file(server: Server) -> None:
     response = server.client.post(
         "/v1/super-resolve/regions",
-        files={"image": codec.encode(striped_page(), "png"), "regions": b"[[0, 0, 64, 16]]"},
+        files={"image": encode(striped_page(), "png"), "regions": b"[[0, 0, 64, 16]]"},
     )
     assert len(pictures(response)) == 1
 
@@ -93,7 +95,7 @@ def test_recomposing_puts_the_answers_where_they_belong_and_enlarges_the_rest(se
     page = striped_page()
     response = post(server, page, [[64, 32, 128, 48]], "?recompose=true")
     assert response.headers["content-type"] == "image/png"
-    answer = codec.decode(response.content)
+    answer = decode(response.content)
     plain = resize(page, height=256, width=384)
     inner = (slice(64 + 6, 96 - 6), slice(128 + 6, 256 - 6))
     assert (answer[inner] == page[32, 64]).all()
@@ -118,7 +120,7 @@ def test_recomposing_with_json_tells_each_regions_outcome_beside_the_page(server
     body = post(server, striped_page(), listed, "?recompose=true", Accept="application/json").json()
     assert [entry["outcome"] for entry in body["images"]] == ["ok", "failed"]
     assert body["images"][0]["data"] is None
-    assert codec.decode(base64.b64decode(body["page"]["data"])).shape == (256, 384, 3)
+    assert decode(base64.b64decode(body["page"]["data"])).shape == (256, 384, 3)
     response = post(server, striped_page(), listed, "?recompose=true&format=jpeg", Accept="application/zip")
     assert zipfile.ZipFile(BytesIO(response.content)).namelist() == ["results.json", "page.jpeg"]
 
@@ -187,14 +189,14 @@ def test_ten_thousand_boxes_are_refused_before_the_page_is_decoded(
     with pytest.raises(TooManyRegions, match="10000 regions; at most 1000"):
         regions.parse(json.dumps([[0, 0, 64, 16]] * 10_000), max_regions=1000)
     page = striped_page()
-    monkeypatch.setattr(codec.Probed, "decode", lambda self: pytest.fail("decoded"))
+    monkeypatch.setattr(Probed, "decode", lambda self: pytest.fail("decoded"))
     response = post(server, page, [[0, 0, 64, 16]] * 10_000)
     assert (response.status_code, response.json()["code"]) == (413, "too_many_regions")
 
 
 @pytest.mark.parametrize("field", ["image", "regions"])
 def test_both_parts_are_needed(server: Server, field: str) -> None:
-    parts = {"image": codec.encode(striped_page(), "png"), "regions": b"[[0, 0, 64, 16]]"}
+    parts = {"image": encode(striped_page(), "png"), "regions": b"[[0, 0, 64, 16]]"}
     del parts[field]
     response = server.client.post("/v1/super-resolve/regions", files=parts)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
@@ -218,7 +220,7 @@ def test_regions_that_are_late_fail_alone_and_a_page_that_is_late_as_a_whole(
 
 
 def test_a_damaged_page_fails_the_request(server: Server) -> None:
-    data = codec.encode(np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8), "png")[:-900]
+    data = encode(np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8), "png")[:-900]
     response = server.client.post(
         "/v1/super-resolve/regions", files={"image": data, "regions": b"[[0, 0, 40, 16]]"}
     )
@@ -238,7 +240,7 @@ def test_a_page_of_twelve_megapixels_with_three_hundred_boxes_is_one_request(ser
     boxes = [[x, y, x + 150, y + 20] for y in range(0, 3000, 100) for x in range(0, 4000, 400)]
     assert len(boxes) == 300
     response = post(server, page, boxes, "?format=jpeg&recompose=true")
-    assert codec.decode(response.content).shape == (6000, 8000, 3)
+    assert decode(response.content).shape == (6000, 8000, 3)
     assert len(pictures(post(server, page, boxes))) == 300
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from app.__main__ import main
 from app.bulk.in_process import InProcess
 from app.errors import InvalidParameter
-from app.imaging import codec
+from app.imaging.decode import decode
+from app.imaging.encode import encode
 from app.imaging.quality_gate import ALWAYS, DECISIONS, REASONS, QualityGate, RoutingPolicy, routing_policy
 from app.inference.predictor import Predictor
 from app.serving.pipeline import Planner
@@ -321,7 +322,7 @@ def test_every_image_says_what_was_done_and_why_and_the_counters_agree(
 ) -> None:
     server = start_server(gate=HELPS_BLURRED)
     blank = np.full((20, 60, 3), 90, np.uint8)
-    crops = [codec.encode(crop, "png") for crop in (written(), written(sigma=2), blank)]
+    crops = [encode(crop, "png") for crop in (written(), written(sigma=2), blank)]
     images = server.post(*crops, b"no picture", query="?mode=auto").json()["images"]
     told = [(image["method"], image["reason"]) for image in images[:3]]
     assert told == [("enlarged", "sharp"), ("super_resolved", "blurred"), ("enlarged", "blank")]
@@ -337,7 +338,7 @@ def test_every_image_says_what_was_done_and_why_and_the_counters_agree(
 
 def test_a_single_picture_says_so_in_its_headers(start_server: Callable[..., Server]) -> None:
     server = start_server(gate=HELPS_BLURRED)
-    sharp = codec.encode(written(), "png")
+    sharp = encode(written(), "png")
     for query, told in {"?mode=auto": ("enlarged", "sharp"), "?mode=always": ("super_resolved", "always")}.items():
         response = server.post(sharp, query=query)
         assert (response.headers["x-method"], response.headers["x-reason"]) == told
@@ -351,7 +352,7 @@ def test_regions_are_judged_one_by_one(start_server: Callable[..., Server]) -> N
     boxes = json.dumps([[0, y, sharp.shape[1], y + 16] for y in (0, 40)])
     answer = server.client.post(
         "/v1/super-resolve/regions?mode=auto",
-        files={"image": ("page.png", codec.encode(page, "png"))},
+        files={"image": ("page.png", encode(page, "png"))},
         data={"regions": boxes},
     )
     assert [image["reason"] for image in answer.json()["images"]] == ["sharp", "blurred"]
@@ -361,15 +362,15 @@ def test_regions_are_judged_one_by_one(start_server: Callable[..., Server]) -> N
 def test_what_does_not_help_the_recogniser_comes_back_as_it_was(start_server: Callable[..., Server]) -> None:
     server = start_server(gate=HELPS_ONE)
     sharp, blurred = written(), written(sigma=2)
-    answer = server.post(*(codec.encode(c, "png") for c in (sharp, blurred)), query="?recogniser=tesseract").json()
+    answer = server.post(*(encode(c, "png") for c in (sharp, blurred)), query="?recogniser=tesseract").json()
     kept, better = answer["images"]
     assert (kept["method"], kept["reason"]) == ("kept", "sharp")
-    assert (codec.decode(base64.b64decode(kept["data"])) == sharp).all()
+    assert (decode(base64.b64decode(kept["data"])) == sharp).all()
     assert kept["output"] == kept["input"]
     assert (better["method"], better["output"]["height"]) == ("super_resolved", 32)
     assert server.metric("telescope_decisions_total", method="kept", reason="sharp") == 1
     for query in ("?recogniser=rapidocr-v6", "?recogniser=any", "?recogniser=any&mode=auto"):
-        response = server.post(codec.encode(blurred, "png"), query=query)
+        response = server.post(encode(blurred, "png"), query=query)
         told = response.headers["x-method"], response.headers["x-reason"]
         assert told == ("kept", "no_gain_for_recogniser")
     assert_reconciled(server)
@@ -381,10 +382,10 @@ def test_on_a_recomposed_page_what_is_kept_is_enlarged_with_the_page(start_serve
     page[4:20, 4 : 4 + written().shape[1]] = written()
     answer = server.client.post(
         "/v1/super-resolve/regions?recogniser=tesseract&recompose=true",
-        files={"image": ("page.png", codec.encode(page, "png"))},
+        files={"image": ("page.png", encode(page, "png"))},
         data={"regions": json.dumps([[4, 4, 4 + written().shape[1], 20]])},
     )
-    assert (codec.decode(answer.content) == resize(page, height=80, width=240)).all()
+    assert (decode(answer.content) == resize(page, height=80, width=240)).all()
 
 
 def test_a_recogniser_is_refused_by_name_and_listed_with_the_model(start_server: Callable[..., Server]) -> None:

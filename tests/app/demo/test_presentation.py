@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.app.conftest import png, wait_until
-from tests.app.web.conftest import Visit, Visitor
+from tests.app.demo.conftest import Visit, Visitor
 
 
 def test_everything_can_be_reached_by_keyboard_and_shows_that_it_has_the_focus(visit: Visitor) -> None:
