@@ -93,12 +93,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    from app.server.draining import bind
-    from app.server.processes import run, serve_here
+    from app.main import create_app, load_models
+    from app.server.server import bind, serve
+    from app.telemetry.logs import configure_logging
 
-    if settings.processes > 1:
-        return run(settings)
-    serve_here(settings, bind(settings))
+    sockets = bind(settings)
+    configure_logging(settings.log_level)
+    serve(create_app(settings, load_models(settings)), sockets)
     return 0
 
 

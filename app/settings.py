@@ -34,13 +34,6 @@ class Settings(BaseSettings):
         le=65535,
         description="Port that alone has /metrics, the documentation and switching; 0 leaves them on PORT.",
     )
-    processes: int = Field(
-        1,
-        ge=1,
-        le=64,
-        description="Processes that share PORT, each with a predictor, limits and metrics of its own; with "
-        "several, the first has ADMIN_PORT, the next the port after it.",
-    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="At 'warning' and above the one line a request is no longer written."
     )
@@ -178,18 +171,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
-        if self.processes > 1 and not self.admin_port:
-            raise ValueError(
-                f"processes ({self.processes}) need an admin_port: each has /metrics of its own, the first there, "
-                "the next on the port after it"
-            )
-        if self.admin_port and self.port in range(self.admin_port, self.admin_port + self.processes):
+        if self.admin_port and self.admin_port == self.port:
             raise ValueError(
                 f"admin_port ({self.admin_port}) must differ from port; 0 leaves everything on that one"
-            )
-        if self.admin_port + self.processes > 65536:
-            raise ValueError(
-                f"admin_port ({self.admin_port}) leaves no port for each of {self.processes} processes"
             )
         return self
 

@@ -7,22 +7,21 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
 
-from app.imaging import codec
+from app.imaging.decode import decode
+from app.imaging.encode import encode
 from bench.http_saturation import CROP, Figures, medians
 from bench.served import Served
 from bench.wrk import Body, multipart, wrk
 from model_store.pixels import resize
-from tests.app.process import neighbouring_ports
 
 CONNECTIONS = 16
 TURN_S = (
     1  # the machine changes from one second to the next: short turns, and as many as fill `rounds` of `seconds`
 )
 BODIES = ("bare bytes", "multipart")
-ONE, TWO = "service", "service in two processes"
+SERVICE = "service"
 SERVERS = {  # name -> arguments of bench.null, and what it is sent
-    ONE: (("--side", "service"), BODIES),
-    TWO: (("--side", "service"), BODIES),
+    SERVICE: (("--side", "service"), BODIES),
     "bare FastAPI": (("--side", "bare"), BODIES),
     "bare FastAPI with Pillow": (("--side", "bare", "--codec", "pillow"), BODIES[1:]),
     "LitServe": (("--side", "litserve"), BODIES[1:]),  # it takes no bare bytes
@@ -37,7 +36,7 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     names = [name for name in SERVERS if not (missing and name.startswith("LitServe"))]
     rounds: dict[str, list[Figures]] = {f"{name}, {kind}": [] for name in names for kind in SERVERS[name][1]}
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(_served(name)) for name in names}
+        servers = {name: stack.enter_context(Served(*SERVERS[name][0], program="bench.null")) for name in names}
         for turn in range(max(1, round(args.rounds * args.seconds / TURN_S)) + 1):
             for side, found in rounds.items():
                 name, kind = side.split(", ")
@@ -46,20 +45,14 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
                     found.append(figures)
     sides = {side: medians(found) for side, found in rounds.items()}
     for side, figures in sides.items():
-        one, two = (sides[f"{ours}, {side.split(', ')[1]}"] for ours in (ONE, TWO))
-        figures["service_over_it"] = round(one["images_per_s"] / figures["images_per_s"], 2)
-        figures["two_over_it"] = round(two["images_per_s"] / figures["images_per_s"], 2)
-        figures["service_over_it_by_cpu"] = round(figures["cpu_ms"] / one["cpu_ms"], 2)
+        service = sides[f"{SERVICE}, {side.split(', ')[1]}"]
+        figures["service_over_it"] = round(service["images_per_s"] / figures["images_per_s"], 2)
+        figures["service_over_it_by_cpu"] = round(figures["cpu_ms"] / service["cpu_ms"], 2)
     return {"sides": sides, "rounds": rounds, "left_out": [MISSING] if missing else []}
 
 
-def _served(name: str) -> Served:
-    settings = {"TELESCOPE_PROCESSES": "2", "TELESCOPE_ADMIN_PORT": str(neighbouring_ports(2))}
-    return Served(*SERVERS[name][0], program="bench.null", **(settings if name == TWO else {}))
-
-
 def _bodies() -> tuple[Body, Body]:
-    crop = codec.encode(resize(codec.decode(CROP.read_bytes()), height=16, width=64), "png")
+    crop = encode(resize(decode(CROP.read_bytes()), height=16, width=64), "png")
     return Body(crop, "image/png"), multipart(crop)
 
 
@@ -74,13 +67,13 @@ def _loaded(server: Served, body: Body) -> Figures:
 
 def table(found: dict[str, Any]) -> str:
     lines = [
-        "| | requests a second | CPU ms a request | service over it | by CPU time | in two processes |",
-        "|---" * 6 + "|",
+        "| | requests a second | CPU ms a request | service over it | by CPU time |",
+        "|---" * 5 + "|",
     ]
     for side, f in found["sides"].items():
-        over = " | | "
-        if not side.startswith(ONE):
-            over = f"x{f['service_over_it']:.2f} | x{f['service_over_it_by_cpu']:.2f} | x{f['two_over_it']:.2f}"
+        over = " | "
+        if not side.startswith(SERVICE):
+            over = f"x{f['service_over_it']:.2f} | x{f['service_over_it_by_cpu']:.2f}"
         lines.append(
             f"| {side} | {f['images_per_s']:.0f} ({f['low']:.0f}-{f['high']:.0f}) | {f['cpu_ms']:.2f} | {over} |"
         )

@@ -18,8 +18,8 @@ from typing import Any
 import numpy.typing as npt
 from PIL import Image
 
-from app.imaging import codec
-from app.settings import Settings
+from app.imaging.decode import decode
+from app.imaging.encode import encode
 
 Pixels = npt.NDArray[Any]
 Enlarge = Callable[[bytes], bytes]
@@ -32,7 +32,7 @@ def twice(pixels: Pixels, *, axes: tuple[int, int]) -> Pixels:
 
 def enlarge(png: bytes) -> bytes:
     """What the others do with a picture, by the service's own decoder and encoder."""
-    return codec.encode(twice(codec.decode(png), axes=(0, 1)), "png")
+    return encode(twice(decode(png), axes=(0, 1)), "png")
 
 
 def enlarge_by_pillow(png: bytes) -> bytes:
@@ -56,29 +56,20 @@ class NullRuntime:
 
 
 def service(port: int, _: Enlarge) -> None:
-    from app.server.draining import bind
-    from app.server.processes import run
-    from app.settings import load_settings
-
-    settings = load_settings(port=port)
-    if settings.processes > 1:
-        sys.exit(run(settings, null_service))
-    else:
-        null_service(settings, bind(settings))
-
-
-def null_service(settings: Settings, bound: list[socket.socket]) -> None:
     from app.inference.predictor import Predictor
     from app.main import create_app
-    from app.server.draining import serve
+    from app.server.server import bind, serve
     from app.serving.model_service import LoadedModel
+    from app.settings import load_settings
     from app.telemetry.logs import configure_logging
     from model_store.store import ModelStore
 
+    settings = load_settings(port=port)
+    sockets = bind(settings)
     configure_logging(settings.log_level)
     artefact = ModelStore(settings.model_store).resolve(settings.model[0])
     predictor = Predictor(NullRuntime, spec=artefact.manifest.pixels, batch_sizes=settings.batch_sizes)
-    serve(create_app(settings, [LoadedModel(artefact, predictor)]), settings, bound)
+    serve(create_app(settings, [LoadedModel(artefact, predictor)]), sockets)
 
 
 def bare(port: int, enlarge: Enlarge) -> None:

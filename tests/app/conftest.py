@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import uvicorn
 
-from app.imaging import codec
+from app.imaging.encode import encode
 from app.imaging.quality_gate import QualityGate
 from app.inference.predictor import Predictor
 from app.main import create_app
-from app.server.draining import config
+from app.server.server import uvicorn_config
 from app.serving.model_service import LoadedModel
 from app.serving.registry import Load
 from app.settings import Settings
@@ -70,7 +70,7 @@ class Server:
         self.app = create_app(settings, loaded, load)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(config(self.app))
+        self._server = uvicorn.Server(uvicorn_config(self.app))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
         self._thread.start()
         wait_until(lambda: self._server.started)
@@ -137,4 +137,4 @@ def picture(colour: tuple[int, int, int] = (200, 120, 40), *, height: int = 16, 
 
 
 def png(colour: tuple[int, int, int] = (200, 120, 40), *, height: int = 16, width: int = 64) -> bytes:
-    return codec.encode(picture(colour, height=height, width=width), "png")
+    return encode(picture(colour, height=height, width=width), "png")

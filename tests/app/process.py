@@ -1,15 +1,12 @@
 """`python -m app serve` in a process of its own, as a user runs it."""
 
 import json
-import random
 import re
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
@@ -52,7 +49,7 @@ class Process:
     def wait(self) -> int:
         code = self.popen.wait(60)
         self._reader.join(60)
-        assert not self._reader.is_alive(), "a process that it started still holds its stderr"
+        assert not self._reader.is_alive(), "another process still holds its stderr"
         assert self.popen.stderr
         self.popen.stderr.close()
         return code
@@ -68,16 +65,6 @@ def wait_until(condition: Callable[[], object], seconds: float = 10, *, every_s:
     while not condition():
         assert time.monotonic() < end, "the condition never came true"
         time.sleep(every_s)
-
-
-def neighbouring_ports(count: int) -> int:
-    """The first of so many that are free, below those that the system gives to connections."""
-    while True:
-        first = random.randrange(20_000, 32_000)
-        with ExitStack() as stack, suppress(OSError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
 
 
 def ready(url: str) -> bool:

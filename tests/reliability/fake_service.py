@@ -11,7 +11,7 @@ import numpy as np
 from app.errors import InferenceFailed
 from app.inference.predictor import Predictor
 from app.main import create_app
-from app.server.draining import bind, serve
+from app.server.server import bind, serve
 from app.serving.model_service import LoadedModel
 from app.settings import load_settings
 from app.telemetry.logs import configure_logging
@@ -55,7 +55,7 @@ def main() -> None:
         return LoadedModel(artefact, predictor)
 
     loaded = [load(ModelStore(settings.model_store).resolve(ref)) for ref in settings.model]
-    serve(create_app(settings, loaded, load), settings, bound)
+    serve(create_app(settings, loaded, load), bound)
 
 
 if __name__ == "__main__":
