@@ -30,7 +30,7 @@ from training.data.crops import MIN_HEIGHT, SEED
 from training.data.pairs import PairSet, read_pairs
 from training.evaluate import BATCH_SIZE, measure
 from training.ocr import READERS, TextReader, open_readers
-from training.predictor import Predictor
+from training.predictor import LoadedNetwork
 from training.readings import Readings
 from training.record import machine
 from training.run_state import git_commit
@@ -86,7 +86,7 @@ def _super_resolved(artefact: Artefact, pairs: PairSet, precision: Precision) ->
     """Figures of the pictures, and the pictures, as OpenVINO makes them for the service."""
     manifest = artefact.manifest
     runtime = open_runtime("openvino", artefact, device="cpu", threads=0, precision=precision)
-    predictor = Predictor(manifest.ref, f"openvino {precision}", artefact.digest, manifest.pixels, runtime.run)
+    predictor = LoadedNetwork(manifest.ref, f"openvino {precision}", artefact.digest, manifest.pixels, runtime.run)
     (measured,), (score,) = measure(predictor, [pairs], batch_size=BATCH_SIZE)
     runtime.close()
     return {"psnr_avg": score.sr.psnr_avg, "ssim_avg": score.sr.ssim_avg}, measured.sr

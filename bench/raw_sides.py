@@ -18,7 +18,7 @@ import numpy as np
 from app.inference.predictor import Predictor
 from app.settings import load_settings
 from model_store.store import Artefact, ModelStore
-from training.run_state import git_commit
+from training.run_state import ROOT, git_commit
 
 Seconds = tuple[float, float]  # wall, CPU of all threads
 Run = Callable[[int], Seconds]  # batch size -> seconds
@@ -30,7 +30,7 @@ SAME = 1e-4
 
 def export_anew(artefact: Artefact, store: Path) -> None:
     """The same weights in a store of their own, in the forms that this code makes of them."""
-    from training.export import ROOT, export
+    from training.export import export
 
     manifest = artefact.manifest
     with TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ from model_store import BUNDLED
 from model_store.calibration import Calibration, calibration_path
 from model_store.pixels import Nchw
 from model_store.store import Artefact, ModelStore
-from training.predictor import Predictor as Weights
+from training.predictor import LoadedNetwork as Weights
 from training.predictor import open_weights
 
 BATCH_SIZES = (1, 8)  # few, for each is warmed

@@ -3,7 +3,7 @@
     python -m training train -c training/configs/tiny.yml
     python -m training export --weights checkpoint.safetensors --out exported
 
-A command is imported only when it is asked for, so that `--help` needs no framework.
+Only the chosen command is imported, so that `--help` needs no framework.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("training.train", "train TBSRN from a configuration"),
     "evaluate": ("training.evaluate", "PSNR, SSIM and recognition accuracy of a checkpoint"),
     "predict": ("training.predict", "super-resolve images with a checkpoint"),
-    "ablate": ("training.ablate", "what each part of a recipe is worth, on equal budgets"),
-    "average": ("training.average", "average checkpoints of runs that went on from one another"),
+    "ablate": ("training.ablate", "measure each part of a recipe on equal budgets"),
+    "average": ("training.average", "average checkpoints of one run and its continuations"),
     "export": ("training.export", "fold, export to Paddle and ONNX, check parity, publish"),
     "import-weights": ("training.convert", "turn a published checkpoint into ours"),
     "make-data": ("training.data.make", "write LR/HR pairs as a TextZoom-like LMDB"),
@@ -38,10 +38,10 @@ USAGE_ERROR = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 on success, 2 with one sentence on stderr when it is refused."""
+    """Run one command. Returns 0 on success, 2 with one sentence on stderr for a TrainingError."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     wake_mkl_on_amd()  # before any command imports Paddle
-    warnings.filterwarnings("ignore", "No ccache found", UserWarning)  # Paddle's word on importing it
+    warnings.filterwarnings("ignore", "No ccache found", UserWarning)  # a warning of Paddle's import
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     try:
         args = _parser(chosen).parse_args(arguments)
@@ -73,12 +73,12 @@ def _import(module_path: str) -> ModuleType:
         return importlib.import_module(module_path)
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] in ("training", "model_store"):
-            raise  # our own mistake, not a missing dependency
+            raise  # a mistake in this code, not a missing dependency
         raise MissingExtra(f"{exc.name} is not installed: install text-telescope[train]") from exc
 
 
 def _leave(code: int) -> NoReturn:
-    """End a process of torchrun without the interpreter's teardown, in which its libraries may abort."""
+    """End a process of torchrun without the interpreter's teardown, during which libraries may abort."""
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

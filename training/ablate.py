@@ -1,12 +1,12 @@
-"""What each part of a recipe is worth: runs of equal budgets over one pool of pairs, judged on the same words.
+"""Measures each part of a recipe: runs of equal budgets over one pool of pairs, evaluated on the same words.
 
-    training/configs/ablation.yml: a base configuration, and changes to it by name
+    training/configs/ablation.yml: a base configuration, and named changes to it
     -> for each: from the same weights, the same number of steps -> <out>/<name>.safetensors, a row of table.csv
 
     python -m training ablate -c training/configs/ablation.yml
 
-A run that is there already is not repeated: the same command goes on after an interruption, and with
-`-o 'run.readers=[tesseract]'` has another recogniser read what was made elsewhere.
+Finished runs are not repeated: the same command continues after an interruption, and with
+`-o 'run.readers=[tesseract]'` it adds the readings of another recogniser.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ from training.ocr import open_readers
 from training.stop import INTERRUPTED, StopRequest
 
 FIGURES, TABLE = "figures.json", "table.csv"
-PLAIN = "plain"  # HR and bicubic
+PLAIN = "plain"  # the entry of HR and bicubic
 
 
 @dataclass(frozen=True)
 class Plan:
-    """base: a file beside this one. settings: laid over it for every run. runs: name -> further settings.
+    """The runs of an ablation.
 
-    pool: pairs that must be there before the first run.
+    base: configuration file, relative to the plan's. pool: pairs to make before the first run.
+    settings: overrides of every run. runs: name -> further overrides.
     """
 
     base: Path
@@ -55,7 +56,7 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """Raises ConfigError if the file is none, or lacks one of the four."""
+        """Read a plan. Raises ConfigError if the file is unreadable or lacks one of the four settings."""
         try:
             tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
             return cls(path.parent / tree["base"], tree["pool"], tree["settings"], tree["runs"])
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Every run of the plan that is not there yet. Raises TrainingError with one sentence."""
+    """Train the missing runs of the plan, then write the table. Raises TrainingError with one sentence."""
     plan = Plan.read(args.config)
     common = [*plan.settings, *args.override]
     base = read_config(plan.base, TrainConfig, common)
@@ -109,7 +110,7 @@ def _train(
 def trained(
     name: str, config: TrainConfig, pool: Pool, makers: Makers, log: Log, stop: StopRequest, *, share: float
 ) -> Learner:
-    """A learner after `run.steps`, or fewer if a stop was requested."""
+    """Train one run for `run.steps`, or until a stop is requested."""
     learner = Learner(config, pool, other_share=share)
     log.say(f"{name}: {learner.capture()}")
     begun = log.seconds
@@ -121,7 +122,7 @@ def trained(
 
 
 class Results:
-    """Weights, figures and the table in a folder. What a reader has read is not read again."""
+    """Weights, figures and the table of an ablation, in a folder. Stored readings are not repeated."""
 
     def __init__(self, out: Path, judge: Judge, log: Log) -> None:
         self._out, self._judge, self._log = out, judge, log
@@ -129,11 +130,11 @@ class Results:
         self._known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
     def path(self, name: str) -> Path:
-        """Of a run's weights."""
+        """File of a run's weights."""
         return self._out / f"{name}.safetensors"
 
     def judge(self, name: str) -> None:
-        """Have every reader read what the weights of a run make of the words."""
+        """Complete the figures of a run: each reader reads the SR words of its weights."""
         unread = self._unread(PLAIN)
         if unread:
             self._add(PLAIN, self._judge.plain(unread))
@@ -156,7 +157,7 @@ class Results:
         (self._out / FIGURES).write_text(json.dumps(self._known, indent=1))
 
     def write_table(self, names: list[str]) -> None:
-        """table.csv: HR, bicubic and each run; dB, then the share that each reader reads, by preset."""
+        """Write and print table.csv: rows HR, bicubic and each run; per preset, dB and each reader's accuracy."""
         figures = ("dB", *self._judge.names)
         with (self._out / TABLE).open("w", newline="") as file:
             writer = csv.writer(file)

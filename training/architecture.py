@@ -1,10 +1,10 @@
-"""What every engine's TBSRN and recogniser agree on: sizes, their checks, and tables that follow from them.
+"""Sizes, checks and fixed tables of TBSRN and the recogniser, shared by all engines.
 
-    arguments of TBSRN -> check_telescope          RecogniserConfig, small or as published
+    arguments of TBSRN -> check_telescope, pixel_spec          RecogniserConfig, small or as published
     shape of its input -> check_images
     position_encoding_2d, position_encoding, spline_weights
 
-numpy alone, so that no engine needs another's framework.
+It needs numpy alone, no engine's framework.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from model_store.manifest import PixelSpec
 from training.errors import ConfigError
 
 # "upscale_in_train" is the usual convention: evaluation is the identity.
-# "downscale_in_infer" is what PaddleOCR trains with: evaluation multiplies by 1 - p, attention maps included.
+# "downscale_in_infer" is PaddleOCR's setting: evaluation multiplies by 1 - p, attention maps included.
 DropoutMode = Literal["upscale_in_train", "downscale_in_infer"]
 
 HEADS = 4  # of TBSRN's attention
 CONTROL_POINTS = 20  # of the STN: ten along the top edge, ten along the bottom
-TARGET_MARGIN = 0.05  # of the image, where the points lie in the straightened picture
-INITIAL_MARGIN = 0.01  # where an untrained head puts them in the input
-HEIGHT_STEP, WIDTH_STEP = 16, 32  # what the pooling of the STN's head divides the input by
+TARGET_MARGIN = 0.05  # of the image: distance of the points from the edge in the straightened picture
+INITIAL_MARGIN = 0.01  # margin at which an untrained head places them in the input
+HEIGHT_STEP, WIDTH_STEP = 16, 32  # the pooling of the STN's head divides the input by these
 SMALLEST = 8  # side of an LR image in pixels, at sizes other than the trained one
 LAYER_NORM_EPSILON = 1e-6  # added to the unbiased standard deviation
-GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, what the recogniser sees, as the published loss
+GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601: the recogniser's input, as in the published loss
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,13 @@ class RecogniserConfig:
         return cls(stem=(32, 64), stages=(64, 64, 128, 128), blocks=(1, 1, 1, 1), width=256, heads=8, inner=512)
 
 
+def pixel_spec(architecture: Mapping[str, Any]) -> PixelSpec:
+    """Size and scale of a TBSRN with these arguments."""
+    return PixelSpec(**{name: architecture[name] for name in ("height", "width", "scale")})
+
+
 def check_telescope(architecture: Mapping[str, Any]) -> None:
-    """Raises ConfigError naming the argument of TBSRN that is impossible."""
+    """Raises ConfigError naming an impossible argument of TBSRN."""
     height, width, stn = (architecture[name] for name in ("height", "width", "stn"))
     for name in ("height", "width", "scale", "blocks", "hidden"):
         if architecture[name] < 1:
@@ -82,7 +88,7 @@ def check_telescope(architecture: Mapping[str, Any]) -> None:
 def check_images(architecture: Mapping[str, Any], shape: Sequence[int], *, training: bool) -> None:
     """Raises ConfigError unless a TBSRN takes images of this shape, (N, 3, H, W).
 
-    H and W: the trained height and width, or any of SMALLEST or more; in training with stn the trained alone.
+    H and W: any from SMALLEST on; in training with stn only the trained height and width.
     """
     trained = (architecture["height"], architecture["width"])
     if len(shape) != 4 or shape[1] != 3:
@@ -118,22 +124,22 @@ def position_encoding_2d(channels: int, height: int, width: int) -> np.ndarray:
 
 
 def position_encoding(length: int, width: int) -> np.ndarray:
-    """The recogniser's: sine and cosine in turn (Vaswani et al. 2017), float32 (1, length, width)."""
+    """The recogniser's encoding: alternating sine and cosine (Vaswani et al. 2017), float32 (1, length, width)."""
     rates = np.exp(np.arange(0, width, 2, dtype=np.float32) * np.float32(-math.log(10000.0) / width))
     angles = np.arange(length, dtype=np.float32)[:, None] * rates
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(1, length, width)
 
 
 def control_points(margin: float) -> np.ndarray:
-    """Ten points along the top, ten along the bottom, `margin` inside: float64 (20, 2) as (x, y)."""
+    """Ten points along the top and ten along the bottom, `margin` from the edge: float64 (20, 2) as (x, y)."""
     x = np.linspace(margin, 1 - margin, CONTROL_POINTS // 2)
     return np.concatenate([np.stack([x, np.full_like(x, y)], axis=1) for y in (margin, 1 - margin)])
 
 
 def spline_weights(height: int, width: int) -> np.ndarray:
-    """float32 (height*width, 20): turns source points into source coordinates of every target pixel.
+    """float32 (height*width, 20): matrix from source points to source coordinates of every target pixel.
 
-    Everything of a thin-plate spline but the points depends on the size alone; solved in float64.
+    All of a thin-plate spline except the points depends on the size alone. Solved in float64.
     """
     targets = control_points(TARGET_MARGIN)
     system = np.zeros((CONTROL_POINTS + 3, CONTROL_POINTS + 3))

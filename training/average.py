@@ -1,9 +1,9 @@
-"""Averages checkpoints of one run, or of runs that went on from one another: what they differ by is mostly noise.
+"""Averages checkpoints of one run and its continuations, which differ mostly by noise.
 
     python -m training average runs/cpu/last.safetensors runs/cpu-reading/last.safetensors --out mean.safetensors
 
-Wortsman et al., Model soups, ICML 2022. Checkpoints that were trained apart lie in different valleys, and their
-average is worth nothing: evaluate it.
+Wortsman et al., Model soups, ICML 2022. Checkpoints of independent runs lie in different minima, and their average
+is useless: evaluate the result.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from training.weights_file import check_keys, read_checkpoint, write_checkpoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoints", type=Path, nargs="+", help="ours, .safetensors, of one architecture")
+    parser.add_argument("checkpoints", type=Path, nargs="+", help="our .safetensors, of one architecture")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the mean of every weight and statistic. Raises TrainingError naming a file that does not fit."""
+    """Write the mean of every weight and statistic. Raises TrainingError naming a file that differs."""
     read = [read_checkpoint(path) for path in args.checkpoints]
     weights, about = read[0]
     for path, (others, other) in zip(args.checkpoints[1:], read[1:], strict=True):

@@ -1,4 +1,4 @@
-"""Our checkpoint as a Paddle network, and back; the file itself is `training.weights_file`'s."""
+"""Loads and saves TBSRN checkpoints as Paddle networks; `training.weights_file` defines the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.weights_file import Weights, check_keys, read_checkpoint, write_ch
 
 
 def save_checkpoint(path: Path, network: TBSRN, *, source: Mapping[str, Any]) -> None:
-    """Write `network` to `path`, whole or not at all; source as in `write_checkpoint`."""
+    """Write `network` to `path` atomically; source as in `write_checkpoint`."""
     weights = {name: np.ascontiguousarray(value.numpy()) for name, value in network.state_dict().items()}
     write_checkpoint(path, weights, architecture=network.architecture, source=source)
 
@@ -23,7 +23,7 @@ def save_checkpoint(path: Path, network: TBSRN, *, source: Mapping[str, Any]) ->
 def load_checkpoint(path: Path) -> TBSRN:
     """The network of a checkpoint, in evaluation mode.
 
-    Raises UnreadableCheckpoint for anything but our format, KeyMismatch listing keys by name.
+    Raises UnreadableCheckpoint for any other format, KeyMismatch listing keys by name.
     """
     weights, about = read_checkpoint(path)
     try:
@@ -36,7 +36,7 @@ def load_checkpoint(path: Path) -> TBSRN:
 
 
 def set_weights(network: nn.Layer, weights: Weights, *, origin: str) -> None:
-    """Give a Paddle layer exactly its weights. Raises KeyMismatch, listing every kind by name."""
+    """Set all weights of a Paddle layer. Raises KeyMismatch listing unknown, missing and misshapen keys."""
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     check_keys(weights, expected, origin=origin)
     for name, tensor in network.state_dict().items():

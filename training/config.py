@@ -1,4 +1,4 @@
-"""What a run is made of: frozen dataclasses, each default with its reason or source.
+"""The settings of a run: frozen dataclasses, each default with its reason or source.
 
     config = read_config(Path("training/configs/tiny.yml"), TrainConfig, ["run.steps=10"])   # config_file.py
 
@@ -24,7 +24,7 @@ from training.text_focus import LossConfig
 
 
 def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str | Path) else value  # so that `-o data.train=DIR` is enough
+    return [value] if isinstance(value, str | Path) else value  # so `-o data.train=DIR` works
 
 
 Paths: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_as_list)]
@@ -32,17 +32,16 @@ Paths: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_as_list)]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Arguments of `TBSRN`, and how it starts."""
+    """Arguments of `TBSRN`, and its initial weights."""
 
     height: int = 16  # of LR, pixels; TextZoom's size
     width: int = 64
     scale: int = 2
     blocks: int = 5  # the paper
     hidden: int = 32  # half the feature channels; sr_telescope.yml
-    attention: bool = (
-        True  # the paper; without it four times as fast to train on a CPU, and to be switched on later
-    )
-    stn: bool = True  # straightens LR, in training only: LR and HR of TextZoom are not quite aligned
+    # The paper has it. Without it training on a CPU is four times as fast; it can be switched on in a later run.
+    attention: bool = True
+    stn: bool = True  # straightens LR in training: LR and HR of TextZoom are slightly misaligned
     dropout: float = 0.1
     # PaddleOCR trains with "downscale_in_infer", which multiplies by 1 - dropout when it evaluates.
     dropout_mode: Literal["upscale_in_train", "downscale_in_infer"] = "upscale_in_train"
@@ -62,29 +61,29 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which words are trained on. Stored roots and rendered words mix; one epoch shows each once."""
+    """The words to train on, stored and rendered ones mixed; one epoch shows each once."""
 
-    train: Paths = ()  # LMDB roots, as TextZoom or `make-data` lay them out; crops without LR are degraded
+    train: Paths = ()  # LMDB roots in the layout of TextZoom or `make-data`; crops without LR are degraded
     rendered: int = 0  # words drawn per epoch, new ones each time
     validation: Paths = ()
     rendered_validation: int = 0  # always the same words
     validation_limit: int | None = None  # samples; None: all of them
-    shuffle: bool = True  # FudanOCR; PaddleOCR has `shuffle: False`, so every epoch has the same batches
-    workers: int = 2  # processes that prepare batches; 0: the training process does it itself
-    held_out: float = 0.0  # of the words of tars and folders of crops, kept from training for `run.judge`
-    low: int = 0  # crops per epoch of `train`'s that are too low to be an HR: their label alone teaches
-    scripts: Mapping[str, float] = field(default_factory=lambda: {"latin": 1.0})  # of rendered words, by share
-    negative_share: float = 0.0  # of crops, dark made bright: light text on dark is rarer in data than on screens
-    # Of training batches, placed on a canvas at any scale instead of stretched; TextZoom: none.
+    shuffle: bool = True  # as FudanOCR; PaddleOCR has `shuffle: False`, so its epochs have equal batches
+    workers: int = 2  # processes that prepare batches; 0: the training process prepares them
+    held_out: float = 0.0  # share of the words of tars and folders of crops that only `run.readers` see
+    low: int = 0  # crops per epoch that are too low to be an HR: only their label is used
+    scripts: Mapping[str, float] = field(default_factory=lambda: {"latin": 1.0})  # shares of rendered words
+    negative_share: float = 0.0  # share of crops inverted: light text on dark is rarer in data than on screens
+    # Share of training batches whose words lie on a canvas at any scale, not stretched to it; TextZoom: 0.
     window_share: float = 0.0
-    pool: int = 65536  # pairs of each kind on the device, for a run against the clock; 46 KB a pair
-    window: tuple[int, int] = (32, 96)  # height and width of such an LR canvas: three words of four fit at 64 px
-    # Of the text on HR, pixels. A service shows crops at the scale that their blur asks for, mostly 20 to 40 px.
+    pool: int = 65536  # pairs of each kind on the device, with run.seconds; 46 KB a pair
+    window: tuple[int, int] = (32, 96)  # height and width of that LR canvas; three words of four fit at 64 px
+    # Heights of the text on HR in pixels. The service scales crops by their blur, mostly to 20 to 40 px.
     window_heights: tuple[int, int] = (24, 96)
     degrade: DegradeConfig = field(default_factory=DegradeConfig)  # or the name of a preset
     synth: SynthConfig = field(default_factory=SynthConfig)
-    fonts: Path | None = None  # folder; None: those installed
-    words: Path | None = None  # a word a line; None: made up
+    fonts: Path | None = None  # folder; None: the installed fonts
+    words: Path | None = None  # file, one word a line; None: made-up words
     grounds: Path | None = None  # folder of photographs behind rendered words; None: textures
 
     def __post_init__(self) -> None:
@@ -118,8 +117,8 @@ class OptimiserConfig:
     betas: tuple[float, float] = (0.5, 0.999)  # sr_telescope.yml
     schedule: Literal["constant", "cosine"] = "constant"  # sr_telescope.yml
     warmup_steps: int = 0  # linear, from 0
-    final_share: float = 0.01  # cosine: of learning_rate, at the last step
-    # "global" clips the norm of all gradients together, as FudanOCR; "per_tensor" each one's, as PaddleOCR.
+    final_share: float = 0.01  # of learning_rate, at the last step of the cosine
+    # "global" clips the norm of all gradients together, as FudanOCR; "per_tensor" clips each, as PaddleOCR.
     clip: Literal["global", "per_tensor", "none"] = "global"
     clip_norm: float = 0.25  # both code bases
 
@@ -133,24 +132,24 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How long, how often, and in which precision."""
+    """Length, intervals and precision of a run."""
 
     epochs: int = 100  # sr_telescope.yml
-    steps: int | None = None  # ends the run after so many steps instead of `epochs`
-    seconds: float | None = None  # torch only: ends it after a time, all included (training.engines.torch_timed)
+    steps: int | None = None  # length of the run in steps, instead of `epochs`
+    seconds: float | None = None  # length of the run in time, start included; torch only (engines.torch_timed)
     batch_size: int = 16  # per card; sr_telescope.yml
     evaluate_every: int = 1000  # steps; sr_telescope.yml
-    evaluate_seconds: float | None = None  # also when so long has passed since the last one
-    save_every: int = 1000  # steps; what a killed run loses at most
-    log_every: int = 10  # steps; a row of metrics.csv is the mean over these
+    evaluate_seconds: float | None = None  # evaluate also after this time since the last evaluation
+    save_every: int = 1000  # steps; a killed run loses at most these
+    log_every: int = 10  # steps; each row of metrics.csv is a mean over them
     evaluation_batch_size: int = 16  # PSNR_Avg depends on it; PaddleOCR's is 16
     sheet_rows: int = 8  # crops on the LR | bicubic | SR | HR sheet of each evaluation
-    # Recognisers (training.ocr) that read SR at each evaluation: the best is then what they read best, and not
-    # what has the highest PSNR and SSIM.
+    # Recognisers (training.ocr) that read SR at each evaluation. They then choose the best checkpoint, instead of
+    # PSNR and SSIM.
     readers: tuple[str, ...] = ()
-    ema_decay: float = 0.0  # of the averaged weights that are evaluated and kept as best; 0: no averaging
-    amp: Literal["none", "bfloat16", "float16"] = "none"  # Paddle: GPU only; the published runs are float32
-    compile: bool = False  # torch only: torch.compile, minutes of waiting that a long run on a GPU earns back
+    ema_decay: float = 0.0  # of averaged weights, which are evaluated and saved as best; 0: no averaging
+    amp: Literal["none", "bfloat16", "float16"] = "none"  # Paddle: GPU only; published runs are float32
+    compile: bool = False  # torch only: torch.compile takes minutes, which a long run on a GPU earns back
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "epochs", "steps", "seconds", "evaluate_seconds", "batch_size", "evaluation_batch_size")
@@ -162,9 +161,9 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class CommonConfig:
-    """What training a network of either kind needs."""
+    """Settings that `train` and `pretrain-recogniser` share."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # an unknown key is an error, here and in every part
+    __pydantic_config__ = ConfigDict(extra="forbid")  # an unknown key is an error, here and in every section
 
     out: Path  # folder of the run: checkpoints, metrics.csv, sheets, tensorboard
     data: DataConfig
@@ -184,7 +183,7 @@ class TrainConfig(CommonConfig):
 
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    recogniser: Path | None = None  # weights for loss.text_focus: `pretrain-recogniser`'s or published ones
+    recogniser: Path | None = None  # weights for loss.text_focus, of `pretrain-recogniser` or published
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -194,7 +193,7 @@ class TrainConfig(CommonConfig):
                 "(`pretrain-recogniser` makes some); or set loss.text_focus to false"
             )
         if self.data.low and not self.loss.readers:
-            raise ConfigError("data.low teaches by what the crops say, so it needs loss.readers")
+            raise ConfigError("data.low teaches by the labels of crops, so it needs loss.readers")
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ class ReaderConfig:
 
     size: Literal["published", "small"] = "published"  # 62 M parameters; 2.1 M, which a CPU can train
     dropout: float = 0.1  # the published network's
-    height: int = 32  # of what it reads, pixels: HR as TBSRN makes it
+    height: int = 32  # of its input in pixels: the size of HR
     width: int = 128
 
 
@@ -215,7 +214,7 @@ class PretrainConfig(CommonConfig):
 
 
 def learning_rate_at(config: OptimiserConfig, *, step: int, steps: int) -> float:
-    """The rate of step 0 <= step < steps."""
+    """The learning rate of a step, 0 <= step < steps."""
     rate = config.learning_rate
     if step < config.warmup_steps:
         return rate * (step + 1) / (config.warmup_steps + 1)

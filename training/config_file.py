@@ -1,8 +1,8 @@
 """Configuration files: YAML and `-o key.sub=value` into the dataclasses of `training.config`.
 
-    file -> mapping -> overrides laid over it -> checked against the dataclass -> frozen configuration
+    file -> mapping -> overrides applied -> checked against the dataclass -> frozen configuration
 
-Every refusal is one ConfigError that names the file or override, and the key.
+Every mistake is one ConfigError that names the file or override, and the key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Tree = dict[str, Any]
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """-c FILE and -o KEY=VALUE, as every command that is configured takes them."""
+    """Add -c FILE, -o KEY=VALUE and --engine, the arguments of every configured command."""
     parser.add_argument("-c", "--config", type=Path, required=True, help="YAML file, see training/configs")
     parser.add_argument(
         "-o",
@@ -35,7 +35,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="settings laid over the file, such as run.epochs=10 data.train=DIR",
+        help="settings that override the file, such as run.epochs=10 data.train=DIR",
     )
     parser.add_argument(
         "--engine", choices=tuple(ENGINES), help="framework that trains (default: the file's, or paddle)"
@@ -43,13 +43,13 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configured(args: argparse.Namespace, kind: type[Config]) -> Config:
-    """The configuration that the arguments of `add_config_arguments` name. Raises ConfigError."""
+    """The configuration given by the arguments of `add_config_arguments`. Raises ConfigError."""
     engine = [f"engine={args.engine}"] if args.engine else []
     return read_config(args.config, kind, [*args.override, *engine])
 
 
 def read_config(path: Path, kind: type[Config], overrides: Sequence[str] = ()) -> Config:
-    """The configuration in a YAML file under overrides such as "optimiser.learning_rate=2e-4".
+    """The configuration of a YAML file with overrides such as "optimiser.learning_rate=2e-4".
 
     Override values are YAML too: `run.steps=null`, `data.train=[a, b]`. Raises ConfigError.
     """
@@ -60,7 +60,7 @@ def read_config(path: Path, kind: type[Config], overrides: Sequence[str] = ()) -
 
 
 def build_config(tree: Tree, kind: type[Config], *, origin: str) -> Config:
-    """A mapping as nested as `kind`, checked against it; ConfigError names the key, in `origin`."""
+    """Build `kind` from a nested mapping. Raises ConfigError naming `origin` and the key."""
     data = tree.get("data")
     if isinstance(data, dict) and isinstance(data.get("degrade"), str):
         tree = {**tree, "data": {**data, "degrade": asdict(preset(data["degrade"]))}}
@@ -73,13 +73,13 @@ def build_config(tree: Tree, kind: type[Config], *, origin: str) -> Config:
 
 
 def config_tree(config: object) -> Tree:
-    """The configuration as plain JSON values, which `build_config` takes back."""
+    """The configuration as JSON values, the inverse of `build_config`."""
     tree: Tree = TypeAdapter(type(config)).dump_python(config, mode="json")
     return tree
 
 
 def changed_settings(before: Tree, after: Tree, prefix: str = "") -> list[str]:
-    """What differs between two trees, as "run.epochs 100 -> 10"."""
+    """The differences between two trees, as "run.epochs 100 -> 10"."""
     found: list[str] = []
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
@@ -114,7 +114,7 @@ def _lay_over(tree: Tree, override: str) -> None:
     for section in sections:
         below = tree.setdefault(section, {})
         if isinstance(below, str) and section == "degrade":
-            below = tree[section] = asdict(preset(below))  # one range of a preset may be changed
+            below = tree[section] = asdict(preset(below))  # so one range of a preset can be changed
         if not isinstance(below, dict):
             raise ConfigError(f"override {override!r}: {section} is {below!r} and holds no settings")
         tree = below

@@ -1,4 +1,4 @@
-"""Turns a published TBSRN checkpoint into ours.
+"""Converts a published TBSRN checkpoint into ours.
 
     python -m training import-weights sr_telescope.pdparams telescope.safetensors
 
@@ -9,8 +9,8 @@ The names of `TBSRN` are the published ones, so the mapping is a few rules:
   weights of linear layers are transposed, [out, in] to Paddle's [in, out].
 - PaddleOCR trains with a dropout that multiplies by 1 - p = 0.9 in evaluation, in the attention maps
   and in the feed-forward; the factor goes into the weights that follow, not into their biases.
-- What neither inference nor training of the published code uses is dropped and counted.
-The recogniser's arrays in a PaddleOCR checkpoint are left for `training.recogniser`.
+- Arrays that the published code never uses are dropped and counted.
+The recogniser's arrays in a PaddleOCR checkpoint are not converted; `training.recogniser` reads them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Import one checkpoint and print what came in, what was dropped and what was left."""
+    """Convert one checkpoint and print the numbers of arrays imported, dropped and left."""
     published = read_published(args.source)
     network, dropped = import_telescope(published)
     save_checkpoint(args.out, network, source=source_record(published))
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def import_telescope(published: Published) -> tuple[TBSRN, int]:
-    """The super-resolution network of a published checkpoint, and how many dead arrays were dropped.
+    """The super-resolution network of a published checkpoint, and the number of unused arrays dropped.
 
     Raises KeyMismatch listing unknown, missing and misshapen keys by name.
     """
@@ -60,9 +60,9 @@ def import_telescope(published: Published) -> tuple[TBSRN, int]:
 
 
 def rename(weights: Weights, network: nn.Layer, *, layout: Layout) -> Weights:
-    """Published names and orientations to those of `network`, which has the published structure.
+    """Weights under the names and orientations of `network`, a layer with the published structure.
 
-    Serves any of our layers, the recogniser included. Names that match no rule pass unchanged.
+    It works for TBSRN and the recogniser. Names that match no rule stay unchanged.
     """
     if layout == "paddleocr":
         return dict(weights)
@@ -82,5 +82,5 @@ def _from_torch(name: str, value: np.ndarray, layers: dict[str, Any]) -> tuple[s
 
 
 def source_record(published: Published) -> dict[str, str]:
-    """What a checkpoint says of the file it came from."""
+    """The origin record of a converted checkpoint."""
     return {"file": published.path.name, "sha256": published.sha256, "layout": published.layout}

@@ -1,4 +1,4 @@
-"""CRNN as FudanOCR and TextZoom evaluate with it, from their own `.pth`: the published CRNN column.
+"""CRNN, the recogniser of FudanOCR's and TextZoom's published evaluations, from their `.pth`.
 
     python -m training evaluate ... --ocr crnn:crnn.pth
 
@@ -26,17 +26,17 @@ from training.convert import rename
 from training.published import read_published
 from training.text_focus import ALPHABET
 
-SIZE = (100, 32)  # width, height: every crop is stretched to it
+SIZE = (100, 32)  # width, height; every crop is stretched to this size
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 CHANNELS = (64, 128, 256, 256, 512, 512, 512)
 NORMALISED = (2, 4, 6)  # convolutions followed by a batch normalisation
 BATCH_SIZE = 64  # crops at a time, to bound memory
-BLANK = 0  # CTC's; the other classes are those of ALPHABET, 0-9 and a-z from 1 on
-DIRECTIONS = {"": "fw", "_reverse": "bw"}  # what PyTorch's names of an LSTM end in, and Paddle's cells
+BLANK = 0  # of CTC; the other classes are those of ALPHABET, 0-9 and a-z from 1 on
+DIRECTIONS = {"": "fw", "_reverse": "bw"}  # suffix of PyTorch's LSTM names -> cell of Paddle's
 
 
 class Crnn:
-    """A `TextReader` with published weights. UnreadableCheckpoint or KeyMismatch names what does not fit."""
+    """A `TextReader` with published weights. Raises UnreadableCheckpoint or KeyMismatch."""
 
     name = "crnn"
 
@@ -66,7 +66,7 @@ class Crnn:
 def grey_inputs(crops: Sequence[Rgb]) -> Nchw:
     """uint8 (H, W, 3) RGB of any size -> float32 (N, 1, 32, 100), about [0, 1]: bicubic can overshoot.
 
-    OpenCV's bicubic is PyTorch's `interpolate`: a = -0.75, half-pixel centres, no smoothing when it shrinks.
+    OpenCV's bicubic equals PyTorch's `interpolate`: a = -0.75, half-pixel centres, no antialiasing.
     """
     stretched = (cv2.resize(crop.astype(np.float32) / 255, SIZE, interpolation=cv2.INTER_CUBIC) for crop in crops)
     return np.stack([picture @ GREY for picture in stretched])[:, None]
@@ -114,10 +114,10 @@ def _convolutions() -> list[tuple[str, nn.Layer]]:
 
 
 def _cell(name: str) -> str:
-    """`rnn.0.rnn.bias_hh_l0_reverse` -> `rnn.0.rnn.cell_bw.bias_hh`; other names pass."""
+    """`rnn.0.rnn.bias_hh_l0_reverse` -> `rnn.0.rnn.cell_bw.bias_hh`; other names stay."""
     return re.sub(r"(\w+)_l0(_reverse)?$", lambda m: f"cell_{DIRECTIONS[m[2] or '']}.{m[1]}", name)
 
 
 def _text(classes: Sequence[int]) -> str:
-    """The likeliest class at each place -> text: repetitions joined, blanks dropped."""
+    """The likeliest class at each place -> text: repetitions merged, blanks dropped."""
     return "".join(ALPHABET[c] for c, _ in groupby(classes) if c != BLANK)

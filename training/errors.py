@@ -1,4 +1,4 @@
-"""Everything `python -m training` can refuse to do, as one tree.
+"""The errors of `python -m training`, as one tree.
 
 TrainingError
 ├── CheckpointError            a weight file cannot be used, or written
@@ -7,7 +7,7 @@ TrainingError
 ├── DataError                  a data set, crop or label cannot be used
 ├── ConfigError                a setting is unknown or impossible
 ├── MissingExtra               an optional dependency is not installed
-├── RunError                   a training run cannot start, or cannot go on
+├── RunError                   a training run cannot start, be resumed, or go on
 └── ExportError                an export cannot be made or published
     └── ParityError            an exported form does not agree with the trained network
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 class TrainingError(Exception):
-    """Root of the tree; the message says what was wrong, with the value, and what to do."""
+    """Root of the tree; the message names the mistake, its value and the remedy."""
 
 
 class CheckpointError(TrainingError):
@@ -42,11 +42,11 @@ class ConfigError(TrainingError):
 
 
 class MissingExtra(TrainingError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message names the extra that installs it."""
 
 
 class RunError(TrainingError):
-    """A training run cannot start, be resumed, or go on; the message says what to do."""
+    """A training run cannot start, be resumed, or go on; the message names the remedy."""
 
 
 class ExportError(TrainingError):

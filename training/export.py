@@ -1,4 +1,4 @@
-"""Exports a checkpoint for serving, checks that nothing changed, and publishes it.
+"""Exports a checkpoint for serving, checks its outputs against the trained network, and publishes it.
 
     python -m training export --weights telescope.safetensors --out exported
     python -m training export ... --publish --name tbsrn --card CARD.md --facts FACTS.json --store model_store \
@@ -7,12 +7,12 @@
     checkpoint -> TBSRN -> FoldedTBSRN -> paddle/ -> onnx/ -> parity on real crops -> report.json -> model store
                         -> for any size   paddle-any-size/, onnx-any-size/ -> parity at the other SIZES
 
-The files for any size are for the sizes that the network was not trained at; see `training.any_size`.
+The any-size files serve input sizes other than the trained one; see `training.any_size`.
 
-Repeated with the same checkpoint, crops and library versions, the command writes the same bytes.
-FACTS.json holds `training` (data and configuration the weights come from), `licence`, and optionally `metrics`
-(a list of name, value, unit, data, command). --evaluation is a folder that `evaluate` wrote for these weights:
-its figures join the metrics, and its report.json lies in the artefact as evaluation.json.
+The same checkpoint, crops and library versions give the same bytes.
+FACTS.json holds `training` (data and configuration of the weights), `licence`, and optionally `metrics` (a list
+of name, value, unit, data, command). --evaluation is a folder that `evaluate` wrote for these weights: its figures
+join the metrics, and its report.json is stored in the artefact as evaluation.json.
 """
 
 from __future__ import annotations
@@ -21,12 +21,9 @@ import argparse
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import paddle
 
 from model_store.errors import ModelStoreError
 from model_store.manifest import Metric, PixelSpec, sha256_of
@@ -34,16 +31,17 @@ from model_store.pixels import crops_to_lr
 from model_store.store import Artefact, ModelStore
 from training import parity
 from training.any_size import SIZES
+from training.architecture import pixel_spec
 from training.checkpoint import load_checkpoint
 from training.errors import ExportError
-from training.fold import FoldedTBSRN
 from training.onnx_form import write_onnx
+from training.paddle_form import write_paddle
 from training.record import report_metrics
+from training.run_state import ROOT
 from training.tbsrn import TBSRN
 from training.versions import versions
 from training.weights_file import read_checkpoint
 
-ROOT = Path(__file__).parents[1]
 LIBRARIES = ("paddle", "paddle2onnx", "onnx", "onnxruntime", "openvino", "numpy")
 
 
@@ -62,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Export, check, and publish if asked; what cannot be published is refused before the export."""
+    """Export, check, and publish if asked. An impossible publication is refused before the export."""
     facts: dict[str, Any] = {}
     commit = ""
     if args.publish:
@@ -73,14 +71,14 @@ def run(args: argparse.Namespace) -> None:
     if args.publish:
         shutil.copyfile(args.card, args.out / "MODEL_CARD.md")
         if args.evaluation:
-            # Not the page beside it: its pictures are whoever's the test data is.
+            # Without report.html: the licence of its pictures is that of the test data.
             shutil.copyfile(args.evaluation / "report.json", args.out / "evaluation.json")
         artefact = publish(args.out, args.store, args.name, version=args.version, facts=facts, commit=commit)
         print(f"published {artefact.manifest.ref} as {artefact.path}")
 
 
 def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
-    """Write paddle/, onnx/, both again for any size, weights/ and report.json into `out`; return the report.
+    """Write paddle/, onnx/, their any-size forms, weights/ and report.json into `out`; return the report.
 
     Raises ExportError if `out` is not empty, ParityError (after writing the report) naming each
     form that differs from the trained network by more than `parity.TOLERANCE`.
@@ -99,7 +97,7 @@ def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
     report = {
         "checkpoint": read_checkpoint(weights)[1] | {"sha256": sha256_of(weights)},
         "parity": found,  # form -> batch size -> largest absolute difference from the trained network
-        "parity_by_size": by_size,  # height x width -> the same for the form for any size
+        "parity_by_size": by_size,  # height x width -> the same, of the any-size forms
         "parity_tolerance": parity.TOLERANCE,
         "parity_crops": crops.name,
         "libraries": versions(LIBRARIES),
@@ -114,7 +112,7 @@ def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
 def export_any_size(
     network: TBSRN, weights: Path, out: Path, *, spec: PixelSpec, crops: Path
 ) -> dict[str, parity.Differences]:
-    """Write paddle-any-size/ and onnx-any-size/; the differences from the trained network at `other_sizes`."""
+    """Write paddle-any-size/ and onnx-any-size/; return their differences from the network at `other_sizes`."""
     folder = out / "paddle-any-size"
     folded = write_paddle(network, folder, spec, any_size=True)
     metadata = onnx_metadata(weights, spec, any_size=True)
@@ -122,30 +120,19 @@ def export_any_size(
     forms = parity.exported_forms(out, folded, suffix="-any-size")
     found = {}
     for height, width in other_sizes(spec):
-        images = parity.read_crops(crops)[: parity.BATCH_SIZES[-1]]  # of these sizes one batch is work enough
+        images = parity.read_crops(crops)[: parity.BATCH_SIZES[-1]]  # one batch: these sizes are slow
         lr = crops_to_lr(images, replace(spec, height=height, width=width))
         found[f"{height}x{width}"] = parity.differences(parity.dygraph(network), forms, lr)
     return found
 
 
 def other_sizes(spec: PixelSpec) -> tuple[tuple[int, int], ...]:
-    """Those of SIZES that differ from the trained size, which has files of its own."""
+    """SIZES without the trained size, which has its own files."""
     return tuple(size for size in SIZES if size != (spec.height, spec.width))
 
 
-def write_paddle(network: TBSRN, folder: Path, spec: PixelSpec, *, any_size: bool = False) -> FoldedTBSRN:
-    """Write inference.json and inference.pdiparams, input `lr` with a free batch size, and size if so wished."""
-    with paddle.utils.unique_name.guard():  # names count from 0, whatever was built before
-        folded = FoldedTBSRN(network, any_size=any_size)
-        size = [None, None] if any_size else [spec.height, spec.width]
-        lr = paddle.static.InputSpec([None, 3, *size], "float32", "lr")
-        static = paddle.jit.to_static(folded, input_spec=[lr], full_graph=True)
-        paddle.jit.save(static, str(folder / "inference"))
-    return folded
-
-
 def onnx_metadata(weights: Path, spec: PixelSpec, *, any_size: bool = False) -> dict[str, str]:
-    """What the ONNX file says of itself to whoever finds it without its manifest."""
+    """Metadata that describes the ONNX file without its manifest."""
     size, enlarged = f"{spec.height}, {spec.width}", f"{spec.height * spec.scale}, {spec.width * spec.scale}"
     if any_size:
         size, enlarged = "H, W", f"{spec.scale} H, {spec.scale} W"
@@ -157,12 +144,8 @@ def onnx_metadata(weights: Path, spec: PixelSpec, *, any_size: bool = False) -> 
     }
 
 
-def pixel_spec(architecture: Mapping[str, Any]) -> PixelSpec:
-    return PixelSpec(**{name: architecture[name] for name in ("height", "width", "scale")})
-
-
 def read_facts(args: argparse.Namespace) -> dict[str, Any]:
-    """What --facts says, with metrics as `Metric`; raises ExportError naming what --publish lacks."""
+    """The content of --facts, metrics as `Metric`. Raises ExportError if --publish lacks an option."""
     for option in ("name", "card", "facts", "store"):
         if getattr(args, option) is None:
             raise ExportError(f"--publish needs --{option}")
@@ -180,7 +163,7 @@ def read_facts(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def evaluated_metrics(folder: Path, weights: Path) -> list[Metric]:
-    """The figures of an evaluation, which must have been of these weights; else ExportError."""
+    """The figures of an evaluation. Raises ExportError if it evaluated other weights."""
     path = folder / "report.json"
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -195,7 +178,7 @@ def evaluated_metrics(folder: Path, weights: Path) -> list[Metric]:
 
 
 def clean_commit(root: Path) -> str:
-    """HEAD of the repository, whose `training` and `model_store` code is as committed; else ExportError."""
+    """HEAD of the repository. Raises ExportError if `training` or `model_store` has uncommitted changes."""
     try:
         changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "training", "model_store")
         if changed:
@@ -213,7 +196,7 @@ def _git(root: Path, *arguments: str) -> str:
 def publish(
     staging: Path, store: Path, name: str, *, version: int | None, facts: dict[str, Any], commit: str
 ) -> Artefact:
-    """Put an exported folder into the model store; raises ExportError with the store's reason."""
+    """Put an exported folder into the model store. Raises ExportError with the store's reason."""
     about = read_checkpoint(staging / "weights" / "checkpoint.safetensors")[1]
     spec = pixel_spec(about["architecture"])
     training = {**facts["training"], "architecture": about["architecture"], "source": about["source"]}

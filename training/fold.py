@@ -1,25 +1,25 @@
-"""TBSRN rewritten for inference: the same function of the weights, with less to compute.
+"""TBSRN rewritten for inference: the same outputs from fewer operations.
 
     TBSRN (trained) -> FoldedTBSRN -> Paddle, ONNX
 
 Each rewrite is an identity in exact arithmetic, so outputs differ by rounding alone:
 
 - BN(conv(x)) = conv'(x): evaluation BN is a per-channel gain and offset.
-- concat(f, position) W + b = f W_f + (position W_p + b): the second term does not depend on the
-  image. As the encoding is one part for x and one for y, so is the term: a row plus a column. That gives
-  query (with 1/sqrt(d) in its weights), key, value and, W being the identity, the tokens themselves.
+- concat(f, position) W + b = f W_f + (position W_p + b): the second term does not depend on the image. The
+  encoding has separate x and y parts, so the term is a row plus a column. The rewrite gives query (with
+  1/sqrt(d) in its weights), key, value and, with the identity as W, the tokens themselves.
 - LayerNorm with the unbiased std is the standard one with its weight times sqrt((n-1)/n). Only the
-  epsilon (1e-6 on the std) has no equal there; it is worth about 1e-6 of a unit standard deviation.
-- Mish looks at one value at a time, so it may go before the last pixel shuffle; the 9x9 convolution after
-  the shuffle then is a 5x5 convolution before it, from four times the channels to four times the colours.
+  epsilon (1e-6 on the std) has no equivalent; it changes about 1e-6 of a unit standard deviation.
+- Mish is elementwise, so it can precede the last pixel shuffle; the 9x9 convolution after the shuffle
+  becomes a 5x5 convolution before it, from four times the channels to four times the colours.
 - The STN and dropout do nothing in evaluation and are left out.
 
-With `any_size` the network takes images of any height and width, and does with them what the trained one does
-(`training.tbsrn.FeatureEnhancer`): attention works within tiles of the trained size; without it every position has
-the encoding of that size's middle, so that the network is a convolution. It has that encoding at the trained size,
-too, and there alone the trained network has another.
+With `any_size` the network takes images of any height and width like `training.tbsrn.FeatureEnhancer`: attention
+works within tiles of the trained size; without attention every position has the encoding of that size's middle, so
+the network is a convolution. It then differs from the trained network at the trained size, where that has the full
+encoding.
 
-Products of weights are taken in float64 and rounded once.
+Weights are multiplied in float64 and rounded once.
 """
 
 from __future__ import annotations
@@ -40,15 +40,14 @@ from training.tbsrn import TBSRN, FeatureEnhancer, ResidualBlock, from_tiles, in
 class FoldedTBSRN(nn.Layer):
     """float32 (N, 3, height, width) -> (N, 3, scale*height, scale*width), as `network` in evaluation.
 
-    any_size: for every height and width from 8 on.
-    Holds copies: training `network` further does not change it.
+    any_size: accept every height and width from 8 on. The weights are copies, independent of `network`.
     """
 
     def __init__(self, network: TBSRN, *, any_size: bool = False) -> None:
         super().__init__()
         blocks = network.architecture["blocks"]
         scale, dropout_mode = network.architecture["scale"], network.architecture["dropout_mode"]
-        # PaddleOCR's convention multiplies by this in evaluation
+        # PaddleOCR's dropout multiplies by this in evaluation
         keep = 1 - network.architecture["dropout"] if dropout_mode == "downscale_in_infer" else 1.0
         first, prelu = network.block1
         self.first = _conv(_array(first.weight), _array(first.bias))
@@ -109,7 +108,7 @@ class FoldedEnhancer(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         # Reshape after the transpose: oneDNN in Paddle Inference 3.3 fuses reshape-transpose-matmul wrongly,
-        # which cost 0.29 in the output.
+        # which changed outputs by 0.29.
         features = x.transpose([0, 2, 3, 1]).reshape([0, self.height * self.width, self.channels])
         tokens = self.tokens(features)
         if self.attention is not None:
@@ -128,7 +127,7 @@ class FoldedEnhancerInTiles(FoldedEnhancer):
 
 
 class FoldedEnhancerOfAnySize(nn.Layer):
-    """A `FeatureEnhancer` without attention, one encoding everywhere: (N, C, H, W) -> (N, C, H, W)."""
+    """A `FeatureEnhancer` without attention, with a uniform encoding: (N, C, H, W) -> (N, C, H, W)."""
 
     term: Tensor
 
@@ -154,7 +153,7 @@ class FoldedEnhancerOfAnySize(nn.Layer):
 class FoldedAttention(nn.Layer):
     """A `MultiHeadAttention` of all positions to all: features (N, H*W, C) -> (N, H*W, J).
 
-    Query, key and value each have their own product: one for all is split again, which costs more.
+    Query, key and value are separate products: splitting one joint product costs more.
     """
 
     def __init__(self, multihead: MultiHeadAttention, encoding: np.ndarray, keep: float) -> None:
@@ -212,7 +211,7 @@ def _fold_norm(conv: nn.Conv2D, norm: nn.BatchNorm2D) -> nn.Conv2D:
 def _before_shuffle(weight: np.ndarray) -> np.ndarray:
     """A convolution (O, C, 9, 9) after pixel shuffle as (4O, 4C, 5, 5) before it.
 
-    Output pixel i of a cell sees input pixel 2 d + a of the cells around, where its kernel has tap 2 d + a - i.
+    Output pixel i of a cell weighs input pixel 2 d + a of the surrounding cells by the kernel's tap 2 d + a - i.
     """
     outputs, inputs, size, _ = weight.shape
     assert size % 4 == 1  # else the kernel's centre would not be a cell's first pixel
@@ -248,7 +247,7 @@ def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
 
 
 def _array(tensor: Tensor | None) -> np.ndarray:
-    assert tensor is not None  # Paddle types biases and gains as optional; ours are there
+    assert tensor is not None  # Paddle types biases and gains as optional; these exist
     return tensor.numpy().astype(np.float64)
 
 

@@ -1,7 +1,7 @@
-"""Loads exported networks into the library of their form, one function a library.
+"""Loads exported networks, one function per library.
 
-Each returns (outputs, size): `outputs` gives every output of the network for LR float32 (N, 3, h, w), and
-`size` is the (h, w) it takes. Raises UnreadableCheckpoint, in one sentence, for a file that cannot be loaded.
+Each returns (outputs, size): `outputs` maps LR float32 (N, 3, h, w) to every output of the network, and `size` is
+its input (h, w). Each raises UnreadableCheckpoint with one sentence for a file that cannot be loaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from model_store.pixels import Nchw
 from training.errors import UnreadableCheckpoint
 
-LR_SIZE = (16, 64)  # height, width: where a file does not tell, that of the published networks
+LR_SIZE = (16, 64)  # height, width of the published networks, for files without a size
 
 Outputs = Callable[[Nchw], list[np.ndarray]]
 
@@ -27,7 +27,7 @@ def openvino(model: Path) -> tuple[Outputs, tuple[int, int]]:
         network = openvino.Core().read_model(model)
         sides = list(network.inputs[0].get_partial_shape())[2:]
         size = tuple(None if side.is_dynamic else side.get_length() for side in sides)
-        # Left to itself OpenVINO takes bf16 where the processor has it: other figures on other machines.
+        # By default OpenVINO uses bf16 on processors that have it, so figures would depend on the machine.
         compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except (RuntimeError, IndexError) as exc:
         raise UnreadableCheckpoint(f"{model} cannot be loaded by OpenVINO: {first_line(exc)}") from exc
@@ -39,7 +39,7 @@ def onnxruntime(model: Path) -> tuple[Outputs, tuple[int, int]]:
 
     try:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # its exceptions derive straight from Exception
+    except Exception as exc:  # its exceptions derive directly from Exception
         raise UnreadableCheckpoint(f"{model} cannot be loaded by ONNX Runtime: {first_line(exc)}") from exc
     first = session.get_inputs()[0]
     size = tuple(side if isinstance(side, int) else None for side in first.shape[2:])
@@ -47,7 +47,7 @@ def onnxruntime(model: Path) -> tuple[Outputs, tuple[int, int]]:
 
 
 def paddle(program: Path, weights: Path) -> tuple[Outputs, tuple[int, int]]:
-    """Paddle's own form; it does not tell its input size, so LR_SIZE is taken."""
+    """Paddle's form has no input size, so LR_SIZE is returned."""
     from paddle import inference
 
     try:
@@ -56,7 +56,7 @@ def paddle(program: Path, weights: Path) -> tuple[Outputs, tuple[int, int]]:
         config.disable_glog_info()
         config.set_cpu_math_library_num_threads(os.cpu_count() or 1)
         predictor = inference.create_predictor(config)
-    except Exception as exc:  # RuntimeError, ValueError or its own kinds, by what is wrong
+    except Exception as exc:  # RuntimeError, ValueError or its own classes
         raise UnreadableCheckpoint(f"{program} cannot be loaded by Paddle: {first_line(exc)}") from exc
 
     def outputs(lr: Nchw) -> list[np.ndarray]:
@@ -68,7 +68,7 @@ def paddle(program: Path, weights: Path) -> tuple[Outputs, tuple[int, int]]:
 
 
 def first_line(exc: Exception) -> str:
-    """What a library's exception says, without its stack."""
+    """The message of a library's exception, without its stack."""
     lines = [line for line in str(exc).splitlines() if line.strip()]
     return lines[0].strip() if lines else type(exc).__name__
 

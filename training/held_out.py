@@ -1,9 +1,9 @@
-"""Held-out words at natural heights, degraded four ways, to judge a network by what is read.
+"""Held-out words at natural heights, degraded four ways, to evaluate a network by the words that are read.
 
-    crops kept from training -> on a canvas, whole -> degraded by each preset -> `WordSet`
-    network(lr) -> SR -> PSNR within the words' boxes, and the share of words that each reader reads
+    crops kept from training -> placed whole on a canvas -> degraded by each preset -> `WordSet`
+    network(lr) -> SR -> PSNR within the words' boxes, and the share of words that each recogniser reads
 
-Heights follow what a service shows the network: 40 to 56 px of HR, or less where a word would not fit.
+Heights are those of crops in the service: 40 to 56 px of HR, or less for words too long for the canvas.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from training.validation import Evaluation
 
 PRESETS = ("sharp", "mild", "medium", "hard")
 HEIGHTS = (40, 56)  # pixels of HR
-BATCH = 16  # pictures at once, in an evaluation
+BATCH = 16  # pictures per call of the network
 GAP = 4  # pixels of white between the pictures of a sheet
 
 Uint8 = npt.NDArray[np.uint8]  # (N, height, width, 3) RGB
@@ -39,7 +39,7 @@ Figures = Mapping[str, Mapping[str, float]]  # "hr", "bicubic", a network's name
 
 @dataclass(frozen=True, eq=False)
 class WordSet:
-    """N whole words under one preset. boxes: float32 (N, 4), left, top, right, bottom on HR."""
+    """N whole words degraded by one preset. boxes: float32 (N, 4), left, top, right, bottom on HR."""
 
     name: str
     labels: list[str]
@@ -56,7 +56,7 @@ class WordSet:
 def word_sets(
     config: DataConfig, spec: PixelSpec, *, seed: int, limit: int | None = None, presets: Sequence[str] = PRESETS
 ) -> list[WordSet]:
-    """The words that `data.held_out` keeps from training, the first `limit`, under each preset.
+    """The first `limit` words that `data.held_out` keeps from training, degraded by each preset.
 
     Raises DataError if there are none.
     """
@@ -64,7 +64,7 @@ def word_sets(
     canvas = (scale * config.window[0], scale * config.window[1])
     kept = [crop for root in open_roots(config.train, part="held out", held_out=config.held_out) for crop in root]
     if not config.held_out or not kept:
-        raise DataError("there is nothing to judge by: data.held_out keeps no word of any tar or folder of crops")
+        raise DataError("there is nothing to evaluate: data.held_out keeps no word of any tar or folder of crops")
     sets = []
     for preset in presets:
         degraded, rows = named_config(preset), []
@@ -84,7 +84,7 @@ def word_sets(
 def figures(
     words: WordSet, pictures: Mapping[str, Uint8], readers: Mapping[str, Read]
 ) -> dict[str, dict[str, float]]:
-    """PSNR within the boxes, in dB, and what each reader reads right, from 0 to 1, of pictures by name."""
+    """PSNR within the boxes, in dB, and the accuracy of each reader, in [0, 1], for each named picture set."""
     found: dict[str, dict[str, float]] = {}
     for name, made in pictures.items():
         values = {} if name == "hr" else {"psnr": psnr(words, made)}
@@ -95,7 +95,7 @@ def figures(
 
 
 def psnr(words: WordSet, made: Uint8) -> float:
-    """Mean over words, in dB, each within its box."""
+    """Mean PSNR over words in dB, each within its box."""
     each = []
     for a, b, box in zip(made, words.hr, words.boxes.astype(int), strict=True):
         left, top, right, bottom = box
@@ -105,18 +105,18 @@ def psnr(words: WordSet, made: Uint8) -> float:
 
 
 def cut(pictures: Uint8, boxes: npt.NDArray[np.float32]) -> list[Rgb]:
-    """The words alone, as other recognisers are given crops."""
+    """Crops of the words, the input of a `TextReader`."""
     cuts = boxes.astype(int).tolist()
     return [one[top:bottom, left:right] for one, (left, top, right, bottom) in zip(pictures, cuts, strict=True)]
 
 
 def score(found: Sequence[Figures], name: str, readers: Sequence[str]) -> float:
-    """The mean share of words read, over sets and readers."""
+    """The mean accuracy over sets and readers."""
     return float(np.mean([each[name][reader] for each in found for reader in readers]))
 
 
 def sheet(words: WordSet, pictures: Mapping[str, Uint8], *, rows: int) -> Rgb:
-    """The first words, one a row: LR enlarged to whole pixels, and every picture. uint8 (H, W, 3)."""
+    """The first words, one per row: LR as whole pixels, then every picture. uint8 (H, W, 3)."""
     scale = words.hr.shape[1] // words.lr.shape[1]
     columns = [words.lr[:rows].repeat(scale, 1).repeat(scale, 2), *(made[:rows] for made in pictures.values())]
     edges = ((0, 0), (0, GAP), (0, GAP), (0, 0))
@@ -125,9 +125,9 @@ def sheet(words: WordSet, pictures: Mapping[str, Uint8], *, rows: int) -> Rgb:
 
 
 class HeldOut:
-    """Evaluations of a run by held-out words: what recognisers read of them, and PSNR.
+    """Evaluates a run on held-out words: reading accuracy and PSNR.
 
-    readers: TextReaders by `run.readers`. Bicubic is read once, at the first evaluation.
+    readers: the TextReaders of `run.readers`. They read bicubic once, at the first evaluation.
     """
 
     def __init__(self, sets: Sequence[WordSet], readers: Sequence[TextReader], *, rows: int) -> None:
@@ -137,12 +137,12 @@ class HeldOut:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the values, in order."""
+        """Names of the values of `evaluate`."""
         each = [f"val_{words.name}_{reader}" for words in self._sets for reader in self._readers]
         return ("val_words", "val_words_bicubic", "val_psnr", "val_psnr_bicubic", *each)
 
     def evaluate(self, predict: Callable[[Nchw], Nchw]) -> Evaluation:
-        """The score is the mean share of words read, over presets and readers."""
+        """Evaluate a network. The score is the mean accuracy over presets and readers."""
         found, sheets = {}, []
         for words in self._sets:
             sr = _enlarged(predict, words.lr)
@@ -167,7 +167,7 @@ def _mean_of(found: Sequence[Mapping[str, float]], names: Sequence[str]) -> floa
 
 
 def reads_crops(reader: TextReader) -> Read:
-    """A recogniser of crops, shown what lies in the boxes."""
+    """A `Read` that gives a recogniser the crops within the boxes."""
     return lambda pictures, boxes: reader.read(cut(pictures, boxes))
 
 

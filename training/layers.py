@@ -1,4 +1,4 @@
-"""Layers that TBSRN and the text recogniser share, in the formulas and names of the published code.
+"""Layers shared by TBSRN and the text recogniser, with the formulas and names of the published code.
 
 Parameter names (`linears.0..3`, `w_1`, `w_2`, `a_2`, `b_2`) are those of the published checkpoints,
 so that `training.convert` maps weights by rule. Formulas: Vaswani et al., Attention Is All You Need,
@@ -35,7 +35,7 @@ class LayerNorm(nn.Layer):
 
 
 class MultiHeadAttention(nn.Layer):
-    """Scaled dot-product attention with several heads, which also returns its maps.
+    """Scaled dot-product attention with several heads. It also returns its maps.
 
     heads: must divide width. dropout: probability, applied to the maps.
     """
@@ -57,8 +57,7 @@ class MultiHeadAttention(nn.Layer):
 
         query: float (N, Q, width); key, value: float (N, K, width).
         mask: bool, broadcastable to (N, heads, Q, K), True where attending is allowed.
-        Returns the output (N, Q, width) and the maps (N, heads, Q, K) after dropout,
-        as the text-focused loss takes them.
+        Returns the output (N, Q, width) and the maps (N, heads, Q, K) after dropout, for the text-focused loss.
         """
         q, k, v = (self._split_heads(self.linears[i](x)) for i, x in enumerate((query, key, value)))
         scores = paddle.matmul(q, k, transpose_y=True) / math.sqrt(q.shape[-1])  # (N, heads, Q, K)

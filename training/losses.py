@@ -1,4 +1,4 @@
-"""The text-focused loss: pixels, where a recogniser looks, and what it reads.
+"""The text-focused loss: pixels, and the attention and logits of a recogniser.
 
     sr, hr ----------------------------> mse
     sr, hr -> recogniser -> attention -> attention    (position-aware: mean |a_hr - a_sr|)
@@ -6,7 +6,7 @@
     total = scale * (mse + 10 attention + 0.0005 recognition)
 
 Source: Chen, Li, Xue, Scene Text Telescope, CVPR 2021; in numbers, PaddleOCR's TelescopeLoss.
-What the published code bases do differently is named in `text_focus.LossConfig`.
+`text_focus.LossConfig` lists the differences between the published code bases.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training.text_focus import LabelBatch, LossConfig, encode_labels, weight_ta
 
 
 class LossParts(NamedTuple):
-    """Scalars. total is what to minimise; the parts are unweighted. The last two are None without text focus."""
+    """Scalars. total is minimised; the parts are unweighted. The last two are None without text focus."""
 
     total: Tensor
     mse: Tensor
@@ -33,18 +33,18 @@ class LossParts(NamedTuple):
     recognition: Tensor | None = None
 
     def floats(self) -> dict[str, float]:
-        """The parts that are there, by name, for logs."""
+        """The parts that are not None, by name, for logs."""
         return {name: float(value) for name, value in self._asdict().items() if value is not None}
 
 
 class TextFocusedLoss:
     """`loss(sr, hr, labels)` -> `LossParts`.
 
-    Not an `nn.Layer`, and on purpose: a network that holds its recogniser as a part switches the
-    recogniser's dropout on with train() and offers its weights to the optimiser, as PaddleOCR's does.
+    It is deliberately no `nn.Layer`: with the recogniser as a sublayer, train() would switch on its dropout and
+    the optimiser would get its weights, as in PaddleOCR.
 
-    Raises ConfigError when text focus is asked for and the recogniser is missing or has random weights:
-    PaddleOCR trains with such a one unless its pretrained checkpoint happens to hold the recogniser.
+    Raises ConfigError for text focus with a missing recogniser or one with random weights: PaddleOCR trains with
+    random weights unless its pretrained checkpoint holds the recogniser.
     """
 
     def __init__(self, config: LossConfig, recogniser: Recogniser | None = None) -> None:
@@ -69,14 +69,14 @@ class TextFocusedLoss:
         mse = F.mse_loss(sr, hr)
         if self.recogniser is None:
             return LossParts(self.config.scale * mse, mse)
-        known = [row for row, label in enumerate(labels) if label]  # pieces of words have none
+        known = [row for row, label in enumerate(labels) if label]  # pieces of words have no label
         if not known:
             zero = paddle.zeros([])
             return LossParts(self.config.scale * mse, mse, zero, zero)
         if len(known) < len(labels):
             sr, hr = (paddle.index_select(x, paddle.to_tensor(known)) for x in (sr, hr))
         words = encode_labels([labels[row] for row in known])
-        with paddle.no_grad():  # what HR says is the target
+        with paddle.no_grad():  # the reading of HR is the target
             target = self.recogniser(hr, words)
         reading = self.recogniser(sr, words)
         attention = F.l1_loss(reading.attention, target.attention)
@@ -92,6 +92,6 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, log_weights: Tensor)
     """Mean over characters of -log(w[g,g] e^p[g] / sum_j w[g,j] e^p[j]), g the true class.
 
     logits: float (M, C). targets: int64 (M,). log_weights: float (C, C), log w, row = true class.
-    Adding log w to the logits is the same in exact arithmetic, and cannot overflow as e^p does in float16.
+    Adding log w to the logits is equal in exact arithmetic, and cannot overflow like e^p in float16.
     """
     return F.cross_entropy(logits + paddle.gather(log_weights, targets), targets)

@@ -1,15 +1,14 @@
-"""How good a super-resolved crop is: against the pixels of HR, and against what it says.
+"""Metrics of super-resolved crops: PSNR and SSIM against HR, and reading accuracy against labels.
 
     metric = SRMetric()
     for sr, hr in batches:
         metric.update(sr, hr)
     print(metric.result())
 
-Two kinds of picture figure stand side by side. The *batch* figure is PaddleOCR's and TextZoom's: PSNR
-of the joined batch, averaged over batches, so it depends on the batch size. The *image* figure is the
-mean of each picture's own, and does not.
+PSNR and SSIM come in two kinds. The *batch* figure is PaddleOCR's and TextZoom's: PSNR of the joined batch,
+averaged over batches, so it depends on the batch size. The *image* figure is the mean over pictures, and does not.
 
-numpy only: no framework is needed to judge its output.
+It needs numpy alone, no engine's framework.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ from rapidfuzz.distance import Levenshtein
 Nchw = npt.NDArray[np.float32]  # (N, 3, H, W) in [0, 1]
 PerImage = npt.NDArray[np.float64]  # (N,)
 
-PEAK = 255.0  # PSNR is stated for 8-bit levels
+PEAK = 255.0  # of 8-bit levels
 # Wang et al., Image quality assessment: from error visibility to structural similarity, 2004.
 SSIM_WINDOW = 11  # pixels
 SSIM_SIGMA = 1.5  # pixels
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for a range of 1
 
-READABLE = frozenset(string.digits + string.ascii_lowercase)  # what TextZoom's accuracy compares
+READABLE = frozenset(string.digits + string.ascii_lowercase)  # the characters that TextZoom's accuracy compares
 
 
 def psnr(sr: Nchw, hr: Nchw) -> float:
     """Peak signal-to-noise ratio in dB over RGB, one value for the whole batch.
 
     sr, hr: float (N, 3, H, W) in [0, 1]; equal shapes, else ValueError. Values outside the range are
-    not clipped, as PaddleOCR does not. Identical inputs give inf. 20 log10(255 / sqrt(mse)).
+    not clipped, as in PaddleOCR. Identical inputs give inf. 20 log10(255 / sqrt(mse)).
     """
     return float(_decibels(_squared_error(sr, hr).mean()))
 
@@ -53,8 +52,8 @@ def psnr_per_image(sr: Nchw, hr: Nchw) -> PerImage:
 def ssim(sr: Nchw, hr: Nchw) -> float:
     """Structural similarity in [-1, 1], the mean over every pixel, channel and picture of the batch.
 
-    Gaussian window of 11 pixels, sigma 1.5, borders padded with zeros to keep the size, each channel
-    on its own: the choices of PaddleOCR's SRMetric. Arguments as `psnr`.
+    Gaussian window of 11 pixels, sigma 1.5, borders padded with zeros to keep the size, channels
+    separate, as in PaddleOCR's SRMetric. Arguments as `psnr`.
     """
     return float(ssim_per_image(sr, hr).mean())
 
@@ -74,11 +73,10 @@ def ssim_per_image(sr: Nchw, hr: Nchw) -> PerImage:
 
 @dataclass(frozen=True)
 class SRFigures:
-    """What `SRMetric` has gathered. PSNR in dB, SSIM in [-1, 1].
+    """The results of `SRMetric`. PSNR in dB, SSIM in [-1, 1].
 
-    psnr_avg, ssim_avg: PaddleOCR's figures, means over batches. all: their sum, by which the best
-    checkpoint is chosen. psnr_image_mean leaves out pictures identical to HR (their PSNR is infinite),
-    which `identical` counts.
+    psnr_avg, ssim_avg: PaddleOCR's figures, means over batches. all: their sum, which ranks checkpoints.
+    psnr_image_mean: without pictures identical to HR, whose PSNR is infinite. identical: their number.
     """
 
     psnr_avg: float
@@ -136,10 +134,10 @@ def normalise_text(text: str) -> str:
 
 @dataclass(frozen=True)
 class TextFigures:
-    """How well words were read, all shares in [0, 1] except that an error rate may pass 1.
+    """Reading accuracy on words.
 
-    accuracy: share of words read exactly; low, high: its 95 % Wilson interval. character_error_rate:
-    edits needed over characters present, all words together.
+    accuracy: share of words read exactly, in [0, 1]; low, high: its 95 % Wilson interval.
+    character_error_rate: edit distance over label length, all words together; it can exceed 1.
     """
 
     words: int
@@ -151,10 +149,10 @@ class TextFigures:
 
 
 def text_figures(readings: Sequence[str], labels: Sequence[str]) -> TextFigures:
-    """Compare what a recogniser read with what is written, both after `normalise_text`.
+    """Compare readings of a recogniser with labels, both after `normalise_text`.
 
-    Equal lengths, at least one, else ValueError. A label of punctuation alone normalises to nothing
-    and is matched by an equally empty reading, as FudanOCR counts it.
+    Equal lengths, at least one, else ValueError. A label of punctuation alone normalises to "", so an empty
+    reading is right, as in FudanOCR.
     """
     if not labels:
         raise ValueError("no words to compare")
@@ -174,7 +172,7 @@ def text_figures(readings: Sequence[str], labels: Sequence[str]) -> TextFigures:
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Bounds of a share in [0, 1] (Wilson 1927); z = 1.96 gives 95 %. It holds near 0 and 1 too."""
+    """Confidence bounds of a share (Wilson 1927), valid near 0 and 1 too; z = 1.96 gives 95 %."""
     if not 0 <= successes <= trials or not trials:
         raise ValueError(f"{successes} successes in {trials} trials is no share")
     share = successes / trials
@@ -196,14 +194,14 @@ def _squared_error(sr: Nchw, hr: Nchw) -> npt.NDArray[np.float64]:
 
 
 def _decibels(mse: npt.ArrayLike) -> PerImage:
-    with np.errstate(divide="ignore"):  # identical pictures: the answer is inf
+    with np.errstate(divide="ignore"):  # identical pictures give inf
         return np.asarray(20 * np.log10(PEAK / np.sqrt(mse)))
 
 
 def _blur(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Gaussian window over H and W with zeros beyond the border: (N, C, H, W) -> the same shape."""
     height, width = x.shape[-2:]
-    # The window is an outer product, so it is one matrix along each axis.
+    # The window is an outer product, so each axis takes one matrix product.
     blurred: npt.NDArray[np.float64] = _window_matrix(height) @ x @ _window_matrix(width)
     return blurred
 

@@ -1,11 +1,11 @@
-"""Super-resolves picture files: what PaddleOCR's infer_sr writes, without its wrapped-round pixels.
+"""Super-resolves picture files like PaddleOCR's infer_sr, but clips pixels that infer_sr lets overflow.
 
     python -m training predict --weights tbsrn:1 --image crop.png more_crops/ --out infer_result
 
     file -> RGB -> stretched to 64x16 -> network -> clipped and rounded -> OUT/sr_<file>, 128x32
 
-With --compare also lr_<file> and bicubic_<file>. A picture that cannot be read is named, and the others are
-still made; the command then ends with code 2.
+--compare also writes lr_<file> and bicubic_<file>. An unreadable picture is logged and skipped; the command then
+ends with code 2.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from model_store import BUNDLED
 from model_store.pixels import Rgb, crops_to_lr, resize, sr_to_crops
 from training.errors import DataError
-from training.predictor import ENGINES, Predictor, open_weights
+from training.predictor import ENGINES, LoadedNetwork, open_weights
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-BATCH_SIZE = 16  # crops at a time: their attention maps take about 300 MB
-JPEG_QUALITY = 95  # OpenCV's default, with which infer_sr writes
+BATCH_SIZE = 16  # crops; their attention maps take about 300 MB
+JPEG_QUALITY = 95  # OpenCV's default, which infer_sr uses
 
 _log = logging.getLogger(__name__)
 
@@ -39,15 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--image", type=Path, nargs="+", required=True, help="picture files, or folders of them")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--compare", action="store_true", help="write LR and bicubic beside each SR")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="what computes (default: %(default)s)")
+    parser.add_argument("--compare", action="store_true", help="also write LR and bicubic of each picture")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="auto", help="library that runs the network (default: %(default)s)"
+    )
     parser.add_argument("--store", type=Path, default=BUNDLED, help="model store (default: the bundled one)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write sr_<file> for each picture; DataError at the end counts those that could not be read."""
+    """Write sr_<file> for each picture. Raises DataError at the end if some could not be read."""
     files = find_pictures(args.image)
-    predictor = open_weights(args.weights, engine=args.engine, store=args.store)
+    network = open_weights(args.weights, engine=args.engine, store=args.store)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
@@ -59,17 +61,17 @@ def run(args: argparse.Namespace) -> None:
             made = list(_readable(chunk))
             unread += len(chunk) - len(made)
             if made:
-                _write(args.out, made, predictor, compare=args.compare)
+                _write(args.out, made, network, compare=args.compare)
             bar.update(len(chunk))
-    print(f"{len(files) - unread} pictures in {args.out}, by {predictor.name} ({predictor.engine})")
+    print(f"{len(files) - unread} pictures in {args.out}, by {network.name} ({network.engine})")
     if unread:
         raise DataError(f"{unread} of {len(files)} pictures could not be read")
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """Files as given, folders by the pictures directly in them, sorted.
+    """The given files, and the pictures directly in the given folders, sorted.
 
-    DataError names a path that is missing or holds none, or two that would be written under one name.
+    Raises DataError for a missing path, a folder without pictures, or two files with the same output name.
     """
     files: list[Path] = []
     for path in paths:
@@ -85,16 +87,16 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     by_name: dict[str, Path] = {}
     for file in files:
         if file.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{file} must end in one of {', '.join(SUFFIXES)}, for its result keeps the name")
+            raise DataError(f"{file} must end in one of {', '.join(SUFFIXES)}, because the result keeps the name")
         earlier = by_name.setdefault(file.name, file)
         if earlier is not file:
             raise DataError(f"{earlier} and {file} would both be written as sr_{file.name}")
     return files
 
 
-def super_resolve(crops: Sequence[Rgb], predictor: Predictor) -> list[Rgb]:
+def super_resolve(crops: Sequence[Rgb], network: LoadedNetwork) -> list[Rgb]:
     """Crops of any size, uint8 (H, W, 3) RGB -> SR of the network's one size, clipped and rounded."""
-    return sr_to_crops(predictor.run(crops_to_lr(crops, predictor.spec)), predictor.spec)
+    return sr_to_crops(network.run(crops_to_lr(crops, network.spec)), network.spec)
 
 
 def _readable(files: Sequence[Path]) -> Iterator[tuple[Path, Rgb]]:
@@ -103,12 +105,12 @@ def _readable(files: Sequence[Path]) -> Iterator[tuple[Path, Rgb]]:
             with Image.open(file) as picture:
                 yield file, np.asarray(picture.convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
-            _log.warning("%s cannot be read: %s", file, exc)  # SyntaxError: Pillow's word for a broken PNG
+            _log.warning("%s cannot be read: %s", file, exc)  # Pillow raises SyntaxError for a broken PNG
 
 
-def _write(out: Path, made: Sequence[tuple[Path, Rgb]], predictor: Predictor, *, compare: bool) -> None:
-    spec = predictor.spec
-    for (file, crop), sr in zip(made, super_resolve([crop for _, crop in made], predictor), strict=True):
+def _write(out: Path, made: Sequence[tuple[Path, Rgb]], network: LoadedNetwork, *, compare: bool) -> None:
+    spec = network.spec
+    for (file, crop), sr in zip(made, super_resolve([crop for _, crop in made], network), strict=True):
         _save(out / f"sr_{file.name}", sr)
         if compare:
             lr = resize(crop, height=spec.height, width=spec.width)
@@ -118,7 +120,7 @@ def _write(out: Path, made: Sequence[tuple[Path, Rgb]], predictor: Predictor, *,
 
 
 def _save(path: Path, rgb: Rgb) -> None:
-    """Encoded first and written at once, so that a full disk is one error and no half picture is taken for one."""
+    """Encode in memory, then write, so that a full disk is a single OSError."""
     buffer = io.BytesIO()
     kind = Image.registered_extensions()[path.suffix.lower()]
     options = {"quality": JPEG_QUALITY} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}

@@ -1,15 +1,15 @@
-"""A network in any of its forms, ready to turn LR into SR: what `evaluate` and `predict` compute with.
+"""Opens a network in any of its forms for `evaluate` and `predict`.
 
-    checkpoint (.safetensors, .pdparams, .pth) -> converted -> OpenVINO or ONNX Runtime, or as trained in Paddle
-                                                           or PyTorch
-    tbsrn:1 of the model store, model.onnx     ->              OpenVINO or ONNX Runtime
-    folder of inference.json, .pdiparams       ->              Paddle Inference
+    checkpoint (.safetensors, .pdparams, .pth) -> converted -> OpenVINO or ONNX Runtime
+                                               -> as trained -> Paddle or PyTorch
+    tbsrn:1 of the model store, model.onnx                  -> OpenVINO or ONNX Runtime
+    folder of inference.json, .pdiparams                    -> Paddle Inference
 
-    predictor = open_weights("tbsrn:1")
-    sr_nchw = predictor.run(lr_nchw)
+    network = open_weights("tbsrn:1")
+    sr_nchw = network.run(lr_nchw)
 
-Paddle's dynamic graph reaches 1 to 3 images a second on a CPU, the converted forms 10 to 30, with a
-difference below 1e-4 that `export` checks. `engine` says which library computed.
+Checkpoints are converted for speed: on a CPU Paddle's dynamic graph reaches 1 to 3 images a second, the
+converted forms 10 to 30. Their outputs differ by less than 1e-4, which `export` checks.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from model_store.manifest import PixelSpec, sha256_of
 from model_store.pixels import Nchw
 from model_store.store import ModelStore
 from training import forms
+from training.architecture import pixel_spec
 from training.engines import engine_module
 from training.errors import CheckpointError, ConfigError, MissingExtra, UnreadableCheckpoint
 from training.versions import versions
@@ -40,27 +41,26 @@ if TYPE_CHECKING:
 ENGINES = ("auto", "openvino", "onnxruntime", "paddle", "torch")
 CHECKPOINTS = (".safetensors", ".pdparams", ".pth")
 
-Run = Callable[[Nchw], Nchw]
-
 
 @dataclass(frozen=True)
-class Predictor:
-    """run: LR float32 (N, 3, h, w) -> SR float32 (N, 3, scale*h, scale*w), not clipped.
+class LoadedNetwork:
+    """A super-resolution network in a library that runs it.
 
-    name: the model, as reports print it. engine: the library and its version, and what it ran.
+    name: the model's name in reports. engine: library, version and form. sha256: of the weights.
+    run: LR float32 (N, 3, h, w) -> SR float32 (N, 3, scale*h, scale*w), not clipped.
     """
 
     name: str
     engine: str
     sha256: str
     spec: PixelSpec
-    run: Run
+    run: Callable[[Nchw], Nchw]
 
 
-def open_weights(weights: str, *, engine: str = "auto", store: Path = BUNDLED) -> Predictor:
-    """A checkpoint, an exported file or folder, or `name[:version]` of a model store.
+def open_weights(weights: str, *, engine: str = "auto", store: Path = BUNDLED) -> LoadedNetwork:
+    """Open a checkpoint, an exported file or folder, or `name[:version]` of a model store.
 
-    Raises CheckpointError or a subclass in one sentence, MissingExtra naming what to install.
+    Raises CheckpointError or a subclass with one sentence, MissingExtra naming the package to install.
     """
     path = Path(weights)
     if path.suffix in CHECKPOINTS:
@@ -81,7 +81,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _published(ref: str, engine: str, store: Path) -> Predictor:
+def _published(ref: str, engine: str, store: Path) -> LoadedNetwork:
     try:
         artefact = ModelStore(store).resolve(ref)
         name = artefact.manifest.ref
@@ -95,8 +95,8 @@ def _published(ref: str, engine: str, store: Path) -> Predictor:
         raise CheckpointError(f"{ref} is neither a file nor a usable model of the store: {exc}") from exc
 
 
-def _folder(folder: Path, engine: str) -> Predictor:
-    """What `export` writes, one of its two folders, or any Paddle inference folder."""
+def _folder(folder: Path, engine: str) -> LoadedNetwork:
+    """An output folder of `export`, its paddle/ or onnx/, or any Paddle inference folder."""
     if engine == "torch":
         raise ConfigError(f"--engine torch cannot run {folder}; give the checkpoint it was exported from")
     for found in sorted([*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")]):
@@ -108,17 +108,18 @@ def _folder(folder: Path, engine: str) -> Predictor:
     raise UnreadableCheckpoint(f"{folder} holds neither a .onnx nor a .pdiparams file")
 
 
-def _checkpoint(path: Path, engine: str) -> Predictor:
+def _checkpoint(path: Path, engine: str) -> LoadedNetwork:
     if engine == "torch":
         return _torch(path, path.name)
     if find_spec("paddle") is None:
         raise MissingExtra(
             f"{path} is a checkpoint, which Paddle converts before it is run, and Paddle is not installed: "
-            "install text-telescope[train], or run it as trained with --engine torch"
+            "install text-telescope[train], or run the checkpoint in PyTorch with --engine torch"
         )
-    from training.checkpoint import load_checkpoint  # Paddle: seconds, which a published model need not wait
+    from training.checkpoint import (
+        load_checkpoint,
+    )  # Paddle takes seconds to import, needless for a published model
     from training.convert import import_telescope
-    from training.export import pixel_spec
     from training.published import read_published
 
     is_ours = path.suffix == ".safetensors"
@@ -127,21 +128,21 @@ def _checkpoint(path: Path, engine: str) -> Predictor:
     if engine == "paddle" or (engine == "auto" and _stay_in_paddle()):
         from training.parity import dygraph
 
-        return Predictor(path.name, f"{_library('paddle')}, as trained", digest, spec, dygraph(network))
+        return LoadedNetwork(path.name, f"{_library('paddle')}, as trained", digest, spec, dygraph(network))
     with TemporaryDirectory() as folder:
         converted = _convert(network, Path(folder), spec)
         made = _onnx(converted, path.name, engine)
-    return Predictor(path.name, f"{made.engine}, converted from the checkpoint", digest, spec, made.run)
+    return LoadedNetwork(path.name, f"{made.engine}, converted from the checkpoint", digest, spec, made.run)
 
 
-def _torch(path: Path, name: str) -> Predictor:
+def _torch(path: Path, name: str) -> LoadedNetwork:
     architecture, compute = engine_module("torch").predictor(path)
-    spec = PixelSpec(*(architecture[key] for key in ("height", "width", "scale")))
-    return Predictor(name, f"{_library('torch')}, as trained", sha256_of(path), spec, compute)
+    digest = sha256_of(path)
+    return LoadedNetwork(name, f"{_library('torch')}, as trained", digest, pixel_spec(architecture), compute)
 
 
 def _stay_in_paddle() -> bool:
-    """On a GPU Paddle is fast enough; without the converter or a runtime there is nothing else."""
+    """Whether to skip the conversion: a GPU makes Paddle fast, or the converter or a runtime is missing."""
     import paddle
 
     on_gpu = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
@@ -151,8 +152,8 @@ def _stay_in_paddle() -> bool:
 
 def _convert(network: TBSRN, folder: Path, spec: PixelSpec) -> Path:
     try:
-        from training.export import write_paddle
         from training.onnx_form import write_onnx
+        from training.paddle_form import write_paddle
     except ImportError as exc:
         raise MissingExtra(f"converting a checkpoint needs {exc.name}: install text-telescope[train]") from exc
     write_paddle(network, folder / "paddle", spec)
@@ -160,7 +161,7 @@ def _convert(network: TBSRN, folder: Path, spec: PixelSpec) -> Path:
     return folder / "onnx" / "model.onnx"
 
 
-def _onnx(model: Path, name: str, engine: str) -> Predictor:
+def _onnx(model: Path, name: str, engine: str) -> LoadedNetwork:
     if engine in ("paddle", "torch"):
         raise ConfigError(f"--engine {engine} cannot run {model}; choose openvino or onnxruntime")
     if engine == "auto":
@@ -171,7 +172,7 @@ def _onnx(model: Path, name: str, engine: str) -> Predictor:
     return _probed(name, f"{_library(engine)}, fp32", sha256_of(model), size, outputs)
 
 
-def _paddle(folder: Path, name: str) -> Predictor:
+def _paddle(folder: Path, name: str) -> LoadedNetwork:
     weights = sorted(folder.glob("*.pdiparams"))[0]
     programs = [p for p in (weights.with_suffix(".json"), weights.with_suffix(".pdmodel")) if p.is_file()]
     if not programs:
@@ -183,12 +184,12 @@ def _paddle(folder: Path, name: str) -> Predictor:
 
 
 def _library(module: str) -> str:
-    """`openvino` -> `openvino 2026.4.1`, by the package that brings it."""
+    """`openvino` -> `openvino 2026.4.1`, the package that provides the module."""
     return " ".join(next(iter(versions([module]).items())))
 
 
-def _probed(name: str, engine: str, digest: str, size: tuple[int, int], outputs: forms.Outputs) -> Predictor:
-    """Find SR among the outputs, PaddleOCR's export giving LR too, and with it the scale, by one grey crop."""
+def _probed(name: str, engine: str, digest: str, size: tuple[int, int], outputs: forms.Outputs) -> LoadedNetwork:
+    """Run one grey crop to find SR among the outputs (PaddleOCR's export returns LR too) and the scale."""
     height, width = size
     try:
         shapes = [np.shape(value) for value in outputs(np.full((1, 3, height, width), 0.5, np.float32))]
@@ -200,7 +201,7 @@ def _probed(name: str, engine: str, digest: str, size: tuple[int, int], outputs:
         scale = shape[2] // height if len(shape) == 4 else 0
         if scale > 1 and shape == (1, 3, scale * height, scale * width):
             spec = PixelSpec(height=height, width=width, scale=scale)
-            return Predictor(name, engine, digest, spec, partial(_output, outputs, index))
+            return LoadedNetwork(name, engine, digest, spec, partial(_output, outputs, index))
     raise UnreadableCheckpoint(f"{name} is no super-resolution network: {height}x{width} becomes {shapes}")
 
 

@@ -1,4 +1,4 @@
-"""report.json of an evaluation: every figure with what it takes to have it again."""
+"""report.json of an evaluation: every figure with the facts needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from typing import Any
 from model_store.manifest import Metric
 from training.data.crops import named_config
 from training.ocr import TextReader
-from training.predictor import Predictor
+from training.predictor import LoadedNetwork
 from training.run_state import git_commit
 from training.scores import Score
 from training.versions import versions
 
 SCHEMA_VERSION = 1
-SUFFIXES = {"sr": "", "bicubic": "_bicubic", "hr": "_hr"}  # picture -> what the names of its figures end in
+SUFFIXES = {"sr": "", "bicubic": "_bicubic", "hr": "_hr"}  # picture -> suffix of its figures' names
 LIBRARIES = ("numpy", "cv2", "PIL", "paddle", "openvino", "onnxruntime")
 
 
 def write_report(
     args: argparse.Namespace,
-    predictor: Predictor,
+    network: LoadedNetwork,
     scores: Sequence[Score],
     *,
     readers: Sequence[TextReader],
     seconds: Mapping[str, float],
     degraded: bool,
 ) -> dict[str, Any]:
-    """Write report.json into args.out, whole or not at all, and return what it says."""
+    """Write report.json into args.out atomically, and return its content."""
     data: dict[str, Any] = {"path": str(args.data), "limit": args.limit}
     if degraded:
         presets = {name: asdict(named_config(name)) for name in args.preset.split(",")}
@@ -49,11 +49,11 @@ def write_report(
         "git_commit": git_commit(),
         "weights": {
             "given": args.weights,
-            "name": predictor.name,
-            "sha256": predictor.sha256,
-            "engine": predictor.engine,
-            "input": [predictor.spec.height, predictor.spec.width],
-            "scale": predictor.spec.scale,
+            "name": network.name,
+            "sha256": network.sha256,
+            "engine": network.engine,
+            "input": [network.spec.height, network.spec.width],
+            "scale": network.spec.scale,
         },
         "data": data,
         "batch_size": args.batch_size,
@@ -71,7 +71,7 @@ def write_report(
 
 
 def report_metrics(report: Mapping[str, Any]) -> list[Metric]:
-    """The figures of a report as a manifest lists them: of each subset, bicubic and SR, HR where it was read."""
+    """The figures of a report as metrics of a manifest: per subset, of bicubic and SR, and readings of HR."""
     found = []
     for score in report["scores"]:
         figures = {
@@ -85,13 +85,13 @@ def report_metrics(report: Mapping[str, Any]) -> list[Metric]:
         found += [
             Metric(name, value, unit, data, report["command"])
             for name, (value, unit) in figures.items()
-            if value is not None  # PSNR of equal pictures
+            if value is not None  # the PSNR of equal pictures is infinite
         ]
     return found
 
 
 def machine() -> str:
-    """The processor and the cores this process may use, as a report states them."""
+    """The processor, the cores this process may use, and Python's version, for a report."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -103,7 +103,7 @@ def machine() -> str:
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401  # any JSON value
-    """Numbers that JSON has no word for, such as the PSNR of equal pictures, become null."""
+    """A JSON value; infinities and NaN, such as the PSNR of equal pictures, become null."""
     if isinstance(value, Mapping):
         return {key: _json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,9 +1,9 @@
-"""report.html of an evaluation: the tables, and crops to look at, in one file that needs nothing else.
+"""report.html of an evaluation: tables and sample crops, in one self-contained file.
 
-    scores -> tables with intervals drawn      crops ranked -> LR | bicubic | SR | HR, with what was read
+    scores -> tables with intervals drawn      crops ranked -> LR | bicubic | SR | HR, with their readings
 
-Crops are ranked by the gain in PSNR over bicubic, for PSNR itself says mostly how much contrast a crop has.
-Words that SR made readable, and those that it made unreadable, are shown besides: an average hides both.
+Crops are ranked by the gain in PSNR over bicubic, because PSNR itself mostly reflects a crop's contrast.
+Words that SR made readable or unreadable are shown too, because an average hides both.
 Pictures are stored without loss; a few dozen of them stay below 1 MB.
 """
 
@@ -14,24 +14,21 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from model_store.pixels import Rgb
 from training.report_style import STYLE
-from training.scores import PICTURES, Score, TextScore, is_read, percent
+from training.scores import PICTURES, Measured, Score, TextScore, is_read, percent
 
-if TYPE_CHECKING:
-    from training.evaluate import Measured
-
-SHOWN = 6  # crops of each kind: five kinds of 6 are about 0.7 MB
+SHOWN = 6  # crops per gallery: five galleries of 6 are about 0.7 MB
 NAMES = {"hr": "HR", "bicubic": "bicubic", "sr": "SR"}
 
 
 class Shown(NamedTuple):
-    """One crop of the page. gain: dB of SR over bicubic. readings: reader -> picture -> text."""
+    """One crop of the page. readings: reader -> picture -> text."""
 
     title: str
     label: str
@@ -42,6 +39,7 @@ class Shown(NamedTuple):
 
     @property
     def gain(self) -> float:
+        """PSNR of SR minus that of bicubic, in dB."""
         return self.psnr_sr - self.psnr_bicubic
 
     def right(self, picture: str) -> int:
@@ -52,7 +50,7 @@ class Shown(NamedTuple):
 def write_page(
     path: Path, report: Mapping[str, Any], measured: Sequence[Measured], scores: Sequence[Score]
 ) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page atomically."""
     crops = list(_crops(measured))
     weights = report["weights"]
     body = [
@@ -68,7 +66,7 @@ def write_page(
     for heading, why, chosen in _galleries(crops, bool(scores[0].text)):
         body += [f"<h2>{heading}</h2>", f"<p>{why}</p>", *map(_card, chosen)]
     command = f"<p><code>{escape(report['command'])}</code></p>"
-    body += ["<h2>To have these figures again</h2>", command, _origin(report)]
+    body += ["<h2>To reproduce these figures</h2>", command, _origin(report)]
     head = (
         '<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">'
         f"<title>{escape(weights['name'])}: evaluation</title><style>{STYLE}</style>"
@@ -178,7 +176,7 @@ def _text_intro() -> str:
     keys = "".join(f'<span class=key style="background:var(--{kind})"></span>{NAMES[kind]}' for kind in PICTURES)
     return (
         "<p>Share of words read without a mistake in letters and digits, in per cent, with its 95 % Wilson "
-        "interval. Fixed: read in SR and not in bicubic; broken: the other way round.</p>"
+        "interval. Fixed: right in SR but not in bicubic; broken: right in bicubic but not in SR.</p>"
         f"<p class=soft>0 to 100 %: {keys}</p>"
     )
 
@@ -196,7 +194,7 @@ def _text_table(scores: Sequence[Score]) -> str:
 
 
 def _intervals(text: TextScore) -> str:
-    """Accuracy as dots with their intervals as lines, 0 to 100 % from left to right."""
+    """SVG from 0 to 100 %: accuracies as dots, their intervals as lines."""
     marks = ['<line class=axis x1="0" x2="200" y1="33" y2="33"/>']
     for row, kind in enumerate(PICTURES):
         figures, y = getattr(text, kind), 6 + 10 * row
@@ -214,7 +212,7 @@ def _conditions(report: Mapping[str, Any]) -> str:
     (height, width), scale = report["weights"]["input"], report["weights"]["scale"]
     parts = [
         f"Computed by {report['weights']['engine']}. Crops are stretched to {width}×{height} and "
-        f"{scale * width}×{scale * height}, as TextZoom is, and read so."
+        f"{scale * width}×{scale * height}, as in TextZoom, and read at that size."
     ]
     if "seed" in data:
         presets = ", ".join(data["degradation"])

@@ -1,23 +1,25 @@
 """The figures of an evaluation: pictures against HR, and readings against labels, SR beside bicubic.
 
 rows of (sr, hr) -> BatchedMetric -> SRFigures          readings of HR, bicubic, SR -> TextScore
-Score: both for one subset, or for all of them; score_table prints them
+Measured: pictures and readings of one subset. Score: figures of one subset or of all; score_table prints them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from model_store.pixels import Rgb
+from training.data.pairs import PairSet
 from training.metrics import Nchw, SRFigures, SRMetric, TextFigures, normalise_text, text_figures
 
-PICTURES = ("hr", "bicubic", "sr")  # what is read, in the order of the tables
+PICTURES = ("hr", "bicubic", "sr")  # the pictures that recognisers read, in the order of the tables
 
 
 class BatchedMetric:
-    """SRMetric over rows that come in any number at a time, regrouped into its batch size."""
+    """SRMetric over rows that arrive in any number, regrouped into its batch size."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
@@ -34,7 +36,7 @@ class BatchedMetric:
                 self._flush()
 
     def result(self) -> SRFigures:
-        """The figures so far, the last batch as small as it is; ValueError before the first row."""
+        """The figures so far, the last batch possibly smaller; ValueError before the first row."""
         if self._sr:
             self._flush()
         return self._metric.result()
@@ -44,9 +46,24 @@ class BatchedMetric:
         self._sr, self._hr = [], []
 
 
+@dataclass(eq=False)
+class Measured:
+    """A set of pairs with the network's output. psnr_*: dB of each crop. readings: reader -> picture -> texts."""
+
+    pairs: PairSet
+    bicubic: list[Rgb] = field(default_factory=list)
+    sr: list[Rgb] = field(default_factory=list)
+    psnr_bicubic: list[float] = field(default_factory=list)
+    psnr_sr: list[float] = field(default_factory=list)
+    readings: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    def pictures(self, kind: str) -> list[Rgb]:
+        return {"hr": self.pairs.hr, "bicubic": self.bicubic, "sr": self.sr}[kind]
+
+
 @dataclass(frozen=True)
 class TextScore:
-    """One recogniser on the same words three times. fixed, broken: read right in SR alone, in bicubic alone."""
+    """One recogniser on HR, bicubic and SR. fixed: words right in SR but not in bicubic; broken: the reverse."""
 
     hr: TextFigures
     bicubic: TextFigures
@@ -57,7 +74,7 @@ class TextScore:
 
 @dataclass(frozen=True)
 class Score:
-    """Figures of one subset, or of all; text by recogniser."""
+    """Figures of one subset, or of all subsets. text: by recogniser."""
 
     name: str
     crops: int
@@ -82,13 +99,27 @@ def text_score(readings: Mapping[str, Sequence[str]], labels: Sequence[str]) -> 
     )
 
 
+def with_text(scores: Sequence[Score], measured: Sequence[Measured], readers: Sequence[str]) -> list[Score]:
+    """The scores with the text figures of each recogniser; the overall score joins the readings of all sets."""
+    groups = [[part] for part in measured] + ([list(measured)] if len(measured) > 1 else [])
+    return [
+        replace(score, text={reader: text_score(*_joined(group, reader)) for reader in readers})
+        for score, group in zip(scores, groups, strict=True)
+    ]
+
+
+def _joined(group: Sequence[Measured], reader: str) -> tuple[Mapping[str, list[str]], list[str]]:
+    labels = [label for part in group for label in part.pairs.labels]
+    return {kind: [text for part in group for text in part.readings[reader][kind]] for kind in PICTURES}, labels
+
+
 def is_read(text: str, label: str) -> bool:
-    """Whether a reading counts as right: equal in [0-9a-z], case apart."""
+    """Whether a reading is right: equal to the label in [0-9a-z], ignoring case."""
     return normalise_text(text) == normalise_text(label)
 
 
 def score_table(scores: Sequence[Score], *, model: str) -> str:
-    """The figures as text for a terminal; the last score is printed like the others."""
+    """The figures as text for a terminal."""
     width = max(len(model), 8)
     lines = [f"{'':{width}}  PSNR_Avg  SSIM_Avg  PSNR/image  SSIM/image"]
     for score in scores:

@@ -110,7 +110,7 @@ def test_a_degradation_may_be_named_and_then_changed() -> None:
         ("data.window_heights=[40, 30]", "data.window_heights is (40, 30); expected two, from 4 on, rising"),
         ("data.held_out=1", "data.held_out is 1.0; expected 0 to below 1"),
         ("data.held_out=0.1", "data.held_out keeps words to be read, so it needs run.readers"),
-        ("data.low=1", "data.low teaches by what the crops say, so it needs loss.readers"),
+        ("data.low=1", "data.low teaches by the labels of crops, so it needs loss.readers"),
         ("run.seconds=0", "seconds is 0.0; expected 1 or more"),
         ("run.seconds=60", "run.seconds needs engine=torch, and engine is paddle"),
     ],

@@ -20,13 +20,16 @@ from model_store.store import ModelStore  # noqa: E402 - after the skips
 from training import parity  # noqa: E402
 from training.__main__ import main  # noqa: E402
 from training.any_size import SIZES  # noqa: E402
+from training.architecture import pixel_spec  # noqa: E402
 from training.checkpoint import save_checkpoint  # noqa: E402
 from training.convert import import_telescope  # noqa: E402
 from training.errors import DataError, ExportError, ParityError  # noqa: E402
-from training.export import ROOT, clean_commit, export, pixel_spec, write_paddle  # noqa: E402
+from training.export import clean_commit, export  # noqa: E402
 from training.fold import FoldedTBSRN  # noqa: E402
 from training.onnx_form import spell_softplus, write_onnx  # noqa: E402
+from training.paddle_form import write_paddle  # noqa: E402
 from training.published import read_published  # noqa: E402
+from training.run_state import ROOT  # noqa: E402
 from training.tbsrn import TBSRN  # noqa: E402
 
 
