@@ -70,10 +70,10 @@ class DataConfig:
     validation_limit: int | None = None  # samples; None: all of them
     shuffle: bool = True  # as FudanOCR; PaddleOCR has `shuffle: False`, so its epochs have equal batches
     workers: int = 2  # processes that prepare batches; 0: the training process prepares them
-    held_out: float = 0.0  # share of the words of tars and folders of crops that only `run.readers` see
+    held_out: float = 0.0  # share of words of crop tars and folders, kept for evaluation by `run.readers`
     low: int = 0  # crops per epoch that are too low to be an HR: only their label is used
     scripts: Mapping[str, float] = field(default_factory=lambda: {"latin": 1.0})  # shares of rendered words
-    negative_share: float = 0.0  # share of crops inverted: light text on dark is rarer in data than on screens
+    negative_share: float = 0.0  # share of crops inverted: data has less light text on dark than screens
     # Share of training batches whose words lie on a canvas at any scale, not stretched to it; TextZoom: 0.
     window_share: float = 0.0
     pool: int = 65536  # pairs of each kind on the device, with run.seconds; 46 KB a pair
@@ -141,7 +141,7 @@ class RunConfig:
     evaluate_every: int = 1000  # steps; sr_telescope.yml
     evaluate_seconds: float | None = None  # evaluate also after this time since the last evaluation
     save_every: int = 1000  # steps; a killed run loses at most these
-    log_every: int = 10  # steps; each row of metrics.csv is a mean over them
+    log_every: int = 10  # steps; a row of metrics.csv is their mean
     evaluation_batch_size: int = 16  # PSNR_Avg depends on it; PaddleOCR's is 16
     sheet_rows: int = 8  # crops on the LR | bicubic | SR | HR sheet of each evaluation
     # Recognisers (training.ocr) that read SR at each evaluation. They then choose the best checkpoint, instead of

@@ -5,7 +5,7 @@
     crop -> bicubic to 100x32 -> grey -> 7 convolutions -> 26 places -> 2 bidirectional LSTMs -> CTC -> text
 
 Shi, Bai, Yao, An End-to-End Trainable Neural Network for Image-based Sequence Recognition, TPAMI 2017;
-parameter names, input and alphabet are those of the published weights.
+parameter names, input and alphabet are as in the published weights.
 """
 
 from __future__ import annotations

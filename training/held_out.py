@@ -3,7 +3,7 @@
     crops kept from training -> placed whole on a canvas -> degraded by each preset -> `WordSet`
     network(lr) -> SR -> PSNR within the words' boxes, and the share of words that each recogniser reads
 
-Heights are those of crops in the service: 40 to 56 px of HR, or less for words too long for the canvas.
+Heights are as in the service: 40 to 56 px of HR, or less for words too long for the canvas.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Layers shared by TBSRN and the text recogniser, with the formulas and names of the published code.
 
-Parameter names (`linears.0..3`, `w_1`, `w_2`, `a_2`, `b_2`) are those of the published checkpoints,
+Parameter names (`linears.0..3`, `w_1`, `w_2`, `a_2`, `b_2`) are as in the published checkpoints,
 so that `training.convert` maps weights by rule. Formulas: Vaswani et al., Attention Is All You Need,
 2017, except LayerNorm, which divides by the *unbiased* standard deviation.
 """

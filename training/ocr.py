@@ -1,12 +1,12 @@
-"""Real text recognisers, to ask whether super-resolution helps reading and not only PSNR.
+"""Published text recognisers, which measure whether super-resolution helps reading and not only PSNR.
 
     readers = open_readers(["rapidocr-v6", "tesseract"])
     for reader in readers:
         print(reader.name, text_figures(reader.read(crops), labels).accuracy)
 
-Each reads word crops as they are; none looks for text first. Their libraries are imported when asked for.
-The PP-OCR weights lie inside the wheels: nothing is downloaded. They get one thread each: a word is too small to
-share, and on a busy machine two threads wait for each other (28 ms a word against 75).
+Each reads whole word crops, without text detection. A recogniser's library is imported when it is opened. The
+wheels contain the PP-OCR weights: nothing is downloaded. Each runs in one thread: a word is too small to share,
+and on a busy machine two threads wait for each other (28 ms a word against 75).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from training.errors import ConfigError, DataError, MissingExtra
 
 
 class TextReader(Protocol):
-    """Reads words. name: what reports call it. version: of what decides how it reads."""
+    """Reads words. name: its name in reports. version: of the library, program or weights behind it."""
 
     name: str
     version: str
 
     def read(self, crops: Sequence[Rgb]) -> list[str]:
-        """One text for each crop, uint8 (H, W, 3) RGB of any size, in order; "" where nothing was read.
+        """The text of each crop, uint8 (H, W, 3) RGB of any size, in order; "" if nothing was read.
 
-        What one crop says does not depend on the others.
+        The reading of a crop does not depend on the rest of the batch.
         """
 
 
@@ -73,7 +73,7 @@ class RapidOcrV4:
         try:
             from rapidocr_onnxruntime import RapidOCR
         except ImportError as exc:
-            # Without its dependencies, for they bring opencv-python, which overwrites the headless build.
+            # --no-deps: its dependencies include opencv-python, which overwrites the headless build.
             raise MissingExtra(
                 f"{self.name} needs the package rapidocr-onnxruntime: install the extra `ocr`, "
                 "then `pip install --no-deps rapidocr-onnxruntime`"
@@ -91,34 +91,34 @@ class RapidOcrV4:
 
 
 class _Crashed(Exception):
-    """Tesseract was ended by a signal."""
+    """A signal ended Tesseract."""
 
 
 class Tesseract:
     """Tesseract 5, the program `tesseract` on the path, with its English model or that of another language.
 
-    Crops are enlarged to a height of 64 by bicubic first: Tesseract does not scale them itself, and super-
-    resolution shall get no credit for size alone. All go to one process, which saves loading the model each
-    time. Word mode (`--psm 8`); line mode read 65 % of 300 IIIT5K words where word mode read 69 %.
+    Crops are first enlarged to a height of 64 by bicubic: Tesseract does not scale them, and super-resolution
+    should get no credit for size alone. One process reads all crops and so loads the model once. English uses word
+    mode (`--psm 8`), which read 69 % of 300 IIIT5K words; line mode read 65 %.
     """
 
     name = "tesseract"
-    HEIGHT = 64  # pixels; on 300 IIIT5K words 73 %, as they are 72 %, at 48 71 %
+    HEIGHT = 64  # pixels; reads 73 % of 300 IIIT5K words, against 71 % at 48 and 72 % without scaling
 
     def __init__(self, language: str = "eng") -> None:
-        """language: as Tesseract calls it; chi_sim is simplified Chinese, whose words it reads as lines."""
+        """language: Tesseract's name, such as chi_sim, simplified Chinese. All but English use line mode."""
         program = shutil.which("tesseract")
         if program is None:
             raise MissingExtra(f"{self.name} needs the program tesseract: apt-get install tesseract-ocr")
         self._program = program
         self._language = language
-        if language != "eng" and language not in self._told("--list-langs").split():
+        if language != "eng" and language not in self._output_of("--list-langs").split():
             package = f"tesseract-ocr-{language.replace('_', '-')}"
             raise MissingExtra(f"{self.name} has no language {language}: apt-get install {package}")
-        version = self._told("--version").split("\n")[0].removeprefix(self.name).strip() or "unknown"
+        version = self._output_of("--version").split("\n")[0].removeprefix(self.name).strip() or "unknown"
         self.version = version if language == "eng" else f"{version} {language}"
 
-    def _told(self, option: str) -> str:
+    def _output_of(self, option: str) -> str:
         return subprocess.run([self._program, option], capture_output=True, text=True, check=False).stdout
 
     def read(self, crops: Sequence[Rgb]) -> list[str]:
@@ -136,7 +136,7 @@ class Tesseract:
             except _Crashed:  # Tesseract 5.3 divides by zero on a few blurred pictures
                 return [text for crop in crops for text in self.read([crop])] if len(crops) > 1 else [""]
         if len(texts) != len(crops):
-            raise DataError(f"tesseract answered {len(texts)} times for {len(crops)} crops")
+            raise DataError(f"tesseract returned {len(texts)} texts for {len(crops)} crops")
         return [text.strip() for text in texts]
 
     def _run(self, listed: Path) -> str:
@@ -158,16 +158,16 @@ READERS: dict[str, Callable[[], TextReader]] = {
     RapidOcrV4.name: RapidOcrV4,
     Tesseract.name: Tesseract,
 }
-CRNN = "crnn:"  # and the path of FudanOCR's weights
+CRNN = "crnn:"  # followed by the path of FudanOCR's weights
 
 
 def open_reader(name: str) -> TextReader:
-    """The reader of that name. ConfigError if there is none, MissingExtra naming what to install."""
+    """Open a recogniser by name. Raises ConfigError for an unknown name, MissingExtra for a missing package."""
     return open_readers([name])[0]
 
 
 def open_readers(names: Sequence[str]) -> list[TextReader]:
-    """Several readers, all opened before the first is used, so that a missing one is known at once."""
+    """Open several recognisers, so that a missing one is reported before the first is used."""
     for name in names:
         if name not in READERS and not name.startswith(CRNN):
             raise ConfigError(f"there is no recogniser {name!r}; known are {', '.join(READERS)}, {CRNN}FILE.pth")
@@ -175,16 +175,16 @@ def open_readers(names: Sequence[str]) -> list[TextReader]:
 
 
 def _crnn(weights: str) -> TextReader:
-    from training.crnn import Crnn  # Paddle: seconds, which the other readers need not wait
+    from training.crnn import Crnn  # Paddle takes seconds to import, needless for the other readers
 
     return Crnn(Path(weights))
 
 
 def _quieten() -> None:
-    """Both packages log their files as INFO under one name, and each sets its level anew when imported."""
+    """Silence INFO lines: both packages use one logger, and each resets its level when imported."""
     logging.getLogger("RapidOCR").setLevel(logging.WARNING)
 
 
 def _bgr(crop: Rgb) -> Rgb:
-    """PP-OCR was trained on pictures as OpenCV loads them."""
+    """RGB -> BGR, OpenCV's order, on which PP-OCR was trained."""
     return np.ascontiguousarray(crop[:, :, ::-1])

@@ -1,4 +1,4 @@
-"""The ONNX form: Paddle's inference model through paddle2onnx, with the graph tidied.
+"""The ONNX form: Paddle's inference model converted by paddle2onnx, with its graph simplified.
 
 inference.json, inference.pdiparams -> paddle2onnx -> names, no dead nodes, softplus, metadata -> model.onnx
 """
@@ -19,9 +19,9 @@ OPSET = 17  # the first with LayerNormalization
 
 
 def write_onnx(paddle_folder: Path, out: Path, *, metadata: Mapping[str, str], any_size: bool = False) -> None:
-    """Write `out` with input `lr`, output `sr`, a free batch size N; raises ExportError if it is not valid.
+    """Write `out` with input `lr`, output `sr` and a free batch size. Raises ExportError for an invalid graph.
 
-    any_size: of a program whose height and width are free, too.
+    any_size: height and width of the program are free, too.
     """
     out.parent.mkdir(parents=True)
     # "None": paddle2onnx's default optimiser installs packages while it runs
@@ -44,7 +44,7 @@ def write_onnx(paddle_folder: Path, out: Path, *, metadata: Mapping[str, str], a
 
 
 def tidy(graph: onnx.GraphProto, *, free: Sequence[str | None] = ("N",)) -> None:
-    """Name output and free axes; drop Identity nodes and constants that nothing reads."""
+    """Name output and free axes; drop Identity nodes and unused constants."""
     (lr,), (sr,) = graph.input, graph.output
     same = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
 
@@ -59,7 +59,7 @@ def tidy(graph: onnx.GraphProto, *, free: Sequence[str | None] = ("N",)) -> None
         node.input[:] = [original(name) for name in node.input]
         node.output[:] = ["sr" if name == last else name for name in node.output]
         if node.op_type == "Pad" and any(attribute.s == b"edge" for attribute in node.attribute):
-            del node.input[2:]  # the value, which an edge does not read and paddle2onnx leaves uninitialised
+            del node.input[2:]  # the pad value: unused in edge mode, and paddle2onnx leaves it uninitialised
     read = {name for node in nodes for name in node.input}
     constants = [constant for constant in graph.initializer if constant.name in read]
     nodes = [node for node in nodes if read.union(["sr"]).intersection(node.output)]
@@ -74,9 +74,9 @@ def tidy(graph: onnx.GraphProto, *, free: Sequence[str | None] = ("N",)) -> None
 
 
 def spell_softplus(graph: onnx.GraphProto) -> None:
-    """Softplus as log(1 + exp(x)): ONNX Runtime computes these in vectors, its Softplus not.
+    """Replace Softplus by log(1 + exp(x)), which ONNX Runtime vectorises, unlike its Softplus.
 
-    OpenVINO recognises mish in either form. Where exp overflows, softplus is infinite and mish still x.
+    OpenVINO recognises mish in both forms. If exp overflows, softplus is infinite and mish is still x.
     """
     nodes = []
     for node in graph.node:

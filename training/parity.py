@@ -1,4 +1,4 @@
-"""Does every exported form still compute what was trained?
+"""Checks that every exported form computes the same outputs as the trained network.
 
 crops -> LR -> { trained network, folded, Paddle Inference, ONNX Runtime, OpenVINO } -> max |difference|
 """
@@ -29,7 +29,7 @@ Differences = dict[str, dict[str, float]]  # form -> batch size -> max |differen
 
 
 def exported_forms(folder: Path, folded: nn.Layer, *, suffix: str = "") -> dict[str, Form]:
-    """Every form by name; `folder` holds paddle/ and onnx/, with `suffix`, as `training.export` writes them."""
+    """Every form by name, from the folders `paddle` + suffix and `onnx` + suffix that `training.export` wrote."""
     model = folder / f"onnx{suffix}" / "model.onnx"
     return {
         "folded": dygraph(folded),
@@ -40,7 +40,7 @@ def exported_forms(folder: Path, folded: nn.Layer, *, suffix: str = "") -> dict[
 
 
 def differences(reference: Form, forms: dict[str, Form], lr: np.ndarray) -> Differences:
-    """Largest absolute difference of each form from `reference`, per batch size.
+    """Largest absolute difference between each form and `reference`, per batch size.
 
     lr: float32 (N, 3, h, w), N divisible by every batch size.
     """
@@ -61,7 +61,7 @@ def require_parity(found: Differences, *, at: str = "") -> None:
         f"{name} by {value:.2g} at batch size {size}"
         for name, by_size in found.items()
         for size, value in by_size.items()
-        if not value <= TOLERANCE  # so that NaN is beyond it too
+        if not value <= TOLERANCE  # true for NaN too
     ]
     if beyond:
         raise ParityError(
@@ -106,15 +106,15 @@ def openvino(model: Path) -> Form:
         import openvino
     except ImportError as exc:
         raise MissingExtra("checking the OpenVINO form needs OpenVINO: install text-telescope[cpu]") from exc
-    # the default hint would take bf16 where the CPU has it
+    # the default hint would use bf16 on CPUs that have it
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda lr: compiled([lr])["sr"]
 
 
 def read_crops(source: Path) -> list[np.ndarray]:
-    """CROPS images of a folder or tar, the first by name, as uint8 (H, W, 3) RGB.
+    """The first CROPS images by name of a folder or tar, as uint8 (H, W, 3) RGB.
 
-    Fewer are repeated to fill the batches. Raises DataError if there are none or one cannot be decoded.
+    Fewer images are repeated to fill the batches. Raises DataError if there are none or one cannot be decoded.
     """
     crops = [_decode(name, content) for name, content in _first_images(source)]
     if not crops:
@@ -132,7 +132,7 @@ def _first_images(source: Path) -> Iterator[tuple[str, bytes]]:
             members = [m for m in archive if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES]
             for member in sorted(members, key=lambda m: m.name)[:CROPS]:
                 stream = archive.extractfile(member)
-                assert stream is not None  # only directories and links have none
+                assert stream is not None  # None only for directories and links
                 yield member.name, stream.read()
     except (OSError, tarfile.TarError) as exc:
         raise DataError(f"{source} is neither a folder nor a tar of images: {exc}") from exc

@@ -1,10 +1,10 @@
-"""Reads weight files that PaddleOCR and FudanOCR publish into plain numpy arrays.
+"""Reads weight files that PaddleOCR and FudanOCR publish into numpy arrays.
 
-    .pdparams     PaddleOCR: a pickle, read with nothing but numpy arrays allowed
+    .pdparams     PaddleOCR: a pickle, in which only numpy arrays are allowed
     .pth          FudanOCR: torch.save, read with weights_only=True (extra `torch`)
     .safetensors  the keys of either
 
-Nothing here runs code from a file.
+Reading a file never runs its code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy._core.multiarray import _reconstruct, scalar  # what numpy's own pickles name
+from numpy._core.multiarray import _reconstruct, scalar  # the names in numpy's pickles
 
 from model_store.manifest import sha256_of
 from training.errors import MissingExtra, UnreadableCheckpoint
@@ -27,19 +27,19 @@ from training.weights_file import METADATA_KEY, Weights, read_safetensors
 Layout = Literal["paddleocr", "fudanocr"]
 PREFIXES: dict[Layout, str] = {"paddleocr": "transform.", "fudanocr": "module."}
 RECOGNISER = "transformer."
-# Stored by the published code and used by none of it: the GRUs of TSRN, an unused compression, and
-# FudanOCR's unused stem; then what follows from the size (TPS) and PyTorch's batch counters.
+# Arrays that the published code stores but does not use: the GRUs of TSRN, a compression, FudanOCR's stem;
+# then arrays that follow from the size (TPS), and PyTorch's batch counters.
 DEAD = re.compile(
     r"block\d+\.gru[12]\.|.*\.compress_attention_linear\.|(conv|bn)\.[^.]+$|tps\.|.*\.num_batches_tracked$"
 )
 PADDLEOCR_KEEP = np.float32(0.9)  # 1 - p of its dropout
 SCALED_BY_DROPOUT = ("multihead.linears.3.weight", "pff.w_2.weight")
-NAME_TABLE = "StructuredToParameterName@@"  # paddle.save's own bookkeeping
+NAME_TABLE = "StructuredToParameterName@@"  # bookkeeping of paddle.save
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published checkpoint: arrays by their names without the prefix of the code that wrote them."""
+    """A published checkpoint: arrays by name, without the prefix of the code base."""
 
     path: Path
     sha256: str
@@ -48,12 +48,12 @@ class Published:
 
     @property
     def telescope(self) -> Weights:
-        """What is not the recogniser's."""
+        """The arrays of the super-resolution network."""
         return {name: w for name, w in self.weights.items() if not name.startswith(RECOGNISER)}
 
     @property
     def live_telescope(self) -> Weights:
-        """TBSRN's arrays without the dead ones, PaddleOCR's factor of evaluation multiplied into its weights."""
+        """TBSRN's arrays without the unused ones; PaddleOCR's evaluation factor is multiplied into the weights."""
         live = {name: w for name, w in self.telescope.items() if not DEAD.match(name)}
         if self.layout == "fudanocr":
             return live
@@ -61,16 +61,16 @@ class Published:
 
     @property
     def recogniser(self) -> Weights:
-        """The recogniser's arrays, with `transformer.` taken off; empty if the file holds none."""
+        """The recogniser's arrays without the prefix `transformer.`; empty if the file holds none."""
         return {
             name.removeprefix(RECOGNISER): w for name, w in self.weights.items() if name.startswith(RECOGNISER)
         }
 
 
 def read_published(path: Path) -> Published:
-    """Read by the file's suffix; raises UnreadableCheckpoint, or MissingExtra if torch is needed.
+    """Read a file by its suffix. Raises UnreadableCheckpoint, or MissingExtra if torch is needed.
 
-    The layout follows from the keys: Paddle calls the statistics of a batch norm `_mean`.
+    The layout follows from the keys: Paddle names the statistics of a batch norm `_mean`.
     """
     reader = READERS.get(path.suffix)
     if reader is None:
@@ -89,7 +89,7 @@ def read_published(path: Path) -> Published:
 
 
 def infer_architecture(weights: Weights) -> dict[str, Any]:
-    """Arguments of `TBSRN` that the keys imply; the size is 16x64, which the published codes fix."""
+    """Arguments of `TBSRN` that follow from the keys; the size is not among them: published code fixes 16x64."""
     residual = [int(m[1]) for name in weights if (m := re.match(r"block(\d+)\.conv1\.", name))]
     blocks = max(residual, default=6) - 1
     doublings = sum(bool(re.match(rf"block{blocks + 3}\.\d+\.conv\.weight", name)) for name in weights)
@@ -110,7 +110,7 @@ def _read_pdparams(path: Path) -> Mapping[str, Any]:
     try:
         with path.open("rb") as stream:
             content = ArrayUnpickler(stream).load()
-    except Exception as exc:  # a damaged pickle raises nearly anything
+    except Exception as exc:  # a damaged pickle can raise almost any exception
         raise UnreadableCheckpoint(f"{path} cannot be read as .pdparams: {exc}") from exc
     return _mapping(path, content)
 
@@ -123,7 +123,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
         with torch.serialization.safe_globals([scalar, np.dtype, type(np.dtype(np.float64))]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as exc:  # a damaged file raises nearly anything
+    except Exception as exc:  # a damaged file can raise almost any exception
         reason = next(iter(str(exc).splitlines()), type(exc).__name__)  # torch appends pages of advice
         raise UnreadableCheckpoint(f"{path} cannot be read as .pth: {reason}") from exc
     content = _mapping(path, content)

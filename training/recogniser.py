@@ -5,9 +5,9 @@
     word, shifted right -> embedding | position -> self-attention -> attention over the places
                                                 -> feed-forward -> logits of each character
 
-Its attention over the image is what the loss compares between SR and HR. Structure and parameter names are
-those of the published weights (Chen, Li, Xue, Scene Text Telescope, CVPR 2021; names as PaddleOCR has them),
-so those load by rule; the sizes are free, so that a small one can be trained on a CPU.
+The loss compares its attention over SR with that over HR. Structure and parameter names are as in the published
+weights (Chen, Li, Xue, Scene Text Telescope, CVPR 2021; PaddleOCR's names), so these load by rule. The sizes are
+free, so that a CPU can train a small one.
 
     recogniser = Recogniser()
     load_recogniser_state(recogniser, read_published(Path("pretrain_transformer.pth")).weights, origin="...")
@@ -40,9 +40,9 @@ class Reading(NamedTuple):
 
 
 class Recogniser(nn.Layer):
-    """Reads words of [0-9a-z] off images in [0, 1].
+    """Reads words of [0-9a-z] from images in [0, 1].
 
-    pretrained: whether weights have been loaded; the text-focused loss asks. A new one is random.
+    pretrained: whether weights have been loaded, which the text-focused loss requires.
     """
 
     def __init__(self, config: RecogniserConfig | None = None) -> None:
@@ -57,17 +57,17 @@ class Recogniser(nn.Layer):
         self.generator_word_with_upperword = _Generator(width, classes)
 
     def forward(self, images: Tensor, labels: LabelBatch) -> Reading:
-        """Read with the true word given, as in training.
+        """Logits and attention for the true words (teacher forcing).
 
         images: float (N, 3 or 1, H, W) in [0, 1], H and W multiples of 4 (32 x 128 as published).
-        Logits stand in the order of `labels.targets`.
+        Logits are in the order of `labels.targets`.
         """
         logits, attention = self.decode(self.encode(images), paddle.to_tensor(labels.inputs))
         chosen = paddle.gather(logits.flatten(0, 1), paddle.to_tensor(labels.positions))
         return Reading(chosen, attention)
 
     def encode(self, images: Tensor) -> Tensor:
-        """float (N, 3 or 1, H, W) -> features of its places (N, H/4 * W/4, width)."""
+        """float (N, 3 or 1, H, W) -> features (N, H/4 * W/4, width)."""
         if images.shape[1] == len(GREY):
             red, green, blue = images.split(3, axis=1)
             images = GREY[0] * red + GREY[1] * green + GREY[2] * blue
@@ -75,9 +75,9 @@ class Recogniser(nn.Layer):
         return features.flatten(2).transpose([0, 2, 1])
 
     def decode(self, features: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, L, 37) and attention (N, heads, L, P) of one step or many.
+        """Logits (N, L, 37) and attention (N, heads, L, P) of L steps.
 
-        features: (N, P, width) as `encode` gives them. inputs: int64 (N, L), a zero, then classes.
+        features: (N, P, width) of `encode`. inputs: int64 (N, L), a zero, then classes.
         """
         embedded = self.embedding_word_with_upperword(inputs)  # (N, L, width / 2)
         waves = paddle.to_tensor(position_encoding(embedded.shape[1], embedded.shape[2]))
@@ -87,7 +87,7 @@ class Recogniser(nn.Layer):
 
     @paddle.no_grad()
     def read(self, images: Tensor, *, longest: int = 25) -> list[str]:
-        """What the images say, the likeliest character at each step, at most `longest` of them."""
+        """The words on the images: the likeliest character at each step, at most `longest` characters."""
         features = self.encode(images)
         words = paddle.zeros([images.shape[0], 1], dtype="int64")
         for _ in range(longest):
@@ -98,7 +98,7 @@ class Recogniser(nn.Layer):
         return [_until_end(word) for word in words[:, 1:].numpy()]
 
     def freeze(self, *, dropout: bool = False) -> None:
-        """Evaluation mode without gradients for its weights; `dropout` leaves the dropout alone on."""
+        """Set evaluation mode and stop gradients of the weights; with `dropout`, dropout stays on."""
         self.eval()
         for parameter in self.parameters():
             parameter.stop_gradient = True
@@ -107,11 +107,10 @@ class Recogniser(nn.Layer):
 
 
 def load_recogniser_state(recogniser: Recogniser, weights: Mapping[str, np.ndarray], *, origin: str) -> None:
-    """Give a recogniser published or own weights, and mark it pretrained.
+    """Load published or our weights into a recogniser, and mark it pretrained.
 
-    weights: arrays under the names of FudanOCR (`module.embedding_word...`), of PaddleOCR
-    (`transform.transformer.embedding_word_with_upperword...`, beside the rest of its checkpoint or not), or
-    ours. origin: what messages call them. Raises KeyMismatch listing unknown, missing and misshapen keys.
+    weights: arrays with any of the names that `named_as_ours` takes. origin: their name in error messages.
+    Raises KeyMismatch listing unknown, missing and misshapen keys.
     """
     ours, layout = named_as_ours(weights)
     ours = rename(ours, recogniser, layout=layout)
@@ -132,7 +131,7 @@ class _Embedding(nn.Layer):
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         self.lut = nn.Embedding(classes, width)
-        self.scale = math.sqrt(width)  # as large as the position encoding beside it
+        self.scale = math.sqrt(width)  # gives the embedding the magnitude of the position encoding
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.lut(inputs) * self.scale
@@ -162,7 +161,7 @@ class _Decoder(nn.Layer):
     def forward(self, text: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """text: (N, L, width), places: (N, P, width) -> (N, L, width), attention over places (N, heads, L, P)."""
         length = text.shape[1]
-        earlier = paddle.tril(paddle.ones([length, length])).cast("bool")  # (L, L): itself and what precedes
+        earlier = paddle.tril(paddle.ones([length, length])).cast("bool")  # (L, L), the diagonal included
         text = self.mul_layernorm1(text + self.mask_multihead(text, text, text, earlier)[0])
         seen, attention = self.multihead(text, places, places)
         text = self.mul_layernorm2(text + seen)

@@ -1,6 +1,6 @@
-"""The residual network that sees for `training.recogniser`: a grey word image to features of its places.
+"""The residual network of `training.recogniser`: grey word image -> features of each image position.
 
-Parameter names are those of the published weights (`conv1`, `layer3.0.bn1`, `layer4_conv2_bn`, ...).
+Parameter names are as in the published weights (`conv1`, `layer3.0.bn1`, `layer4_conv2_bn`, ...).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class ResNet(nn.Layer):
     """Grey image (N, 1, H, W) -> (N, width, H/4, W/4); H and W multiples of 4.
 
     stem: channels before each of the two poolings. stages, blocks: channels and residual blocks of the
-    four stages, each of which ends in a convolution, the last of which has `width` channels.
+    four stages. Each stage ends in a convolution; the last convolution has `width` channels.
     """
 
     def __init__(self, *, stem: tuple[int, int], stages: Stages, blocks: Stages, width: int) -> None:
@@ -41,7 +41,7 @@ class ResNet(nn.Layer):
 
 
 class ResidualBlock(nn.Layer):
-    """Two 3x3 convolutions beside a shortcut, itself a convolution where the channels change."""
+    """Two 3x3 convolutions and a shortcut, which is a convolution if the number of channels changes."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()

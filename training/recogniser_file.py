@@ -1,4 +1,4 @@
-"""A recogniser on disk as a Paddle network, and back; the file itself is `training.recogniser_weights`'.
+"""Loads and saves recognisers as Paddle networks; `training.recogniser_weights` defines the file.
 
 recogniser = load_recogniser(Path("recogniser.safetensors"))     # ours
 recogniser = load_recogniser(Path("pretrain_transformer.pth"))   # FudanOCR, the published sizes

@@ -1,9 +1,9 @@
-"""The recogniser's weight files without a framework: ours, which knows its sizes, or a published one.
+"""Reads and writes the recogniser's weight files without a framework: ours, which store sizes, or published ones.
 
     path -> read_recogniser -> StoredRecogniser(config, weights, layout)          write_recogniser
 
-Names are ours, those of PaddleOCR; whether linear weights are transposed and how statistics are called is
-the layout's, and the engine's to turn into its own.
+Names of layers are ours, which are PaddleOCR's. The layout decides the orientation of linear weights and the names
+of batch statistics; each engine converts these to its own.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from training.weights_file import METADATA_KEY, Weights, read_safetensors, write
 FORMAT = "text-telescope-recogniser"
 VERSION = 1
 
-# A whole PaddleOCR checkpoint holds the super-resolution network too: only what has the prefix is taken.
+# A whole PaddleOCR checkpoint also holds the super-resolution network: only arrays with the prefix are read.
 _PREFIXES = ("transform.transformer.", "transformer.", "module.")
 _RENAMED = re.compile(r"^(embedding_word|generator_word)\.")  # FudanOCR's names
 
 
 @dataclass(frozen=True)
 class StoredRecogniser:
-    """weights: by our names. layout: "paddleocr" is Paddle's way of storing arrays, "fudanocr" PyTorch's."""
+    """weights: by our names. layout: "paddleocr" stores arrays as Paddle does, "fudanocr" as PyTorch does."""
 
     config: RecogniserConfig
     weights: Weights
@@ -40,9 +40,9 @@ class StoredRecogniser:
 
 
 def write_recogniser(path: Path, weights: Weights, *, config: RecogniserConfig, source: Mapping[str, Any]) -> None:
-    """Write weights in Paddle's layout and sizes to `path` (.safetensors), whole or not at all.
+    """Write sizes and weights, in Paddle's layout, to `path` (.safetensors) atomically.
 
-    source: JSON-serialisable record of where the weights come from. Equal arguments, equal bytes.
+    source: JSON-serialisable record of the weights' origin. Equal arguments give equal bytes.
     """
     about = {"format": FORMAT, "version": VERSION, "architecture": asdict(config), "source": dict(source)}
     write_described(path, weights, about)
@@ -51,9 +51,8 @@ def write_recogniser(path: Path, weights: Weights, *, config: RecogniserConfig, 
 def read_recogniser(path: Path) -> StoredRecogniser:
     """A pretrained recogniser, from our file or a published one.
 
-    Published files (.pdparams, .pth, or .safetensors with their keys) have the published sizes; a
-    .pdparams gets PaddleOCR's dropout, whose evaluation multiplies by 0.9. Raises UnreadableCheckpoint
-    naming the file.
+    Published files (.pdparams, .pth, or .safetensors with their keys) get the published sizes, and PaddleOCR's
+    layout its dropout, which multiplies by 0.9 in evaluation. Raises UnreadableCheckpoint naming the file.
     """
     if path.suffix == ".safetensors":
         weights, metadata = read_safetensors(path)
@@ -67,10 +66,10 @@ def read_recogniser(path: Path) -> StoredRecogniser:
 
 
 def named_as_ours(weights: Mapping[str, np.ndarray]) -> tuple[Weights, Layout]:
-    """Arrays under FudanOCR's, PaddleOCR's or our names, under ours; what no recogniser uses is left out.
+    """Rename arrays with FudanOCR's, PaddleOCR's or our names to ours, and drop unused ones.
 
     FudanOCR: `module.embedding_word...`. PaddleOCR: `transform.transformer.embedding_word_with_upperword...`,
-    beside the rest of its checkpoint or not.
+    also within its whole checkpoint.
     """
     prefix = next((p for p in _PREFIXES if any(name.startswith(p) for name in weights)), "")
     kept = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

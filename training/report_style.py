@@ -1,4 +1,4 @@
-"""The style sheet of an evaluation's page; colours follow the reader's light or dark setting."""
+"""The style sheet of report.html; colours follow the browser's light or dark setting."""
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1c2024; --soft: #5d6670; --ground: #fbfbfa; --card: #ffffff;

@@ -1,10 +1,10 @@
-"""What a run tells: metrics.csv, TensorBoard, pictures, a progress bar.
+"""The log of a run: metrics.csv, TensorBoard, pictures, a progress bar.
 
-    out/metrics.csv   step, epoch, and one column for each value; evaluations have rows of their own
+    out/metrics.csv   step, epoch, and one column for each value; evaluations have separate rows
     out/tensorboard   the same values and the sheets: tensorboard --logdir runs
     out/sheets        the sheet of each evaluation as PNG
 
-Resuming drops what was written after the step that is resumed from.
+Resuming drops rows written after the resumed step.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CSV_FILE = "metrics.csv"
 class RunLog:
     """The log of rank 0. columns: names of the values, in the order of the CSV.
 
-    start, steps: where the run stands and ends.
+    start, steps: current and last step of the run.
     """
 
     def __init__(self, out: Path, *, columns: Sequence[str], start: int, steps: int) -> None:
@@ -52,32 +52,32 @@ class RunLog:
         self._bar.update()
 
     def steps_per_s(self) -> float:
-        """Since the last call, evaluations included."""
+        """Speed since the last call, evaluations included."""
         now = time.monotonic()
         rate = self._steps_since / max(now - self._since, 1e-9)
         self._since, self._steps_since = now, 0
         return rate
 
     def values(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
-        """A row after `step` steps."""
+        """Write a row after `step` steps."""
         unknown = values.keys() - set(self._columns)
         assert not unknown, f"no column for {unknown}"
         self._csv.writerow({"step": step, "epoch": epoch} | {k: repr(v) for k, v in values.items()})
         self._file.flush()
-        if self._bar.disable and "loss" in values:  # no terminal: a cluster's log gets lines instead of a bar
+        if self._bar.disable and "loss" in values:  # without a terminal, lines instead of a bar
             self.say(f"step {step}/{self._bar.total}, epoch {epoch}: loss {values['loss']:.4g}")
         for name, value in values.items():
             self._board.add_scalar(name.replace("val_", "validation/"), value, step)
 
     def sheet(self, sheet: Rgb, *, step: int) -> None:
-        """A picture for eyes."""
+        """Save the sheet of an evaluation, uint8 (H, W, 3)."""
         folder = self._out / "sheets"
         folder.mkdir(exist_ok=True)
         Image.fromarray(sheet).save(folder / f"step{step:07d}.png")
         self._board.add_image("lr-bicubic-sr-hr", sheet, step, dataformats="HWC")
 
     def say(self, line: str) -> None:
-        """A line on the terminal, beside the progress bar."""
+        """Print a line without disturbing the progress bar."""
         self._bar.write(line, file=sys.stdout)
         sys.stdout.flush()
 
@@ -96,7 +96,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as stream:
-        # A row that the killed run did not finish has no number or too few cells, and is left out.
+        # Skip a row that a killed run left unfinished: it has no step number or too few cells.
         return [
             row for row in csv.DictReader(stream) if (row["step"] or "").isdigit() and None not in row.values()
         ]

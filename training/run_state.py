@@ -1,9 +1,9 @@
-"""What a run goes on from, in one file that is whole or not there.
+"""The state from which a run resumes, in one file that is written atomically.
 
     last.ckpt: the engine's arrays, and JSON: step, best score, configuration, architecture, git commit
 
-The step alone says which data and which random numbers come next (`data.loader`, `engines.step_seed`), so no
-generator state is kept. The file is safetensors: reading it runs no code.
+The step determines the next data and random numbers (`data.loader`, `engines.step_seed`), so no generator state is
+stored. The file is safetensors: reading it runs no code.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
-    step: steps done. best: highest score so far, reached after best_step. window, window_steps: sums of
-    what has been learnt since the last row of metrics.csv, so that a resumed run writes the same row.
-    unreadable: stored samples met that could not be read.
+    step: steps done. best: highest score so far, reached after best_step. window, window_steps: sums of the
+    values since the last row of metrics.csv, so that a resumed run writes the same row.
+    unreadable: number of stored samples that could not be read.
     """
 
     step: int = 0
@@ -45,14 +45,14 @@ class Progress:
     unreadable: int = 0
 
     def add(self, values: Mapping[str, float]) -> None:
-        """One more step, with what it gave."""
+        """Count one step and its values."""
         for name, value in values.items():
             self.window[name] = self.window.get(name, 0.0) + value
         self.window_steps += 1
         self.step += 1
 
     def take_means(self) -> dict[str, float]:
-        """Means since the last call."""
+        """Means of the values since the last call."""
         means = {name: total / self.window_steps for name, total in self.window.items()}
         self.window, self.window_steps = {}, 0
         return means
@@ -60,7 +60,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is: the engine's and the network's names for it, its configuration, and the code's commit."""
+    """Engine, network, configuration and code of a run."""
 
     engine: str
     architecture: dict[str, Any]
@@ -69,7 +69,7 @@ class Identity:
 
 
 def save_run(path: Path, arrays: Arrays, *, progress: Progress, identity: Identity) -> None:
-    """Write `path`, whole or not at all, a power cut included."""
+    """Write `path` atomically, even in a power cut."""
     about = {"format": FORMAT, "version": VERSION, "progress": asdict(progress), **asdict(identity)}
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
@@ -83,9 +83,9 @@ def save_run(path: Path, arrays: Arrays, *, progress: Progress, identity: Identi
 
 
 def load_run(path: Path, *, identity: Identity) -> tuple[Arrays, Progress, dict[str, Any]]:
-    """Arrays, progress and configuration of a stored run, which must be of the same engine and architecture.
+    """Arrays, progress and configuration of a stored run.
 
-    Raises RunError if there is none or it differs, naming what; UnreadableCheckpoint for another file.
+    Raises RunError if there is none or its engine or architecture differs, UnreadableCheckpoint for another file.
     """
     if not path.is_file():
         raise RunError(f"there is nothing to resume: {path} does not exist; start without --resume")
@@ -108,7 +108,7 @@ def load_run(path: Path, *, identity: Identity) -> tuple[Arrays, Progress, dict[
 
 
 def git_commit(root: Path = ROOT) -> str | None:
-    """HEAD of the checkout of this code, with "-changed" if files differ from it; None outside one."""
+    """HEAD of this code's checkout, with "-changed" if tracked files differ; None outside a checkout."""
     try:
         head, status = (
             subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""Spatial transformer in front of TBSRN, used in training only: straightens curved or slanted text.
+"""Spatial transformer before TBSRN, for training only: straightens curved or slanted text.
 
     lr -> STNHead -> 20 control points -> ThinPlateSpline -> lr, resampled
 
@@ -26,7 +26,7 @@ from training.architecture import (
 
 
 class STNHead(nn.Layer):
-    """Predicts the control points: float (N, 3, H, W) -> (N, 20, 2) as (x, y), 0..1 inside the picture.
+    """Predicts the control points: float (N, 3, H, W) -> (N, 20, 2) as (x, y) in 0..1 of the picture.
 
     H must be divisible by 16 and W by 32.
     """
@@ -55,15 +55,15 @@ class STNHead(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.stn_fc1(self.stn_convnet(x).flatten(1))
-        # 0.1 slows the points down against the rest of the network, as the published head does
+        # 0.1 lowers the learning speed of the points, as in the published head
         return self.stn_fc2(0.1 * features).reshape([-1, CONTROL_POINTS, 2])
 
 
 class ThinPlateSpline(nn.Layer):
     """Resamples a picture so that the given points land on the fixed target points.
 
-    Everything but the points depends on the size alone, so it is solved once, in float64:
-    `weights` (H*W, 20) turns source points into source coordinates of every target pixel.
+    All except the points depends on the size alone, so it is solved once, in float64: `weights` (H*W, 20)
+    maps source points to the source coordinates of every target pixel.
     """
 
     weights: Tensor

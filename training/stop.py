@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the training loop grants after its step, instead of tearing it apart."""
+"""Turns Ctrl-C and SIGTERM into a flag, so that the training loop stops after its current step."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # SIGTERM: a cluster takes its machine back
+INTERRUPTED = 130  # exit code of a program ended by Ctrl-C
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a cluster sends SIGTERM before it reclaims a machine
 
 
 class StopRequest:
-    """While open, the first signal sets `requested`; a second one acts as usual. Main thread only."""
+    """While open, the first signal sets `requested`; the second has its usual effect. Main thread only."""
 
     def __init__(self) -> None:
         self.requested = False

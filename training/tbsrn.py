@@ -4,9 +4,8 @@
        -> + block1 -> pixel shuffle -> tanh -> sr
 
 Chen, Li, Xue: Scene Text Telescope: Text-Focused Scene Image Super-Resolution, CVPR 2021,
-doi 10.1109/CVPR46437.2021.01185. Parameter names are those of the published checkpoints without
-their prefix; the weights that those hold and never use (gru1, gru2, compress_attention_linear)
-do not exist here.
+doi 10.1109/CVPR46437.2021.01185. Parameter names are as in the published checkpoints, without their prefix.
+Weights that the published code never uses (gru1, gru2, compress_attention_linear) do not exist here.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from training.stn import STNHead, ThinPlateSpline
 
 
 class FeatureEnhancer(nn.Layer):
-    """Attention, if any, over positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W).
+    """Optional attention over positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W).
 
-    At the trained size over all of them. At another, attention works within each tile of the trained size, the
-    last ones filled up with the edge; without attention every position has the encoding of the trained middle.
+    At the trained size attention covers all positions. At other sizes it works within tiles of the trained size,
+    padded by repeating the edge; without attention every position has the encoding of the trained size's middle.
     """
 
     position: Tensor
@@ -52,7 +51,7 @@ class FeatureEnhancer(nn.Layer):
         self.mul_layernorm3 = LayerNorm(joined)
         self.linear = nn.Linear(joined, channels)
         encoding = paddle.to_tensor(position_encoding_2d(channels, height, width)).unsqueeze(0)
-        # follows from the size, so it is never stored
+        # not stored, because it follows from the size
         self.register_buffer("position", encoding, persistable=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,7 +66,7 @@ class FeatureEnhancer(nn.Layer):
         return from_tiles(tiles, height, width)
 
     def _enhanced(self, x: Tensor, position: Tensor) -> Tensor:
-        """position: (1, C, H, W), or (1, C, 1, 1) for all alike."""
+        """position: (1, C, H, W), or (1, C, 1, 1) for a uniform encoding."""
         n, channels, height, width = x.shape
         position = position.expand([n, channels, height, width])
         tokens = paddle.concat([x, position], axis=1).flatten(2).transpose([0, 2, 1])  # (N, H*W, 2C)
@@ -79,9 +78,9 @@ class FeatureEnhancer(nn.Layer):
 
 
 def into_tiles(x: Tensor, height: int, width: int) -> Tensor:
-    """(N, C, H, W) -> (N * tiles, C, height, width), row by row, the edge repeated in the last of each.
+    """(N, C, H, W) -> (N * tiles, C, height, width), row by row, padded by repeating the edge.
 
-    Also while a program for any H and W is traced, when these are tensors: hence no branch on them.
+    H and W are tensors while an any-size program is traced, so no branch may depend on them.
     """
     below, right = -x.shape[2] % height, -x.shape[3] % width
     x = F.pad(x, [0, right, 0, below], mode="replicate")
@@ -91,7 +90,7 @@ def into_tiles(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def from_tiles(tiles: Tensor, height: int, width: int) -> Tensor:
-    """What `into_tiles` took apart, (N, C, height, width)."""
+    """The inverse of `into_tiles`: -> (N, C, height, width)."""
     _, channels, h, w = tiles.shape
     rows, columns = -(-height // h), -(-width // w)
     grid = tiles.reshape([-1, rows, columns, channels, h, w]).transpose([0, 3, 1, 4, 2, 5])
@@ -132,14 +131,14 @@ class Upsample(nn.Layer):
 class TBSRN(nn.Layer):
     """float32 (N, 3, H, W) RGB in [0, 1] -> (N, 3, scale*H, scale*W) in (-1, 1).
 
-    H, W: height and width, where this is the published network, or any from 8 on, see `FeatureEnhancer`; with
-    stn=True training takes height and width alone.
-    height, width: the trained LR size in pixels, and that of the tiles attention works in. Any with stn=False;
-    with stn=True the height must be divisible by 16 and the width by 32, which its pooling needs.
+    H, W: the trained size, or any sides from 8 on, see `FeatureEnhancer`; with stn=True training accepts only the
+    trained size.
+    height, width: the trained LR size in pixels, also the tile size of attention. With stn=True the height must be
+    divisible by 16 and the width by 32, for the pooling of the STN.
     scale: a power of two. hidden: half the number of feature channels; must be even.
-    attention: without it positions learn of each other by convolutions alone; not in the paper.
+    attention: False, which is not in the paper, leaves only convolutions between positions.
     dropout_mode: "downscale_in_infer" reproduces PaddleOCR, which multiplies by 1 - dropout in
-    evaluation. Weights imported from PaddleOCR have that factor in them already.
+    evaluation. Weights imported from PaddleOCR already contain that factor.
     Raises ConfigError naming the argument.
     """
 

@@ -1,6 +1,6 @@
-"""What the text-focused loss knows before any framework is loaded: options, characters, confusions.
+"""Settings, characters and confusion weights of the text-focused loss, without a framework.
 
-    labels  "Exit!" -> "exit-" -> encode_labels -> what the recogniser is fed and should answer
+    labels  "Exit!" -> "exit-" -> encode_labels -> inputs and targets of the recogniser
     weights confusion_62x62.csv -> weight_table: mistaking o for 0 weighs more than mistaking o for m
 
 Source: Chen, Li, Xue, Scene Text Telescope, CVPR 2021, and the two published code bases, FudanOCR and
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from training.errors import ConfigError
 from training.metrics import normalise_text
 
-END = "-"  # ends a word, and starts the recogniser off
+END = "-"  # ends a word, and is the first input of the recogniser
 ALPHABET = END + "0123456789abcdefghijklmnopqrstuvwxyz"  # index = class
 _INDEX = {character: index for index, character in enumerate(ALPHABET)}
 
@@ -31,25 +31,26 @@ class LossConfig:
     """total = scale * (mse + attention_weight * attention + recognition_weight * recognition
                      + reader_weight * reading).
 
-    The published code bases have no reading, and differ in the last three; `paddleocr` and `fudanocr` give theirs.
+    The published code bases have no `reading` and differ in the last three settings: see `paddleocr`, `fudanocr`.
     """
 
-    text_focus: bool = True  # False: no recogniser of the paper's needed
+    text_focus: bool = True  # False: the paper's recogniser is not needed
     attention_weight: float = 10.0
     recognition_weight: float = 0.0005
-    # Published recognisers that shall read in SR what HR says (torch engine only; training.engines.torch_reading):
-    # rapidocr-v6, rapidocr-v4, or the path of an ONNX file.
+    # Published recognisers whose readings of SR are to equal those of HR (torch engine only; see
+    # training.engines.torch_reading): rapidocr-v6, rapidocr-v4, or the path of an ONNX file.
     readers: tuple[str, ...] = ()
-    reader_weight: float = 0.03  # of pulls of length 1 or less on each picture; mse's own is about 0.0012 there
-    reader_quantile: float = 0.75  # of the pulls' lengths, where they are cut; 0: each is stretched to 1
-    reader_grey: bool = True  # what they ask of colour, the next recogniser does not see
-    reader_soften_px: float = 0.7  # of HR; nor what is finer than 1.5 px
-    # Of the label's loss, where HR itself is misread, against that of HR's reading; 0: such words teach nothing.
+    reader_weight: float = 0.03  # of gradients of length 1 or less per picture; that of mse is about 0.0012
+    reader_quantile: float = 0.75  # of the gradients' lengths, where they are clipped; 0: normalise each to 1
+    # Gradients are made grey and blurred: changes of colour and of finer details help no other recogniser.
+    reader_grey: bool = True
+    reader_soften_px: float = 0.7
+    # Weight of the label's loss for words misread in HR, relative to that of HR's reading; 0: ignore such words.
     reader_ctc: float = 1.0
-    reader_turns: bool = True  # one reader a step, or the mean of all
-    scale: float = 1.0  # FudanOCR: 100. Adam ignores it, but clipping gradients at 0.25 does not
-    recogniser_dropout: bool = False  # PaddleOCR: True, since train() reaches the recogniser inside its network
-    # "hr" is FudanOCR's last commit: the term is reported, yet no gradient of it reaches the network.
+    reader_turns: bool = True  # True: one reader per step; False: the mean of all
+    scale: float = 1.0  # FudanOCR: 100. It changes the clipping of gradients at 0.25, but not Adam
+    recogniser_dropout: bool = False  # PaddleOCR: True, because train() reaches the recogniser inside its network
+    # "hr" as in FudanOCR's last commit: the term is reported, but gives the network no gradient.
     recognition_of: Literal["sr", "hr"] = "sr"
 
     def __post_init__(self) -> None:
@@ -65,22 +66,22 @@ class LossConfig:
 
     @classmethod
     def paddleocr(cls) -> LossConfig:
-        """As PaddleOCR trains: the recogniser's dropout is on (with `downscale_in_infer` in its layers)."""
+        """PaddleOCR's settings: the recogniser's dropout is on (with `downscale_in_infer` in its layers)."""
         return cls(recogniser_dropout=True)
 
     @classmethod
     def fudanocr(cls) -> LossConfig:
-        """As FudanOCR's published code trains: loss times 100, cross-entropy of the HR reading."""
+        """FudanOCR's published settings: loss times 100, cross-entropy of the reading of HR."""
         return cls(scale=100.0, recognition_of="hr")
 
 
 @dataclass(frozen=True, eq=False)
 class LabelBatch:
-    """N words as the recogniser takes them; L is the longest length.
+    """N words as inputs and targets of the recogniser; L is the longest length.
 
     lengths: int64 (N,), END included. inputs: int64 (N, L), the word shifted right by one, zeros after it.
-    targets: int64 (sum of lengths,), the words one after another, each with its END. positions: int64, of
-    the same length: where each target stands in a flattened (N, L).
+    targets: int64 (sum of lengths,), the words one after another, each with its END. positions: int64
+    (sum of lengths,), the index of each target in a flattened (N, L).
     """
 
     lengths: npt.NDArray[np.int64]
@@ -90,7 +91,7 @@ class LabelBatch:
 
 
 def encode_labels(labels: Sequence[str]) -> LabelBatch:
-    """Any texts -> `LabelBatch`: lowercased, only [0-9a-z] kept, END appended. ValueError for no labels."""
+    """Encode texts: lowercase, keep only [0-9a-z], append END. Raises ValueError for no labels."""
     if not labels:
         raise ValueError("no labels to encode")
     words = [[_INDEX[character] for character in normalise_text(label) + END] for label in labels]
@@ -112,9 +113,9 @@ def encode_labels(labels: Sequence[str]) -> LabelBatch:
 def weight_table() -> npt.NDArray[np.float64]:
     """Weights of the cross-entropy: float64 (37, 37), row = true class, column = class read, > 0.
 
-    One over the confusion figure, 1 where that is zero and for END. A row takes the small letter's
-    figures; a column takes the worse of capital and small letter, but on the diagonal the capital's alone.
-    That exception, and that the small letter stands for both, are the published code's.
+    The weight is 1 / confusion, and 1 for zero confusion and for END. A row takes the figures of the small letter.
+    A column takes the larger weight of capital and small letter, but on the diagonal always the capital's.
+    These choices are the published code's.
     """
     confusion = _confusion()
     with np.errstate(divide="ignore"):
@@ -130,7 +131,7 @@ def weight_table() -> npt.NDArray[np.float64]:
 
 
 def _confusion() -> npt.NDArray[np.float64]:
-    """(62, 62), digits, capitals, small letters. Its source and licence: confusion_62x62.NOTICE beside it."""
+    """(62, 62): digits, capitals, small letters. confusion_62x62.NOTICE names source and licence."""
     file = importlib.resources.files("training") / "data" / "confusion_62x62.csv"
     with file.open(encoding="ascii") as lines:
         return np.loadtxt(lines, delimiter=",")

@@ -1,4 +1,4 @@
-"""What was installed when something was made, for records and reports."""
+"""Versions of installed packages, for records and reports."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from importlib.metadata import packages_distributions, version
 
 
 def versions(modules: Sequence[str]) -> dict[str, str]:
-    """Versions by the names of the packages that bring these modules; what is not installed is left out.
+    """Package name -> version, of the installed packages that provide these modules.
 
-    Asked by module, for `paddle`, `cv2` and `onnxruntime` each come in several packages.
+    The arguments are modules because several packages provide each of `paddle`, `cv2` and `onnxruntime`.
     """
     packages = packages_distributions()
-    brought_by = {name: None for module in modules for name in packages.get(module, [])}
-    return {name: version(name) for name in brought_by}
+    providers = {name: None for module in modules for name in packages.get(module, [])}
+    return {name: version(name) for name in providers}

@@ -1,12 +1,11 @@
-"""Weight files without a framework: TBSRN's checkpoint and the recogniser's, arrays and what they are.
+"""Weight files of TBSRN and the recogniser without a framework: arrays and their description.
 
     path -> read_checkpoint -> arrays, {architecture, source}          write_checkpoint
     path -> read_safetensors -> arrays, metadata of any such file
 
-One safetensors file that says what it is. The weights stand under the names that Paddle gives them, linear
-ones as [in, out]. One metadata entry, `text_telescope`, holds JSON: format, version, the arguments of the
-network, and where the weights come from. It is a single entry because safetensors writes several in random
-order, and equal checkpoints shall have equal bytes.
+A weight file is safetensors. Its arrays have Paddle's names, and linear weights are [in, out]. The metadata entry
+`text_telescope` holds JSON: format, version, the arguments of the network, and the origin of the weights. It is a
+single entry because safetensors writes several in random order, and equal checkpoints should have equal bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from training.errors import CheckpointError, KeyMismatch, UnreadableCheckpoint
 FORMAT = "text-telescope-checkpoint"
 VERSION = 1
 METADATA_KEY = "text_telescope"
-LISTED_KEYS = 20  # of each kind of mismatch; a wrong file can have hundreds
+LISTED_KEYS = 20  # per kind of mismatch; a wrong file can have hundreds
 
 Weights = dict[str, np.ndarray]
 
@@ -33,17 +32,17 @@ Weights = dict[str, np.ndarray]
 def write_checkpoint(
     path: Path, weights: Weights, *, architecture: Mapping[str, Any], source: Mapping[str, Any]
 ) -> None:
-    """Write a TBSRN to `path`, whole or not at all; equal arguments give equal bytes.
+    """Write a TBSRN to `path` atomically; equal arguments give equal bytes.
 
-    architecture: the arguments of TBSRN. source: JSON-serialisable record of where the weights come from
-    (file and sha256, or the run).
+    architecture: the arguments of TBSRN. source: JSON-serialisable record of the weights' origin (file and
+    sha256, or the run).
     """
     about = {"format": FORMAT, "version": VERSION, "architecture": dict(architecture), "source": dict(source)}
     write_described(path, weights, about)
 
 
 def write_described(path: Path, weights: Weights, about: Mapping[str, Any]) -> None:
-    """Write arrays and their description as safetensors, whole or not at all. CheckpointError if it cannot."""
+    """Write arrays and their description as safetensors, atomically. Raises CheckpointError on failure."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,9 +53,9 @@ def write_described(path: Path, weights: Weights, about: Mapping[str, Any]) -> N
 
 
 def read_checkpoint(path: Path) -> tuple[Weights, dict[str, Any]]:
-    """Weights and the description (format, version, architecture, source) of one of our checkpoints.
+    """Weights and description (format, version, architecture, source) of one of our checkpoints.
 
-    Raises UnreadableCheckpoint for anything else.
+    Raises UnreadableCheckpoint for any other file.
     """
     weights, metadata = read_safetensors(path)
     try:
@@ -64,7 +63,7 @@ def read_checkpoint(path: Path) -> tuple[Weights, dict[str, Any]]:
         found = about["format"], about["version"], about["architecture"].keys(), about["source"].keys()
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as exc:
         raise UnreadableCheckpoint(
-            f"{path} is not a Text Telescope checkpoint; published weights come in by "
+            f"{path} is not a Text Telescope checkpoint; published weights are converted by "
             f"`python -m training import-weights {path} OUT.safetensors`"
         ) from exc
     if found[:2] != (FORMAT, VERSION):
@@ -84,7 +83,7 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
 
 
 def check_keys(weights: Weights, expected: Mapping[str, tuple[int, ...]], *, origin: str) -> None:
-    """Raises KeyMismatch unless the arrays have just the expected names and shapes, listing every kind."""
+    """Raises KeyMismatch listing unknown, missing and misshapen keys, if there are any."""
     misshapen = [
         f"{name} {weights[name].shape}, should be {shape}"
         for name, shape in expected.items()

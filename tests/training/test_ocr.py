@@ -95,7 +95,7 @@ def test_an_unknown_recogniser_is_named_before_any_is_opened(monkeypatch: pytest
     ("code", "stdout", "stderr", "message"),
     [
         (1, "", "Tesseract couldn't load any languages!\n", "code 1: Tesseract couldn't load any languages!"),
-        (0, "one\n\ftwo\n", "", "answered 2 times for 1 crops"),
+        (0, "one\n\ftwo\n", "", "returned 2 texts for 1 crops"),
     ],
 )
 def test_a_failing_tesseract_is_reported(
