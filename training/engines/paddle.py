@@ -21,7 +21,8 @@ from training.architecture import RecogniserConfig
 from training.checkpoint import load_checkpoint, save_checkpoint, set_weights
 from training.config import CommonConfig, PretrainConfig, TrainConfig
 from training.data.samples import Batch, Nchw
-from training.engines import Arrays, NonFinite, group, start_weights, step_seed
+from training.engines import Arrays, group, start_weights
+from training.engines.base import BaseEngine
 from training.engines.paddle_parts import (
     Average,
     adam,
@@ -47,7 +48,7 @@ Parts = Mapping[str, Tensor]  # scalars; "loss" is what to minimise
 Loss = Callable[[Batch], Parts]
 
 
-class PaddleEngine:
+class PaddleEngine(BaseEngine):
     """An `Engine` around a network and its loss. Process group and device must have been set up."""
 
     def __init__(
@@ -61,54 +62,34 @@ class PaddleEngine:
     ) -> None:
         self.rank, self.world = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
         self.architecture = architecture
-        self.network = network
-        self._config, self._loss = config, loss
+        self.network, self.config = network, config
+        self._loss = loss
         self._batch_norm_frozen = batch_norm_frozen
         same_on_all_ranks(network)
         self._optimiser = adam(network, config.optimiser)
         decay = config.run.ema_decay
-        self._average = Average(copy.deepcopy(network), decay) if decay else None
+        self.average = Average(copy.deepcopy(network), decay) if decay else None
         amp = config.run.amp
         self._scaler = paddle.amp.GradScaler(init_loss_scaling=2.0**15) if amp == "float16" else None
-
-    def step(self, batch: Batch, *, step: int, learning_rate: float) -> dict[str, float]:
-        paddle.seed(step_seed(self._config.seed, rank=self.rank, step=step))
-        parts = self._gradients(batch)
-        if self._scaler is not None:
-            self._scaler.unscale_(self._optimiser)
-        values = mean_over_ranks({name: float(value) for name, value in parts.items()})
-        values["grad_norm"] = gradient_norm(self.network)
-        self._require_finite(values)
-        self._optimiser.set_lr(learning_rate)
-        if self._scaler is not None:
-            self._scaler.step(self._optimiser)  # leaves the step out when float16 has overflowed
-            self._scaler.update()
-        else:
-            self._optimiser.step()
-        self._optimiser.clear_grad(set_to_zero=False)
-        if self._average is not None:
-            self._average.update(self.network, step)
-        return values
+        if self._scaler is not None:  # it lowers its factor when float16 gradients overflow, and goes on
+            self.unchecked = frozenset({"grad_norm"})
 
     def gradients(self, batch: Batch) -> Arrays:
         """Gradients of one batch by parameter name, averaged over ranks; changes nothing. For tests."""
-        self._gradients(batch)
+        self._backward(batch, 0)
         found = {
             name: parameter.grad.numpy()
             for name, parameter in self.network.named_parameters()
             if parameter.grad is not None
         }
-        self._optimiser.clear_grad(set_to_zero=False)
+        self._clear_gradients()
         return found
-
-    def any(self, flag: bool) -> bool:
-        return bool(flag) if self.world == 1 else mean_over_ranks({"flag": float(flag)})["flag"] > 0
 
     def state(self) -> Arrays:
         state = {f"network/{name}": value.numpy() for name, value in self.network.state_dict().items()}
         state |= {f"optimiser/{n}": v for n, v in optimiser_arrays(self._optimiser, self.network).items()}
-        if self._average is not None:
-            state |= {f"average/{n}": v.numpy() for n, v in self._average.network.state_dict().items()}
+        if self.average is not None:
+            state |= {f"average/{n}": v.numpy() for n, v in self.average.network.state_dict().items()}
         if self._scaler is not None:
             state |= {f"scaler/{n}": np.asarray(v) for n, v in self._scaler.state_dict().items()}
         return state
@@ -116,9 +97,9 @@ class PaddleEngine:
     def load_state(self, state: Arrays, *, origin: str) -> None:
         set_weights(self.network, group(state, "network"), origin=origin)
         load_optimiser(self._optimiser, self.network, group(state, "optimiser"))
-        if self._average is not None:  # averaging may be switched on in the middle of a run
+        if self.average is not None:  # averaging may be switched on in the middle of a run
             weights = group(state, "average") or group(state, "network")
-            set_weights(self._average.network, weights, origin=origin)
+            set_weights(self.average.network, weights, origin=origin)
         if self._scaler is not None and (stored := group(state, "scaler")):
             scalars: Any = {name: value.item() if value.ndim == 0 else value for name, value in stored.items()}
             self._scaler.load_state_dict(scalars)
@@ -126,15 +107,18 @@ class PaddleEngine:
     @property
     def evaluated(self) -> nn.Layer:
         """The network to evaluate and keep, in evaluation mode: the averaged one if there is one."""
-        network = self.network if self._average is None else self._average.network
+        network = self.network if self.average is None else self.average.network
         network.eval()
         return network
 
-    def _gradients(self, batch: Batch) -> Parts:
+    def _seed(self, seed: int) -> None:
+        paddle.seed(seed)
+
+    def _backward(self, batch: Batch, step: int) -> Parts:
         self.network.train()
         if self._batch_norm_frozen:
             freeze_batch_norm(self.network)
-        amp = self._config.run.amp
+        amp = self.config.run.amp
         with paddle.amp.auto_cast(enable=amp != "none", dtype=amp if amp != "none" else "float16"):
             parts = self._loss(batch)
         total = parts["loss"] if self._scaler is None else self._scaler.scale(parts["loss"])
@@ -142,12 +126,25 @@ class PaddleEngine:
         average_gradients(self.network)
         return parts
 
-    def _require_finite(self, values: Mapping[str, float]) -> None:
-        # An overflow in float16 gradients is no accident: the scaler lowers its factor and goes on.
-        checked = {k: v for k, v in values.items() if self._scaler is None or k != "grad_norm"}
-        if not all(np.isfinite(value) for value in checked.values()):
-            self._optimiser.clear_grad(set_to_zero=False)
-            raise NonFinite(checked)
+    def _clip(self, parts: Parts) -> dict[str, float]:
+        # Only measures: Paddle's optimiser clips the gradients itself.
+        if self._scaler is not None:
+            self._scaler.unscale_(self._optimiser)
+        return {**{name: float(value) for name, value in parts.items()}, "grad_norm": gradient_norm(self.network)}
+
+    def _update(self, learning_rate: float) -> None:
+        self._optimiser.set_lr(learning_rate)
+        if self._scaler is None:
+            self._optimiser.step()
+        else:
+            self._scaler.step(self._optimiser)  # leaves the step out when float16 has overflowed
+            self._scaler.update()
+
+    def _clear_gradients(self) -> None:
+        self._optimiser.clear_grad(set_to_zero=False)
+
+    def _mean_over_ranks(self, values: Mapping[str, float]) -> dict[str, float]:
+        return mean_over_ranks(values)
 
 
 class PaddleTelescope(PaddleEngine):

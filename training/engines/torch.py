@@ -18,19 +18,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from training.architecture import RecogniserConfig
 from training.config import CommonConfig, PretrainConfig, TrainConfig
 from training.data.samples import LATIN, Batch, Nchw
-from training.engines import Arrays, NonFinite, group, start_weights, step_seed
+from training.engines import Arrays, group, start_weights
+from training.engines.base import BaseEngine
 from training.engines.torch_net import TBSRN
 from training.engines.torch_parts import (
     Average,
-    average_gradients,
     clip_gradients,
     freeze_batch_norm,
     join,
@@ -38,7 +38,6 @@ from training.engines.torch_parts import (
     mean_over_ranks,
     optimiser_arrays,
     rank_and_world,
-    same_on_all_ranks,
 )
 from training.engines.torch_reader import Recogniser, TextFocusedLoss
 from training.engines.torch_reading import ReadingLoss, Words
@@ -59,7 +58,7 @@ Parts = Mapping[str, Tensor]  # scalars; "loss" is what to minimise
 Loss = Callable[[nn.Module, Batch, int], Parts]  # the network, which may be a compiled one, and the step
 
 
-class TorchEngine:
+class TorchEngine(BaseEngine):
     """An `Engine` around a network, on its device, and its loss."""
 
     def __init__(
@@ -72,68 +71,48 @@ class TorchEngine:
         batch_norm_frozen: bool = False,
         remembered: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """remembered: what the loss keeps from step to step, by name; changed in place when a run goes on."""
+        """remembered: tensors that the loss keeps from step to step, by name; `load_state` overwrites them."""
         self.rank, self.world = rank_and_world()
         self.architecture = architecture
-        self.network = network
+        self.network, self.config = network, config
         self.device = next(network.parameters()).device
-        self._config, self._loss = config, loss
+        self._loss = loss
         self._batch_norm_frozen = batch_norm_frozen
         self._remembered = dict(remembered or {})
-        same_on_all_ranks(network)
         optimiser = config.optimiser
         self._optimiser = torch.optim.Adam(
             network.parameters(), optimiser.learning_rate, optimiser.betas, fused=True
         )
         decay = config.run.ema_decay
-        self._average = Average(copy.deepcopy(network), decay) if decay else None
+        self.average = Average(copy.deepcopy(network), decay) if decay else None
         self._learning: Any = torch.compile(network) if config.run.compile else network
-
-    def step(self, batch: Batch, *, step: int, learning_rate: float) -> dict[str, float]:
-        torch.manual_seed(step_seed(self._config.seed, rank=self.rank, step=step))
-        parts = self._gradients(batch, step)
-        norm = clip_gradients(self.network, self._config.optimiser)
-        names, scalars = [*parts, "grad_norm"], [*(value.detach() for value in parts.values()), norm]
-        found = dict(zip(names, torch.stack(scalars).tolist(), strict=True))  # one wait for the device
-        values = mean_over_ranks(found, self.device)
-        if not all(np.isfinite(value) for value in values.values()):
-            self._optimiser.zero_grad()
-            raise NonFinite(values)
-        for settings in self._optimiser.param_groups:
-            settings["lr"] = learning_rate
-        self._optimiser.step()
-        self._optimiser.zero_grad()
-        if self._average is not None:
-            self._average.update(self.network, step)
-        return values
+        if self.world > 1:  # starts from the weights of rank 0, and averages gradients
+            self._learning = DistributedDataParallel(self._learning)
 
     def gradients(self, batch: Batch) -> Arrays:
         """Gradients of one batch by our parameter names, averaged over ranks; changes no weight. For tests."""
-        self._gradients(batch, 0)
+        self._backward(batch, 0)
         used = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
         known = places(self.network).items()
         found = {ours: as_array(used[place.name], place) for ours, place in known if place.name in used}
-        self._optimiser.zero_grad()
+        self._clear_gradients()
         return found
-
-    def any(self, flag: bool) -> bool:
-        return mean_over_ranks({"flag": float(flag)}, self.device)["flag"] > 0
 
     def state(self) -> Arrays:
         state = {f"network/{name}": value for name, value in to_arrays(self.network).items()}
-        moments = optimiser_arrays(self._optimiser, self.network, self._config.optimiser)
+        moments = optimiser_arrays(self._optimiser, self.network, self.config.optimiser)
         state |= {f"optimiser/{name}": value for name, value in moments.items()}
-        if self._average is not None:
-            self._average.copy_statistics(self.network)
-            state |= {f"average/{name}": value for name, value in to_arrays(self._average.network).items()}
+        if self.average is not None:
+            self.average.copy_statistics(self.network)
+            state |= {f"average/{name}": value for name, value in to_arrays(self.average.network).items()}
         return state | {f"loss/{name}": value.cpu().numpy() for name, value in self._remembered.items()}
 
     def load_state(self, state: Arrays, *, origin: str) -> None:
         set_weights(self.network, group(state, "network"), origin=origin)
-        load_optimiser(self._optimiser, self.network, group(state, "optimiser"), self._config.optimiser)
-        if self._average is not None:  # averaging may be switched on in the middle of a run
+        load_optimiser(self._optimiser, self.network, group(state, "optimiser"), self.config.optimiser)
+        if self.average is not None:  # averaging may be switched on in the middle of a run
             weights = group(state, "average") or group(state, "network")
-            set_weights(self._average.network, weights, origin=origin)
+            set_weights(self.average.network, weights, origin=origin)
         for name, value in group(state, "loss").items():
             if name in self._remembered and self._remembered[name].shape == value.shape:  # else other readers
                 self._remembered[name].copy_(torch.from_numpy(value))
@@ -141,20 +120,38 @@ class TorchEngine:
     @property
     def evaluated(self) -> nn.Module:
         """The network to evaluate and keep, in evaluation mode: the averaged one if there is one."""
-        if self._average is None:
+        if self.average is None:
             return self.network.eval()
-        self._average.copy_statistics(self.network)
-        return self._average.network.eval()
+        self.average.copy_statistics(self.network)
+        return self.average.network.eval()
 
-    def _gradients(self, batch: Batch, step: int) -> Parts:
+    def _seed(self, seed: int) -> None:
+        torch.manual_seed(seed)
+
+    def _backward(self, batch: Batch, step: int) -> Parts:
         self.network.train()
         if self._batch_norm_frozen:
             freeze_batch_norm(self.network)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.run.amp != "none"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.run.amp != "none"):
             parts = self._loss(self._learning, batch, step)
         parts["loss"].backward()
-        average_gradients(self.network)
         return parts
+
+    def _clip(self, parts: Parts) -> dict[str, float]:
+        scalars = {**parts, "grad_norm": clip_gradients(self.network, self.config.optimiser)}
+        numbers = torch.stack([value.detach() for value in scalars.values()]).tolist()  # one wait for the device
+        return dict(zip(scalars, numbers, strict=True))
+
+    def _update(self, learning_rate: float) -> None:
+        for settings in self._optimiser.param_groups:
+            settings["lr"] = learning_rate
+        self._optimiser.step()
+
+    def _clear_gradients(self) -> None:
+        self._optimiser.zero_grad()
+
+    def _mean_over_ranks(self, values: Mapping[str, float]) -> dict[str, float]:
+        return mean_over_ranks(values, self.device)
 
 
 class TorchTelescope(TorchEngine):

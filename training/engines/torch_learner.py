@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from training.config import TrainConfig
 from training.data.pool import Kind
@@ -173,12 +174,9 @@ class Learner:
     @torch.no_grad()
     def _learn(self) -> Tensor:
         """Clip the gradients, take a step unless one is no number, and return their norm."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = torch.stack(torch._foreach_norm(gradients)).square().sum().sqrt()
+        norm = clip_grad_norm_(self.network.parameters(), self.config.optimiser.clip_norm)
         optimiser: Any = self._optimiser
         optimiser.found_inf, optimiser.grad_scale = (~norm.isfinite()).float(), None  # read by the fused step
-        factor = (self.config.optimiser.clip_norm / norm).clamp(max=1.0).nan_to_num(0.0)
-        torch._foreach_mul_(gradients, factor)
         optimiser.step()
         optimiser.zero_grad(set_to_none=not self._cuda)
         return norm

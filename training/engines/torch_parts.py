@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from training.config import OptimiserConfig
 from training.engines import Arrays
@@ -22,24 +23,23 @@ POWER = "beta2_pow_acc_0"  # beta2 to the power of the steps done
 
 
 class Average:
-    """Exponential moving average of the weights; batch statistics are taken as they are.
+    """Exponential moving average of the weights; batch statistics are copied, not averaged.
 
     The decay grows from 0.1 towards its value, (1 + step) / (10 + step), so that the start is soon forgotten.
     """
 
+    # Not `AveragedModel`: its first update copies the weights, and each one waits for the GPU, as no other part
+    # of a timed step does.
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network, self._decay = network.requires_grad_(False), decay
 
-    @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        decay = min(self._decay, (1 + step) / (10 + step))
-        means: list[Tensor] = list(self.network.parameters())
-        current: list[Tensor] = list(network.parameters())
-        torch._foreach_lerp_(means, current, 1 - decay)
+        follow = get_ema_multi_avg_fn(min(self._decay, (1 + step) / (10 + step)))
+        follow(list(self.network.parameters()), list(network.parameters()), step)
 
     @torch.no_grad()
     def copy_statistics(self, network: nn.Module) -> None:
-        """Take batch statistics as they are; before the average is used, and not at every step."""
+        """Copy the batch statistics; call it before the average is used, not at every step."""
         for mean, value in zip(self.network.buffers(), network.buffers(), strict=True):
             mean.copy_(value)
 
@@ -71,39 +71,9 @@ def mean_over_ranks(values: Mapping[str, float], device: torch.device) -> dict[s
 
 
 @torch.no_grad()
-def same_on_all_ranks(network: nn.Module) -> None:
-    """Give every process the weights of rank 0."""
-    if dist.is_initialized():
-        for value in network.state_dict().values():
-            dist.broadcast(value, src=0)
-
-
-@torch.no_grad()
-def average_gradients(network: nn.Module) -> None:
-    """Replace every gradient by its mean over all processes, in one exchange.
-
-    A parameter that a rank did not use counts as zero there; one that no rank used keeps no gradient. In the
-    open instead of by DistributedDataParallel: as in the Paddle engine, and overlapping the exchange with the
-    backward pass would gain little for TBSRN's 13 MB.
-    """
-    _, world = rank_and_world()
-    if world == 1:
-        return
-    learnt = [p for p in network.parameters() if p.requires_grad]
-    used = torch.tensor([float(p.grad is not None) for p in learnt], device=learnt[0].device)
-    flat = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in learnt]
-    joined = torch.cat([used, *flat])
-    dist.all_reduce(joined)
-    shares, *means = (joined / world).split([len(learnt), *(p.numel() for p in learnt)])
-    for parameter, share, mean in zip(learnt, shares.tolist(), means, strict=True):
-        if share > 0:
-            # In the parameter's own order in memory: the fused Adam goes through both as they lie there.
-            parameter.grad = torch.empty_like(parameter).copy_(mean.view_as(parameter))
-
-
-@torch.no_grad()
 def clip_gradients(network: nn.Module, config: OptimiserConfig) -> Tensor:
     """Clip as configured -> the norm of all gradients together, before clipping."""
+    # Not `clip_grad_norm_`: it adds 1e-6 to the norm, and 30 steps later the loss is another than Paddle's.
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     norms = torch.stack(torch._foreach_norm(gradients))
     total = norms.square().sum().sqrt()
