@@ -20,7 +20,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from training.errors import ConfigError
-from training.recogniser import Reading, Recogniser
+from training.recogniser import Recogniser, RecogniserOutput
 from training.text_focus import LabelBatch, LossConfig, encode_labels, weight_table
 
 
@@ -84,7 +84,7 @@ class TextFocusedLoss:
         weighted = self.config.attention_weight * attention + self.config.recognition_weight * recognition
         return LossParts(self.config.scale * (mse + weighted), mse, attention, recognition)
 
-    def _recognition(self, reading: Reading, words: LabelBatch) -> Tensor:
+    def _recognition(self, reading: RecogniserOutput, words: LabelBatch) -> Tensor:
         return weighted_cross_entropy(reading.logits, paddle.to_tensor(words.targets), self._log_weights)
 
 

@@ -32,7 +32,7 @@ from training.recogniser_weights import named_as_ours
 from training.text_focus import ALPHABET, LabelBatch
 
 
-class Reading(NamedTuple):
+class RecogniserOutput(NamedTuple):
     """logits: float (sum of lengths, 37). attention: float (N, heads, longest, places), after dropout."""
 
     logits: Tensor
@@ -56,7 +56,7 @@ class Recogniser(nn.Layer):
         self.decoder = _Decoder(self.config)
         self.generator_word_with_upperword = _Generator(width, classes)
 
-    def forward(self, images: Tensor, labels: LabelBatch) -> Reading:
+    def forward(self, images: Tensor, labels: LabelBatch) -> RecogniserOutput:
         """Logits and attention for the true words (teacher forcing).
 
         images: float (N, 3 or 1, H, W) in [0, 1], H and W multiples of 4 (32 x 128 as published).
@@ -64,7 +64,7 @@ class Recogniser(nn.Layer):
         """
         logits, attention = self.decode(self.encode(images), paddle.to_tensor(labels.inputs))
         chosen = paddle.gather(logits.flatten(0, 1), paddle.to_tensor(labels.positions))
-        return Reading(chosen, attention)
+        return RecogniserOutput(chosen, attention)
 
     def encode(self, images: Tensor) -> Tensor:
         """float (N, 3 or 1, H, W) -> features (N, H/4 * W/4, width)."""

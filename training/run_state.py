@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @dataclass
-class Progress:
-    """Progress of a run.
+class RunProgress:
+    """The position of a run.
 
     step: steps done. best: highest score so far, reached after best_step. window, window_steps: sums of the
     values since the last row of metrics.csv, so that a resumed run writes the same row.
@@ -68,7 +68,7 @@ class Identity:
     git_commit: str | None
 
 
-def save_run(path: Path, arrays: Arrays, *, progress: Progress, identity: Identity) -> None:
+def save_run(path: Path, arrays: Arrays, *, progress: RunProgress, identity: Identity) -> None:
     """Write `path` atomically, even in a power cut."""
     about = {"format": FORMAT, "version": VERSION, "progress": asdict(progress), **asdict(identity)}
     unfinished = path.with_name(f".{path.name}.unfinished")
@@ -82,7 +82,7 @@ def save_run(path: Path, arrays: Arrays, *, progress: Progress, identity: Identi
         raise RunError(f"cannot write {path}: {exc}") from exc
 
 
-def load_run(path: Path, *, identity: Identity) -> tuple[Arrays, Progress, dict[str, Any]]:
+def load_run(path: Path, *, identity: Identity) -> tuple[Arrays, RunProgress, dict[str, Any]]:
     """Arrays, progress and configuration of a stored run.
 
     Raises RunError if there is none or its engine or architecture differs, UnreadableCheckpoint for another file.
@@ -97,7 +97,7 @@ def load_run(path: Path, *, identity: Identity) -> tuple[Arrays, Progress, dict[
             raise UnreadableCheckpoint(
                 f"{path} is {about['format']} version {about['version']}; expected {VERSION}"
             )
-        progress = Progress(**about["progress"])
+        progress = RunProgress(**about["progress"])
         stored = Identity(about["engine"], about["architecture"], about["config"], about["git_commit"])
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as exc:
         raise UnreadableCheckpoint(f"{path} is not the state of a training run: {exc!r}") from exc

@@ -23,7 +23,7 @@ from training.data.samples import Batch, training_samples
 from training.engines import Engine, NonFinite
 from training.errors import RunError
 from training.run_log import RunLog
-from training.run_state import Identity, Progress, git_commit, load_run, save_run
+from training.run_state import Identity, RunProgress, git_commit, load_run, save_run
 from training.stop import INTERRUPTED, StopRequest
 from training.validation import Evaluation
 
@@ -146,14 +146,14 @@ class Trainer:
         columns = ("loss", *self._columns, "grad_norm", "learning_rate", "steps_per_s")
         return RunLog(self.config.out, columns=columns, start=self.progress.step, steps=self.steps)
 
-    def _begin(self) -> Progress:
+    def _begin(self) -> RunProgress:
         out = self.config.out
         if (out / LAST).exists():
             raise RunError(f"{out} holds a run already; go on with --resume, or give another out=DIR")
         self._write_config()
-        return Progress()
+        return RunProgress()
 
-    def _resume(self) -> Progress:
+    def _resume(self) -> RunProgress:
         path = self.config.out / LAST
         arrays, progress, before = load_run(path, identity=self.identity)
         self.engine.load_state(arrays, origin=str(path))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 paddle = pytest.importorskip("paddle")
 from training.errors import ConfigError  # noqa: E402
 from training.losses import TextFocusedLoss, weighted_cross_entropy  # noqa: E402
-from training.recogniser import Reading, Recogniser, RecogniserConfig  # noqa: E402
+from training.recogniser import Recogniser, RecogniserConfig, RecogniserOutput  # noqa: E402
 from training.text_focus import ALPHABET, LossConfig, encode_labels, weight_table  # noqa: E402
 
 TINY = RecogniserConfig(stem=(4, 8), stages=(8, 8, 8, 8), blocks=(1, 1, 1, 1), width=32, heads=4, inner=32)
@@ -36,10 +36,10 @@ class KitRecogniser:
     def freeze(self, *, dropout: bool) -> None:
         assert not dropout
 
-    def __call__(self, images: "paddle.Tensor", labels: object) -> Reading:
+    def __call__(self, images: "paddle.Tensor", labels: object) -> RecogniserOutput:
         which = "hr" if np.array_equal(images.numpy(), self.kit.hr) else "sr"
         arrays = (getattr(self.kit, f"{which}_{part}") for part in ("logits", "attention"))
-        return Reading(*map(paddle.to_tensor, arrays))
+        return RecogniserOutput(*map(paddle.to_tensor, arrays))
 
 
 @pytest.fixture

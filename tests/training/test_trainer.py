@@ -26,7 +26,7 @@ from training.__main__ import main
 from training.config import TrainConfig
 from training.config_file import read_config
 from training.errors import CheckpointError, RunError
-from training.run_state import Identity, Progress, load_run, save_run
+from training.run_state import Identity, RunProgress, load_run, save_run
 from training.trainer import Trainer
 from training.validation import Evaluation
 
@@ -201,7 +201,7 @@ def test_settings_changed_on_resuming_are_said(
 
 def test_a_truncated_or_foreign_state_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
-    save_run(path, {"a": np.zeros(1000)}, progress=Progress(), identity=IDENTITY)
+    save_run(path, {"a": np.zeros(1000)}, progress=RunProgress(), identity=IDENTITY)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"last\.ckpt is not the state of a training run"):
         load_run(path, identity=IDENTITY)
@@ -214,14 +214,14 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "last.ckpt"
-    save_run(path, {"a": np.zeros(3)}, progress=Progress(step=1), identity=IDENTITY)
+    save_run(path, {"a": np.zeros(3)}, progress=RunProgress(step=1), identity=IDENTITY)
 
     def full(_: int) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match=r"cannot write .*last\.ckpt: No space left"):
-        save_run(path, {"a": np.ones(3)}, progress=Progress(step=2), identity=IDENTITY)
+        save_run(path, {"a": np.ones(3)}, progress=RunProgress(step=2), identity=IDENTITY)
     arrays, progress, _ = load_run(path, identity=IDENTITY)
     assert (arrays["a"].tolist(), progress.step) == ([0.0, 0.0, 0.0], 1)
 
