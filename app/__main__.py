@@ -93,8 +93,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    from app.main import create_app, load_models
+    from app.main import create_app
     from app.server.server import bind, serve
+    from app.serving.loading import load_models
     from app.telemetry.logs import configure_logging
 
     sockets = bind(settings)
@@ -106,12 +107,12 @@ def _serve(settings: Settings) -> int:
 def _upscale(inputs: list[Path], out: Path, geometry: Geometry, policy: RoutingPolicy, settings: Settings) -> int:
     from app.bulk.in_process import InProcess
     from app.bulk.upscale import Local, find, upscale
-    from app.main import load_model
+    from app.serving.loading import load_model
 
     jobs = find(inputs, out)
     model = load_model(settings)
     try:
-        enlarge = InProcess(model.predictor, model.planner, geometry=geometry, policy=policy)
+        enlarge = InProcess(model.predictor, model.pipeline, geometry=geometry, policy=policy)
         summary = upscale(jobs, Local(enlarge, settings=settings), batch=model.predictor.batch_sizes[-1])
     finally:
         model.predictor.close()

@@ -1,44 +1,55 @@
-"""Everything the service refuses or fails at. Statuses and codes: the table in `app/problems.py`.
+"""Every error of the service, with its HTTP status, stable code and title.
 
 ServiceError
-├── BadInput                 the request cannot be answered as it stands; sending it again will not help
+├── BadInput                 the request is at fault; sending it again will not help
 │   ├── EmptyBody
 │   ├── MalformedMultipart
 │   ├── UnsupportedMediaType     the request's Content-Type is neither multipart nor an image
-│   ├── UnsupportedFormat        an image, but of a format that is never decoded
-│   ├── UndecodableImage         damaged, or no image at all
+│   ├── UnsupportedFormat        an image in a format that is never decoded
+│   ├── UndecodableImage         a damaged image, or no image at all
 │   ├── ImageTooSmall
 │   ├── TooManyPixels            one image
 │   ├── TooManyImages            one request
 │   ├── TooManyBytes             one request
-│   ├── RequestTooLarge          decoded, it would never fit the queue's budget
+│   ├── RequestTooLarge          it would never fit the service's capacity
 │   ├── TooManyRegions           one page
-│   ├── BadRegion                outside its page, or no area: that region alone
+│   ├── BadRegion                a region outside its page, or without area; the others are unaffected
 │   ├── InvalidParameter
-│   ├── ResultTooLarge           the answer would not fit the format asked for
-│   ├── UploadTimedOut           the body did not arrive within the request's time
-│   └── UnknownModel
-├── Unauthorized             no API key, or an unknown one, where keys are required
-├── Forbidden                it takes an admin key
-├── ModelRefused             it cannot be loaded or warmed; the active version goes on
+│   ├── ResultTooLarge           the requested format cannot hold the result
+│   ├── UploadTimedOut           the body did not arrive before the deadline
+│   ├── UnknownModel
+│   ├── NotFound                 an unknown address
+│   └── MethodNotAllowed
+├── Unauthorized             API keys are required, and the request has none or an unknown one
+├── Forbidden                the request needs an admin key
+├── ModelRefused             a model cannot be loaded or warmed; the active version goes on
 ├── Overloaded               carries retry_after_s
-│   └── RateLimited              one API key's own limit, whatever room there is
+│   └── RateLimited              the API key has reached its own limit
 ├── NotReady                 draining, or the predictor has stopped
 ├── DeadlineExceeded
-├── ClientDisconnected       nobody is left to answer
-├── InferenceFailed          the predictor failed on this image, alone and in company
+├── ClientDisconnected
+├── InferenceFailed          the predictor failed on this image, also when it ran alone
 │   └── OutOfMemory              the batch was too large for the device
-├── InternalError            a defect of the service itself; the cause is in the log
-└── StartupError             ends the process; one sentence that says what to do
+├── InternalError            a defect of the service; the cause is in the log
+└── StartupError             ends the process with one sentence that names the remedy
 """
 
-from typing import ClassVar
+from collections.abc import Iterator
 
 
 class ServiceError(Exception):
     """Root of the tree; the message is for the person who sent the request or started the service."""
 
-    outcome: ClassVar[str] = "failed"  # what metrics count it as
+    outcome = "failed"  # its label in metrics
+    status = 500  # HTTP
+    code = ""  # stable; programs may rely on it. Empty: never sent to a client
+    title = ""
+    example = ""  # a message, for the OpenAPI page
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """HTTP headers of the response."""
+        return {}
 
 
 class BadInput(ServiceError):
@@ -46,116 +57,179 @@ class BadInput(ServiceError):
 
 
 class EmptyBody(BadInput):
-    pass
+    status, code, title = 400, "empty_body", "There is nothing to read"
+    example = "The image is empty (0 bytes)."
 
 
 class MalformedMultipart(BadInput):
-    pass
-
-
-class UnsupportedMediaType(BadInput):
-    pass
-
-
-class UnsupportedFormat(BadInput):
-    pass
+    status, code, title = 400, "malformed_multipart", "The multipart body is malformed"
+    example = "The multipart body ends before its closing boundary."
 
 
 class UndecodableImage(BadInput):
-    pass
-
-
-class ImageTooSmall(BadInput):
-    pass
-
-
-class TooManyPixels(BadInput):
-    pass
-
-
-class TooManyImages(BadInput):
-    pass
-
-
-class TooManyBytes(BadInput):
-    pass
-
-
-class RequestTooLarge(BadInput):
-    pass
-
-
-class TooManyRegions(BadInput):
-    pass
-
-
-class BadRegion(BadInput):
-    pass
-
-
-class InvalidParameter(BadInput):
-    pass
-
-
-class ResultTooLarge(BadInput):
-    pass
-
-
-class UploadTimedOut(BadInput):
-    pass
+    status, code, title = 400, "undecodable_image", "The image cannot be decoded"
+    example = "The image data is damaged or cut off (image file is truncated)."
 
 
 class UnknownModel(BadInput):
-    pass
+    status, code, title = 404, "unknown_model", "The model is not served here"
+    example = "The model 'other' is not served here; served: tbsrn:1."
+
+
+class NotFound(BadInput):
+    status, code, title = 404, "not_found", "There is nothing at this address"
+    example = "GET /v2: Not Found."
+
+
+class MethodNotAllowed(BadInput):
+    status, code, title = 405, "method_not_allowed", "This address does not take that method"
+    example = "GET /v1/super-resolve: Method Not Allowed."
+
+
+class UploadTimedOut(BadInput):
+    status, code, title = 408, "upload_timed_out", "The body did not arrive in time"
+    example = "The body did not arrive within the request's deadline."
+
+
+class TooManyBytes(BadInput):
+    status, code, title = 413, "too_many_bytes", "The request body is too large"
+    example = "The body is larger than 33554432 bytes; send fewer or smaller images."
+
+
+class TooManyImages(BadInput):
+    status, code, title = 413, "too_many_images", "The request has too many images"
+    example = "At most 64 images are taken in one request; send several."
+
+
+class TooManyRegions(BadInput):
+    status, code, title = 413, "too_many_regions", "The request has too many regions"
+    example = "The request has 10000 regions; at most 1000 are taken. Send several."
+
+
+class TooManyPixels(BadInput):
+    status, code, title = 413, "too_many_pixels", "The image is too large"
+    example = "The image has 40000 x 40000 pixels; at most 4000000 are accepted."
+
+
+class RequestTooLarge(BadInput):
+    status, code, title = 413, "request_too_large", "The request would never fit the queue"
+    example = (
+        "The request needs room for 64 windows and 768000000 bytes; the service holds at most 8192 windows and "
+        "536870912 bytes. Send it in parts."
+    )
+
+
+class ResultTooLarge(BadInput):
+    status, code, title = 413, "result_too_large", "The answer would not fit the format asked for"
+    example = "The answer would be 18000 x 32 pixels; webp holds at most 16383 a side. Ask for png."
+
+
+class UnsupportedMediaType(BadInput):
+    status, code, title = 415, "unsupported_media_type", "The request's Content-Type is not accepted"
+    example = "Content-Type is text/plain; send multipart/form-data with parts named 'image', or the image itself."
+
+
+class UnsupportedFormat(BadInput):
+    status, code, title = 415, "unsupported_format", "The image's format is not accepted"
+    example = "PDF is not accepted; send PNG."
+
+
+class ImageTooSmall(BadInput):
+    status, code, title = 422, "image_too_small", "The image is too small to hold text"
+    example = "The image is 1 x 1 pixels; each side must be at least 4 to hold text."
+
+
+class BadRegion(BadInput):
+    status, code, title = 422, "bad_region", "There is nothing to read in this region"
+    example = "The region lies outside the page of 640 x 480 pixels."
+
+
+class InvalidParameter(BadInput):
+    status, code, title = 422, "invalid_parameter", "A parameter is not valid"
+    example = "query.format is 'gif': Input should be 'png', 'jpeg' or 'webp'."
 
 
 class Unauthorized(ServiceError):
     outcome = "refused"
+    status, code, title = 401, "unauthorized", "An API key is required"
+    example = "This service asks for an API key: send the header 'Authorization: Bearer <key>'."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="Text Telescope"'}
 
 
 class Forbidden(ServiceError):
     outcome = "refused"
+    status, code, title = 403, "forbidden", "An admin key is required"
+    example = "The API key web-shop is no admin key, and this takes one."
 
 
 class ModelRefused(ServiceError):
     outcome = "refused"
+    status, code, title = 409, "model_refused", "The model cannot be served"
+    example = "tbsrn:2 cannot be served: model.onnx is missing. The active version goes on."
 
 
 class Overloaded(ServiceError):
     outcome = "refused"
+    status, code, title = 429, "overloaded", "The service is at its capacity"
+    example = "The queue is full; try again in 2 s."
 
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
+
 
 class RateLimited(Overloaded):
-    pass
+    code, title = "rate_limited", "The API key is at its limit"
+    example = "The API key has used up its 10 images a second; try again in 2 s."
 
 
 class NotReady(ServiceError):
     outcome = "refused"
+    status, code, title = 503, "not_ready", "The service is not taking requests"
+    example = "The service is shutting down; send the request to another replica."
 
 
 class DeadlineExceeded(ServiceError):
     outcome = "expired"
+    status, code, title = 504, "deadline_exceeded", "The deadline passed"
+    example = "The deadline passed before the image was ready."
 
 
 class ClientDisconnected(ServiceError):
     outcome = "cancelled"
+    status, code, title = 499, "client_disconnected", "The client has gone"
+    example = "The client went away before its answer was ready."
 
 
 class InferenceFailed(ServiceError):
-    pass
+    code, title = "inference_failed", "The predictor failed on this image"
+    example = "The predictor failed on this image; the cause is in the service's log."
 
 
 class OutOfMemory(InferenceFailed):
-    pass
+    code, title = "out_of_memory", "The device ran out of memory"
+    example = "The predictor ran out of memory on this image alone; the cause is in the service's log."
 
 
 class InternalError(ServiceError):
-    pass
+    code, title = "internal_error", "The service has a defect"
+    example = "An unexpected error was logged under this request id."
 
 
 class StartupError(ServiceError):
     pass
+
+
+def sent_errors(root: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
+    """Every error of the tree that a client can receive."""
+    if root.code:
+        yield root
+    for below in root.__subclasses__():
+        yield from sent_errors(below)

@@ -1,4 +1,4 @@
-"""The application: settings and a predictor in, an ASGI app out.
+"""The application: settings and models in, an ASGI app out.
 
 uvicorn --factory app.main:create_app      # or, with draining and one-sentence errors: python -m app serve
 """
@@ -9,77 +9,24 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from app.batching.capacity import Capacity
 from app.demo.page import mount_demo
-from app.errors import InvalidParameter, ServiceError, StartupError
-from app.http import openapi, problems, super_resolve
+from app.http import openapi, operations, super_resolve
 from app.http.admin_port import AdminPort
-from app.http.auth import Access
+from app.http.auth import Authentication
 from app.http.middleware import RequestMiddleware
-from app.http.multipart import BodyBudget
-from app.http.operations import admin, operations, router
-from app.http.problems import Kind, problem_response
-from app.http.schemas import Problem
-from app.http.unsent import UnreadAnswers
-from app.imaging.quality_gate import QualityGate
-from app.inference.predictor import Predictor
-from app.inference.runtimes import open_runtime
-from app.serving.model_service import LoadedModel
+from app.http.problems import add_problem_handlers
+from app.serving.loading import LoadedModel, load_models, open_model
 from app.serving.registry import Load, ModelRegistry
 from app.settings import Settings, load_settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import open_tracing
-from model_store.calibration import Calibration
-from model_store.errors import ModelStoreError
-from model_store.store import Artefact, ModelStore
 
 log = logging.getLogger("telescope")
-
-
-def load_model(settings: Settings) -> LoadedModel:
-    """Open and warm the default model; takes seconds. Raises StartupError saying what to do."""
-    (model,) = load_models(settings.model_copy(update={"model": settings.model[:1]}))
-    return model
-
-
-def load_models(settings: Settings) -> list[LoadedModel]:
-    """The same for all that are to be served, each once."""
-    loaded: dict[str, LoadedModel] = {}  # by name:version, which may be listed under its name, too
-    for ref in settings.model:
-        try:
-            artefact = ModelStore(settings.model_store).resolve(ref)
-            if artefact.manifest.ref not in loaded:
-                loaded[artefact.manifest.ref] = _open(settings, artefact)
-        except ModelStoreError as exc:
-            raise StartupError(f"The model {ref!r} cannot be served: {exc}.") from exc
-    return list(loaded.values())
-
-
-def _open(settings: Settings, artefact: Artefact) -> LoadedModel:
-    gate = QualityGate(Calibration.of(artefact))
-    return LoadedModel(artefact, open_predictor(settings, artefact, batch_sizes=settings.batch_sizes), gate)
-
-
-def open_predictor(settings: Settings, artefact: Artefact, *, batch_sizes: Sequence[int]) -> Predictor:
-    """The predictor that the settings ask for, opened and warmed. Raises StartupError saying what to do."""
-    return Predictor(
-        lambda: open_runtime(
-            settings.runtime,
-            artefact,
-            device=settings.device,
-            threads=settings.threads,
-            precision=settings.precision,
-        ),
-        spec=artefact.manifest.pixels,
-        batch_sizes=batch_sizes,
-        input_sizes=artefact.manifest.input_sizes,
-    )
 
 
 def create_app(
@@ -88,29 +35,34 @@ def create_app(
     """The service as an ASGI application.
 
     settings: None reads the environment. loaded: the models to begin with, closed at shutdown; None loads those of
-    the settings at start-up. load: opens a model that is activated later; None does it as at start-up.
+    the settings at start-up. load: opens a model that is activated later; None opens it as at start-up.
     Raises StartupError for bad settings, unreadable keys or an unreadable model.
     """
     settings = settings or load_settings()
-    access = Access(settings)
+    authentication = Authentication(settings)
     tracing = open_tracing(settings)
+    metrics = Metrics()
+    capacity = Capacity(
+        max_windows=settings.max_queue_windows,
+        max_decoded_bytes=settings.max_queue_bytes,
+        max_body_bytes=settings.max_upload_bytes,
+        max_unsent_bytes=settings.max_answer_bytes,
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         models = ModelRegistry(
             loaded or load_models(settings),
-            load=load or partial(_open, settings),
+            load=load or partial(open_model, settings),
+            capacity=capacity,
             settings=settings,
             metrics=metrics,
             tracing=tracing,
         )
         app.state.models = models
-        app.state.body_budget = BodyBudget(
-            settings.max_upload_bytes, lambda what: models.default.batcher.overloaded(what)
-        )
-        _expose(app.state.body_budget, models, metrics)
-        for service in models.served:
-            log.info("ready", extra={"ref": service.ref} | service.info())
+        _add_gauges(metrics, models, capacity)
+        for model in models.served:
+            log.info("ready", extra={"ref": model.ref} | model.info())
         try:
             yield
         finally:
@@ -122,36 +74,34 @@ def create_app(
         summary="Makes small, blurred text crops readable.",
         version="1",
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would be built from what the client sent as Host
+        redirect_slashes=False,  # a redirect would be built from the Host header, which the client chooses
         lifespan=lifespan,
         telemetry=tracing.telemetry,
     )
-    metrics = Metrics()
-    unread = UnreadAnswers(max_bytes=settings.max_answer_bytes, timeout_s=settings.answer_timeout_s)
-    metrics.gauge("answer_bytes", "Bytes of answers that wait for their clients.", lambda: unread.held)
     app.state.settings = settings
-    app.state.unread_answers = unread
+    app.state.authentication = authentication
+    app.state.capacity = capacity
     app.state.metrics = metrics
-    app.state.access = access
-    guards = [Depends(access)] if access.required else []
-    pictures = super_resolve.routes(guards)
-    app.router.routes[:0] = pictures  # looked at first
-    for route in pictures:
-        metrics.expect(route.path)
-    no_key = openapi.NO_KEY if guards else None
-    app.include_router(router, dependencies=guards, responses=no_key)
-    app.include_router(admin, dependencies=[*guards, Depends(access.admin)], responses=no_key)
-    app.include_router(operations)
-    mount_demo(app, settings, guards)
-    _add_middleware(app, settings, metrics, unread)
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    _put_problem_schema(app)
+    _add_routes(app, settings, authentication)
+    for path in super_resolve.PATHS:
+        metrics.expect(path)
+    _add_middleware(app, settings, metrics, capacity)
+    add_problem_handlers(app)
+    openapi.describe_problems(app)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, unread: UnreadAnswers) -> None:
+def _add_routes(app: FastAPI, settings: Settings, authentication: Authentication) -> None:
+    guards = [Depends(authentication)] if authentication.required else []
+    no_key = openapi.NO_KEY if guards else None
+    app.include_router(super_resolve.router, dependencies=guards)
+    app.include_router(operations.router, dependencies=guards, responses=no_key)
+    app.include_router(operations.admin, dependencies=[*guards, Depends(authentication.admin)], responses=no_key)
+    app.include_router(operations.open_router)
+    mount_demo(app, settings, guards)
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, capacity: Capacity) -> None:
     """The last one added sees a request first."""
     if settings.admin_port:
         app.add_middleware(AdminPort, port=settings.admin_port)
@@ -163,66 +113,19 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, unread: 
             allow_headers=("Authorization", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"),
             expose_headers=("Retry-After", "Server-Timing", *openapi.HEADERS),
         )
-    app.add_middleware(RequestMiddleware, metrics=metrics, unread=unread)
+    app.add_middleware(RequestMiddleware, metrics=metrics, unsent_bytes=capacity.unsent_bytes)
 
 
-def _expose(bodies: BodyBudget, models: ModelRegistry, metrics: Metrics) -> None:
-    capacity = models.capacity
+def _add_gauges(metrics: Metrics, models: ModelRegistry, capacity: Capacity) -> None:
     metrics.ready.set_function(lambda: float(models.is_open))
     metrics.gauge(
         "queue_windows",
         "Work waiting for a batch, in windows: tiles of the trained size; a word is one to four.",
         lambda: models.queued_windows,
     )
+    metrics.gauge("admitted_windows", "Work admitted and not finished, in windows.", lambda: capacity.windows.used)
+    metrics.gauge("admitted_bytes", "Memory reserved for admitted requests.", lambda: capacity.decoded_bytes.used)
+    metrics.gauge("body_bytes", "Bytes of request bodies held in memory.", lambda: capacity.body_bytes.used)
     metrics.gauge(
-        "admitted_windows", "Work admitted and not yet answered, in windows.", lambda: capacity.windows.used
+        "answer_bytes", "Bytes of responses that wait for their clients.", lambda: capacity.unsent_bytes.used
     )
-    metrics.gauge("admitted_bytes", "Memory promised to admitted requests.", lambda: capacity.decoded_bytes.used)
-    metrics.gauge("body_bytes", "Bytes of request bodies held in memory.", lambda: bodies.held)
-
-
-def _tell(
-    request: Request, kind: Kind, *, detail: str, outcome: str, headers: dict[str, str] | None
-) -> JSONResponse:
-    record = request.state.record
-    record.code, record.outcome = kind.code, outcome
-    return problem_response(kind, detail=detail, request_id=record.request_id, headers=headers)
-
-
-async def _service_error(request: Request, exc: Exception) -> JSONResponse:
-    assert isinstance(exc, ServiceError)
-    kind, headers = problems.KINDS[type(exc)], problems.headers_of(exc)
-    return _tell(request, kind, detail=str(exc), outcome=exc.outcome, headers=headers)
-
-
-async def _validation_error(request: Request, exc: Exception) -> JSONResponse:
-    assert isinstance(exc, RequestValidationError)
-    first = exc.errors()[0]
-    detail = f"{'.'.join(map(str, first['loc']))} is {str(first['input'])[:100]!r}: {first['msg']}."
-    return await _service_error(request, InvalidParameter(detail))
-
-
-async def _http_error(request: Request, exc: Exception) -> JSONResponse:
-    assert isinstance(exc, HTTPException)
-    kind = problems.HTTP_KINDS.get(exc.status_code) or Kind(exc.status_code, "http_error", str(exc.detail), "")
-    detail = f"{request.method} {request.url.path}: {exc.detail}."
-    return _tell(request, kind, detail=detail, outcome="bad_input", headers=dict(exc.headers or {}))
-
-
-def _put_problem_schema(app: FastAPI) -> None:
-    """The error examples point at the Problem schema, which no endpoint returns by its signature."""
-    make = app.openapi
-
-    def openapi() -> dict[str, object]:
-        schema = make()
-        schemas = schema["components"]["schemas"]
-        schemas["Problem"] = Problem.model_json_schema()
-        for unused in ("HTTPValidationError", "ValidationError"):  # ours are problems
-            schemas.pop(unused, None)
-        for path in schema["paths"].values():
-            for operation in path.values():
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.main import load_model
+from app.serving.loading import load_model
 from app.settings import Settings
 from bench.open_loop import unloaded
 from bench.served import Served

@@ -1,9 +1,9 @@
-"""One cell of words: their crops, what the service makes of them, and what recognisers read.
+"""Measures one cell of words: their crops as the service returns them, and the readings of each recogniser.
 
     words -> crops of a cell -> plain | always | auto | for each recogniser by name -> read
 
-The pictures come from the code that the service runs, in this process (`app/in_process.py`). What was read is
-kept: an interrupted command goes on, and a second model has only its own pictures read.
+The pictures come from the service's own code, in this process (`app/bulk/in_process.py`). Readings are kept: an
+interrupted command goes on, and for a second model only its own pictures are read.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from app.bulk.in_process import Answered, InProcess
+from app.bulk.in_process import FinishedCrop, InProcess
 from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, RoutingPolicy
-from bench.crops import Cell, Word, crop
-from bench.readers import SharedReader, is_read
 from bench.subject import Subject
 from model_store.pixels import Rgb
+from training.calibration.cells import Cell, Word, crop
+from training.calibration.readers import SharedReader, is_read
 from training.readings import Readings
 
 VARIANTS = ("plain", "always", "auto", "named")  # what is reported
@@ -70,11 +70,11 @@ def measure_cell(
     )
 
 
-def _answers(subject: Subject, crops: Sequence[Rgb], policy: RoutingPolicy) -> list[Answered]:
-    return InProcess(subject.predictor, subject.planner, policy=policy)(crops)
+def _answers(subject: Subject, crops: Sequence[Rgb], policy: RoutingPolicy) -> list[FinishedCrop]:
+    return InProcess(subject.predictor, subject.pipeline, policy=policy)(crops)
 
 
-def _pictures(answers: Sequence[Answered]) -> list[Rgb]:
+def _pictures(answers: Sequence[FinishedCrop]) -> list[Rgb]:
     return [answer.rgb for answer in answers]
 
 

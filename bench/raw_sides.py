@@ -143,7 +143,7 @@ def streamed(runtime: Any, precision: Any, store: Path, model: str, sizes: Seque
 
 
 def _opened(runtime: Any, precision: Any, store: Path, model: str, sizes: Sequence[int]) -> Predictor:  # noqa: ANN401
-    from app.main import open_predictor
+    from app.serving.loading import open_predictor
 
     settings = load_settings(runtime=runtime, precision=precision, device="cpu")
     return open_predictor(settings, ModelStore(store).resolve(model), batch_sizes=sizes)

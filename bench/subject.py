@@ -1,4 +1,4 @@
-"""What is measured: a model of the store or a checkpoint, behind the service's own predictor and gate."""
+"""Opens a model of the store or a checkpoint for benchmarks, with the service's predictor and quality gate."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from pathlib import Path
 
 from app.imaging.quality_gate import QualityGate
 from app.inference.predictor import Predictor
-from app.main import open_predictor
-from app.serving.pipeline import Planner
+from app.serving.loading import open_predictor
+from app.serving.pipeline import CropPipeline
 from app.settings import load_settings
-from model_store import BUNDLED
 from model_store.calibration import Calibration, calibration_path
 from model_store.pixels import Nchw
 from model_store.store import Artefact, ModelStore
 from training.predictor import LoadedNetwork as Weights
 from training.predictor import open_weights
 
-BATCH_SIZES = (1, 8)  # few, for each is warmed
+BATCH_SIZES = (1, 8)  # few, because each takes time to warm up
 
 
 @dataclass(frozen=True)
@@ -32,25 +31,15 @@ class Subject:
     artefact: Artefact | None
 
     @property
-    def planner(self) -> Planner:
-        return self.planner_with(self.gate)
-
-    def planner_with(self, gate: QualityGate) -> Planner:
+    def pipeline(self) -> CropPipeline:
         sizes = self.artefact.manifest.input_sizes if self.artefact else ()
-        return Planner(self.predictor.spec, gate, sizes=sizes)
-
-
-def add_subject(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model", default="tbsrn", help="of the model store (default: the newest %(default)s)")
-    which.add_argument("--weights", help="a checkpoint or exported file instead")
-    parser.add_argument("--model-store", type=Path, default=BUNDLED, help="default: the bundled one")
+        return CropPipeline(self.predictor.spec, self.gate, sizes=sizes)
 
 
 def open_subject(args: argparse.Namespace, *, calibrated: bool = True) -> Subject:
-    """calibrated: with --calibration's file, else the one beside the model; a checkpoint has none of its own.
+    """calibrated: apply the file of --calibration, or else the one beside the model; a checkpoint has none there.
 
-    Raises StartupError, ModelStoreError or CheckpointError in one sentence.
+    Raises StartupError, ModelStoreError or CheckpointError.
     """
     file: Path | None = args.calibration if calibrated else None
     if args.weights:
@@ -68,7 +57,7 @@ def open_subject(args: argparse.Namespace, *, calibrated: bool = True) -> Subjec
 
 
 class _Opened:
-    """Weights that training opened, as a runtime of the service."""
+    """Adapts weights opened by training to the service's runtime protocol."""
 
     device = "cpu"
     precision = "fp32"

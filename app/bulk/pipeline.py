@@ -1,9 +1,9 @@
-"""Entries of a unit -> results, in order, so that the device always has its next batch.
+"""Entries of a unit -> their results, in order, such that the device always has its next batch.
 
-    entries -> chunks -> decode, decide, tiles | infer, in full batches | merge, encode
+    entries -> probe, in chunks -> decode, prepare | infer, in full batches | finish, encode
 
-Each stage has a thread and works on the chunk after the one that the next stage has; decoding and encoding spread
-over a pool besides.
+Each stage has a thread, and works on one chunk while the next stage works on the chunk before. Decoding and
+encoding also spread over a pool of threads.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,10 +13,9 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from app.bulk.entries import Entry, Failure, Result
+from app.bulk.entries import Entry, EntryResult, Failure
 from app.bulk.in_process import InProcess
 from app.errors import InferenceFailed, InternalError, ServiceError
-from app.http.problems import KINDS
 from app.imaging.decode import Probed, probe
 from app.imaging.encode import Format, check_result, encode
 from app.serving.pipeline import Prepared
@@ -24,112 +23,104 @@ from app.settings import Settings
 from model_store.tiling import Chw
 
 T = TypeVar("T")
-CHUNK_BATCHES = 16  # only a chunk's last batch of each size is padded: 3 % of the work for crops of one tile
-CHUNK_BYTES = 32 << 20  # encoded; with the limit on one picture's pixels it bounds the memory of large ones
+CHUNK_BATCHES = 16  # only the last batch of a chunk and size is padded: 3 % of the work for crops of one tile
+CHUNK_BYTES = 32 << 20  # encoded; together with the limit on pixels it bounds the memory of a chunk
 
 
 @dataclass(frozen=True)
 class _Step:
-    """An entry on its way; prepared: None for what is copied or has failed."""
+    """The state of one entry between two stages; only `result` for an entry that is copied or has failed."""
 
-    result: Result
+    result: EntryResult
+    picture: Probed | None = None
     prepared: Prepared | None = None
     sr: Sequence[Chw] = ()
 
-    def failed(self, failure: Failure) -> "_Step":
-        return _Step(replace(self.result, failure=failure))
+
+Stage = Callable[[_Step], _Step]
 
 
-class Pipeline:
+class BulkPipeline:
     def __init__(self, in_process: InProcess, *, image_format: Format, settings: Settings, threads: int) -> None:
         self._in_process = in_process
         self._format: Format = image_format
         self._settings = settings
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="codec")
 
-    def __call__(self, entries: Iterable[Entry]) -> Iterator[Result]:
-        """One result for each entry, in order. Raises only what reading the entries raises."""
-        chunks = self._chunks(entries)
-        decoded = _ahead(list(self._pool.map(self._decode, chunk)) for chunk in chunks)
+    def __call__(self, entries: Iterable[Entry]) -> Iterator[EntryResult]:
+        """One result per entry, in order. Raises only exceptions of the `entries` iterator itself."""
+        decoded = _ahead(self._in_pool(self._decode, chunk) for chunk in self._chunks(entries))
         inferred = _ahead(self._infer(chunk) for chunk in decoded)
-        for chunk in _ahead(list(self._pool.map(self._encode, chunk)) for chunk in inferred):
+        for chunk in _ahead(self._in_pool(self._encode, chunk) for chunk in inferred):
             yield from (step.result for step in chunk)
 
-    def _chunks(self, entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    def _in_pool(self, stage: Stage, steps: Sequence[_Step]) -> list[_Step]:
+        return list(self._pool.map(partial(_isolated, stage), steps))
+
+    def _chunks(self, entries: Iterable[Entry]) -> Iterator[list[_Step]]:
         most = CHUNK_BATCHES * self._in_process.largest_batch
-        chunk: list[Entry] = []
+        chunk: list[_Step] = []
         nbytes = pixels = 0
         for entry in entries:
-            chunk.append(entry)
+            step = _isolated(self._probe, _Step(EntryResult(entry, failure=entry.failure)))
+            chunk.append(step)
             nbytes += len(entry.data)
-            pixels += self._pixels(entry)
+            pixels += step.picture.width * step.picture.height if step.picture else 0
             if len(chunk) >= most or nbytes >= CHUNK_BYTES or pixels >= self._settings.max_image_pixels:
                 yield chunk
                 chunk, nbytes, pixels = [], 0, 0
         if chunk:
             yield chunk
 
-    def _pixels(self, entry: Entry) -> int:
-        if not entry.is_picture or entry.failure:
-            return 0
-        try:
-            picture = self._probe(entry)
-        except ServiceError:
-            return 0
-        return picture.width * picture.height
+    def _probe(self, step: _Step) -> _Step:
+        entry, settings = step.result.entry, self._settings
+        if entry.failure:
+            return step
+        if not entry.is_picture:
+            return _Step(replace(step.result, data=entry.data))
+        picture = probe(entry.data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
+        check_result(self._format, *self._in_process.output_size(picture.height, picture.width))
+        return replace(step, picture=picture)
 
-    def _probe(self, entry: Entry) -> Probed:
-        settings = self._settings
-        return probe(entry.data, max_pixels=settings.max_image_pixels, min_side_px=settings.min_side_px)
-
-    def _decode(self, entry: Entry) -> _Step:
-        if entry.failure or not entry.is_picture:
-            return _Step(Result(entry, entry.data, failure=entry.failure))
-        return _guarded(_Step(Result(entry)), partial(self._prepared, entry))
-
-    def _prepared(self, entry: Entry) -> _Step:
-        picture = self._probe(entry)
-        check_result(self._format, *self._in_process.output(picture.height, picture.width))
-        return _Step(Result(entry), self._in_process.prepare(picture.decode()))
+    def _decode(self, step: _Step) -> _Step:
+        if not step.picture:
+            return step
+        return _Step(step.result, prepared=self._in_process.prepare(step.picture.decode()))
 
     def _infer(self, steps: Sequence[_Step]) -> list[_Step]:
-        """Batches hold tiles of several pictures; when one fails, each picture is tried once more, alone."""
-        waiting = [step.prepared for step in steps if step.prepared]
+        """Batches hold tiles of several pictures; if one fails, each picture is tried once more, alone."""
+        prepared = [step.prepared for step in steps if step.prepared]
         try:
-            answers = iter(self._in_process.infer(waiting))
+            sr_tiles = iter(self._in_process.infer(prepared))
         except InferenceFailed:
-            return [_guarded(step, partial(self._alone, step)) for step in steps]
-        return [replace(step, sr=next(answers)) if step.prepared else step for step in steps]
+            return [_isolated(self._infer_alone, step) for step in steps]
+        return [replace(step, sr=next(sr_tiles)) if step.prepared else step for step in steps]
 
-    def _alone(self, step: _Step) -> _Step:
+    def _infer_alone(self, step: _Step) -> _Step:
         if not step.prepared:
             return step
         (sr,) = self._in_process.infer([step.prepared])
         return replace(step, sr=sr)
 
     def _encode(self, step: _Step) -> _Step:
-        return _guarded(step, partial(self._encoded, step))
-
-    def _encoded(self, step: _Step) -> _Step:
         if not step.prepared:
             return step
-        answered = self._in_process.finish(step.prepared, step.sr)
-        data = encode(answered.rgb, self._format)
-        return _Step(replace(step.result, data=data, decision=answered.decision))
+        finished = self._in_process.finish(step.prepared, step.sr)
+        data = encode(finished.rgb, self._format)
+        return _Step(replace(step.result, data=data, decision=finished.decision))
 
 
-def _guarded(step: _Step, work: Callable[[], _Step]) -> _Step:
-    """One bad picture is listed and spares the others."""
+def _isolated(stage: Stage, step: _Step) -> _Step:
+    """The stage's step; an exception becomes the failure of this entry alone."""
     try:
-        return work()
-    except ServiceError as exc:
-        return step.failed(Failure(step.result.entry.name, KINDS[type(exc)].code, str(exc)))
+        return stage(step)
     except Exception as exc:
-        return step.failed(Failure(step.result.entry.name, KINDS[InternalError].code, repr(exc)))
+        code, detail = (exc.code, str(exc)) if isinstance(exc, ServiceError) else (InternalError.code, repr(exc))
+        return _Step(replace(step.result, failure=Failure(step.result.entry.name, code, detail)))
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each made in a thread while the one before is used."""
+    """The same items; a thread makes the next one while the caller uses the current one."""
     with ThreadPoolExecutor(1) as thread:
         making = thread.submit(lambda: list(islice(items, 1)))
         while made := making.result():

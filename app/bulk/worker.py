@@ -1,4 +1,4 @@
-"""What does one unit after the other, with a warmed model of its own: in this process, or as an actor."""
+"""A worker runs one unit after the other with its own warmed model, in this process or as an actor."""
 
 import logging
 import os
@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.bulk.entries import KindName, Options, Result
+from app.bulk.entries import EntryResult, JobOptions, KindName
 from app.bulk.in_process import InProcess
 from app.bulk.kinds import open_kind
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
-from app.bulk.pipeline import Pipeline
+from app.bulk.pipeline import BulkPipeline
 from app.errors import ServiceError, StartupError
-from app.main import load_model
-from app.serving.model_service import LoadedModel
+from app.serving.loading import LoadedModel, load_model
 from app.settings import Settings
 from model_store.errors import ModelStoreError
 
@@ -22,19 +21,19 @@ log = logging.getLogger("telescope.bulk")
 
 @dataclass(frozen=True)
 class Task:
-    """All that a worker has to know; its paths must mean the same on every machine."""
+    """The job as a worker needs it; the paths must be valid on every machine."""
 
     source: Path
     output: Path
     kind: KindName
-    options: Options
+    options: JobOptions
     settings: Settings
     digest: str  # of the model
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """record: None where the unit is not done, for the reason in `problem`; fatal: no unit can be."""
+    """record: None if the unit is not done, for the reason in `problem`. fatal: no unit can be done."""
 
     ref: UnitRef
     record: Record | None
@@ -44,7 +43,7 @@ class Outcome:
 
 class Worker:
     def __init__(self, task: Task, model: LoadedModel | None = None) -> None:
-        """model: None loads one. Never raises: an actor that failed to start would be started again and again."""
+        """model: None loads one. Never raises: Ray would restart a failing actor without end."""
         self._ledger = Ledger(task.output)
         self._cannot_start = ""
         try:
@@ -56,26 +55,26 @@ class Worker:
     def __call__(self, ref: UnitRef) -> Outcome:
         if self._cannot_start:
             return Outcome(ref, None, self._cannot_start, fatal=True)
-        done = self._ledger.record(ref.number)  # by a worker that was killed before it could say so
+        done = self._ledger.record(ref.number)  # by a worker that was killed before it could report it
         if done:
             return Outcome(ref, done)
         if self._ledger.begin(ref.number) >= ATTEMPTS:
             return Outcome(ref, None, f"Its worker died {ATTEMPTS} times; look at its memory and its input.")
         try:
             return Outcome(ref, self._run(ref))
-        except Exception as exc:  # the disk is full, the shard is damaged: not a reason to stop the others
+        except Exception as exc:  # a full disk or a damaged shard must not stop the other units
             log.exception("unit %d", ref.number)
             return Outcome(ref, None, f"{type(exc).__name__}: {exc}")
 
     def _run(self, ref: UnitRef) -> Record:
         unit = self._ledger.unit(ref)
         record = Record(unit.name)
-        self._kind.write(ref.number, unit, _noted(self._pipeline(self._kind.read(unit)), record))
+        self._kind.write(ref.number, unit, _recorded(self._pipeline(self._kind.read(unit)), record))
         self._ledger.finish(ref.number, record)
         return record
 
 
-def _noted(results: Iterable[Result], record: Record) -> Iterator[Result]:
+def _recorded(results: Iterable[EntryResult], record: Record) -> Iterator[EntryResult]:
     for result in results:
         record.pictures += result.entry.is_picture
         if result.failure:
@@ -85,13 +84,13 @@ def _noted(results: Iterable[Result], record: Record) -> Iterator[Result]:
         yield result
 
 
-def _pipeline(task: Task, model: LoadedModel) -> Pipeline:
+def _pipeline(task: Task, model: LoadedModel) -> BulkPipeline:
     settings, options = task.settings, task.options
     if model.artefact.digest != task.digest:
         raise StartupError(
             f"{settings.model[0]} of {settings.model_store} has the digest {model.artefact.digest[:12]} here, and "
             f"{task.digest[:12]} where the job was started; every machine must see the same model store."
         )
-    in_process = InProcess(model.predictor, model.planner, geometry=options.geometry, policy=options.policy)
+    in_process = InProcess(model.predictor, model.pipeline, geometry=options.geometry, policy=options.policy)
     threads = settings.threads or os.cpu_count() or 1
-    return Pipeline(in_process, image_format=options.format, settings=settings, threads=threads)
+    return BulkPipeline(in_process, image_format=options.format, settings=settings, threads=threads)

@@ -1,37 +1,47 @@
-"""Which representation a client gets: the picture, JSON or a ZIP, by its Accept header (RFC 9110, 12.5.1)."""
+"""Content negotiation: the shape and the picture format of a response (RFC 9110, 12.5.1)."""
 
-from functools import lru_cache
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from app.imaging.encode import MEDIA_TYPES, Format
 
 Shape = Literal["image", "json", "zip"]
-SHORT = 256  # characters of a header that is remembered
-_MEDIA: dict[Shape, str] = {"image": "image/*", "json": "application/json", "zip": "application/zip"}
+_SHAPES: dict[Shape, str] = {"image": "image/*", "json": "application/json", "zip": "application/zip"}
+_FORMATS: tuple[Format, ...] = ("png", "webp", "jpeg")  # lossless ones first
 
 
-def choose(accept: str, *, one_picture: bool) -> Shape:
-    """The best of what can be offered; on equal quality the more specific wish, then the picture, wins.
+class Representation(NamedTuple):
+    shape: Shape
+    image_format: Format
 
-    One picture: itself unless the client would rather have JSON or a ZIP. Several: JSON, or a ZIP. A client
-    that accepts none of them gets the first, since an answer in another shape helps it more than a refusal.
+
+def negotiate(accept: Iterable[str], *, one_picture: bool, image_format: Format | None = None) -> Representation:
+    """The representation that the client prefers.
+
+    accept: its Accept headers. one_picture: the response may be a picture itself; several pictures need JSON or a
+    ZIP. image_format: as the query asks for it; None leaves it to the headers, and to PNG. On equal preference the
+    more specific range wins, then the picture. A client that accepts nothing on offer gets the first offer, which
+    helps it more than a refusal.
     """
-    return _known(accept, one_picture) if len(accept) <= SHORT else _chosen(accept, one_picture)
+    ranges = [_range(element) for element in ",".join(accept).split(",") if element.strip()] or [("*/*", 1.0)]
+    shapes: list[Shape] = ["image", "json", "zip"] if one_picture else ["json", "zip"]
+    shape = max(shapes, key=lambda offer: _preference(ranges, _SHAPES[offer]))
+    best = max(_FORMATS, key=lambda offer: _preference(ranges, MEDIA_TYPES[offer]))
+    return Representation(shape, image_format or best)
 
 
-def _chosen(accept: str, one_picture: bool) -> Shape:
-    offers: list[Shape] = ["image", "json", "zip"] if one_picture else ["json", "zip"]
-    return max(offers, key=lambda offer: _preference(accept, _MEDIA[offer]))
+def _range(element: str) -> tuple[str, float]:
+    """A media range in lower case, with its quality."""
+    media, *parameters = (part.strip().lower() for part in element.split(";"))
+    return media, next((_number(p[2:]) for p in parameters if p.startswith("q=")), 1.0)
 
 
-_known = lru_cache(_chosen)  # clients send few different ones
-
-
-def _preference(accept: str, media: str) -> tuple[float, int]:
-    """(quality, specificity) of the most specific range in `accept` that covers `media`."""
+def _preference(ranges: list[tuple[str, float]], media: str) -> tuple[float, int]:
+    """(quality, specificity) of the most specific range that covers `media`."""
     kind = media.partition("/")[0]
     best = (0.0, -1)
-    for element in accept.split(",") if accept.strip() else ["*/*"]:
-        wanted, *parameters = (part.strip().lower() for part in element.split(";"))
-        if wanted == media or (media.endswith("/*") and wanted.startswith(f"{kind}/")):
+    for wanted, quality in ranges:
+        if wanted == media or (media == f"{kind}/*" and wanted.startswith(f"{kind}/")):
             specificity = 2
         elif wanted == f"{kind}/*":
             specificity = 1
@@ -39,7 +49,6 @@ def _preference(accept: str, media: str) -> tuple[float, int]:
             specificity = 0
         else:
             continue
-        quality = next((_number(p[2:]) for p in parameters if p.startswith("q=")), 1.0)
         if specificity > best[1] or (specificity == best[1] and quality > best[0]):
             best = (quality, specificity)
     return best

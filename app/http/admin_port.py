@@ -1,7 +1,7 @@
-"""With TELESCOPE_ADMIN_PORT, what operators need is found on that port alone.
+"""With TELESCOPE_ADMIN_PORT, the operators' addresses are found on that port alone.
 
-That port has everything, so that the documentation's "Try it out" works there too; the other one lacks what is
-named here. Health is on both. One process and one event loop: uvicorn listens on two sockets.
+That port has everything, so that the documentation's "Try it out" works there too; the other one lacks the
+addresses named here. Health is on both. One process and one event loop: uvicorn listens on two sockets.
 """
 
 import re
@@ -9,7 +9,8 @@ import re
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.http.problems import HTTP_KINDS, problem_response
+from app.errors import NotFound
+from app.http.problems import problem_response
 
 # Also the files of the documentation's page, and addresses that would only redirect.
 _OPERATORS = re.compile(
@@ -27,7 +28,6 @@ class AdminPort:
         if scope["type"] != "http" or scope["server"][1] == self.port or not _OPERATORS.fullmatch(path):
             await self.app(scope, receive, send)
             return
-        kind, record = HTTP_KINDS[404], Request(scope).state.record
-        record.code, record.outcome = kind.code, "bad_input"
-        detail = f"{scope['method']} {path}: Not Found."
-        await problem_response(kind, detail=detail, request_id=record.request_id)(scope, receive, send)
+        error, record = NotFound(f"{scope['method']} {path}: Not Found."), Request(scope).state.record
+        record.code, record.outcome = error.code, error.outcome
+        await problem_response(error, record.request_id)(scope, receive, send)

@@ -1,6 +1,6 @@
-"""Who may use the API, and how much: every route below /v1 depends on this where keys are configured.
+"""Authentication and rate limits: every route below /v1 depends on this if API keys are configured.
 
-    Authorization: Bearer <key>, or X-API-Key: <key>  ->  401, or the key's own allowance  ->  429, or the route
+    Authorization: Bearer <key>, or X-API-Key: <key>  ->  401, or the key's rate limit  ->  429, or the route
 
 Open without a key: health, /metrics, the documentation, and the demo page with its files. They take no pictures
 and show none.
@@ -8,8 +8,7 @@ and show none.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import Request, Security
@@ -25,7 +24,7 @@ _bearer = HTTPBearer(auto_error=False, scheme_name="Bearer")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="X-API-Key")
 
 
-class Access:
+class Authentication:
     """A FastAPI dependency."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,7 +32,7 @@ class Access:
         self._settings = settings
         self._clock = clock
         self._keys = load_keys(settings)
-        self._allowances: dict[str, RateLimit] = {}  # by the key's name, so that a reload resets none
+        self._limits: dict[str, RateLimit] = {}  # by the key's name, so that a reload resets none
 
     @property
     def required(self) -> bool:
@@ -41,7 +40,7 @@ class Access:
         return bool(self._keys)
 
     def reload(self) -> None:
-        """Read the keys again; those that cannot be read leave the old ones in force. Requests in flight go on."""
+        """Read the keys again; if they cannot be read, the old ones stay in force. Requests in flight go on."""
         try:
             self._keys = load_keys(self._settings)
         except StartupError as exc:
@@ -55,34 +54,20 @@ class Access:
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
         header: Annotated[str | None, Security(_header)],
     ) -> AsyncIterator[None]:
-        with self._used(request, bearer, header):
-            yield
-
-    def used(self, request: Request) -> AbstractAsyncContextManager[None]:
-        """The same for a route that asks by itself; no key is asked for where none are configured."""
-        return self._asked(request) if self.required else nullcontext()
-
-    @asynccontextmanager
-    async def _asked(self, request: Request) -> AsyncIterator[None]:
-        with self._used(request, await _bearer(request), await _header(request)):
-            yield
-
-    @contextmanager
-    def _used(
-        self, request: Request, bearer: HTTPAuthorizationCredentials | None, header: str | None
-    ) -> Iterator[None]:
+        """Raises Unauthorized or RateLimited."""
         key = self._identified(bearer.credentials if bearer else header)
         record = request.state.record
         record.key = key.name
         request.state.api_key = key
-        batcher = request.app.state.models.default.batcher
-        with self._allowance(key).request(
-            images=lambda: record.images, turn_s=lambda: batcher.overloaded("").retry_after_s
-        ):
+        limit = self._limit(key)
+        limit.enter(wait_s=request.app.state.models.default.batcher.overloaded("").retry_after_s)
+        try:
             yield
+        finally:
+            limit.leave(images=record.images)
 
     def admin(self, request: Request) -> None:
-        """A dependency beside this one: only an admin key goes on. Raises Forbidden, also where no keys are."""
+        """A dependency after this one: requires an admin key. Raises Forbidden, also if no keys are configured."""
         if not self.required:
             raise Forbidden(
                 "This changes the service and takes an admin key, but no keys are configured; make one with "
@@ -100,12 +85,12 @@ class Access:
             raise Unauthorized("The API key is not one of this service's.")
         return key
 
-    def _allowance(self, key: ApiKey) -> RateLimit:
-        if key.name not in self._allowances:
-            self._allowances[key.name] = RateLimit(
+    def _limit(self, key: ApiKey) -> RateLimit:
+        if key.name not in self._limits:
+            self._limits[key.name] = RateLimit(
                 max_concurrency=self._settings.key_max_concurrency,
                 rate_per_s=self._settings.key_rate_per_s,
                 burst=self._settings.key_burst,
                 clock=self._clock,
             )
-        return self._allowances[key.name]
+        return self._limits[key.name]

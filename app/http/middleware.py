@@ -1,4 +1,4 @@
-"""What every request gets, whatever answers it: an id, headers, one count, one log line.
+"""Every request, whichever route it takes, gets an id, headers, one count and one log line.
 
 A plain ASGI middleware: Starlette's BaseHTTPMiddleware hides a client's disconnect from the endpoint.
 """
@@ -13,11 +13,11 @@ from time import perf_counter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.batching.capacity import Budget
 from app.errors import InternalError, NotReady, ServiceError
-from app.http.problems import KINDS, problem_response
-from app.http.unsent import UnreadAnswers
-from app.serving.crops import Timings
+from app.http.problems import problem_response
 from app.serving.model_service import ServedModel
+from app.serving.runner import Timings
 from app.telemetry.logs import request_id
 from app.telemetry.metrics import Metrics
 
@@ -27,13 +27,13 @@ log = logging.getLogger("telescope.request")
 
 @dataclass
 class RequestRecord:
-    """What becomes known of a request on its way; `request.state.record`."""
+    """Facts about a request, filled in on its way; `request.state.record`."""
 
     request_id: str
     started: float = field(default_factory=perf_counter)
     timings: Timings = field(default_factory=Timings)
     key: str | None = None  # the API key's name
-    service: ServedModel | None = None  # of the model that answers, once that is known
+    model: ServedModel | None = None  # once it is known
     images: int = 0
     failed: int = 0  # of the images
     status: int = 0
@@ -52,10 +52,11 @@ class RequestRecord:
 
 
 class RequestMiddleware:
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, unread: UnreadAnswers) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, unsent_bytes: Budget) -> None:
+        """unsent_bytes: counts the responses that wait for their clients."""
         self.app = app
         self.metrics = metrics
-        self.unread = unread
+        self.unsent_bytes = unsent_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,27 +75,28 @@ class RequestMiddleware:
                     *message["headers"],
                     (b"x-request-id", record.request_id.encode()),
                     (b"server-timing", record.server_timing().encode()),
-                    *(record.service or scope["app"].state.models.default).headers,
+                    *(record.model or scope["app"].state.models.default).headers,
                 ]
             body = message.get("body", b"")
             if not body or message.get("more_body"):
                 await send(message)
                 return
-            with self.unread.sending(len(body)):
+            self.unsent_bytes.take(len(body))
+            try:
                 await send({**message, "more_body": True})
                 await send({"type": "http.response.body"})  # waits until the client has taken nearly all of it
+            finally:
+                self.unsent_bytes.give_back(len(body))
 
         async def refuse(error: ServiceError) -> None:
-            kind = KINDS[type(error)]
-            record.code, record.outcome = kind.code, error.outcome
+            record.code, record.outcome = error.code, error.outcome
             if not record.status:
-                response = problem_response(kind, detail=str(error), request_id=record.request_id)
-                await response(scope, receive, send_with_headers)
+                await problem_response(error, record.request_id)(scope, receive, send_with_headers)
 
         request_id.set(record.request_id)
         try:
             await self.app(scope, receive, send_with_headers)
-        except asyncio.CancelledError:  # the server stops; its patience with this request is at its end
+        except asyncio.CancelledError:  # the server stops, and has waited long enough for this request
             await refuse(NotReady("The service has stopped; send the request to another replica."))
             raise
         except Exception:

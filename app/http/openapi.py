@@ -1,22 +1,35 @@
-"""What the OpenAPI page says of the super-resolution endpoint that its signature cannot: bodies and answers.
+"""The OpenAPI description of the super-resolution endpoints: parameters, bodies and responses.
 
-The pictures in the examples are real ones, made by the codec.
+The pictures in the examples are real ones, made by the encoder.
 """
 
 import base64
 from typing import Any
 
 import numpy as np
+from fastapi import FastAPI
 
-from app.errors import Forbidden, ModelRefused, NotReady, RateLimited, Unauthorized, UnknownModel
-from app.http.problems import KINDS, openapi_responses
-from app.http.schemas import SuperResolveResponse
-from app.imaging import codec
+from app.errors import (
+    ClientDisconnected,
+    Forbidden,
+    MethodNotAllowed,
+    ModelRefused,
+    NotFound,
+    NotReady,
+    RateLimited,
+    Unauthorized,
+    UnknownModel,
+    sent_errors,
+)
+from app.http.problems import openapi_responses
+from app.http.query import CropQuery, PageQuery, openapi_parameters
+from app.http.schemas import Problem, SuperResolveResponse
+from app.imaging import decode, encode
 
 # Two dark strokes on a light ground, 12 x 6 pixels.
 _GLYPH = np.full((6, 12, 3), 230, np.uint8)
 _GLYPH[1:5, [2, 3, 8, 9]] = 40
-_PICTURE = base64.b64encode(codec.encode(_GLYPH, "png")).decode()
+_PICTURE = base64.b64encode(encode.encode(_GLYPH, "png")).decode()
 
 _ANSWER = {
     "model": {"name": "tbsrn", "version": 1, "digest": "sha256 of the manifest, 64 hexadecimal digits"},
@@ -47,20 +60,23 @@ _ANSWER = {
         },
     ],
 }
-HEADERS = {  # of every answer, errors included
+HEADERS = {  # of every response, errors included
     "X-Request-ID": "The request's own, if it sent a usable one (up to 128 letters, digits, '.', '_' or '-').",
     "X-Method": "Of a single picture: `super_resolved`, `enlarged` without the network, or `kept` as it was.",
     "X-Reason": "Of a single picture: why that was done.",
-    "X-Model-Name": "The model that answered.",
+    "X-Model-Name": "The model that was used.",
     "X-Model-Version": "Its version.",
     "X-Model-Digest": "SHA-256 of its manifest.",
     "Server-Timing": "Milliseconds of decode, queue, inference, encode and total; the longest of each phase.",
 }
+# Errors of other addresses, of administrators, and of a client that is no longer there.
+_ELSEWHERE = (NotFound, MethodNotAllowed, Forbidden, ModelRefused, ClientDisconnected)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _IMAGES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
 
 SUPER_RESOLVE: dict[str, Any] = {
     "openapi_extra": {
+        "parameters": openapi_parameters(CropQuery),
         "requestBody": {
             "required": True,
             "description": "One or more parts named `image`, or the bytes of one image. "
@@ -69,13 +85,13 @@ SUPER_RESOLVE: dict[str, Any] = {
                 "multipart/form-data": {
                     "schema": {"type": "object", "properties": {"image": _IMAGES}, "required": ["image"]}
                 },
-                **{f"image/{name.lower()}": _BINARY for name in codec.DECODED if name != "MPO"},
+                **{f"image/{name.lower()}": _BINARY for name in decode.DECODED if name != "MPO"},
             },
-        }
+        },
     },
     "responses": {
         200: {
-            "description": "One image and no wish for JSON: the picture. Several images, or "
+            "description": "One image: the picture. Several images, or "
             "`Accept: application/json`: one entry per image, in order, each with its own outcome. "
             "`Accept: application/zip`: the pictures as files beside a `results.json`.",
             "model": SuperResolveResponse,
@@ -84,12 +100,11 @@ SUPER_RESOLVE: dict[str, Any] = {
             },
             "content": {
                 "application/json": {"example": _ANSWER},
-                **dict.fromkeys(codec.MEDIA_TYPES.values(), _BINARY),
+                **dict.fromkeys(encode.MEDIA_TYPES.values(), _BINARY),
                 "application/zip": _BINARY,
             },
         },
-        # 403 and 409 are the admin's; 499 never reaches a client: there is none left.
-        **openapi_responses(*(kind for kind in KINDS.values() if kind.status not in (403, 409, 499))),
+        **openapi_responses(*(kind for kind in sent_errors() if kind.example and kind not in _ELSEWHERE)),
     },
 }
 _REGIONS = {
@@ -101,6 +116,7 @@ _REGIONS = {
 }
 SUPER_RESOLVE_REGIONS: dict[str, Any] = {
     "openapi_extra": {
+        "parameters": openapi_parameters(PageQuery),
         "requestBody": {
             "required": True,
             "description": "A page, and where its text is as PaddleOCR, RapidOCR, EasyOCR and docTR tell it.",
@@ -113,7 +129,7 @@ SUPER_RESOLVE_REGIONS: dict[str, Any] = {
                     }
                 }
             },
-        }
+        },
     },
     "responses": {
         **SUPER_RESOLVE["responses"],
@@ -125,7 +141,26 @@ SUPER_RESOLVE_REGIONS: dict[str, Any] = {
         },
     },
 }
-UNKNOWN_MODEL = openapi_responses(KINDS[UnknownModel])
-ACTIVATE = openapi_responses(*(KINDS[kind] for kind in (Forbidden, UnknownModel, ModelRefused, NotReady)))
-NO_KEY = openapi_responses(KINDS[Unauthorized], KINDS[RateLimited])
-NOT_READY = openapi_responses(KINDS[NotReady])
+UNKNOWN_MODEL = openapi_responses(UnknownModel)
+ACTIVATE = openapi_responses(Forbidden, UnknownModel, ModelRefused, NotReady)
+NO_KEY = openapi_responses(Unauthorized, RateLimited)
+NOT_READY = openapi_responses(NotReady)
+
+
+def describe_problems(app: FastAPI) -> None:
+    """Add the schema of problems to the application's OpenAPI, which no endpoint's signature names."""
+    make = app.openapi
+
+    def described() -> dict[str, object]:
+        schema = make()
+        schemas = schema["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema()
+        for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's; this service answers with problems
+            schemas.pop(unused, None)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        return schema
+
+    app.openapi = described  # type: ignore[method-assign]

@@ -13,14 +13,14 @@ from app.serving.registry import ModelRegistry
 
 router = APIRouter()
 admin = APIRouter()  # needs an admin key
-operations = APIRouter()  # needs no API key
+open_router = APIRouter()  # needs no API key
 
 
 @router.get("/v1/models", summary="The served models", tags=["models"])
 async def models(request: Request) -> ModelList:
     """Every loaded model, the default first."""
     models: ModelRegistry = request.app.state.models
-    return ModelList(models=[model_info(service, models) for service in models.served])
+    return ModelList(models=[model_info(one, models) for one in models.served])
 
 
 @router.get("/v1/models/{name}", summary="One served model", tags=["models"], responses=UNKNOWN_MODEL)
@@ -28,8 +28,8 @@ async def model(
     request: Request, name: Annotated[str, Path(description="`name` (its active version) or `name:version`.")]
 ) -> ModelInfo:
     models: ModelRegistry = request.app.state.models
-    request.state.record.service = service = models.find(name)
-    return model_info(service, models)
+    request.state.record.model = found = models.find(name)
+    return model_info(found, models)
 
 
 @admin.post("/v1/models/{name}/activate", summary="Switch to another version", tags=["models"], responses=ACTIVATE)
@@ -37,21 +37,21 @@ async def activate(
     request: Request,
     name: Annotated[str, Path(description="`name` (the newest version in the store) or `name:version`.")],
 ) -> ModelInfo:
-    """Let a version answer the requests for its name, without dropping one; needs an admin key.
+    """Make a version the active one of its name, without dropping a request; needs an admin key.
 
-    A version that is not loaded is opened and warmed first, beside the active one, which answers what it has and
-    is then closed. One that cannot be loaded is refused, and the active one goes on. A restart goes by
+    A version that is not loaded is opened and warmed first, beside the active one, which finishes its requests and
+    is then closed. A version that cannot be loaded is refused, and the active one goes on. A restart follows
     TELESCOPE_MODEL.
     """
     models: ModelRegistry = request.app.state.models
-    request.state.record.service = service = await models.activate(name)
-    return model_info(service, models)
+    request.state.record.model = activated = await models.activate(name)
+    return model_info(activated, models)
 
 
-@operations.head("/livez", include_in_schema=False)
-@operations.get("/livez", summary="Is the process alive?", tags=["operations"], responses=NOT_READY)
+@open_router.head("/livez", include_in_schema=False)
+@open_router.get("/livez", summary="Is the process alive?", tags=["operations"], responses=NOT_READY)
 async def livez(request: Request) -> Health:
-    """200 also while overloaded or draining; 503 once a predictor hangs beyond hope, for a restart."""
+    """200 also while overloaded or draining; 503 once a predictor hangs for so long that only a restart helps."""
     state = request.app.state
     stuck_s = state.models.hangs_for_s
     if stuck_s > state.settings.restart_after_s:
@@ -59,15 +59,15 @@ async def livez(request: Request) -> Health:
     return Health(status="ok")
 
 
-@operations.head("/readyz", include_in_schema=False)
-@operations.get("/readyz", summary="Does the service take requests?", tags=["operations"], responses=NOT_READY)
+@open_router.head("/readyz", include_in_schema=False)
+@open_router.get("/readyz", summary="Does the service take requests?", tags=["operations"], responses=NOT_READY)
 async def readyz(request: Request) -> Health:
     """200 while requests are taken; 503 while draining or when a predictor hangs or has stopped."""
     request.app.state.models.check_open()
     return Health(status="ready")
 
 
-@operations.get(
+@open_router.get(
     "/metrics",
     summary="Prometheus metrics",
     tags=["operations"],

@@ -1,13 +1,12 @@
-"""How much one API key may ask for: requests in flight, and images a second with a burst.
+"""The rate limit of one API key: requests in flight, and images a second with a burst.
 
-The rate is a token bucket. A request needs one token to enter and, once it is known how many images it held, has
-paid for each of them when it ends; the bucket may be in debt then, and whoever comes too early is told how long.
+The rate is a token bucket. A request needs one token to enter and pays for its other images when it ends. The
+bucket may be in debt then; a request that comes too early is refused with the time to wait.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from app.errors import RateLimited
 
@@ -25,15 +24,13 @@ class RateLimit:
         self._tokens = float(burst)
         self._counted_at = clock()
 
-    @contextmanager
-    def request(self, *, images: Callable[[], int], turn_s: Callable[[], int]) -> Iterator[None]:
-        """One request, from its first byte to its answer's last.
+    def enter(self, *, wait_s: int) -> None:
+        """Begin a request. wait_s: the predicted end of one that is in flight, for Retry-After.
 
-        images: asked at its end. turn_s: when a request that is in flight now should be done, for Retry-After.
         Raises RateLimited.
         """
         if self._in_flight >= self._max_concurrency:
-            raise _refusal(f"The API key has {self._in_flight} requests in flight, its limit", turn_s())
+            raise _refusal(f"The API key has {self._in_flight} requests in flight, its limit", wait_s)
         self._refill()
         if self._rate_per_s and self._tokens < 1:
             raise _refusal(
@@ -42,11 +39,11 @@ class RateLimit:
             )
         self._tokens -= 1
         self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            self._tokens -= max(0, images() - 1)
+
+    def leave(self, *, images: int) -> None:
+        """End a request that held so many images."""
+        self._in_flight -= 1
+        self._tokens -= max(0, images - 1)
 
     def _refill(self) -> None:
         now = self._clock()
@@ -54,5 +51,5 @@ class RateLimit:
         self._counted_at = now
 
 
-def _refusal(what: str, retry_after_s: int) -> RateLimited:
-    return RateLimited(f"{what}; try again in {retry_after_s} s.", retry_after_s=retry_after_s)
+def _refusal(reason: str, retry_after_s: int) -> RateLimited:
+    return RateLimited(f"{reason}; try again in {retry_after_s} s.", retry_after_s=retry_after_s)

@@ -1,5 +1,6 @@
-"""What was computed -> what is sent: the picture itself, JSON with every image, or a ZIP of files."""
+"""Results -> the response: the picture itself, JSON with every image, or a ZIP of files."""
 
+import asyncio
 import base64
 import zipfile
 from collections.abc import Sequence
@@ -10,18 +11,26 @@ from fastapi import Response
 
 from app.errors import ServiceError
 from app.http.accept import Shape
-from app.http.problems import KINDS, problem
-from app.http.schemas import DoneImage, FailedImage, ModelInfo, ModelRef, Page, Size, SuperResolveResponse
-from app.imaging.codec import MEDIA_TYPES, Format
-from app.serving.crops import CropResult, Picture
+from app.http.problems import problem
+from app.http.schemas import (
+    DoneImage,
+    FailedImage,
+    ModelInfo,
+    ModelRef,
+    RecomposedPage,
+    Size,
+    SuperResolveResponse,
+)
+from app.imaging.encode import MEDIA_TYPES, Format
 from app.serving.model_service import ServedModel
 from app.serving.registry import ModelRegistry
+from app.serving.runner import CropResult, EncodedPicture
 from model_store.store import Artefact
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a response is made with, beside the answers."""
+    """The form of a response."""
 
     shape: Shape
     image_format: Format
@@ -29,62 +38,113 @@ class Rendering:
     request_id: str
 
 
-def render(
+async def render(
     rendering: Rendering,
-    answers: Sequence[CropResult | ServiceError],
+    results: Sequence[CropResult | ServiceError],
     *,
     names: Sequence[str | None],
-    page: Picture | None = None,
+    page: EncodedPicture | None = None,
 ) -> Response:
-    """The response; with `page`, that is the one picture. Blocking: call it off the event loop."""
+    """page: in the shape "image", the one picture. JSON and ZIP are made in a worker thread."""
+    if rendering.shape != "image":
+        return await asyncio.to_thread(_listed, rendering, results, names, page)
     media_type = MEDIA_TYPES[rendering.image_format]
-    if rendering.shape == "image":
-        if page:
-            return Response(page.data, media_type=media_type)
-        (answer,) = answers
-        assert isinstance(answer, CropResult)
-        headers = {"X-Method": answer.decision.method, "X-Reason": answer.decision.reason}
-        return Response(answer.data, media_type=media_type, headers=headers)
-    files: dict[str, bytes] = {}
+    if page:
+        return Response(page.data, media_type=media_type)
+    (result,) = results
+    assert isinstance(result, CropResult)
+    headers = {"X-Method": result.decision.method, "X-Reason": result.decision.reason}
+    return Response(result.data, media_type=media_type, headers=headers)
 
-    def put(name: str, picture: Picture) -> str | None:
-        if not picture.data:  # it is in its place on the page
-            return None
-        if rendering.shape == "json":
-            return base64.b64encode(picture.data).decode()
-        files[f"{name}.{rendering.image_format}"] = picture.data
-        return f"{name}.{rendering.image_format}"
 
+def _listed(
+    rendering: Rendering,
+    results: Sequence[CropResult | ServiceError],
+    names: Sequence[str | None],
+    page: EncodedPicture | None,
+) -> Response:
+    """JSON or a ZIP with one entry per result."""
+    files = _Files(rendering)
     images: list[DoneImage | FailedImage] = []
-    for index, (answer, filename) in enumerate(zip(answers, names, strict=True)):
-        if isinstance(answer, ServiceError):
-            told = problem(KINDS[type(answer)], detail=str(answer), request_id=rendering.request_id)
-            images.append(FailedImage(index=index, filename=filename, problem=told))
+    for index, (result, filename) in enumerate(zip(results, names, strict=True)):
+        if isinstance(result, ServiceError):
+            failure = problem(result, rendering.request_id)
+            images.append(FailedImage(index=index, filename=filename, problem=failure))
         else:
-            images.append(
-                DoneImage(
-                    index=index,
-                    filename=filename,
-                    input=_size(answer.input_size),
-                    output=_size(answer.output_size),
-                    method=answer.decision.method,
-                    reason=answer.decision.reason,
-                    blur_px=_rounded(answer.decision.blur),
-                    working_scale=_rounded(answer.decision.scale) if answer.decision.infers else None,
-                    strength=answer.decision.strength if answer.decision.infers else None,
-                    media_type=media_type,
-                    data=put(f"{index:03d}", answer),
-                )
-            )
+            images.append(_done(result, index, filename, files))
     manifest = rendering.artefact.manifest
     body = SuperResolveResponse(
         model=ModelRef(name=manifest.name, version=manifest.version, digest=rendering.artefact.digest),
         images=images,
-        page=Page(output=_size(page.output_size), media_type=media_type, data=put("page", page)) if page else None,
+        page=RecomposedPage(
+            output=_size(page.output_size), media_type=files.media_type, data=files.put("page", page)
+        )
+        if page
+        else None,
     ).model_dump_json()
     if rendering.shape == "json":
         return Response(body, media_type="application/json")
-    return Response(_zip({"results.json": body.encode(), **files}), media_type="application/zip")
+    return Response(_zip({"results.json": body.encode(), **files.held}), media_type="application/zip")
+
+
+class _Files:
+    """Where a response's pictures go: into the JSON as base64, or beside it in the ZIP."""
+
+    def __init__(self, rendering: Rendering) -> None:
+        self.media_type = MEDIA_TYPES[rendering.image_format]
+        self.held: dict[str, bytes] = {}
+        self._rendering = rendering
+
+    def put(self, name: str, picture: EncodedPicture) -> str | None:
+        """The value of `data` in the JSON: base64, or the file's name; None for a picture without bytes."""
+        if not picture.data:
+            return None
+        if self._rendering.shape == "json":
+            return base64.b64encode(picture.data).decode()
+        file = f"{name}.{self._rendering.image_format}"
+        self.held[file] = picture.data
+        return file
+
+
+def _done(result: CropResult, index: int, filename: str | None, files: _Files) -> DoneImage:
+    decision = result.decision
+    return DoneImage(
+        index=index,
+        filename=filename,
+        input=_size(result.input_size),
+        output=_size(result.output_size),
+        method=decision.method,
+        reason=decision.reason,
+        blur_px=_rounded(decision.blur),
+        working_scale=_rounded(decision.scale) if decision.infers else None,
+        strength=decision.strength if decision.infers else None,
+        media_type=files.media_type,
+        data=files.put(f"{index:03d}", result),
+    )
+
+
+def model_info(model: ServedModel, models: ModelRegistry) -> ModelInfo:
+    manifest = model.artefact.manifest
+    return ModelInfo(
+        active=models.is_active(model),
+        default=models.default is model,
+        name=manifest.name,
+        version=manifest.version,
+        digest=model.artefact.digest,
+        runtime=model.predictor.runtime,
+        device=model.predictor.device,
+        precision=model.predictor.precision,
+        scale=manifest.pixels.scale,
+        input=Size(width=manifest.pixels.width, height=manifest.pixels.height),
+        input_sizes=[Size(width=width, height=height) for height, width in manifest.input_sizes],
+        batch_sizes=list(model.predictor.batch_sizes),
+        recognisers=model.gate.recognisers,
+        training=dict(manifest.training),
+        metrics=[asdict(metric) for metric in manifest.metrics],
+        licence=manifest.licence,
+        git_commit=manifest.git_commit,
+        created_at=manifest.created_at,
+    )
 
 
 def _size(width_height: tuple[int, int]) -> Size:
@@ -93,30 +153,6 @@ def _size(width_height: tuple[int, int]) -> Size:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
-
-
-def model_info(service: ServedModel, models: ModelRegistry) -> ModelInfo:
-    manifest = service.artefact.manifest
-    return ModelInfo(
-        active=models.is_active(service),
-        default=models.default is service,
-        name=manifest.name,
-        version=manifest.version,
-        digest=service.artefact.digest,
-        runtime=service.predictor.runtime,
-        device=service.predictor.device,
-        precision=service.predictor.precision,
-        scale=manifest.pixels.scale,
-        input=Size(width=manifest.pixels.width, height=manifest.pixels.height),
-        input_sizes=[Size(width=width, height=height) for height, width in manifest.input_sizes],
-        batch_sizes=list(service.predictor.batch_sizes),
-        recognisers=service.gate.recognisers,
-        training=dict(manifest.training),
-        metrics=[asdict(metric) for metric in manifest.metrics],
-        licence=manifest.licence,
-        git_commit=manifest.git_commit,
-        created_at=manifest.created_at,
-    )
 
 
 def _zip(files: dict[str, bytes]) -> bytes:

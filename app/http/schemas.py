@@ -1,4 +1,4 @@
-"""The JSON that the service answers with."""
+"""The JSON of responses."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.imaging.quality_gate import REASONS, Method, Reason
 
-REASONS_TOLD = "Why: " + "; ".join(f"`{reason}`: {why}" for reason, why in REASONS.items()) + "."
+_REASONS = "Why: " + "; ".join(f"`{reason}`: {why}" for reason, why in REASONS.items()) + "."
 
 
 class Problem(BaseModel):
@@ -32,7 +32,7 @@ class Size(BaseModel):
 
 
 class DoneImage(BaseModel):
-    """One image that was super-resolved."""
+    """One image with its result."""
 
     outcome: Literal["ok"] = "ok"
     index: int = Field(description="Position in the request, from 0.")
@@ -40,24 +40,24 @@ class DoneImage(BaseModel):
     input: Size
     output: Size
     method: Method = Field(description="`enlarged`: without the network. `kept`: the crop as it was.")
-    reason: Reason = Field(description=REASONS_TOLD)
+    reason: Reason = Field(description=_REASONS)
     blur_px: float | None = Field(
         description="Measured: standard deviation of a Gaussian, in pixels of the crop; null: not measured."
     )
     working_scale: float | None = Field(
-        description="At which the network saw the crop; null where it did not.", examples=[0.64]
+        description="Scale at which the network saw the crop; null if it did not.", examples=[0.64]
     )
     strength: float | None = Field(
-        description="How much of the answer is the network's, the rest being the crop enlarged; null: none."
+        description="Share of the network's picture in the result, the rest being the enlarged crop; null: none."
     )
     media_type: str = Field(examples=["image/png"])
     data: str | None = Field(
-        description="The picture: base64, or its name in the ZIP; null where it was put back onto its page."
+        description="The picture: base64, or its name in the ZIP; null if it was put back onto its page."
     )
 
 
 class FailedImage(BaseModel):
-    """One image that was not; its neighbours are not affected."""
+    """One image without a result; its neighbours are not affected."""
 
     outcome: Literal["failed"] = "failed"
     index: int
@@ -65,7 +65,7 @@ class FailedImage(BaseModel):
     problem: Problem
 
 
-class Page(BaseModel):
+class RecomposedPage(BaseModel):
     """The page at twice its size, the super-resolved regions in their places."""
 
     output: Size
@@ -78,7 +78,7 @@ class SuperResolveResponse(BaseModel):
     images: list[Annotated[DoneImage | FailedImage, Field(discriminator="outcome")]] = Field(
         description="One entry per image or region, in order."
     )
-    page: Page | None = Field(None, description="Of a page with `recompose=true`.")
+    page: RecomposedPage | None = Field(None, description="Of a page with `recompose=true`.")
 
 
 class ModelInfo(BaseModel):
@@ -86,18 +86,18 @@ class ModelInfo(BaseModel):
 
     name: str
     version: int
-    active: bool = Field(description="Whether it answers the requests for its name; others by `name:version`.")
-    default: bool = Field(description="Whether it answers the requests that name no model.")
+    active: bool = Field(description="Whether requests for its name use it; others need `name:version`.")
+    default: bool = Field(description="Whether requests that name no model use it.")
     digest: str
     runtime: str
     device: str
-    precision: str = Field(description="What the network's products are computed in.", examples=["bf16"])
+    precision: str = Field(description="Number format of the network's products.", examples=["bf16"])
     scale: int
-    input: Size = Field(description="What the network was trained at, and geometry=telescope stretches to.")
-    input_sizes: list[Size] = Field(description="Of the tiles that the network may see.")
+    input: Size = Field(description="Size that the network was trained at; geometry=telescope stretches to it.")
+    input_sizes: list[Size] = Field(description="Sizes of the tiles that the network may see.")
     batch_sizes: list[int]
     recognisers: dict[str, str] = Field(
-        description="What `recogniser` may name, those the model was calibrated for, and what it does for each.",
+        description="The values of `recogniser`, for which the model was calibrated, each with its rule.",
         examples=[{"rapidocr-v6": "super-resolves crops blurred by 2.7 px and more; +4.1 points on those"}],
     )
     training: dict[str, Any]

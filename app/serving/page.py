@@ -1,6 +1,6 @@
-"""One page on its way: its regions become crops, and their answers go back onto it where that is asked for.
+"""One page: its regions become crops, and with `recompose` their results go back onto it.
 
-    crops (from the header alone) -> decode -> ... each crop through the predictor ... -> recompose
+    header -> regions -> crops; decode -> ... each crop through the runner ... -> recompose
 
 Every method blocks; call them in a worker thread, in this order.
 """
@@ -10,95 +10,103 @@ from dataclasses import dataclass
 from math import prod
 
 from app.errors import ServiceError
-from app.imaging import codec, regions
-from app.imaging.codec import Format
+from app.imaging import decode, encode, regions
+from app.imaging.encode import Format
 from app.imaging.quality_gate import DEFAULT_POLICY, RoutingPolicy
 from app.imaging.regions import Corners, Region, Units
-from app.serving.crops import Crop, Picture
-from app.serving.pipeline import CropOptions, Planner
+from app.serving.pipeline import CropOptions, CropPipeline
+from app.serving.runner import Crop, CropResult, EncodedPicture
 from app.settings import Settings
 from model_store.pixels import Rgb, resize
 
 
 @dataclass(frozen=True)
 class PageOptions:
-    """What the client asked for, the same for every region of a page."""
+    """The treatment that a request asks for, the same for every region of its page."""
 
-    format: Format = "png"
     units: Units = "pixels"
     recompose: bool = False
     policy: RoutingPolicy = DEFAULT_POLICY
 
 
-class PageWork:
+@dataclass(frozen=True)
+class RegionSource:
+    """The pixels of one region, once its page has been decoded."""
+
+    page: "Page"
+    region: Region
+
+    @property
+    def height(self) -> int:
+        return self.region.height
+
+    @property
+    def width(self) -> int:
+        return self.region.width
+
+    def decode(self) -> Rgb:
+        return regions.rectify(self.page.rgb, self.region)
+
+
+class Page:
+    rgb: Rgb  # set by `decode`
+
     def __init__(
         self,
         data: bytes,
-        corners: Sequence[Corners],
         options: PageOptions,
+        image_format: Format,
         *,
-        planner: Planner,
+        pipeline: CropPipeline,
         settings: Settings,
     ) -> None:
-        self._data = data
-        self._corners = corners
+        """Reads the header only. Raises ServiceError for a page that cannot be used."""
+        self._picture = decode.probe(data, max_pixels=settings.max_page_pixels, min_side_px=settings.min_side_px)
         self._options = options
-        self._planner = planner
-        self._wish = CropOptions("native", options.policy)
-        self._settings = settings
-        self._answers: dict[int, tuple[Region, Rgb]] = {}
-
-    def crops(self) -> list[Crop | ServiceError]:
-        """One entry per region: its crop, or why it has none. Raises ServiceError when the page is to blame."""
-        limits = self._settings
-        picture = codec.probe(self._data, max_pixels=limits.max_page_pixels, min_side_px=limits.min_side_px)
-        self._picture, self.size = picture, (picture.height, picture.width)
+        self._format = image_format
+        self._pipeline = pipeline
+        self._min_side_px = settings.min_side_px
+        self._crop_options = CropOptions("native", options.policy)
+        self.size = (self._picture.height, self._picture.width)
+        self.output = pipeline.output_size(*self.size, self._crop_options)  # of the recomposed page
         self.nbytes = 3 * prod(self.size)
-        if self._options.recompose:
-            codec.check_result(self._options.format, *self.output)
+        if options.recompose:
+            encode.check_result(image_format, *self.output)
             self.nbytes += 2 * 3 * prod(self.output)
-        return [self._crop(index, corners) for index, corners in enumerate(self._corners)]
 
-    @property
-    def output(self) -> tuple[int, int]:
-        """Height and width of the recomposed page."""
-        height, width = self.size
-        return self._planner.output(height, width, self._wish)
+    def crops(self, corners: Sequence[Corners]) -> list[Crop | ServiceError]:
+        """One entry per region, in order: its crop, or its own error."""
+        return [self._crop(one) for one in corners]
 
-    def _crop(self, index: int, corners: Corners) -> Crop | ServiceError:
-        def finish(rgb: Rgb) -> bytes:
-            if not self._options.recompose:
-                return codec.encode(rgb, self._options.format)
-            if rgb.shape[:2] == output:  # what is kept as it was is enlarged with the page
-                self._answers[index] = region, rgb
-            return b""
-
+    def _crop(self, corners: Corners) -> Crop | ServiceError:
+        image_format = None if self._options.recompose else self._format
         try:
             region = regions.locate(
-                corners, page=self.size, units=self._options.units, min_side_px=self._settings.min_side_px
+                corners, page=self.size, units=self._options.units, min_side_px=self._min_side_px
             )
-            output = self._planner.output(region.height, region.width, self._wish)
-            codec.check_result(self._options.format, *output)
+            output = self._pipeline.output_size(region.height, region.width, self._crop_options)
+            encode.check_result(self._format, *output)
         except ServiceError as exc:
             return exc
-        return Crop(
-            size=(region.height, region.width),
-            output=output,
-            wish=self._wish,
-            largest=self._planner.largest(region.height, region.width, self._wish),
-            read=lambda: regions.rectify(self._rgb, region),
-            finish=finish,
-        )
+        largest = self._pipeline.largest_layout(region.height, region.width, self._crop_options)
+        return Crop(RegionSource(self, region), self._crop_options, output, largest, image_format)
 
     def decode(self) -> None:
-        self._rgb = self._picture.decode()
+        self.rgb = self._picture.decode()
 
-    def recompose(self) -> Picture:
-        """The page of twice the size, enlarged bicubically, with the answers in their places."""
+    def recompose(
+        self, crops: Sequence[Crop | ServiceError], results: Sequence[CropResult | ServiceError]
+    ) -> EncodedPicture:
+        """The page of twice the size, enlarged bicubically, with the results in their places."""
         height, width = self.output
-        page = resize(self._rgb, height=height, width=width).copy()
-        regions.paste(
-            page, [self._answers[index] for index in sorted(self._answers)], scale=self._planner.spec.scale
-        )
-        data = codec.encode(page, self._options.format)
-        return Picture(data, self.size[::-1], self.output[::-1])
+        page = resize(self.rgb, height=height, width=width).copy()
+        placed: list[tuple[Region, Rgb]] = []
+        for crop, result in zip(crops, results, strict=True):
+            if isinstance(crop, ServiceError) or isinstance(result, ServiceError) or result.rgb is None:
+                continue
+            assert isinstance(crop.source, RegionSource)
+            if result.rgb.shape[:2] == crop.output:  # a crop that was kept has been enlarged with the page
+                placed.append((crop.source.region, result.rgb))
+        regions.paste(page, placed, scale=self._pipeline.spec.scale)
+        data = encode.encode(page, self._format)
+        return EncodedPicture(data, self.size[::-1], self.output[::-1])

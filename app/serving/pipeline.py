@@ -1,15 +1,13 @@
-"""One crop from its pixels to the network and back; the same for the service and for programs without a queue.
+"""One crop's way through the network, without queue or event loop; the same for the service and for bulk jobs.
 
-largest (before decoding: how much the network may have to compute)
-crop -> prepare: decide, cut into tiles -> [network] -> finish: put together, or enlarge, or keep
+header   -> output_size, largest_layout     before decoding: how much a crop may take
+pixels   -> prepare: decide, cut into tiles -> [network] -> finish: merge, enlarge or keep
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from app.imaging.quality_gate import REFERENCE, Decision, QualityGate, RoutingPolicy
+from app.imaging.quality_gate import DEFAULT_POLICY, REFERENCE, Decision, QualityGate, RoutingPolicy
 from model_store import tiling
 from model_store.manifest import PixelSpec
 from model_store.pixels import Nchw, Rgb
@@ -18,15 +16,15 @@ from model_store.tiling import Chw, Geometry, Layout, Size
 
 @dataclass(frozen=True)
 class CropOptions:
-    """What a client asked for of one crop."""
+    """The treatment that a request asks for."""
 
-    geometry: Geometry
-    policy: RoutingPolicy
+    geometry: Geometry = "native"
+    policy: RoutingPolicy = DEFAULT_POLICY
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A decoded crop, what is done with it, and its tiles, float32 (n, 3, h, w): none without the network."""
+    """A decoded crop, the decision on it, and its tiles, float32 (n, 3, h, w): none without the network."""
 
     rgb: Rgb
     decision: Decision
@@ -34,54 +32,46 @@ class Prepared:
     tiles: Sequence[Chw] | Nchw
 
 
-class Planner:
+class CropPipeline:
     def __init__(self, spec: PixelSpec, gate: QualityGate, *, sizes: Sequence[Size] = ()) -> None:
-        """sizes: that the network may be run at beside the trained one."""
+        """sizes: input sizes of the network beside the trained one."""
         self.spec = spec
         self.gate = gate
         self._sizes = tuple(dict.fromkeys([(spec.height, spec.width), *sizes]))
 
-    def output(self, height: int, width: int, wish: CropOptions) -> Size:
-        """Height and width of the answer to a crop of this size; what is kept has the crop's own."""
-        if wish.geometry == "telescope":
+    def output_size(self, height: int, width: int, options: CropOptions) -> Size:
+        """Height and width of the result for a crop of this size, unless the crop is kept as it is."""
+        if options.geometry == "telescope":
             return tiling.stretched(self.spec).output
         return self.spec.scale * height, self.spec.scale * width
 
-    def largest(self, height: int, width: int, wish: CropOptions) -> Layout | None:
-        """The layout that takes most of those `prepare` may choose; None: the network is not used in any case."""
-        if wish.geometry == "telescope":
+    def largest_layout(self, height: int, width: int, options: CropOptions) -> Layout | None:
+        """The layout of most pixels that `prepare` may choose; None: the network is never used."""
+        if options.geometry == "telescope":
             return tiling.stretched(self.spec)
-        scale = self.gate.largest_scale(wish.policy)
+        scale = self.gate.largest_scale(options.policy)
         return None if scale is None else self._layout(height, width, scale)
 
-    def prepare(self, rgb: Rgb, wish: CropOptions) -> Prepared:
+    def prepare(self, rgb: Rgb, options: CropOptions) -> Prepared:
         """rgb: uint8 (H, W, 3)."""
-        if wish.geometry == "telescope":
+        if options.geometry == "telescope":
             decision, layout = REFERENCE, tiling.stretched(self.spec)
         else:
-            decision = self.gate.decide(rgb, wish.policy)
+            decision = self.gate.decide(rgb, options.policy)
             layout = self._layout(rgb.shape[0], rgb.shape[1], decision.scale)
         return Prepared(rgb, decision, layout, tiling.split(rgb, layout, self.spec) if decision.infers else ())
 
     def finish(self, prepared: Prepared, sr_tiles: Sequence[Chw]) -> Rgb:
-        """What was decided, carried out. sr_tiles: the network's answers to the tiles, in their order."""
-        decision = prepared.decision
+        """The result, uint8 (H, W, 3). sr_tiles: the network's outputs for the tiles, in their order."""
+        decision, output = prepared.decision, prepared.layout.output
         if decision.method == "kept":
             return prepared.rgb
         if not decision.infers:
-            return tiling.enlarge(prepared.rgb, prepared.layout.output)
+            return tiling.enlarge(prepared.rgb, output)
         sr = tiling.merge(sr_tiles, prepared.layout, self.spec)
         if decision.strength == 1:
             return sr
-        enlarged = tiling.enlarge(prepared.rgb, prepared.layout.output)
-        return mixed(sr, enlarged, decision.strength)
+        return tiling.mixed(sr, tiling.enlarge(prepared.rgb, output), decision.strength)
 
     def _layout(self, height: int, width: int, scale: float) -> Layout:
         return tiling.plan(height, width, scale=scale, spec=self.spec, sizes=self._sizes)
-
-
-def mixed(sr: Rgb, enlarged: Rgb, strength: float) -> Rgb:
-    """`strength` of one picture and the rest of another of its size."""
-    share = np.float32(strength)
-    mixed: Rgb = np.rint(share * sr + (1 - share) * enlarged).astype(np.uint8)
-    return mixed

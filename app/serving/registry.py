@@ -1,10 +1,10 @@
-"""Which models are loaded, and which of them answers. The routes ask here.
+"""The loaded models: which one serves a request, and switching between versions without losing a request.
 
-    ?model=  -> use -> ServedModel (one loaded model), kept for as long as it is used
-    activate -> look up in the store -> open and warm beside the old one -> switch -> the old one ends, is closed
+    ?model=  -> use -> ServedModel, which is not closed while in use
+    activate -> look up in the store -> open and warm beside the old one -> switch -> drain the old one -> close it
 
-There are as many predictors as TELESCOPE_MODEL lists, and one more from the opening of a new version until the old
-one is closed. What is active lives in this process alone: the store is only read, and a restart goes by
+TELESCOPE_MODEL lists the models, each with a predictor; a switch needs one predictor more until the old version is
+closed. The active version is known to this process alone: the store is only read, and a restart follows
 TELESCOPE_MODEL.
 """
 
@@ -18,56 +18,53 @@ from contextlib import AbstractContextManager
 from app.batching.capacity import Capacity
 from app.errors import ModelRefused, NotReady, StartupError, UnknownModel
 from app.inference.predictor import DaemonThreads
-from app.serving.model_service import LoadedModel, ServedModel
+from app.serving.loading import LoadedModel
+from app.serving.model_service import ServedModel
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import OFF, Tracing
 from model_store.errors import ModelNotFound, ModelStoreError
 from model_store.store import Artefact, ModelStore
 
-LOAD_TIMEOUT_S = 300.0  # a runtime that hangs while it opens must not hold up the switches after it
+LOAD_TIMEOUT_S = 300.0  # a runtime that hangs while it opens must not block later switches
 Load = Callable[[Artefact], LoadedModel]
 log = logging.getLogger("telescope.models")
 
 
 class ModelRegistry:
-    """`stop` belongs to the application's lifespan; make it where the event loop runs."""
+    """Make it where the event loop runs, and await `stop` at shutdown."""
 
     def __init__(
         self,
         loaded: Sequence[LoadedModel],
         *,
         load: Load,
+        capacity: Capacity,
         settings: Settings,
         metrics: Metrics,
         tracing: Tracing = OFF,
     ) -> None:
-        """loaded: the first is the default, and the first of a name its active version.
+        """loaded: the first is the default, and the first of each name its active version.
 
-        load: opens and warms another one; blocking, raises ModelStoreError or StartupError.
+        load: opens and warms one more model; blocking, raises ModelStoreError or StartupError.
         """
         self._load = load
         self._store = ModelStore(settings.model_store)
+        self._capacity = capacity
         self._settings = settings
         self._metrics = metrics
         self._tracing = tracing
-        self.capacity = Capacity(
-            max_windows=settings.max_queue_windows,
-            max_decoded_bytes=settings.max_queue_bytes,
-            max_body_bytes=settings.max_upload_bytes,
-            max_unsent_bytes=settings.max_answer_bytes,
-        )
         self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="codec")
-        self._services: dict[str, ServedModel] = {}  # by name:version
+        self._models: dict[str, ServedModel] = {}  # by name:version
         self._active: dict[str, ServedModel] = {}  # by name, the default first
-        self._retired: ServedModel | None = None  # what it began is being ended
+        self._retired: ServedModel | None = None  # finishes its requests, then is closed
         self._retirement: asyncio.Task[None] | None = None
         self._switching = asyncio.Lock()
         self._closed_because = ""
-        for model in loaded:
-            service = self._serve(model)
-            self._active.setdefault(service.name, service)
-        self._tell_metrics()
+        for one in loaded:
+            model = self._serve(one)
+            self._active.setdefault(model.name, model)
+        self._update_metrics()
 
     @property
     def default(self) -> ServedModel:
@@ -75,33 +72,33 @@ class ModelRegistry:
 
     @property
     def served(self) -> list[ServedModel]:
-        """Those that answer, the default first, and then the other loaded versions."""
+        """The active versions, the default first, and then the other loaded ones."""
         active = list(self._active.values())
-        return [*active, *(service for service in self._services.values() if service not in active)]
+        return [*active, *(model for model in self._models.values() if model not in active)]
 
-    def is_active(self, service: ServedModel) -> bool:
-        return self._active.get(service.name) is service
+    def is_active(self, model: ServedModel) -> bool:
+        return self._active.get(model.name) is model
 
     def find(self, wanted: str | None) -> ServedModel:
-        """`name` is its active version, `name:version` that one, None the default. Raises UnknownModel."""
+        """`name`: its active version; `name:version`: that version; None: the default. Raises UnknownModel."""
         if wanted is None:
             return self.default
-        found = self._active.get(wanted) or self._services.get(wanted)
+        found = self._active.get(wanted) or self._models.get(wanted)
         if not found:
-            served = ", ".join(service.ref for service in self.served)
+            served = ", ".join(model.ref for model in self.served)
             raise UnknownModel(f"The model {wanted!r} is not served here; served: {served}.")
         return found
 
     def use(self, wanted: str | None) -> AbstractContextManager[ServedModel]:
-        """The model that was asked for, which is not closed before the context ends. Raises UnknownModel."""
+        """The model to `find`, which is not closed before the context ends. Raises UnknownModel."""
         return self.find(wanted).used()
 
     async def activate(self, wanted: str) -> ServedModel:
-        """Let a version answer for its name: `name:version`, or `name` for the newest in the store.
+        """Make a version the active one of its name: `name:version`, or `name` for the newest in the store.
 
-        One that is not loaded is opened and warmed first, and takes the place of the active one, which is closed
-        when the requests that it has are answered. Raises NotReady, UnknownModel, or ModelRefused for one that
-        cannot be served; the active version then goes on.
+        A version that is not loaded is opened and warmed first, and replaces the active one, which finishes its
+        requests and is closed. Raises NotReady, UnknownModel, or ModelRefused for a version that cannot be served;
+        the active version then goes on.
         """
         name = wanted.partition(":")[0]
         async with self._switching:
@@ -111,26 +108,24 @@ class ModelRegistry:
                     f"TELESCOPE_MODEL does not list {name!r}; a version of {', '.join(self._active)} is."
                 )
             artefact = await asyncio.to_thread(self._resolve, wanted)
-            service = self._services.get(artefact.manifest.ref) or await self._replace(
-                self._active[name], artefact
-            )
-            self._active[name] = service
-            self._tell_metrics()
-            log.info("model activated", extra={"model": service.ref, "digest": service.artefact.digest})
-            return service
+            model = self._models.get(artefact.manifest.ref) or await self._replace(self._active[name], artefact)
+            self._active[name] = model
+            self._update_metrics()
+            log.info("model activated", extra={"model": model.ref, "digest": model.artefact.digest})
+            return model
 
     async def _replace(self, old: ServedModel, artefact: Artefact) -> ServedModel:
-        if self._retirement:  # so that there never are more than two of a kind
+        if self._retirement:  # never more than one predictor beyond those of TELESCOPE_MODEL
             await asyncio.wait([self._retirement])
-        model = await self._opened(artefact)
+        loaded = await self._open(artefact)
         if self._closed_because:
-            await asyncio.to_thread(model.predictor.close)
+            await asyncio.to_thread(loaded.predictor.close)
             self._check_not_closing()
-        service = self._serve(model)
-        del self._services[old.ref]
+        model = self._serve(loaded)
+        del self._models[old.ref]
         self._retired = old
         self._retirement = asyncio.create_task(self._retire(old), name=f"retirement of {old.ref}")
-        return service
+        return model
 
     def _resolve(self, wanted: str) -> Artefact:
         try:
@@ -140,7 +135,7 @@ class ModelRegistry:
         except ModelStoreError as exc:
             raise _refused(wanted, exc) from exc
 
-    async def _opened(self, artefact: Artefact) -> LoadedModel:
+    async def _open(self, artefact: Artefact) -> LoadedModel:
         ref, thread = artefact.manifest.ref, DaemonThreads("loader")
         opening = thread.submit(lambda: self._load(artefact))
         thread.stop()
@@ -154,77 +149,75 @@ class ModelRegistry:
             ) from exc
         except (ModelStoreError, StartupError) as exc:
             raise _refused(ref, exc) from exc
-        except Exception as exc:  # whatever a library throws at a damaged network
+        except Exception as exc:  # libraries raise any type for a damaged network
             log.exception("loading %s failed", ref)
             raise _refused(ref, "the runtime failed; the cause is in the service's log") from exc
 
-    async def _retire(self, service: ServedModel) -> None:
-        await service.unused()
+    async def _retire(self, model: ServedModel) -> None:
+        await model.unused()
         self._retired = None
-        await service.stop()
-        log.info("model closed", extra={"model": service.ref})
+        await model.stop()
+        log.info("model closed", extra={"model": model.ref})
 
-    def _serve(self, model: LoadedModel) -> ServedModel:
-        service = ServedModel(
-            model,
-            capacity=self.capacity,
+    def _serve(self, loaded: LoadedModel) -> ServedModel:
+        model = ServedModel(
+            loaded,
+            capacity=self._capacity,
             workers=self._workers,
             settings=self._settings,
             metrics=self._metrics,
             tracing=self._tracing,
         )
-        self._services[service.ref] = service
-        service.start()
-        return service
+        model.start()
+        self._models[model.ref] = model
+        return model
 
-    def _tell_metrics(self) -> None:
-        self._metrics.loaded((service.info(), self.is_active(service)) for service in self.served)
-
-    # Health and the end, of all models together.
+    def _update_metrics(self) -> None:
+        self._metrics.loaded((model.info(), self.is_active(model)) for model in self._models.values())
 
     @property
     def hangs_for_s(self) -> float:
-        """For how long the worst predictor has hung beyond its limit; 0 if none does."""
-        return max(service.batcher.hangs_for_s for service in self._services.values())
+        """Seconds that the worst predictor has hung beyond its limit; 0 if none hangs."""
+        return max(model.batcher.hangs_for_s for model in self._models.values())
 
     @property
     def is_open(self) -> bool:
-        return all(service.batcher.is_open for service in self._services.values())
+        return all(model.batcher.is_open for model in self._models.values())
 
     def check_open(self) -> None:
-        """Raises NotReady, saying why, unless every loaded model takes requests."""
-        for service in self._services.values():
-            service.batcher.check_open()
+        """Raises NotReady with the reason unless every loaded model takes requests."""
+        for model in self._models.values():
+            model.batcher.check_open()
 
     @property
     def queued_windows(self) -> int:
-        return sum(service.batcher.queued_windows for service in self._all())
+        return sum(model.batcher.queued_windows for model in self._all())
 
     async def idle(self) -> None:
-        """Returns when every admitted request has been answered and let go."""
-        await asyncio.gather(*(service.batcher.idle() for service in self._all()))
+        """Returns when every admitted request has ended."""
+        await asyncio.gather(*(model.batcher.idle() for model in self._all()))
 
     def begin_drain(self) -> None:
-        """From now on every new request is refused; those admitted are answered."""
+        """Refuse every new request from now on; admitted ones are finished."""
         self._closed_because = "The service is shutting down; send the request to another replica."
-        for service in self._all():
-            service.batcher.close(self._closed_because)
+        for model in self._all():
+            model.batcher.close(self._closed_because)
 
     def abandon(self) -> None:
-        """Refuse also the requests that were admitted and have no answer yet."""
+        """Refuse also the admitted requests that have no result yet."""
         self.begin_drain()
-        for service in self._all():
-            service.abandon()
+        for model in self._all():
+            model.abandon()
 
     async def stop(self) -> None:
         self.abandon()
         if self._retirement:
             self._retirement.cancel()
-        await asyncio.gather(*(service.stop() for service in self._all()))
+        await asyncio.gather(*(model.stop() for model in self._all()))
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _all(self) -> list[ServedModel]:
-        return [*self._services.values(), *([self._retired] if self._retired else [])]
+        return [*self._models.values(), *([self._retired] if self._retired else [])]
 
     def _check_not_closing(self) -> None:
         if self._closed_because:

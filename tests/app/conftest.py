@@ -16,7 +16,7 @@ from app.imaging.quality_gate import QualityGate
 from app.inference.predictor import Predictor
 from app.main import create_app
 from app.server.server import uvicorn_config
-from app.serving.model_service import LoadedModel
+from app.serving.loading import LoadedModel
 from app.serving.registry import Load
 from app.settings import Settings
 from model_store import BUNDLED
@@ -138,3 +138,13 @@ def picture(colour: tuple[int, int, int] = (200, 120, 40), *, height: int = 16, 
 
 def png(colour: tuple[int, int, int] = (200, 120, 40), *, height: int = 16, width: int = 64) -> bytes:
     return encode(picture(colour, height=height, width=width), "png")
+
+
+def assert_reconciled(server: Server) -> None:
+    """received = sum of outcomes + in progress, for requests and for images."""
+    for kind in ("requests", "images"):
+        received = server.metric(f"telescope_{kind}_received_total")
+        ended = server.metric(f"telescope_{kind}_total")
+        assert received == ended + server.metric(f"telescope_{kind}_in_progress")
+        assert received > 0
+    assert server.metric("telescope_decisions_total") == server.metric("telescope_images_total", outcome="ok")

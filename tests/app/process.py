@@ -67,6 +67,12 @@ def wait_until(condition: Callable[[], object], seconds: float = 10, *, every_s:
         time.sleep(every_s)
 
 
+def scraped(url: str) -> dict[str, float]:
+    """The samples of `/metrics`, by name and labels."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
 def ready(url: str) -> bool:
     try:
         return httpx.get(f"{url}/readyz").status_code == 200

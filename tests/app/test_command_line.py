@@ -13,7 +13,7 @@ from app.imaging.decode import ACCEPTED, decode
 from app.imaging.encode import encode
 from app.imaging.quality_gate import ALWAYS, QualityGate, RoutingPolicy
 from app.inference.predictor import Predictor
-from app.serving.pipeline import Planner
+from app.serving.pipeline import CropPipeline
 from app.settings import Settings
 from tests.app.conftest import SPEC, Server, picture, png
 from tests.app.fakes import FakeRuntime
@@ -34,7 +34,7 @@ def locally(jobs: Jobs, predictor: Predictor) -> int:
 def summarised(
     jobs: Jobs, predictor: Predictor, gate: QualityGate | None = None, policy: RoutingPolicy = ALWAYS
 ) -> Summary:
-    planner = Planner(SPEC, gate or QualityGate())
+    planner = CropPipeline(SPEC, gate or QualityGate())
     return upscale(jobs, Local(InProcess(predictor, planner, policy=policy), settings=Settings()), batch=4)
 
 

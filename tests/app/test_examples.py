@@ -17,7 +17,7 @@ from text_telescope import TelescopeClient
 
 from examples import make_pages, pipelines
 from tests.app.conftest import wait_until
-from tests.app.test_serve import Process, ready, scraped
+from tests.app.process import Process, ready, scraped
 from tests.conftest import REPOSITORY
 from training.data.fonts import BUNDLED
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.bulk.entries import Failure, Options, Unit
+from app.bulk.entries import Failure, JobOptions, Unit
 from app.bulk.job import Engine, run
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
 from app.bulk.progress import Progress
@@ -19,7 +19,7 @@ from app.imaging.decode import decode
 from app.imaging.encode import encode
 from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, QualityGate
 from app.inference.predictor import Predictor
-from app.serving.model_service import LoadedModel
+from app.serving.loading import LoadedModel
 from app.settings import Settings
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC, png
@@ -41,8 +41,8 @@ from tests.app.bulk.sets import (  # noqa: E402
 
 COLOURS = {f"{i:02d}": (10 * i + 20, 255 - 10 * i, 5 * i) for i in range(20)}
 PNGS = {name: png(colour, width=40 + int(name)) for name, colour in COLOURS.items()}
-RGB_PNG = Options("png", "native", ALWAYS, None)
-AUTO = Options("png", "native", DEFAULT_POLICY, None)
+RGB_PNG = JobOptions("png", "native", ALWAYS, None)
+AUTO = JobOptions("png", "native", DEFAULT_POLICY, None)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ Job = Callable[..., int]
 def job(tmp_path: Path, fake_store: Path, model: LoadedModel) -> Job:
     """job(): from tmp_path/in to tmp_path/out."""
 
-    def job(options: Options = RGB_PNG, **more: Any) -> int:
+    def job(options: JobOptions = RGB_PNG, **more: Any) -> int:
         settings = Settings(model_store=fake_store)
         return run(tmp_path / "in", tmp_path / "out", options, settings, model=model, **more)
 
@@ -97,7 +97,7 @@ def test_a_webdataset_shard_keeps_its_order_and_all_that_is_no_picture(tmp_path:
         members |= {f"x/{name}.png": data, f"x/{name}.cls": name.encode()}
     write_tar(tmp_path / "in" / "part.tar", members)
     write_tar(tmp_path / "in" / "more.tar.gz", {"00.png": PNGS["00"]})
-    assert job(Options("webp", "native", ALWAYS, None)) == 0
+    assert job(JobOptions("webp", "native", ALWAYS, None)) == 0
     answers = read_tar(tmp_path / "out" / "part.tar")
     assert [name for name, _ in answers] == [name.replace(".png", ".webp") for name in members]
     for name, data in answers:
@@ -110,7 +110,7 @@ def test_a_webdataset_shard_keeps_its_order_and_all_that_is_no_picture(tmp_path:
 
 def test_only_the_pictures_that_are_named_are_answered_in_a_tar(tmp_path: Path, job: Job) -> None:
     write_tar(tmp_path / "in" / "a.tar", {"00.lr.png": PNGS["00"], "00.hr.png": PNGS["01"]})
-    assert job(Options("png", "native", ALWAYS, "lr.png")) == 0
+    assert job(JobOptions("png", "native", ALWAYS, "lr.png")) == 0
     (_, lr), (_, hr) = read_tar(tmp_path / "out" / "a.tar")
     check(lr, "00")
     assert hr == PNGS["01"]
@@ -263,7 +263,7 @@ def test_another_job_is_kept_out_of_the_output(tmp_path: Path, job: Job) -> None
     write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
     assert job() == 0
     with pytest.raises(StartupError, match="begun with format 'png', not 'webp'"):
-        job(Options("webp", "native", ALWAYS, None))
+        job(JobOptions("webp", "native", ALWAYS, None))
     with (
         Ledger(tmp_path / "out").job({}, ()),
         pytest.raises(StartupError, match="Another job is writing"),

@@ -15,7 +15,7 @@ from app.bulk.in_process import InProcess
 from app.imaging.decode import decode
 from app.imaging.encode import encode
 from app.imaging.quality_gate import RoutingPolicy
-from app.main import load_model
+from app.serving.loading import load_model
 from app.settings import Settings
 from model_store.pixels import Rgb
 from tests.app.bulk.sets import read_folder, read_tar, write_tar
@@ -111,7 +111,7 @@ def expected() -> list[Rgb]:
     """What the service answers to each picture."""
     model = load_model(Settings(runtime="openvino", batch_sizes=(1, 8)))
     try:
-        in_process = InProcess(model.predictor, model.planner, policy=RoutingPolicy(mode="always"))
+        in_process = InProcess(model.predictor, model.pipeline, policy=RoutingPolicy(mode="always"))
         return [answer.rgb for answer in in_process(PICTURES)]
     finally:
         model.predictor.close()
@@ -141,7 +141,7 @@ def test_killed_workers_and_drivers_cost_no_output_and_double_none(
     again = BulkProcess(tmp_path / "in", tmp_path / "out", scratch=scratch)  # who works is no part of the job
     said = again.wait()
     assert again.popen.returncode == 0, said
-    assert f"{SHARDS * EACH} pictures answered, 0 failed, 0 units not done" in said
+    assert f"{SHARDS * EACH} pictures done, 0 failed, 0 units not done" in said
     unchanged = [name for name, inode in finished.items() if (tmp_path / "out" / name).stat().st_ino == inode]
     assert len(unchanged) >= recorded, "what had a record was written again"
 

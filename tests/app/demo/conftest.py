@@ -26,7 +26,7 @@ def browser() -> Iterator["Browser"]:
 
 
 class Visit:
-    """An open page, with everything it asked for and complained about."""
+    """An open page, with all its requests, console messages and errors."""
 
     def __init__(
         self, browser: "Browser", server: Server, *, width: int = 1200, dark: bool = False, go: bool = True
@@ -37,10 +37,10 @@ class Visit:
         self.page: Page = self.context.new_page()
         self.url = server.url
         self.requests: list[str] = []
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         if go:
             self.page.goto(server.url)
 
@@ -51,18 +51,18 @@ class Visit:
     def sample(self, word: str) -> None:
         self.page.get_by_role("button", name=word).click()
 
-    def answered(self, name: str = "") -> None:
-        """Wait for the answer about the picture of that name."""
+    def await_result(self, name: str = "") -> None:
+        """Wait for the result of the picture of that name."""
         self.page.get_by_role("status").filter(has_text=re.compile(rf"^{re.escape(name)}.* pixels in ")).wait_for()
 
     def problem(self) -> str:
-        """The error on the screen."""
+        """The text of the error that is shown."""
         alert = self.page.get_by_role("alert").filter(has_text=re.compile("."))
         alert.wait_for()
         return alert.inner_text()
 
     def pixels(self, selector: str) -> Rgb:
-        """What a canvas or picture holds, uint8 (H, W, 3)."""
+        """Pixels of a canvas or picture, uint8 (H, W, 3)."""
         width, height, values = self.page.evaluate(
             """(selector) => {
                 const element = document.querySelector(selector);
@@ -78,7 +78,7 @@ class Visit:
 
 @pytest.fixture
 def visit(browser: "Browser", server: Server) -> Iterator[Callable[..., Visit]]:
-    """Open the page; at the end it must have asked no other host and complained of nothing."""
+    """Open the page; at the end it must have contacted no other host and logged no error."""
     visits: list[Visit] = []
 
     def open_page(on: Server = server, **options: Any) -> Visit:
@@ -91,7 +91,7 @@ def visit(browser: "Browser", server: Server) -> Iterator[Callable[..., Visit]]:
         assert one.requests
         own = (one.url, f"blob:{one.url}")
         assert [url for url in one.requests if not url.startswith(own)] == []
-        assert one.complaints == []
+        assert one.errors == []
 
 
 Visitor = Callable[..., Visit]

@@ -1,4 +1,4 @@
-"""What the demo page does with a picture: where it comes from, what is shown of it, what goes wrong."""
+"""Pictures on the demo page: their sources, the comparison, the figures beside it, and the errors."""
 
 import json
 import re
@@ -31,18 +31,18 @@ def saved(pixels: np.ndarray, image_format: str = "PNG", **options: Any) -> byte
 
 
 def assert_bicubic(shown: Rgb, original: Image.Image) -> None:
-    """Pillow's own enlargement, but for roundings."""
+    """Equal to Pillow's enlargement except for rounding."""
     twice = np.asarray(original.resize((2 * original.width, 2 * original.height), Image.Resampling.BICUBIC))
     difference = np.abs(shown.astype(int) - twice)
     assert difference.max() <= 2
     assert difference.mean() < 0.2  # a browser blends transparency to the nearest level
 
 
-def test_an_uploaded_file_is_answered_beside_its_bicubic_enlargement(visit: Visitor, server: Server) -> None:
+def test_an_uploaded_file_is_shown_beside_its_bicubic_enlargement(visit: Visitor, server: Server) -> None:
     crop = noise()
     seen = visit()
     seen.choose(saved(crop), name="word.png")
-    seen.answered("word.png")
+    seen.await_result("word.png")
     after = decode(server.post(saved(crop)).content)
     assert (seen.pixels("#after") == after).all()
     assert_bicubic(seen.pixels("#before"), Image.fromarray(crop))
@@ -50,24 +50,24 @@ def test_an_uploaded_file_is_answered_beside_its_bicubic_enlargement(visit: Visi
     assert seen.page.locator("#model").inner_text() == "tbsrn:1"
 
 
-def test_the_original_is_seen_as_the_service_sees_it(visit: Visitor) -> None:
+def test_the_original_is_decoded_as_the_service_decodes_it(visit: Visitor) -> None:
     seen = visit()
     glass = noise(channels=4)
     seen.choose(saved(glass), name="glass.png")  # transparency lies over white
-    seen.answered("glass.png")
+    seen.await_result("glass.png")
     over_white = Image.alpha_composite(Image.new("RGBA", (52, 20), "white"), Image.fromarray(glass)).convert("RGB")
     assert_bicubic(seen.pixels("#before"), over_white)
     turned = Image.Exif()
     turned[0x0112] = 6
     seen.choose(saved(noise(), "JPEG", exif=turned), name="phone.jpg")
-    seen.answered("phone.jpg")
+    seen.await_result("phone.jpg")
     assert seen.pixels("#before").shape == seen.pixels("#after").shape == (104, 40, 3)
 
 
-def test_a_format_that_only_the_service_reads_shows_the_answer_alone(visit: Visitor) -> None:
+def test_for_a_format_that_the_browser_cannot_read_only_the_result_is_shown(visit: Visitor) -> None:
     seen = visit()
     seen.choose(saved(noise(), "TIFF"), name="scan.tiff")
-    seen.answered("scan.tiff")
+    seen.await_result("scan.tiff")
     assert not seen.page.locator("#slider").is_visible()
     assert "cannot show" in seen.page.locator("#caption-before").inner_text()
 
@@ -75,7 +75,7 @@ def test_a_format_that_only_the_service_reads_shows_the_answer_alone(visit: Visi
 def test_a_sample_is_one_click_away(visit: Visitor) -> None:
     seen = visit()
     seen.sample("Coffee")
-    seen.answered("coffee.png")
+    seen.await_result("coffee.png")
     assert seen.pixels("#after").shape == (44, 156, 3)
 
 
@@ -90,16 +90,16 @@ def test_a_picture_can_be_pasted(visit: Visitor) -> None:
         list(png(height=9, width=30)),
     )
     seen.page.keyboard.press("Control+V")
-    seen.answered("image.png")
+    seen.await_result("image.png")
     assert seen.pixels("#after").shape == (18, 60, 3)
 
 
-def test_pasting_text_says_that_it_is_no_picture(visit: Visitor) -> None:
+def test_pasted_text_shows_an_error(visit: Visitor) -> None:
     seen = visit()
     seen.context.grant_permissions(["clipboard-read", "clipboard-write"])
     seen.page.evaluate("navigator.clipboard.writeText('hello')")
     seen.page.keyboard.press("Control+V")
-    assert "There is no picture in it" in seen.problem()
+    assert "No picture was found" in seen.problem()
 
 
 def test_a_picture_can_be_dropped_anywhere(visit: Visitor) -> None:
@@ -113,13 +113,13 @@ def test_a_picture_can_be_dropped_anywhere(visit: Visitor) -> None:
         list(png(height=9, width=30)),
     )
     seen.page.dispatch_event("#shell", "drop", {"dataTransfer": dropped})
-    seen.answered("dropped.png")
+    seen.await_result("dropped.png")
 
 
 def test_the_slider_moves_by_keyboard_and_by_pointer(visit: Visitor) -> None:
     seen = visit()
     seen.sample("Harbour")
-    seen.answered()
+    seen.await_result()
     slider = seen.page.get_by_role("slider", name="Divider between before and after")
     shown = "getComputedStyle(document.querySelector('#after')).clipPath"
     slider.focus()
@@ -137,22 +137,22 @@ def test_the_slider_moves_by_keyboard_and_by_pointer(visit: Visitor) -> None:
     assert "25%" in seen.page.evaluate(shown)
 
 
-def test_a_text_file_gets_the_services_own_words(visit: Visitor) -> None:
+def test_for_a_text_file_the_page_shows_the_error_of_the_service(visit: Visitor) -> None:
     seen = visit()
     seen.sample("Harbour")
-    seen.answered()
+    seen.await_result()
     seen.choose(b"hello, world", name="notes.txt")
     problem = seen.problem()
     assert "The image cannot be decoded" in problem
     assert "These 12 bytes are not an image in PNG, JPEG, WEBP, BMP, TIFF or GIF." in problem
-    assert seen.page.locator("#total").inner_text() == "–"  # the picture's before it is not this one's
+    assert seen.page.locator("#total").inner_text() == "–"  # not that of the picture before
     assert seen.page.locator("#download").get_attribute("href") is None
     seen.sample("Harbour")
-    seen.answered()
+    seen.await_result()
     assert seen.page.get_by_role("alert").is_hidden()
 
 
-def test_a_refused_request_and_a_service_that_is_gone_are_told_apart(
+def test_a_refused_request_and_an_unreachable_service_show_different_errors(
     visit: Visitor, start_server: Callable[..., Server]
 ) -> None:
     server = start_server()
@@ -163,11 +163,11 @@ def test_a_refused_request_and_a_service_that_is_gone_are_told_apart(
     server.stop()
     seen.choose(png())
     seen.page.get_by_text("It cannot be reached").wait_for()
-    assert all("Failed to load resource" in complaint for complaint in seen.complaints)
-    seen.complaints.clear()
+    assert all("Failed to load resource" in error for error in seen.errors)
+    seen.errors.clear()
 
 
-def test_while_the_service_works_the_page_says_so_and_a_newer_picture_wins(
+def test_the_page_shows_progress_and_a_newer_picture_replaces_the_request(
     visit: Visitor, start_server: Callable[..., Server]
 ) -> None:
     server = start_server()
@@ -181,25 +181,25 @@ def test_while_the_service_works_the_page_says_so_and_a_newer_picture_wins(
     seen.sample("Coffee")
     wait_until(lambda: server.metric("telescope_requests_total", outcome="cancelled") == 1)
     server.runtime.gate.set()
-    seen.answered("coffee.png")
+    seen.await_result("coffee.png")
     assert seen.page.get_by_role("progressbar").is_hidden()
 
 
-def test_the_answer_can_be_downloaded(visit: Visitor, server: Server) -> None:
+def test_the_result_can_be_downloaded(visit: Visitor, server: Server) -> None:
     seen = visit()
     seen.choose(png((1, 2, 3)), name="my.word.jpeg")
-    seen.answered()
+    seen.await_result()
     with seen.page.expect_download() as download:
         seen.page.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "my.word-x2.png"
     assert (decode(download.value.path().read_bytes()) == picture((1, 2, 3), height=32, width=128)).all()
 
 
-def test_the_bar_and_the_list_show_where_the_time_went(visit: Visitor) -> None:
+def test_the_bar_and_the_list_show_the_time_of_each_phase(visit: Visitor) -> None:
     seen = visit()
     with seen.page.expect_response("**/v1/super-resolve*") as response:
         seen.sample("Harbour")
-    seen.answered()
+    seen.await_result()
     spent = dict(re.findall(r"(\w+);dur=([\d.]+)", response.value.headers["server-timing"]))
     for phase, duration in spent.items():
         shown = seen.page.locator(f"#{phase}").inner_text()
@@ -213,13 +213,13 @@ def test_the_bar_and_the_list_show_where_the_time_went(visit: Visitor) -> None:
     assert widths[2] / bar["width"] == pytest.approx(float(spent["inference"]) / float(spent["total"]), abs=0.02)
 
 
-def test_without_a_recogniser_the_page_says_nothing_about_one(visit: Visitor, server: Server) -> None:
+def test_without_a_recogniser_the_page_does_not_mention_one(visit: Visitor, server: Server) -> None:
     assert not visit().page.get_by_text("Read by").is_visible()
     assert server.client.post("/v1/recognise", content=png()).status_code == 404
     assert "/v1/recognise" not in json.dumps(httpx.get(f"{server.url}/openapi.json").json())
 
 
-def test_modes_are_offered_and_sent_where_the_service_has_them(visit: Visitor, server: Server) -> None:
+def test_the_modes_of_the_service_are_offered_and_sent(visit: Visitor, server: Server) -> None:
     seen = visit(go=False)
     schema = server.client.get("/openapi.json").json()
     mode = {"name": "mode", "in": "query", "schema": {"enum": ["auto", "always"], "default": "auto"}}
@@ -236,8 +236,8 @@ def test_modes_are_offered_and_sent_where_the_service_has_them(visit: Visitor, s
     seen.page.goto(server.url)
     seen.page.get_by_label("Mode").wait_for()
     seen.sample("Harbour")
-    seen.answered("harbour.png")
+    seen.await_result("harbour.png")
     seen.page.get_by_label("Mode").select_option("always")
     wait_until(lambda: seen.page.evaluate("true") and len(asked) == 2)
-    seen.answered("harbour.png")
+    seen.await_result("harbour.png")
     assert asked == ["mode=auto", "mode=always"]

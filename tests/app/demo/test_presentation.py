@@ -1,4 +1,4 @@
-"""How the demo page presents itself: to a keyboard, a screen reader, a telephone, and to who would abuse it."""
+"""The demo page for keyboards, screen readers and telephones, and its content security policy."""
 
 import re
 
@@ -8,10 +8,10 @@ from tests.app.conftest import png, wait_until
 from tests.app.demo.conftest import Visit, Visitor
 
 
-def test_everything_can_be_reached_by_keyboard_and_shows_that_it_has_the_focus(visit: Visitor) -> None:
+def test_every_control_is_reached_by_keyboard_and_shows_its_focus(visit: Visitor) -> None:
     seen = visit()
     seen.sample("Harbour")
-    seen.answered()
+    seen.await_result()
     seen.page.evaluate("document.body.tabIndex = -1; document.body.focus()")
     reached = set()
     for _ in range(30):
@@ -32,7 +32,7 @@ def test_everything_can_be_reached_by_keyboard_and_shows_that_it_has_the_focus(v
     assert {"file", "download", "zoom", "pixels", "slider", "Harbour", "STATION", "API docs"} <= reached
 
 
-def test_names_roles_and_headings_are_there_for_a_screen_reader(visit: Visitor) -> None:
+def test_a_screen_reader_finds_names_roles_and_headings(visit: Visitor) -> None:
     page = visit().page
     for role, name in [
         ("button", "Choose"),  # the file input
@@ -41,7 +41,7 @@ def test_names_roles_and_headings_are_there_for_a_screen_reader(visit: Visitor) 
         ("link", "Download"),
         ("region", "Before and after"),
         ("region", "Samples"),
-        ("navigation", "ServedModel"),
+        ("navigation", "Service"),
         ("link", "Metrics"),
     ]:
         assert page.get_by_role(role, name=name).count() >= 1, (role, name)  # type: ignore[arg-type]
@@ -54,8 +54,8 @@ def test_names_roles_and_headings_are_there_for_a_screen_reader(visit: Visitor) 
 
 def test_zoom_enlarges_in_whole_steps_and_pixels_can_be_shown(visit: Visitor) -> None:
     seen = visit()
-    seen.sample("Harbour")  # 112 x 32 when answered
-    seen.answered()
+    seen.sample("Harbour")  # its result has 112 x 32 pixels
+    seen.await_result()
     shown = seen.page.locator("#after")
 
     def width() -> float:
@@ -71,10 +71,10 @@ def test_zoom_enlarges_in_whole_steps_and_pixels_can_be_shown(visit: Visitor) ->
     assert shown.evaluate("(one) => getComputedStyle(one).imageRendering") == "pixelated"
 
 
-def test_on_a_picture_wider_than_the_stage_only_the_divider_slides(visit: Visitor) -> None:
+def test_on_a_picture_wider_than_the_stage_only_the_divider_moves_the_slider(visit: Visitor) -> None:
     seen = visit(width=400)
     seen.sample("Harbour")
-    seen.answered()
+    seen.await_result()
     assert touched(seen, 0.1) == touched(seen, 0.5) == "slider"
     seen.page.get_by_label("Zoom").select_option("4")
     assert touched(seen, 0.1) != "slider"
@@ -89,7 +89,7 @@ def test_on_a_picture_wider_than_the_stage_only_the_divider_slides(visit: Visito
 
 
 def touched(seen: Visit, share: float) -> str:
-    """The id of what lies uppermost at that share of the picture's width."""
+    """The id of the topmost element at that share of the picture's width."""
     return seen.page.locator("#after").evaluate(
         """(picture, share) => {
             const { x, y, width } = picture.getBoundingClientRect();
@@ -103,12 +103,12 @@ def touched(seen: Visit, share: float) -> str:
 def test_a_narrow_screen_needs_no_sideways_scrolling(visit: Visitor, width: int) -> None:
     seen = visit(width=width)
     seen.choose(png(height=24, width=700), name="a-very-long-name" * 8 + ".png")
-    seen.answered()
+    seen.await_result()
     seen.page.get_by_label("Zoom").select_option("8")
     assert seen.page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_nothing_on_the_page_moves_when_an_answer_or_an_error_arrives(visit: Visitor) -> None:
+def test_the_layout_does_not_shift_when_a_result_or_an_error_arrives(visit: Visitor) -> None:
     seen = visit()
     seen.page.evaluate(
         """() => {
@@ -121,7 +121,7 @@ def test_nothing_on_the_page_moves_when_an_answer_or_an_error_arrives(visit: Vis
         }"""
     )
     seen.sample("Harbour")
-    seen.answered()
+    seen.await_result()
     seen.choose(b"hello, world")
     seen.problem()
     seen.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
@@ -164,7 +164,7 @@ def test_text_has_contrast_in_light_and_dark(visit: Visitor, dark: bool) -> None
     assert (red + green + blue < 128) is dark
 
 
-def test_the_policy_stops_scripts_styles_and_requests_that_are_not_the_pages(visit: Visitor) -> None:
+def test_the_policy_blocks_inline_scripts_and_other_hosts(visit: Visitor) -> None:
     seen = visit()
     seen.page.evaluate(
         """() => {
@@ -174,8 +174,8 @@ def test_the_policy_stops_scripts_styles_and_requests_that_are_not_the_pages(vis
             new Image().src = "http://127.0.0.2:9/pixel.png";
         }"""
     )
-    wait_until(lambda: seen.page.evaluate("true") and len(seen.complaints) == 2)
-    assert all("Content Security Policy" in complaint for complaint in seen.complaints)
+    wait_until(lambda: seen.page.evaluate("true") and len(seen.errors) == 2)
+    assert all("Content Security Policy" in error for error in seen.errors)
     assert seen.page.evaluate("window.injected") is None
-    seen.complaints.clear()
+    seen.errors.clear()
     seen.requests[:] = [url for url in seen.requests if "127.0.0.2" not in url]  # noted, though never sent

@@ -1,4 +1,4 @@
-"""What OCR reads before and after: the endpoint, with the real recogniser, and the page."""
+"""Reading text before and after: the endpoint, with the real recogniser, and the page."""
 
 import sys
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from app.errors import StartupError
 from app.main import create_app
 from app.settings import Settings
 from tests.app.conftest import Server, png
-from tests.app.fakes import FakeRuntime
 from tests.app.demo.conftest import Visitor
+from tests.app.fakes import FakeRuntime
 from tests.conftest import REPOSITORY
 
 HARBOUR = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()
@@ -35,7 +35,7 @@ def test_a_crop_is_read(reading: Server) -> None:
     assert answer["recogniser"].startswith("rapidocr ")
 
 
-def test_where_there_is_no_text_none_is_read(reading: Server) -> None:
+def test_a_plain_picture_has_no_text(reading: Server) -> None:
     answer = reading.client.post("/v1/recognise", content=png(), headers=PNG).json()
     assert (answer["text"], answer["confidence"]) == ("", 0)
 
@@ -45,23 +45,23 @@ REFUSED = {
     "too many bytes": (png() + bytes(50_000), 413, "too_many_bytes"),
     "too many pixels": (png(height=400, width=400), 413, "too_many_pixels"),
     "too small": (png(height=2, width=40), 422, "image_too_small"),
-    "wider than memory should bear": (png(height=4, width=4 * 65), 413, "too_many_pixels"),
+    "too wide": (png(height=4, width=4 * 65), 413, "too_many_pixels"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_the_limits_of_other_uploads_hold(reading: Server, case: str) -> None:
+def test_uploads_have_the_usual_limits(reading: Server, case: str) -> None:
     data, status, code = REFUSED[case]
     answer = reading.client.post("/v1/recognise", content=data, headers=PNG)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_one_picture_a_request(reading: Server) -> None:
+def test_a_request_may_have_one_picture(reading: Server) -> None:
     files = [("image", png()), ("image", png())]
     assert reading.client.post("/v1/recognise", files=files).json()["code"] == "too_many_images"
 
 
-def test_a_crowd_is_refused(reading: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_is_refused(reading: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recognise, "MAX_WAITING", 0)
     answer = reading.client.post("/v1/recognise", content=png(), headers=PNG)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
@@ -72,7 +72,7 @@ def test_every_refusal_is_in_the_openapi_page(reading: Server) -> None:
     assert {"400", "408", "413", "415", "422", "429", "500", "503", "504"} <= set(operation["responses"])
 
 
-def test_the_page_shows_what_is_read_before_and_after(visit: Visitor, reading: Server) -> None:
+def test_the_page_shows_the_text_before_and_after(visit: Visitor, reading: Server) -> None:
     seen = visit(reading)
     seen.sample("Harbour")
     for which in ("before", "after"):
@@ -80,7 +80,7 @@ def test_the_page_shows_what_is_read_before_and_after(visit: Visitor, reading: S
     assert seen.page.get_by_role("heading", name="Read by rapidocr").is_visible()
 
 
-def test_a_recogniser_that_is_wished_for_and_missing_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_recogniser_stops_the_start_if_it_is_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rapidocr", None)
     with pytest.raises(StartupError, match="TELESCOPE_DEMO_OCR is true, but the package rapidocr"):
         create_app(Settings(demo_ocr=True))

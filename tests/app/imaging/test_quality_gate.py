@@ -20,7 +20,7 @@ from app.imaging.decode import decode
 from app.imaging.encode import encode
 from app.imaging.quality_gate import ALWAYS, DECISIONS, REASONS, QualityGate, RoutingPolicy, routing_policy
 from app.inference.predictor import Predictor
-from app.serving.pipeline import Planner
+from app.serving.pipeline import CropPipeline
 from app.telemetry.metrics import Metrics
 from model_store import BUNDLED
 from model_store.blur import estimate
@@ -30,7 +30,7 @@ from model_store.pixels import Rgb, resize
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC, Server, png
 from tests.app.fakes import FakeRuntime
-from tests.app.test_http import assert_reconciled
+from tests.app.conftest import assert_reconciled
 
 NEVER = Rule(min_blur=math.inf, max_noise=math.inf, target_blur=1.8, strength=1)
 BLURRED = Rule(min_blur=1.4, max_noise=0.1, target_blur=1.6, strength=1, points=4.1)
@@ -186,7 +186,7 @@ def test_each_recogniser_has_a_rule_of_its_own_and_what_does_not_help_it_stays_a
 
 def test_a_recogniser_asks_for_auto_and_goes_with_nothing_else() -> None:
     assert routing_policy(None, "tesseract", "native") == routing_policy("auto", "tesseract", "native")
-    with pytest.raises(InvalidParameter, match="mode=always for the network in any case; leave one of them out"):
+    with pytest.raises(InvalidParameter, match="mode=always super-resolves every crop; leave one of them out"):
         routing_policy("always", "tesseract", "native")
     with pytest.raises(InvalidParameter, match="recogniser need geometry=native"):
         routing_policy(None, "tesseract", "telescope")
@@ -196,9 +196,9 @@ def test_a_recogniser_that_nobody_measured_is_refused_with_those_there_are() -> 
     runtime = FakeRuntime()
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1])
     with pytest.raises(InvalidParameter, match="recogniser 'crnn'; known are any, tesseract, rapidocr-v6"):
-        InProcess(predictor, Planner(SPEC, HELPS_ONE), policy=RoutingPolicy("auto", "crnn"))
+        InProcess(predictor, CropPipeline(SPEC, HELPS_ONE), policy=RoutingPolicy("auto", "crnn"))
     with pytest.raises(InvalidParameter, match="recogniser 'any'; it has no calibration"):
-        InProcess(predictor, Planner(SPEC, QualityGate()), policy=RoutingPolicy("auto", ANY))
+        InProcess(predictor, CropPipeline(SPEC, QualityGate()), policy=RoutingPolicy("auto", ANY))
     predictor.close()
 
 
@@ -213,7 +213,7 @@ def test_an_enlarged_crop_costs_no_inference() -> None:
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 4])
     runtime.batches.clear()
     sharp, blurred = written(), written(sigma=2)
-    planner = Planner(SPEC, HELPS_BLURRED)
+    planner = CropPipeline(SPEC, HELPS_BLURRED)
     answers = InProcess(predictor, planner, policy=AUTO)([sharp, blurred, sharp])
     predictor.close()
     assert [answer.decision.reason for answer in answers] == ["sharp", "blurred", "sharp"]
@@ -229,7 +229,7 @@ def test_half_of_the_strength_is_half_of_the_enlarged_crop() -> None:
 
     def answered(strength: float) -> Rgb:
         rule = Rule(min_blur=0, max_noise=math.inf, target_blur=9, strength=strength)
-        planner = Planner(SPEC, QualityGate(Calibration({ANY: rule})))
+        planner = CropPipeline(SPEC, QualityGate(Calibration({ANY: rule})))
         (answer,) = InProcess(predictor, planner, policy=AUTO)([crop])
         return answer.rgb.astype(int)
 

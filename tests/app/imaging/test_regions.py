@@ -18,8 +18,8 @@ from app.imaging.encode import encode
 from app.imaging.regions import Region
 from model_store.pixels import Rgb, resize
 from tests.app.conftest import Server
-from tests.app.test_http import assert_reconciled
-from tests.app.test_judge import HELPS_BLURRED, written
+from tests.app.conftest import assert_reconciled
+from tests.app.imaging.test_quality_gate import HELPS_BLURRED, written
 
 PAGE = (120, 200)
 

@@ -1,4 +1,4 @@
-"""Every runtime on the bundled model: the same pixels, and a clear word when one cannot start."""
+"""Every runtime on the bundled model: the same pixels, and a clear error when one cannot start."""
 
 import importlib.util
 import subprocess
@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from app import runtimes
 from app.errors import InferenceFailed, OutOfMemory, StartupError
+from app.inference import runtimes
 from app.inference.predictor import Predictor
 from app.inference.runtimes import RUNTIMES, choose, open_runtime
 from app.inference.runtimes.base import Precision, Runtime, inference_error
@@ -32,7 +32,9 @@ def batch(n: int) -> Nchw:
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_a_runtime_answers_row_by_row_and_keeps_its_answers_apart(name: str, bundled: Artefact) -> None:
+def test_a_runtime_computes_row_by_row_and_never_writes_into_an_earlier_result(
+    name: str, bundled: Artefact
+) -> None:
     with ThreadPoolExecutor(1) as thread:
         runtime = thread.submit(opened, name, bundled).result()
         assert (runtime.name, runtime.device) == (name, "cpu")
@@ -44,8 +46,8 @@ def test_a_runtime_answers_row_by_row_and_keeps_its_answers_apart(name: str, bun
     assert four.dtype == np.float32
     assert four.shape == (4, 3, 32, 128)
     assert other.shape == (2, 3, 32, 128)
-    assert (four == kept).all()  # a later run did not write into an earlier answer
-    assert np.abs(single[0] - four[2]).max() < 1e-4  # a row does not depend on its company
+    assert (four == kept).all()
+    assert np.abs(single[0] - four[2]).max() < 1e-4, "a row depends on the other rows"
 
 
 @pytest.mark.parametrize("name", ["onnx", "paddle"])
@@ -65,7 +67,7 @@ def test_bf16_is_near_fp32_and_what_auto_takes(bundled: Artefact) -> None:
 
 
 @pytest.mark.parametrize("pays", [True, False])
-def test_openvino_runs_several_batches_at_once_unless_one_on_all_threads_was_measured_to_pay(
+def test_openvino_runs_one_batch_on_all_threads_only_if_that_was_measured_to_be_faster(
     pays: bool, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openvino_runtime = pytest.importorskip("app.inference.runtimes.openvino_runtime")
@@ -82,12 +84,12 @@ def test_openvino_runs_several_batches_at_once_unless_one_on_all_threads_was_mea
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02])
-def test_one_batch_on_all_threads_has_to_be_faster(delay: float) -> None:
+def test_the_faster_way_to_use_the_threads_is_chosen(delay: float) -> None:
     openvino_runtime = pytest.importorskip("app.inference.runtimes.openvino_runtime")
     assert openvino_runtime.together_pays(lambda: time.sleep(delay), lambda: time.sleep(0.01)) is (delay == 0)
 
 
-def test_every_stream_is_warmed_and_a_batch_of_a_caller_who_waits_is_cut_up_for_them() -> None:
+def test_every_stream_is_warmed_and_a_blocking_call_splits_its_batch_over_them() -> None:
     runtime = FakeRuntime()
     runtime.streams = 2
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 2])
@@ -101,7 +103,9 @@ def test_every_stream_is_warmed_and_a_batch_of_a_caller_who_waits_is_cut_up_for_
 
 
 @pytest.mark.parametrize(("name", "asked"), [("onnx", "bf16"), ("paddle", "fp16"), ("openvino", "fp16")])
-def test_a_precision_that_is_not_there_stops_the_start(name: str, asked: Precision, bundled: Artefact) -> None:
+def test_a_precision_that_the_runtime_lacks_stops_the_start(
+    name: str, asked: Precision, bundled: Artefact
+) -> None:
     with pytest.raises(StartupError, match=rf"TELESCOPE_PRECISION={asked} cannot be had from.*fp32.*or auto"):
         opened(name, bundled, asked)
 
@@ -115,7 +119,7 @@ def test_without_bf16_in_the_processor_auto_is_fp32(bundled: Artefact, monkeypat
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+def test_a_missing_package_is_named_with_the_extra_that_installs_it(
     name: str, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtimes, "find_spec", lambda package: None)
@@ -125,13 +129,13 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_a_gpu_that_is_not_there_stops_the_start(name: str, bundled: Artefact) -> None:
+def test_a_missing_gpu_stops_the_start(name: str, bundled: Artefact) -> None:
     pytest.importorskip(RUNTIMES[name][0])
     with pytest.raises(StartupError, match="TELESCOPE_DEVICE"):
         open_runtime(name, bundled, device="gpu:7", threads=0, precision="fp32")
 
 
-def test_auto_takes_paddle_only_for_a_gpu_that_paddle_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_chooses_paddle_only_if_paddle_sees_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtimes, "_paddle_sees_gpu", lambda: True)
     assert choose("auto", "auto") == "paddle"
     assert choose("auto", "gpu:0") == "paddle"
@@ -142,7 +146,7 @@ def test_auto_takes_paddle_only_for_a_gpu_that_paddle_sees(monkeypatch: pytest.M
         choose("auto", "gpu:0")
 
 
-def test_a_choice_is_never_second_guessed() -> None:
+def test_an_explicit_choice_is_kept() -> None:
     assert [choose(name, "cpu") for name in RUNTIMES] == list(RUNTIMES)
 
 
@@ -156,33 +160,33 @@ def test_a_choice_is_never_second_guessed() -> None:
         ("", InferenceFailed),
     ],
 )
-def test_memory_trouble_is_told_from_other_failures(text: str, kind: type[InferenceFailed]) -> None:
+def test_out_of_memory_is_recognised_by_the_librarys_message(text: str, kind: type[InferenceFailed]) -> None:
     assert type(inference_error(RuntimeError(text))) is kind
 
 
 class BrokenRuntime(FakeRuntime):
-    def __init__(self, answer: Nchw) -> None:
+    def __init__(self, sr: Nchw) -> None:
         super().__init__()
-        self.answer = answer
+        self.sr = sr
 
     def run(self, lr_nchw: Nchw) -> Nchw:
-        return self.answer
+        return self.sr
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("sr", "says"),
     [
         (np.full((1, 3, 32, 128), np.nan, np.float32), "not numbers"),
         (np.zeros((1, 3, 16, 64), np.float32), "the shape"),
         (np.zeros((0, 3, 32, 128), np.float32), "the shape"),
     ],
 )
-def test_a_runtime_that_answers_nonsense_does_not_get_past_its_warm_up(answer: Nchw, says: str) -> None:
+def test_a_runtime_with_invalid_output_fails_its_warm_up(sr: Nchw, says: str) -> None:
     with pytest.raises(StartupError, match=says):
-        Predictor(lambda: BrokenRuntime(answer), spec=SPEC, batch_sizes=[1])
+        Predictor(lambda: BrokenRuntime(sr), spec=SPEC, batch_sizes=[1])
 
 
-def test_a_runtime_that_hangs_does_not_hold_up_the_end() -> None:
+def test_a_hanging_runtime_does_not_delay_close() -> None:
     runtime = FakeRuntime()
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1])
     runtime.gate.clear()
@@ -195,7 +199,7 @@ def test_a_runtime_that_hangs_does_not_hold_up_the_end() -> None:
     busy.join()
 
 
-def test_a_package_that_cannot_be_loaded_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_cannot_be_imported_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "app.inference.runtimes.openvino_runtime", None)
     with pytest.raises(StartupError, match="openvino is installed but cannot be loaded"):
         open_runtime("openvino", ModelStore(BUNDLED).resolve("tbsrn"), device="cpu", threads=0, precision="fp32")

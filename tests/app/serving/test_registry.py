@@ -11,16 +11,15 @@ import pytest
 
 from app.errors import InferenceFailed, StartupError
 from app.http.api_keys import new_key
-from app.imaging import codec
+from app.imaging import decode
 from app.inference.predictor import Predictor
 from app.serving import registry as models
-from app.serving.model_service import LoadedModel
+from app.serving.loading import LoadedModel
 from app.settings import Settings
 from model_store.pixels import Nchw, Rgb
 from model_store.store import Artefact, ModelStore
-from tests.app.conftest import SPEC, Server, picture, png, wait_until
+from tests.app.conftest import SPEC, Server, assert_reconciled, picture, png, wait_until
 from tests.app.fakes import FakeRuntime
-from tests.app.test_http import assert_reconciled
 
 KEY, STORED = new_key("shop")
 ADMIN_KEY, ADMIN = new_key("operator", admin=True)
@@ -76,7 +75,7 @@ class Fleet:
         response = self.server.post(png(colour), query=f"?model={model}" if model else "", headers=bearer(KEY))
         assert response.status_code == 200, response.text
         headers = response.headers
-        return f"{headers['x-model-name']}:{headers['x-model-version']}", codec.decode(response.content)
+        return f"{headers['x-model-name']}:{headers['x-model-version']}", decode.decode(response.content)
 
     def activate(self, name: str, key: str = ADMIN_KEY) -> tuple[int, dict[str, object]]:
         response = self.server.client.post(f"/v1/models/{name}/activate", headers=bearer(key))

@@ -15,21 +15,21 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from app.imaging import codec
+from app.imaging import decode, encode
 from model_store.pixels import Rgb
-from tests.app.conftest import Server, picture, png, wait_until
+from tests.app.conftest import Server, assert_reconciled, picture, png, wait_until
 
 
 def test_one_image_comes_back_as_a_png_of_twice_its_size(server: Server) -> None:
     response = server.post(png(height=20, width=50))
     assert response.status_code == 200
     assert response.headers["content-type"] == "image/png"
-    assert (codec.decode(response.content) == picture(height=40, width=100)).all()
+    assert (decode.decode(response.content) == picture(height=40, width=100)).all()
 
 
 def test_a_raw_body_is_one_image(server: Server) -> None:
     response = server.client.post("/v1/super-resolve", content=png(), headers={"content-type": "image/png"})
-    assert codec.decode(response.content).shape == (32, 128, 3)
+    assert decode.decode(response.content).shape == (32, 128, 3)
 
 
 @pytest.mark.parametrize(("name", "magic"), [("png", b"\x89PNG"), ("jpeg", b"\xff\xd8"), ("webp", b"RIFF")])
@@ -41,7 +41,7 @@ def test_the_format_is_the_one_asked_for(server: Server, name: str, magic: bytes
 
 def test_telescope_geometry_answers_in_the_models_own_size(server: Server) -> None:
     response = server.post(png(height=40, width=40), query="?geometry=telescope")
-    assert codec.decode(response.content).shape == (32, 128, 3)
+    assert decode.decode(response.content).shape == (32, 128, 3)
 
 
 def test_several_images_come_back_as_json_in_order_each_with_its_own_outcome(server: Server) -> None:
@@ -56,7 +56,7 @@ def test_several_images_come_back_as_json_in_order_each_with_its_own_outcome(ser
     last = body["images"][2]
     assert last["input"] == {"width": 9, "height": 8}
     assert last["output"] == {"width": 18, "height": 16}
-    assert (codec.decode(base64.b64decode(last["data"])) == picture(colours[1], height=16, width=18)).all()
+    assert (decode.decode(base64.b64decode(last["data"])) == picture(colours[1], height=16, width=18)).all()
 
 
 def test_a_client_that_asks_for_json_gets_it_for_one_image_too(server: Server) -> None:
@@ -73,7 +73,7 @@ def test_a_zip_holds_the_pictures_and_what_became_of_each(server: Server) -> Non
     assert archive.namelist() == ["results.json", "000.webp", "002.webp"]
     results = json.loads(archive.read("results.json"))
     assert [entry.get("data") for entry in results["images"]] == ["000.webp", None, "002.webp"]
-    assert codec.decode(archive.read("002.webp")).shape == (32, 128, 3)
+    assert decode.decode(archive.read("002.webp")).shape == (32, 128, 3)
 
 
 def test_every_response_says_which_request_and_which_model(server: Server) -> None:
@@ -115,23 +115,13 @@ def test_sixty_four_clients_each_get_their_own_picture_in_shared_batches(server:
         asked = [pool.submit(server.post, png(colour)) for colour in colours]
         wait_until(lambda: server.metric("telescope_admitted_windows") == 64)
         server.runtime.gate.set()
-        answers = [codec.decode(future.result().content) for future in asked]
+        answers = [decode.decode(future.result().content) for future in asked]
     for colour, answer in zip(colours, answers, strict=True):
         assert (answer == picture(colour, height=32, width=128)).all()
     assert max(server.runtime.batches) == 16
     assert server.metric("telescope_batch_size_sum") > server.metric("telescope_batch_size_count")
     assert server.metric("telescope_images_received_total") == before + 64
     assert_reconciled(server)
-
-
-def assert_reconciled(server: Server) -> None:
-    """received = sum of outcomes + in progress, for requests and for images."""
-    for kind in ("requests", "images"):
-        received = server.metric(f"telescope_{kind}_received_total")
-        ended = server.metric(f"telescope_{kind}_total")
-        assert received == ended + server.metric(f"telescope_{kind}_in_progress")
-        assert received > 0
-    assert server.metric("telescope_decisions_total") == server.metric("telescope_images_total", outcome="ok")
 
 
 def test_a_client_that_leaves_takes_its_image_out_of_the_queue(start_server: Callable[..., Server]) -> None:
@@ -217,15 +207,15 @@ def test_requests_that_are_abandoned_get_503_and_not_silence(start_server: Calla
 
 
 def test_a_defect_on_one_image_spares_its_neighbours(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    encode = codec.encode
+    original = encode.encode
 
-    def broken(rgb: np.ndarray, image_format: codec.Format) -> bytes:
+    def broken(rgb: np.ndarray, image_format: encode.Format) -> bytes:
         if rgb.shape[0] == 24:
             raise ZeroDivisionError("a slip of the pen")
-        return encode(rgb, image_format)
+        return original(rgb, image_format)
 
     good, bad = png(), png(height=12)
-    monkeypatch.setattr(codec, "encode", broken)
+    monkeypatch.setattr(encode, "encode", broken)
     body = server.post(good, bad).json()
     assert [entry["outcome"] for entry in body["images"]] == ["ok", "failed"]
     assert body["images"][1]["problem"]["code"] == "internal_error"
@@ -255,20 +245,20 @@ def test_only_what_is_done_at_once_is_decoded_on_the_event_loop(
     server: Server, monkeypatch: pytest.MonkeyPatch, body: bytes, small: bool
 ) -> None:
     threads: list[str] = []
-    decode = codec.Probed.decode
+    original = decode.Probed.decode
 
-    def noted(self: codec.Probed) -> Rgb:
+    def noted(self: decode.Probed) -> Rgb:
         threads.append(threading.current_thread().name)
-        return decode(self)
+        return original(self)
 
-    monkeypatch.setattr(codec.Probed, "decode", noted)
+    monkeypatch.setattr(decode.Probed, "decode", noted)
     assert server.post(body).status_code == 200
     assert [name.startswith("codec") for name in threads] == [not small]
 
 
 def test_the_deadline_holds_while_a_picture_is_decoded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding = threading.Event()
-    monkeypatch.setattr(codec.Probed, "decode", lambda self: decoding.wait(30) and picture())
+    monkeypatch.setattr(decode.Probed, "decode", lambda self: decoding.wait(30) and picture())
     response = server.post(png(height=64, width=128), headers={"X-Request-Timeout-Ms": "100"})
     decoding.set()
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
@@ -356,7 +346,7 @@ def test_openapi_shows_every_error_and_a_real_picture(server: Server) -> None:
     responses = schema["paths"]["/v1/super-resolve"]["post"]["responses"]
     assert set(responses) == {"200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
     example = responses["200"]["content"]["application/json"]["example"]["images"][0]["data"]
-    assert codec.decode(base64.b64decode(example)).shape == (6, 12, 3)
-    assert np.ptp(codec.decode(base64.b64decode(example))) > 0
+    assert decode.decode(base64.b64decode(example)).shape == (6, 12, 3)
+    assert np.ptp(decode.decode(base64.b64decode(example))) > 0
     references = json.dumps(schema).split('"$ref": "#/components/schemas/')[1:]
     assert {reference.split('"')[0] for reference in references} <= set(schema["components"]["schemas"])

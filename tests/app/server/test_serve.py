@@ -14,12 +14,13 @@ import httpx
 import numpy as np
 import pytest
 
-from app.imaging import codec
+from app.imaging.decode import decode
+from app.imaging.encode import encode
 from model_store import BUNDLED
 from model_store.pixels import resize
 from model_store.store import ModelStore
 from tests.app.conftest import wait_until
-from tests.app.process import Process, ready
+from tests.app.process import Process, ready, scraped
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("openvino")
@@ -28,7 +29,7 @@ CROPS = sorted((REPOSITORY / "examples" / "crops").glob("*.png"))
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Process]:
-    """One that all tests share."""
+    """A service that all tests of this module share."""
     process = Process()
     wait_until(lambda: ready(process.url()), 60)
     yield process
@@ -39,16 +40,16 @@ def post(url: str, crop: Path) -> httpx.Response:
     return httpx.post(f"{url}/v1/super-resolve?mode=always", files={"image": crop.read_bytes()}, timeout=60)
 
 
-def answer(url: str, crop: Path) -> np.ndarray:
+def super_resolved(url: str, crop: Path) -> np.ndarray:
     response = post(url, crop)
     assert response.status_code == 200, response.text
-    return codec.decode(response.content)
+    return decode(response.content)
 
 
 def test_a_real_crop_comes_back_twice_as_large_and_sharper_than_bicubic(service: Process) -> None:
     for crop in CROPS:
-        lr = codec.decode(crop.read_bytes())
-        sr = answer(service.url(), crop)
+        lr = decode(crop.read_bytes())
+        sr = super_resolved(service.url(), crop)
         assert sr.shape == (2 * lr.shape[0], 2 * lr.shape[1], 3)
         bicubic = resize(lr, height=sr.shape[0], width=sr.shape[1])
         assert sharpness(sr) > sharpness(bicubic), crop.name
@@ -61,13 +62,13 @@ def sharpness(rgb: np.ndarray) -> float:
     return float(np.hypot(*np.gradient(grey)).mean())
 
 
-def test_sixty_four_clients_at_once_each_get_their_own_answer_in_shared_batches(service: Process) -> None:
+def test_sixty_four_clients_at_once_each_get_their_own_result_from_shared_batches(service: Process) -> None:
     url = service.url()
-    alone = {crop: answer(url, crop) for crop in CROPS}
-    asked = [CROPS[i % len(CROPS)] for i in range(64)]
+    alone = {crop: super_resolved(url, crop) for crop in CROPS}
+    posted = [CROPS[i % len(CROPS)] for i in range(64)]
     with ThreadPoolExecutor(64) as pool:
-        answers = list(pool.map(lambda crop: answer(url, crop), asked))
-    for crop, together in zip(asked, answers, strict=True):
+        results = list(pool.map(lambda crop: super_resolved(url, crop), posted))
+    for crop, together in zip(posted, results, strict=True):
         assert np.abs(together.astype(int) - alone[crop]).max() <= 1, crop.name
     metrics = scraped(url)
     version = ModelStore(BUNDLED).resolve("tbsrn").manifest.version
@@ -78,11 +79,6 @@ def test_sixty_four_clients_at_once_each_get_their_own_answer_in_shared_batches(
     assert images >= 64 + len(CROPS)
     assert batches < images <= windows, "no batch held more than one window"
     assert metrics[f'telescope_images_total{{model="tbsrn",outcome="ok",version="{version}"}}'] == images
-
-
-def scraped(url: str) -> dict[str, float]:
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
 
 def test_the_readmes_curl_commands_work_as_written(service: Process, tmp_path: Path) -> None:
@@ -99,10 +95,10 @@ def test_the_readmes_curl_commands_work_as_written(service: Process, tmp_path: P
         if "-o " not in command:
             assert [entry["outcome"] for entry in json.loads(done.stdout)["images"]] == ["ok", "ok"]
     assert (tmp_path / "crops.zip").read_bytes().startswith(b"PK")
-    assert codec.decode((tmp_path / "sr.png").read_bytes()).shape == (32, 128, 3)
+    assert decode((tmp_path / "sr.png").read_bytes()).shape == (32, 128, 3)
 
 
-def test_sigterm_answers_what_was_accepted_refuses_the_rest_and_exits_cleanly(
+def test_sigterm_finishes_admitted_requests_refuses_new_ones_and_exits_cleanly(
     start: Callable[..., Process],
 ) -> None:
     own_service = start()
@@ -125,12 +121,12 @@ def test_sigterm_answers_what_was_accepted_refuses_the_rest_and_exits_cleanly(
     assert 503 in refused
     assert own_service.wait() == 0
     outcomes = [log["status"] for log in own_service.logs() if log.get("route") == "/v1/super-resolve"]
-    assert sorted(outcomes) == sorted(statuses), "a request was begun and not answered"
+    assert sorted(outcomes) == sorted(statuses), "a request began and got no response"
 
 
-def crowd(url: str, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
+def overload(url: str, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
     """Requests for some seconds of work, all admitted."""
-    word = codec.encode(np.random.default_rng(0).integers(0, 255, (16, 64, 3), np.uint8), "png")
+    word = encode(np.random.default_rng(0).integers(0, 255, (16, 64, 3), np.uint8), "png")
     files = [("image", word)] * 24
     where = f"{url}/v1/super-resolve?mode=always"
     asked = [pool.submit(httpx.post, where, files=files, timeout=60) for _ in range(4)]
@@ -138,15 +134,17 @@ def crowd(url: str, pool: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
     return asked
 
 
-def test_what_is_not_answered_within_the_drain_gets_503(start: Callable[..., Process]) -> None:
+def test_requests_that_the_drain_cannot_finish_in_time_get_503(start: Callable[..., Process]) -> None:
     process = start(TELESCOPE_DRAIN_TIMEOUT_S="0.2", TELESCOPE_MODEL="tbsrn:1")  # the slow one
     with ThreadPoolExecutor(4) as pool:
-        asked = crowd(process.url(), pool)
+        asked = overload(process.url(), pool)
         process.popen.send_signal(signal.SIGTERM)
-        answers = [future.result() for future in asked]
+        responses = [future.result() for future in asked]
     assert process.wait() == 0
-    for answer in answers:
-        assert "not_ready" in {entry["problem"]["code"] for entry in answer.json()["images"] if "problem" in entry}
+    for response in responses:
+        assert "not_ready" in {
+            entry["problem"]["code"] for entry in response.json()["images"] if "problem" in entry
+        }
 
 
 def test_a_second_signal_ends_the_process_at_once(start: Callable[..., Process]) -> None:
@@ -160,7 +158,7 @@ def test_a_second_signal_ends_the_process_at_once(start: Callable[..., Process])
     assert time.monotonic() - since < 6
 
 
-def test_readiness_is_down_for_a_grace_before_an_idle_service_ends(start: Callable[..., Process]) -> None:
+def test_an_idle_service_is_unready_for_the_grace_period_before_it_ends(start: Callable[..., Process]) -> None:
     process = start(TELESCOPE_DRAIN_GRACE_S="1")
     url = process.url()
     process.popen.send_signal(signal.SIGTERM)
@@ -187,7 +185,7 @@ def test_the_log_has_one_json_line_a_request_and_no_image_bytes(service: Process
 
 @pytest.fixture
 def failing(start: Callable[..., Process]) -> Callable[..., str]:
-    """The one line with which a start-up stops."""
+    """Starts a service that must fail; returns its one line of output."""
 
     def failing(*arguments: str, **environment: str) -> str:
         process = start(*arguments, **environment)
@@ -198,13 +196,15 @@ def failing(start: Callable[..., Process]) -> Callable[..., str]:
     return failing
 
 
-def test_a_busy_port_stops_the_start_with_what_to_do(failing: Callable[..., str]) -> None:
+def test_a_busy_port_stops_the_start_and_the_error_says_how_to_choose_another(failing: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert "choose another port with TELESCOPE_PORT" in failing("--port", port)
 
 
-def test_a_tampered_model_stops_the_start_with_the_files_name(tmp_path: Path, failing: Callable[..., str]) -> None:
+def test_a_tampered_model_stops_the_start_and_the_error_names_the_file(
+    tmp_path: Path, failing: Callable[..., str]
+) -> None:
     store = tmp_path / "store"
     shutil.copytree(BUNDLED / "tbsrn", store / "tbsrn")
     for path in (store / "tbsrn").rglob("*.onnx"):
@@ -213,11 +213,13 @@ def test_a_tampered_model_stops_the_start_with_the_files_name(tmp_path: Path, fa
     assert "model.onnx is not the file that was published" in line
 
 
-def test_an_unknown_model_stops_the_start_with_what_there_is(failing: Callable[..., str]) -> None:
+def test_an_unknown_model_stops_the_start_and_the_error_lists_the_models(failing: Callable[..., str]) -> None:
     assert "which holds tbsrn" in failing("--model", "other")
 
 
-def test_a_missing_runtime_stops_the_start_with_the_extra(tmp_path: Path, failing: Callable[..., str]) -> None:
+def test_a_missing_runtime_stops_the_start_and_the_error_names_the_extra(
+    tmp_path: Path, failing: Callable[..., str]
+) -> None:
     hidden = tmp_path / "sitecustomize.py"  # hides the package from the process that starts
     hidden.write_text(
         "import importlib.util\nreal = importlib.util.find_spec\n"
@@ -227,5 +229,5 @@ def test_a_missing_runtime_stops_the_start_with_the_extra(tmp_path: Path, failin
     assert "pip install 'text-telescope[cpu]'" in line
 
 
-def test_a_bad_setting_stops_the_start_with_its_name(failing: Callable[..., str]) -> None:
+def test_a_bad_setting_stops_the_start_and_the_error_names_it(failing: Callable[..., str]) -> None:
     assert "TELESCOPE_MAX_IMAGES" in failing(TELESCOPE_MAX_IMAGES="none")

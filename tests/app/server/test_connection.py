@@ -1,4 +1,4 @@
-"""Heads that never end, and heads that never come."""
+"""Request heads that never end or never arrive."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -47,25 +47,25 @@ def endless_chunk_extension() -> Iterator[bytes]:
 @pytest.mark.parametrize(
     "sends", [many_headers, endless_header, endless_address, endless_trailer, endless_chunk_extension]
 )
-def test_what_is_neither_a_head_nor_a_body_ends_at_a_limit(
+def test_an_endless_head_or_trailer_is_cut_off_at_a_limit(
     server: Server, sends: Callable[[], Iterator[bytes]]
 ) -> None:
-    most = 50_000_000  # what the kernel holds on the way is no small part of it
+    most = 50_000_000  # the kernel buffers a good part of it
     with connect(server) as client, suppress(ConnectionError):
         for data in islice(sends(), most // 1000):
             client.sendall(data)
-        pytest.fail("all of it was taken")
+        pytest.fail("the service read all of it")
     assert server.client.get("/livez").status_code == 200
 
 
-def test_a_head_below_the_limit_is_taken_and_one_above_it_is_told_so(server: Server) -> None:
+def test_a_head_below_the_limit_is_accepted_and_one_above_it_gets_431(server: Server) -> None:
     assert server.client.get("/livez", headers={"X-Header": "a" * 60_000}).status_code == 200
     with connect(server) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nX-Header: " + b"a" * 65_536)
         assert client.recv(1000).startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_large_body_in_small_chunks_is_no_head(server: Server) -> None:
+def test_a_large_body_in_small_chunks_does_not_count_as_a_head(server: Server) -> None:
     picture = png() + b"\0" * 100_000
     response = server.client.post(
         "/v1/super-resolve",
@@ -75,17 +75,17 @@ def test_a_large_body_in_small_chunks_is_no_head(server: Server) -> None:
     assert response.status_code == 200
 
 
-def test_a_head_that_does_not_come_ends_the_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_does_not_arrive_in_time_gets_408(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 0.2)
     for sent in (b"", b"GET /livez HTTP/1.1\r\n", b"GET /livez HTTP/1.1\r\n\r\nGET"):
         with connect(server) as client:
             client.sendall(sent)
-            answer = b"".join(iter(lambda c=client: c.recv(1000), b""))  # type: ignore[misc]
-            assert answer.count(b"HTTP/1.1 408 ") == 1
-            assert answer.count(b"HTTP/1.1 200 ") == sent.count(b"\r\n\r\n")
+            response = b"".join(iter(lambda c=client: c.recv(1000), b""))  # type: ignore[misc]
+            assert response.count(b"HTTP/1.1 408 ") == 1
+            assert response.count(b"HTTP/1.1 200 ") == sent.count(b"\r\n\r\n")
 
 
-def test_patience_with_a_head_is_none_with_its_answer(
+def test_the_head_timeout_does_not_limit_the_response_time(
     start_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 0.1)

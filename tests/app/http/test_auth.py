@@ -11,8 +11,7 @@ from text_telescope import BadRequest, TelescopeClient
 
 from app.__main__ import main
 from app.http.api_keys import new_key
-from tests.app.conftest import Server, picture, png, wait_until
-from tests.app.test_http import assert_reconciled
+from tests.app.conftest import Server, assert_reconciled, picture, png, wait_until
 
 KEY, STORED = new_key("shop")
 OTHER_KEY, OTHER = new_key("press")
@@ -154,13 +153,13 @@ def test_a_reload_swaps_the_keys_and_a_broken_file_keeps_the_old_ones(
 
     assert (status(KEY), status(OTHER_KEY)) == (200, 401)
     file.write_text(OTHER.entry())
-    server.app.state.access.reload()
+    server.app.state.authentication.reload()
     assert (status(KEY), status(OTHER_KEY)) == (401, 200)
     for broken in ("rubbish", ""):
         file.write_text(broken)
-        server.app.state.access.reload()
+        server.app.state.authentication.reload()
     file.unlink()
-    server.app.state.access.reload()
+    server.app.state.authentication.reload()
     assert (status(KEY), status(OTHER_KEY)) == (401, 200)
     errors = [line.getMessage() for line in caplog.records if line.levelname == "ERROR"]
     assert len(errors) == 3

@@ -19,8 +19,8 @@ pytest.importorskip("openvino")
 CONNECT = {"x86_64": 42, "aarch64": 203}  # the system call's number
 CROP = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()
 
-# Runs before anything else in the process. What Python itself does ends it by an audit hook, what C, C++ or Rust
-# do below it by the kernel, which kills a process whose seccomp filter meets connect(2).
+# Runs before anything else in the process. An audit hook ends the process if Python connects; if code in C, C++ or
+# Rust connects, the kernel kills the process by its seccomp filter for connect(2).
 SEAL = """
 import ctypes, os, sys
 
@@ -55,7 +55,7 @@ if os.environ["SEALED_BY"] == "kernel":
 
 @pytest.fixture(params=["audit", "kernel"])
 def sealed(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that ends as soon as it connects; shown to do so."""
+    """The environment of a process that is killed as soon as it connects; the fixture checks that it is."""
     number = CONNECT.get(platform.machine())
     if sys.platform != "linux" or number is None:
         pytest.skip("the number of connect(2) is not known for this system")
@@ -91,7 +91,7 @@ def test_from_start_to_shutdown_it_connects_to_nothing(
             assert client.post("/v1/recognise", files=one).status_code == 200
     service.popen.send_signal(signal.SIGTERM)
     assert service.wait() == 0, "".join(service.lines)
-    assert list(home.rglob("*")) == []  # where libraries keep what they know of a machine
+    assert list(home.rglob("*")) == []  # where libraries keep an identifier of the machine
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from python_multipart.multipart import MultipartParser
+from starlette.formparsers import MultiPartParser
 
 from app import errors
 from app.http import multipart as uploads
-from app.http.problems import KINDS
-from app.imaging import codec
-from tests.app.conftest import Server, picture, png
-from tests.app.test_http import assert_reconciled
+from app.http.problems import HttpError
+from app.imaging import decode
+from tests.app.conftest import Server, assert_reconciled, picture, png
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -200,20 +200,22 @@ def test_unknown_addresses_and_methods_are_problems_too(server: Server) -> None:
 
 
 def test_every_error_that_can_reach_a_client_has_a_status() -> None:
-    def leaves(kind: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]]:
+    def tree(kind: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]]:
         yield kind
         for below in kind.__subclasses__():
-            yield from leaves(below)
+            yield from tree(below)
 
     abstract = {errors.ServiceError, errors.BadInput, errors.StartupError}
-    assert set(leaves(errors.ServiceError)) - abstract == set(KINDS)
-    assert len({kind.code for kind in KINDS.values()}) == len(KINDS)
+    sent = set(errors.sent_errors())
+    assert set(tree(errors.ServiceError)) - abstract == sent
+    assert len({kind.code for kind in sent}) == len(sent)
+    assert all(kind.status >= 400 and kind.title for kind in sent - {HttpError})
 
 
 def test_limits_are_checked_before_any_pixel_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(errors.TooManyPixels, match="40000 x 40000"):
-        codec.probe(hollow_png(40_000, 40_000), max_pixels=4_000_000, min_side_px=4)
+        decode.probe(hollow_png(40_000, 40_000), max_pixels=4_000_000, min_side_px=4)
 
 
 def test_a_body_is_let_go_without_the_garbage_collector(server: Server) -> None:
@@ -221,6 +223,10 @@ def test_a_body_is_let_go_without_the_garbage_collector(server: Server) -> None:
     gc.disable()
     try:
         assert server.client.post("/v1/super-resolve", files={"image": png()}).status_code == 200
-        assert not [it for it in gc.get_objects() if type(it) in (uploads._Form, MultipartParser)]
+        assert not [
+            it
+            for it in gc.get_objects()
+            if type(it) in (MultiPartParser, uploads._InMemoryParser, MultipartParser)
+        ]
     finally:
         gc.enable()

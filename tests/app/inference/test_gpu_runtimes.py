@@ -1,4 +1,4 @@
-"""The runtimes on GPUs: what the libraries are asked for, against fakes of them, for want of a GPU."""
+"""The runtimes on GPUs: the calls they make, against fakes of the libraries, since the tests have no GPU."""
 
 import sys
 from pathlib import Path
@@ -13,11 +13,11 @@ from app.inference.runtimes import open_runtime
 from app.inference.runtimes.base import Precision
 from model_store.store import Artefact
 from tests.app.fakes import nearest_x2
-from tests.app.test_runtimes import batch, opened
+from tests.app.inference.test_runtimes import batch, opened
 
 
 class PaddleWithGpus(ModuleType):
-    """What Paddle Inference shows of itself on a machine with two GPUs."""
+    """The part of Paddle Inference that the runtime uses, on a machine with two GPUs."""
 
     def __init__(self) -> None:
         super().__init__("paddle")
@@ -46,9 +46,7 @@ class PaddleWithGpus(ModuleType):
         )
 
 
-def test_paddle_is_set_up_on_the_gpu_that_was_asked_for(
-    bundled: Artefact, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paddle_is_set_up_on_the_gpu_of_the_setting(bundled: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
     from app.inference.runtimes.paddle_runtime import GPU_POOL_MIB, PaddleRuntime
 
     paddle = PaddleWithGpus()
@@ -65,7 +63,7 @@ def test_paddle_is_set_up_on_the_gpu_that_was_asked_for(
 
 
 class OnnxOnGpu:
-    """What ONNX Runtime shows of itself with CUDA and TensorRT; its network repeats pixels."""
+    """The part of ONNX Runtime that the runtime uses, with CUDA and TensorRT; its network repeats pixels."""
 
     SessionOptions = SimpleNamespace
 
@@ -107,7 +105,7 @@ HALF = ("TensorrtExecutionProvider", {"device_id": 1, "trt_fp16_enable": True})
 
 
 @pytest.mark.parametrize(("precision", "providers"), [("auto", [ONLY_CUDA]), ("fp16", [HALF, ONLY_CUDA])])
-def test_onnx_runtime_is_set_up_on_the_gpu_that_was_asked_for(
+def test_onnx_runtime_is_set_up_on_the_gpu_of_the_setting(
     precision: Precision, providers: list[Any], bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from app.inference.runtimes import onnx_runtime

@@ -1,0 +1,205 @@
+"""Crops on their way through the batcher, in one request. Knows no HTTP.
+
+    admit (all crops or none) -> each crop: decode -> prepare -> batcher -> finish -> encode
+
+Decoding and encoding run in worker threads, so that the event loop stays free; a crop so small that handing it to
+a thread would take as long as the work itself is done on the loop.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from math import prod
+from time import perf_counter
+from typing import Protocol, TypeVar
+
+from app.batching.batcher import Admission, Batcher
+from app.batching.queue import EXPIRED
+from app.errors import DeadlineExceeded, InternalError, ServiceError
+from app.imaging import encode
+from app.imaging.encode import Format
+from app.imaging.quality_gate import Decision
+from app.serving.pipeline import CropOptions, CropPipeline, Prepared
+from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import OFF, Tracing
+from model_store.pixels import Rgb
+from model_store.tiling import Chw, Layout, Size
+
+T = TypeVar("T")
+log = logging.getLogger("telescope.crops")
+
+
+class CropSource(Protocol):
+    """An uploaded picture, or a region of a page."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def decode(self) -> Rgb:
+        """uint8 (height, width, 3). Raises ServiceError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One crop before decoding.
+
+    output: height and width of its result. largest: the layout of most pixels that it may get; None: the network
+    is never used. image_format: of the result; None: the result keeps its pixels, for the page they belong to.
+    small: decoding and encoding take about a millisecond at most, whatever the pixels are.
+    """
+
+    source: CropSource
+    options: CropOptions
+    output: Size
+    largest: Layout | None
+    image_format: Format | None
+    small: bool = False
+
+    @property
+    def size(self) -> Size:
+        return self.source.height, self.source.width
+
+
+@dataclass(frozen=True)
+class EncodedPicture:
+    """One picture of a response; without bytes if it went back onto its page."""
+
+    data: bytes
+    input_size: tuple[int, int]  # width, height
+    output_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class CropResult(EncodedPicture):
+    """The result for one crop. rgb: its pixels, if they were not encoded."""
+
+    decision: Decision
+    rgb: Rgb | None = None
+
+
+@dataclass
+class Timings:
+    """Seconds of each phase of a request; with several images, the longest."""
+
+    decode_s: float = 0
+    queue_s: float = 0
+    inference_s: float = 0
+    encode_s: float = 0
+
+
+class CropRunner:
+    """workers: threads for decoding and encoding."""
+
+    def __init__(
+        self,
+        pipeline: CropPipeline,
+        batcher: Batcher,
+        *,
+        workers: Executor,
+        metrics: Metrics,
+        tracing: Tracing = OFF,
+    ) -> None:
+        self._pipeline = pipeline
+        self._batcher = batcher
+        self._workers = workers
+        self._metrics = metrics
+        self._tracing = tracing
+
+    async def call(self, function: Callable[..., T], *arguments: object, inline: bool = False) -> T:
+        """Call a blocking function in a worker thread; inline: on the event loop, for what is over at once."""
+        if inline:
+            return function(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, function, *arguments)
+
+    def admit(self, crops: Sequence[Crop | ServiceError], *, deadline: float, more_bytes: int = 0) -> Admission:
+        """Admit the work and the memory of all crops, and `more_bytes` beside them.
+
+        deadline: on `time.monotonic`. Raises as `Batcher.admit` does.
+        """
+        good = [crop for crop in crops if isinstance(crop, Crop)]
+        return self._batcher.admit(
+            windows=sum(self._windows(crop.largest) for crop in good),
+            nbytes=sum(self._memory(crop) for crop in good) + more_bytes,
+            deadline=deadline,
+        )
+
+    async def run(
+        self, crops: Sequence[Crop | ServiceError], admission: Admission, timings: Timings
+    ) -> list[CropResult | ServiceError]:
+        """One entry per crop, in order: its result, or its own error."""
+        if len(crops) == 1 and isinstance(crops[0], Crop):
+            return [await self._one(crops[0], admission, timings)]
+        async with asyncio.TaskGroup() as group:
+            results = [
+                crop if isinstance(crop, ServiceError) else group.create_task(self._one(crop, admission, timings))
+                for crop in crops
+            ]
+        return [result if isinstance(result, ServiceError) else result.result() for result in results]
+
+    async def _one(self, crop: Crop, admission: Admission, timings: Timings) -> CropResult | ServiceError:
+        try:
+            async with self._deadline(crop, admission):
+                with self._tracing.span("crop"):
+                    with self._tracing.span("decode"):
+                        prepared, decode_s = await self.call(self._prepare, crop, inline=crop.small)
+                    used = prepared.layout if prepared.decision.infers else None
+                    admission.release(self._windows(crop.largest) - self._windows(used))
+                    tiles = await admission.infer(prepared.tiles) if used else []
+                    self._tracing.inferred(tiles)
+                    with self._tracing.span("encode"):
+                        sr = [tile.sr for tile in tiles]
+                        result, encode_s = await self.call(self._finish, crop, prepared, sr, inline=crop.small)
+        except ServiceError as exc:
+            return exc
+        except TimeoutError:
+            return DeadlineExceeded(EXPIRED)
+        except Exception as exc:  # a defect on one image spares the request's other images
+            log.exception("internal error")
+            failed = InternalError("An unexpected error was logged under this request's id.")
+            failed.__cause__ = exc
+            return failed
+        timings.decode_s = max(timings.decode_s, decode_s)
+        timings.queue_s = max(timings.queue_s, *(tile.queue_s for tile in tiles), 0)
+        timings.inference_s = max(timings.inference_s, *(tile.inference_s for tile in tiles), 0)
+        timings.encode_s = max(timings.encode_s, encode_s)
+        return result
+
+    def _deadline(self, crop: Crop, admission: Admission) -> AbstractAsyncContextManager[object]:
+        """A small crop waits for the batcher alone, and the batcher keeps the deadline itself."""
+        return nullcontext() if crop.small else asyncio.timeout(admission.deadline - time.monotonic())
+
+    def _memory(self, crop: Crop) -> int:
+        """Bytes of a crop's picture, its result, and its tiles in float32 before and after the network."""
+        tiles = 4 * 3 * crop.largest.pixels * (1 + self._pipeline.spec.scale**2) if crop.largest else 0
+        return 3 * (prod(crop.size) + prod(crop.output)) + tiles
+
+    def _windows(self, layout: Layout | None) -> int:
+        return layout.tiles * self._batcher.windows(layout.tile) if layout else 0
+
+    def _prepare(self, crop: Crop) -> tuple[Prepared, float]:
+        """And the seconds it took."""
+        start = perf_counter()
+        prepared = self._pipeline.prepare(crop.source.decode(), crop.options)
+        seconds = perf_counter() - start
+        self._metrics.decode_seconds.observe(seconds)
+        return prepared, seconds
+
+    def _finish(self, crop: Crop, prepared: Prepared, sr: Sequence[Chw]) -> tuple[CropResult, float]:
+        """And the seconds it took."""
+        start = perf_counter()
+        rgb = self._pipeline.finish(prepared, sr)
+        data = encode.encode(rgb, crop.image_format) if crop.image_format else b""
+        seconds = perf_counter() - start
+        self._metrics.encode_seconds.observe(seconds)
+        self._metrics.result_bytes.inc(len(data))
+        (height, width), kept = crop.size, None if crop.image_format else rgb
+        result = CropResult(data, (width, height), (rgb.shape[1], rgb.shape[0]), prepared.decision, kept)
+        return result, seconds
