@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from app.bulk.entries import Options
+from app.bulk.entries import JobOptions
 from app.bulk.kinds import open_kind
 from app.bulk.ledger import Ledger
 from app.bulk.on_ray import on_ray
@@ -28,7 +28,7 @@ from app.settings import Settings, load_settings
 from model_store.store import ModelStore
 
 CROPS = Path(__file__).parents[1] / "examples" / "crops"
-OPTIONS = Options("png", "native", ALWAYS, None)
+OPTIONS = JobOptions("png", "native", ALWAYS, None)
 SHARD = 24  # pictures: small beside the job, so that the workers end together
 
 

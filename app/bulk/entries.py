@@ -1,4 +1,4 @@
-"""What travels between a kind's reader, the pipeline and its writer."""
+"""The records that pass between the reader of a kind, the pipeline and the writer."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,10 +11,11 @@ KindName = Literal["folder", "tar", "parquet", "lmdb"]
 
 
 @dataclass(frozen=True)
-class Options:
-    """What was asked for, the same for every picture of a job.
+class JobOptions:
+    """The options of a job, the same for all its pictures.
 
-    images: which of several pictures of a sample; a Parquet column, a prefix of LMDB keys, an ending in a tar.
+    images: selects one of several pictures of a sample: a Parquet column, a prefix of LMDB keys, or an ending of
+    names in a tar.
     """
 
     format: Format
@@ -25,7 +26,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Unit:
-    """What is done as a whole or not at all. weight: its share of the progress, in pictures or bytes."""
+    """The smallest part of a job that is resumed. weight: its share of the progress, in pictures or bytes."""
 
     name: str
     weight: int
@@ -34,7 +35,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Failure:
-    """One item that has no answer, and why; `code` as in the API's problems."""
+    """One failed item and the reason; `code` as in the problems of the API."""
 
     item: str
     code: str
@@ -43,18 +44,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class Entry:
-    """One item of a unit. header: what the kind's writer needs to write it back."""
+    """One item of a unit. header: data of the kind's own that its writer needs."""
 
     name: str
     data: bytes
-    is_picture: bool = True  # others are copied
+    is_picture: bool = True  # if not, it is copied
     header: Any = None
-    failure: Failure | None = None  # it could not even be read
+    failure: Failure | None = None  # found while reading it
 
 
 @dataclass(frozen=True)
-class Result:
-    """What is to be written; nothing where it failed."""
+class EntryResult:
+    """The outcome for one entry. data: to write; empty after a failure. decision: None for a copied entry."""
 
     entry: Entry
     data: bytes = b""

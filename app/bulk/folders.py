@@ -1,10 +1,10 @@
-"""A folder of pictures -> the same folder of answers, each file by a rename of its own."""
+"""A folder of pictures -> the same folder of results; each file appears by a rename."""
 
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from app.bulk.entries import Entry, Failure, Options, Result, Unit
+from app.bulk.entries import Entry, EntryResult, Failure, JobOptions, Unit
 from app.bulk.ledger import Ledger
 from app.bulk.publish import write_whole
 from app.bulk.upscale import SUFFIXES
@@ -12,13 +12,13 @@ from app.errors import StartupError
 
 
 class Folders:
-    def __init__(self, source: Path, ledger: Ledger, options: Options) -> None:
+    def __init__(self, source: Path, ledger: Ledger, options: JobOptions) -> None:
         self._source = source
         self._ledger = ledger
         self._suffix = f".{options.format}"
 
     def units(self, size: int) -> Iterator[Unit]:
-        """`size` pictures each, in the order of their paths. Raises StartupError for two of one target."""
+        """`size` pictures each, sorted by path. Raises StartupError if two pictures have the same target."""
         waiting: list[str] = []
         for picture in self._pictures():
             waiting.append(picture)
@@ -47,15 +47,15 @@ class Folders:
             except (FileNotFoundError, PermissionError) as exc:
                 yield Entry(path, b"", failure=Failure(path, "unreadable", str(exc)))
 
-    def write(self, number: int, unit: Unit, results: Iterable[Result]) -> None:
+    def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
         for result in results:
             if not result.failure:
                 target = (self._ledger.output / result.entry.name).with_suffix(self._suffix)
                 write_whole(target, result.data, staging=self._ledger.staging, flush=False)
-        os.sync()  # once for the unit: two flushes a picture would be slower than a GPU
+        os.sync()  # once per unit: two flushes per picture would be slower than a GPU
 
     def close(self) -> None:
-        """Every file has its name already."""
+        """Nothing is left to do."""
 
 
 def _unit(pictures: list[str]) -> Unit:

@@ -1,4 +1,4 @@
-"""A job: begin it or take it up again, run every unit that is not done, list what failed."""
+"""A job: begin or resume it, run every unit that is not done, list the failures."""
 
 import os
 import sys
@@ -6,28 +6,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.bulk.entries import KindName, Options
+from app.bulk.entries import JobOptions, KindName
 from app.bulk.kinds import kind_of, open_kind
 from app.bulk.ledger import Ledger, UnitRef
 from app.bulk.progress import Progress
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
-from app.serving.model_service import LoadedModel
+from app.serving.loading import LoadedModel
 from app.settings import Settings
 from model_store.store import ModelStore
 
-UNIT_SIZE = 1000  # pictures of a folder or LMDB: about a minute on one core, and what a kill costs at most
+UNIT_SIZE = 1000  # pictures of a folder or LMDB: about a minute on one core, the most that a kill can lose
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Who works. workers: actors of Ray Data, 0 for this process; address: of a cluster, None for this machine."""
+    """workers: actors of Ray Data, 0 for this process alone. address: of a cluster, None for this machine."""
 
     workers: int = 0
     address: str | None = None
 
     def threads(self, wanted: int) -> int:
-        """Of each worker's predictor and codec; 0 leaves it to the runtime."""
+        """Threads of each worker; 0 leaves the number to the runtime."""
         if wanted or not self.workers:
             return wanted
         return 1 if self.address else max(1, (os.cpu_count() or 1) // self.workers)
@@ -36,7 +36,7 @@ class Engine:
 def run(
     source: Path,
     output: Path,
-    options: Options,
+    options: JobOptions,
     settings: Settings,
     *,
     kind: KindName | None = None,
@@ -44,10 +44,10 @@ def run(
     unit_size: int = UNIT_SIZE,
     model: LoadedModel | None = None,
 ) -> int:
-    """How many items failed and units are not done.
+    """The number of failed items and of units that are not done.
 
-    model: for this process; None has every worker load its own.
-    Raises StartupError or ModelStoreError before anything is done, or when no worker can start.
+    model: for this process; None: every worker loads its own.
+    Raises StartupError or ModelStoreError before any work, or if no worker can start.
     """
     source, output = source.resolve(), output.resolve()
     if output == source or source in output.parents:
@@ -61,24 +61,24 @@ def run(
     ledger = Ledger(output)
     opened = open_kind(kind, source, ledger, options)
     given = asdict(options)
-    asked = {"source": str(source), "kind": kind, "model": artefact.digest, **given.pop("policy"), **given}
-    with ledger.job(asked, opened.units(unit_size)):
+    parameters = {"source": str(source), "kind": kind, "model": artefact.digest, **given.pop("policy"), **given}
+    with ledger.job(parameters, opened.units(unit_size)):
         not_done = _work(task, ledger, engine, model)
         opened.close()
         totals = ledger.list_failures(not_done)
-    answered = totals.pictures - totals.failed
-    _say(f"{answered} pictures answered, {totals.failed} failed, {len(not_done)} units not done")
+    done = totals.pictures - totals.failed
+    _print(f"{done} pictures done, {totals.failed} failed, {len(not_done)} units not done")
     if totals.failed or not_done:
-        _say(f"which and why: {ledger.failures}")
+        _print(f"the list with reasons: {ledger.failures}")
     return totals.failed + len(not_done)
 
 
 def _work(task: Task, ledger: Ledger, engine: Engine, model: LoadedModel | None) -> list[tuple[UnitRef, str]]:
-    """Runs every unit without a record -> those that still have none, and why."""
+    """Runs every unit without a record -> the units that are still not done, each with the reason."""
     refs, done = list(ledger.refs()), ledger.done()
     todo = [ref for ref in refs if ref.number not in done]
     weight = sum(ref.weight for ref in refs)
-    progress = Progress(weight=weight, done_weight=weight - sum(ref.weight for ref in todo), say=_say)
+    progress = Progress(weight=weight, done_weight=weight - sum(ref.weight for ref in todo), say=_print)
     not_done = []
     for outcome in _outcomes(task, todo, engine, model):
         if outcome.fatal:
@@ -86,7 +86,7 @@ def _work(task: Task, ledger: Ledger, engine: Engine, model: LoadedModel | None)
         if not outcome.record:
             not_done.append((outcome.ref, outcome.problem))
         progress.add(outcome)
-    _say(progress.line())
+    _print(progress.line())
     return not_done
 
 
@@ -100,5 +100,5 @@ def _outcomes(task: Task, todo: Sequence[UnitRef], engine: Engine, model: Loaded
     return on_ray(task, todo, workers=engine.workers, address=engine.address)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

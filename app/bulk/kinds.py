@@ -1,11 +1,11 @@
-"""The kinds of input, and which one a path is. A library is imported only for the kind that needs it."""
+"""The kinds of input, and the kind of a path. A library is imported only for the kind that needs it."""
 
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, get_args
 
-from app.bulk.entries import Entry, KindName, Options, Result, Unit
+from app.bulk.entries import Entry, EntryResult, JobOptions, KindName, Unit
 from app.bulk.ledger import Ledger
 from app.bulk.upscale import SUFFIXES
 from app.errors import StartupError
@@ -19,26 +19,26 @@ MODULES: dict[KindName, tuple[str, str]] = {
 
 
 class Kind(Protocol):
-    """One kind of input, and how its answers are written back."""
+    """Reads one kind of input, and writes the results in the same kind."""
 
     def units(self, size: int) -> Iterator[Unit]:
-        """The whole job; size: pictures or keys in a unit, where no file bounds it. Raises StartupError."""
+        """All units. size: pictures or keys per unit, for kinds without shards. Raises StartupError."""
         ...
 
     def read(self, unit: Unit) -> Iterator[Entry]:
-        """Everything in the unit, in order. What a library raises means that the unit cannot be read."""
+        """All entries of the unit, in order. Raises the library's exceptions if the unit cannot be read."""
         ...
 
-    def write(self, number: int, unit: Unit, results: Iterable[Result]) -> None:
-        """One result for each entry; when it returns, the unit's output is there for good."""
+    def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
+        """results: one per entry. On return, the unit's output is complete and on disk."""
         ...
 
     def close(self) -> None:
-        """Called once no unit is under way; may be called again."""
+        """Called when no unit is in progress; may be called again."""
         ...
 
 
-def open_kind(name: KindName, source: Path, ledger: Ledger, options: Options) -> Kind:
+def open_kind(name: KindName, source: Path, ledger: Ledger, options: JobOptions) -> Kind:
     module, cls = MODULES[name]
     try:
         kind: Kind = getattr(import_module(module), cls)(source, ledger, options)
@@ -48,7 +48,7 @@ def open_kind(name: KindName, source: Path, ledger: Ledger, options: Options) ->
 
 
 def kind_of(source: Path) -> KindName:
-    """By what lies there. Raises StartupError where it is nothing, or several things."""
+    """The kind of the files at a path. Raises StartupError if it holds no known kind or several."""
     if not source.exists():
         raise StartupError(f"{source} does not exist.")
     paths = source.rglob("*") if source.is_dir() else [source]

@@ -1,11 +1,11 @@
-"""What is to be done and what is: `_bulk` in the output folder, which is all that a restart goes by.
+"""The state of a job, in the folder `_bulk` of its output; a restart reads nothing else.
 
-job.json           what was asked for; written last, so with it the plan is whole
-plan.jsonl         one unit a line; a worker reads its own by the offset
-done/<number>.json one record a unit, after its output has its name
-begun/<number>     one byte an attempt, so that a unit that kills its workers is given up
-failed.jsonl       every item without an answer, written at the end
-staging/, parts/   what has no name yet
+job.json           the parameters of the job; written after plan.jsonl, so if it exists, the plan is complete
+plan.jsonl         one unit per line; a worker reads its own by the offset
+done/<number>.json the record of a unit, written after the unit's output
+begun/<number>     one byte per attempt, so that a unit that kills its workers is given up
+failed.jsonl       every failed item, written at the end
+staging/, parts/   unfinished files
 """
 
 import fcntl
@@ -22,13 +22,13 @@ from app.bulk.entries import Failure, Unit
 from app.bulk.publish import published, write_whole
 from app.errors import StartupError
 
-FOLDER = "_bulk"  # readers of data sets leave out what begins with an underscore
+FOLDER = "_bulk"  # readers of data sets skip names that begin with an underscore
 NOT_DONE = "unit_not_done"
-ATTEMPTS = 3  # at one unit in one run: a worker may be killed for another's fault
+ATTEMPTS = 3  # per unit and run: a worker may also be killed for the fault of another process
 
 
 class UnitRef(NamedTuple):
-    """Where a unit stands in the plan; the driver of a large job holds these alone."""
+    """A unit's place in the plan; the driver of a large job holds only these in memory."""
 
     number: int
     offset: int
@@ -37,7 +37,7 @@ class UnitRef(NamedTuple):
 
 @dataclass
 class Record:
-    """What became of a unit's pictures. enlarged: those that the network was left out for, by reason."""
+    """The outcome of a unit. enlarged: names of pictures that skipped the network, by reason."""
 
     unit: str
     pictures: int = 0
@@ -46,7 +46,7 @@ class Record:
 
 
 class Totals(NamedTuple):
-    pictures: int  # of all units that are done, answered or not
+    pictures: int  # of all units that are done, including failed pictures
     failed: int
 
 
@@ -59,10 +59,11 @@ class Ledger:
         self.failures = self._folder / "failed.jsonl"
 
     @contextmanager
-    def job(self, asked: dict[str, Any], units: Iterable[Unit]) -> Iterator[None]:
-        """Begin the job or take it up again; nobody else may run it meanwhile.
+    def job(self, parameters: dict[str, Any], units: Iterable[Unit]) -> Iterator[None]:
+        """Begin or resume the job, under a lock.
 
-        asked: what makes two jobs the same. Raises StartupError where another job's output is or is being written.
+        parameters: must equal the parameters the job was begun with. Raises StartupError if they differ, another
+        process holds the lock, or the folder holds other files.
         """
         if self.output.exists() and not self._folder.exists() and any(self.output.iterdir()):
             raise StartupError(f"{self.output} holds something else already; choose another folder.")
@@ -76,24 +77,25 @@ class Ledger:
                 shutil.rmtree(leftover, ignore_errors=True)
             for folder in ("staging", "begun", "parts", "done"):
                 (self._folder / folder).mkdir(exist_ok=True)
-            self._plan(asked, units)
+            self._plan(parameters, units)
             yield
 
-    def _plan(self, asked: dict[str, Any], units: Iterable[Unit]) -> None:
+    def _plan(self, parameters: dict[str, Any], units: Iterable[Unit]) -> None:
         job = self._folder / "job.json"
         if job.exists():
             earlier = json.loads(job.read_bytes())
-            for name in asked:
-                if asked[name] != earlier.get(name):
+            for name in parameters:
+                before, now = earlier.get(name), parameters[name]
+                if before != now:
                     raise StartupError(
-                        f"{self.output} was begun with {name} {earlier.get(name)!r}, not {asked[name]!r}; go on "
-                        "with that, or choose another folder."
+                        f"{self.output} was begun with {name} {before!r}, not {now!r}; go on with that, or choose "
+                        "another folder."
                     )
             return
         with published(self._folder / "plan.jsonl", staging=self.staging) as partial, partial.open("w") as plan:
             for unit in units:
                 plan.write(json.dumps([unit.weight, unit.name, unit.content]) + "\n")
-        write_whole(job, json.dumps(asked, indent=1).encode() + b"\n", staging=self.staging)
+        write_whole(job, json.dumps(parameters, indent=1).encode() + b"\n", staging=self.staging)
 
     def refs(self) -> Iterator[UnitRef]:
         offset = 0
@@ -112,7 +114,7 @@ class Ledger:
         return {int(entry.name.split(".")[0]) for entry in os.scandir(self._folder / "done")}
 
     def record(self, number: int) -> Record | None:
-        """None while the unit is not done."""
+        """None if the unit is not done."""
         try:
             kept = json.loads(self._done(number).read_bytes())
         except FileNotFoundError:
@@ -121,18 +123,18 @@ class Ledger:
         return Record(**kept)
 
     def finish(self, number: int, record: Record) -> None:
-        """To be called when the unit's output has its name."""
+        """Mark the unit as done. Call it after the unit's output is complete."""
         write_whole(self._done(number), json.dumps(asdict(record)).encode() + b"\n", staging=self.staging)
 
     def begin(self, number: int) -> int:
-        """Note an attempt at the unit -> how many there were before in this run."""
+        """Note an attempt at the unit -> the number of earlier attempts in this run."""
         with (self._folder / "begun" / str(number)).open("ab") as begun:
             earlier = begun.tell()
             begun.write(b".")
         return earlier
 
     def list_failures(self, not_done: Iterable[tuple[UnitRef, str]]) -> Totals:
-        """Write failed.jsonl from every record, and the units of this run that have none, with the reason."""
+        """Write failed.jsonl: the failures of every record, and the units that are not done with the reason."""
         pictures = failed = 0
         with published(self.failures, staging=self.staging) as partial, partial.open("w") as listed:
             for number in sorted(self.done()):
@@ -142,8 +144,8 @@ class Ledger:
                 failed += len(record.failed)
                 for failure in record.failed:
                     listed.write(json.dumps({"unit": record.unit, **asdict(failure)}) + "\n")
-            for ref, why in not_done:
-                failure = Failure("", NOT_DONE, why)
+            for ref, reason in not_done:
+                failure = Failure("", NOT_DONE, reason)
                 listed.write(json.dumps({"unit": self.unit(ref).name, **asdict(failure)}) + "\n")
         return Totals(pictures, failed)
 

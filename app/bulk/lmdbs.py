@@ -1,7 +1,7 @@
-"""LMDB environments, TextZoom's included -> the same environments, the same keys, the pictures answered.
+"""LMDB environments, such as TextZoom's -> the same environments with the same keys, the pictures super-resolved.
 
-An environment has one writer, so every unit, a range of keys, becomes a small one of its own in `_bulk/parts`; at
-the end they are put together, in the order of their keys, and the whole gets its name.
+An environment has only one writer, so every unit (a range of keys) becomes a small environment in `_bulk/parts`.
+At the end the parts are merged in the order of their keys, and a rename publishes the whole.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,23 +9,23 @@ from pathlib import Path
 
 import lmdb
 
-from app.bulk.entries import Entry, Options, Result, Unit
+from app.bulk.entries import Entry, EntryResult, JobOptions, Unit
 from app.bulk.ledger import Ledger
 from app.bulk.publish import published
 from app.errors import StartupError
 
-MAP_BYTES = 1 << 40  # of address space; the file takes what is used
-PREFIXES = ("image_lr-", "image-")  # TextZoom's small pictures, or pictures that stand alone
+MAP_BYTES = 1 << 40  # of address space; the file grows as needed
+PREFIXES = ("image_lr-", "image-")  # TextZoom's LR pictures, or pictures without a pair
 
 
 class Lmdbs:
-    def __init__(self, source: Path, ledger: Ledger, options: Options) -> None:
+    def __init__(self, source: Path, ledger: Ledger, options: JobOptions) -> None:
         self._source = source
         self._ledger = ledger
         self._images = options.images
 
     def units(self, size: int) -> Iterator[Unit]:
-        """`size` keys each. Raises StartupError where no key is a picture's."""
+        """`size` keys each. Raises StartupError for an environment without pictures."""
         for folder in sorted(path.parent for path in self._source.rglob("data.mdb")):
             name = str(folder.relative_to(self._source))
             with _opened(folder) as environment, environment.begin() as transaction:
@@ -58,7 +58,7 @@ class Lmdbs:
                 yield Entry(f"{name}/{key.decode(errors='replace')}", cursor.value(), is_picture, key)
                 more = cursor.next()
 
-    def write(self, number: int, unit: Unit, results: Iterable[Result]) -> None:
+    def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
         with (
             published(self._part(number), staging=self._ledger.staging) as partial,
             _created(partial) as part,
@@ -69,7 +69,7 @@ class Lmdbs:
                     transaction.put(result.entry.header, result.data, append=True)
 
     def close(self) -> None:
-        """Put together every environment whose parts are all there; also after a kill in the midst of it."""
+        """Merge every environment whose parts are complete; safe to repeat after a kill."""
         parts: dict[str, list[Path]] = {}
         for ref in self._ledger.refs():
             parts.setdefault(self._ledger.unit(ref).content[0], []).append(self._part(ref.number))

@@ -1,7 +1,7 @@
 """Units over actors of Ray Data, on this machine or a cluster.
 
-Ray Data schedules the units, restarts actors that die and gives the unit they had to another. It does not write:
-its own writers keep no order within a shard, and have no way to take a job up again.
+Ray Data schedules the units, restarts actors that die and reschedules their units. It does not write output: its
+own writers keep no order within a shard and cannot resume a job.
 """
 
 import logging
@@ -14,23 +14,23 @@ from app.bulk.ledger import UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
 
-STARTS = 3  # Ray gives its own processes half a minute, which a busy machine may exceed
-STORE_BYTES = 128 << 20  # of Ray's object store on this machine: only numbers and records go through it
+STARTS = 3  # Ray waits half a minute for its own processes; a busy machine may need longer
+STORE_BYTES = 128 << 20  # of Ray's object store on this machine; only numbers and records pass through it
 
 
 def on_ray(task: Task, refs: Iterable[UnitRef], *, workers: int, address: str | None) -> Iterator[Outcome]:
-    """Each unit's outcome as it comes, in any order. address: of a running cluster; None starts one here.
+    """The outcome of each unit, in order of completion. address: of a running cluster; None starts one here.
 
-    Raises StartupError when the package is missing or the cluster does not answer.
+    Raises StartupError if the package is missing or the cluster does not respond.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours reports to nobody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     try:
         import ray
         import ray.data
     except ImportError as exc:
         raise StartupError("--workers needs Ray: pip install 'text-telescope[bulk]'.") from exc
     _connect(ray, workers, address, threads=task.settings.threads)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts pictures
+    ray.data.DataContext.get_current().enable_progress_bars = False  # our own line counts pictures
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     todo = [ref._asdict() for ref in refs]
     outcomes = ray.data.from_items(todo, override_num_blocks=len(todo)).map_batches(
@@ -52,33 +52,33 @@ def _connect(ray: Any, workers: int, address: str | None, *, threads: int) -> No
     quiet = {"logging_level": "warning", "log_to_driver": False}
     if address:
         try:
-            _knock(address)
+            _check_listening(address)
             ray.init(address=address, **quiet)
         except (OSError, RuntimeError, ValueError) as exc:
             raise StartupError(f"No Ray cluster answers at {address}: {exc}") from exc
         return
-    # As many as the workers ask for, whatever the machine has: they are here to be shared out, not rationed.
+    # Ray's CPUs only count actors: declare enough for all workers, even if the machine has fewer.
     cpus = max(workers * max(1, threads), os.cpu_count() or 1)
     own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
     for left in reversed(range(STARTS)):
         try:
-            ray.init(address="local", **own, **quiet)  # else it joins a cluster that happens to run here
+            ray.init(address="local", **own, **quiet)  # else Ray joins any cluster that runs here
             return
-        except Exception as exc:  # Ray raises bare ones here too
+        except Exception as exc:  # Ray also raises bare exceptions here
             ray.shutdown()
             if not left:
                 raise StartupError(f"Ray does not start on this machine: {exc}") from exc
 
 
-def _knock(address: str) -> None:
-    """Raises OSError at once where nobody listens; Ray itself would ask for ten minutes."""
+def _check_listening(address: str) -> None:
+    """Raises OSError at once if no server listens; Ray itself would retry for ten minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=10).close()
 
 
 class _Actor:
-    """A worker as Ray Data calls it: with columns of one row."""
+    """Adapts a worker to Ray Data, which passes columns of one row."""
 
     def __init__(self, task: Task) -> None:
         self._worker = Worker(task)

@@ -1,6 +1,6 @@
-"""Parquet files -> Parquet files with the answers in the pictures' column and all other columns as they were.
+"""Parquet files -> Parquet files with the results in the pictures' column and all other columns unchanged.
 
-Three columns are added: `telescope_method`, `telescope_reason` and, where there is no answer, `telescope_error`.
+Three columns are added: `telescope_method`, `telescope_reason` and, for failed pictures, `telescope_error`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,19 +11,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.bulk.entries import Entry, Options, Result, Unit
+from app.bulk.entries import Entry, EntryResult, JobOptions, Unit
 from app.bulk.ledger import Ledger
 from app.bulk.publish import published
 from app.bulk.shards import shard_paths, shards
 from app.errors import StartupError
 
-ROWS = 1024  # of a row group: tens of megabytes of crops, which is what is held at once
-KEYS = ("__key__", "key", "id")  # columns that name a row in the list of failures; else its number
+ROWS = 1024  # per row group, and in memory at once: tens of megabytes of crops
+KEYS = ("__key__", "key", "id")  # columns that name a row in the list of failures; without one, its number does
 ADDED = ("telescope_method", "telescope_reason", "telescope_error")
 
 
 class Parquets:
-    def __init__(self, source: Path, ledger: Ledger, options: Options) -> None:
+    def __init__(self, source: Path, ledger: Ledger, options: JobOptions) -> None:
         self._source = source
         self._ledger = ledger
         self._images = options.images
@@ -31,7 +31,7 @@ class Parquets:
     def units(self, size: int) -> Iterator[Unit]:
         for unit in shards(self._source, (".parquet",), target_suffix=".parquet"):
             shard, _ = shard_paths(self._source, unit, self._ledger.output)
-            with suppress(pa.ArrowInvalid):  # damaged: its worker will say so, and spare the others
+            with suppress(pa.ArrowInvalid):  # damaged: its worker reports it
                 self._column(pq.read_schema(shard), shard)
             yield unit
 
@@ -47,32 +47,32 @@ class Parquets:
                     yield Entry(str(name), picture.as_py() or b"")
                 row += batch.num_rows
 
-    def write(self, number: int, unit: Unit, results: Iterable[Result]) -> None:
+    def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
         shard, target = shard_paths(self._source, unit, self._ledger.output)
-        answers = iter(results)
+        remaining = iter(results)
         with pq.ParquetFile(shard) as file, published(target, staging=self._ledger.staging) as partial:
             column = self._column(file.schema_arrow, shard)
             schema = _with_added(file.schema_arrow)
             with pq.ParquetWriter(partial, schema) as writer:
                 for batch in file.iter_batches(ROWS):
-                    rows = list(islice(answers, batch.num_rows))
-                    writer.write_batch(_answered(batch, column, rows, schema))
+                    rows = list(islice(remaining, batch.num_rows))
+                    writer.write_batch(_filled(batch, column, rows, schema))
 
     def _column(self, schema: pa.Schema, shard: Path) -> str:
-        """The pictures' column. Raises StartupError when it is not there or not the only one it could be."""
-        could_be: list[str] = [field.name for field in schema if _holds_bytes(field.type)]
-        wanted = [name for name in could_be if self._images in (None, name)]
+        """The pictures' column. Raises StartupError if no column or several can be meant."""
+        candidates: list[str] = [field.name for field in schema if _holds_bytes(field.type)]
+        wanted = [name for name in candidates if self._images in (None, name)]
         if len(wanted) != 1:
-            found = " or ".join(could_be) or "no column"
+            found = " or ".join(candidates) or "no column"
             raise StartupError(f"{shard} has pictures in {found}; name the one column with --images.")
         return wanted[0]
 
     def close(self) -> None:
-        """Every shard has its name already."""
+        """Nothing is left to do."""
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
-    """Bytes, or the struct of bytes and path that Hugging Face's data sets keep pictures in."""
+    """Bytes, or the struct of bytes and path of pictures in Hugging Face data sets."""
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" and _holds_bytes(field.type) for field in kind)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
@@ -82,7 +82,7 @@ def _bytes(pictures: pa.Array) -> pa.Array:
     return pictures.field("bytes") if pa.types.is_struct(pictures.type) else pictures
 
 
-def _answered(batch: pa.RecordBatch, column: str, rows: list[Result], schema: pa.Schema) -> pa.RecordBatch:
+def _filled(batch: pa.RecordBatch, column: str, rows: list[EntryResult], schema: pa.Schema) -> pa.RecordBatch:
     old = batch[column]
     new = pa.array([None if row.failure else row.data for row in rows], _bytes(old).type)
     if pa.types.is_struct(old.type):
@@ -99,4 +99,4 @@ def _with_added(schema: pa.Schema) -> pa.Schema:
     kept = {name: value for name, value in (schema.metadata or {}).items() if name != b"huggingface"}
     for name in ADDED:
         schema = schema.append(pa.field(name, pa.string()))
-    return schema.with_metadata(kept)  # Hugging Face's lists the columns, and would refuse the added ones
+    return schema.with_metadata(kept)  # Hugging Face's metadata lists the columns, and would refuse the added ones

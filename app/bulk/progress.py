@@ -1,4 +1,4 @@
-"""How far a job is: one line every few seconds, for a terminal and a log alike."""
+"""The progress of a job: one line every few seconds, for a terminal and a log alike."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ EVERY_S = 10.0
 
 
 class Progress:
-    """Share and time left go by the units' weight, so they are known before every shard has been opened."""
+    """Share and time left are computed from the units' weights, known before any shard is opened."""
 
     def __init__(
         self,
@@ -20,7 +20,7 @@ class Progress:
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """done_weight: of earlier runs."""
+        """done_weight: of units done in earlier runs. say: receives each line."""
         self._weight = weight
         self._before = self._done = done_weight
         self._say = say

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also through a kill and, flushed, a power cut."""
+"""Files that appear whole or not at all, even after a kill or, if flushed, a power cut."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,9 +10,9 @@ from model_store.durable import flush_to_disk
 
 @contextmanager
 def published(target: Path, *, staging: Path, flush: bool = True) -> Iterator[Path]:
-    """A path to write to; what is there at the end gets the target's name.
+    """A temporary path to write to; at the end it is renamed to the target.
 
-    staging: on the same file system. flush: False where the caller flushes many at once.
+    staging: a folder on the same file system. flush: False if the caller flushes many files at once.
     """
     partial = staging / f"{uuid4().hex}.partial"
     try:

@@ -1,4 +1,4 @@
-"""What tar and Parquet have in common: every file is a unit, and becomes a file of the same name."""
+"""The common part of tar and Parquet: every file is a unit, and becomes a file of the same name."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from app.errors import StartupError
 
 
 def shards(source: Path, suffixes: tuple[str, ...], *, target_suffix: str) -> Iterator[Unit]:
-    """The file that was named, or every one in the folder. Raises StartupError for two of one target."""
+    """One unit per file: the given one, or each in a folder. Raises StartupError if two have the same target."""
     root = source if source.is_dir() else source.parent
     found = sorted(source.rglob("*")) if source.is_dir() else [source]
     targets: dict[str, str] = {}
@@ -25,6 +25,6 @@ def shards(source: Path, suffixes: tuple[str, ...], *, target_suffix: str) -> It
 
 
 def shard_paths(source: Path, unit: Unit, output: Path) -> tuple[Path, Path]:
-    """Where a unit's shard lies, and where its answer goes."""
+    """Input and output path of a unit."""
     shard, target = unit.content
     return (source if source.is_dir() else source.parent) / shard, output / target

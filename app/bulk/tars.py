@@ -1,4 +1,4 @@
-"""Tar shards, WebDataset's included -> tars with the answers in the pictures' places and all else copied."""
+"""Tar shards, such as WebDataset's -> tars with results in place of the pictures; other members are copied."""
 
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from app.bulk.entries import Entry, Failure, Options, Result, Unit
+from app.bulk.entries import Entry, EntryResult, Failure, JobOptions, Unit
 from app.bulk.ledger import Ledger
 from app.bulk.publish import published
 from app.bulk.shards import shard_paths, shards
@@ -16,13 +16,13 @@ ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz")
 
 
 class Tars:
-    """Members keep their order, names and times; a picture gets the suffix of the format asked for.
+    """Members keep their order, names and times; a picture gets the suffix of the output format.
 
-    A picture without an answer is left out, and what else its sample has stays. An archive is read as a stream, so
-    it may be compressed; the answer is not, since pictures are.
+    A failed picture is left out; the other members of its sample stay. An archive is read as a stream, so it may
+    be compressed; the output is not, since pictures already are.
     """
 
-    def __init__(self, source: Path, ledger: Ledger, options: Options) -> None:
+    def __init__(self, source: Path, ledger: Ledger, options: JobOptions) -> None:
         self._source = source
         self._ledger = ledger
         self._options = options
@@ -39,21 +39,22 @@ class Tars:
                 data = stream.read() if stream else b""
                 entry = Entry(member.name, data, self._is_picture(member), _copied(member))
                 if entry.is_picture and (target := self._target(member.name)) in targets:
-                    why = Failure(member.name, "duplicate_name", f"Another picture of the shard became {target}.")
-                    entry = replace(entry, data=b"", failure=why)
+                    detail = f"Another picture of the shard became {target}."
+                    failure = Failure(member.name, "duplicate_name", detail)
+                    entry = replace(entry, data=b"", failure=failure)
                 elif entry.is_picture:
                     targets.add(target)
                 yield entry
 
     def _is_picture(self, member: tarfile.TarInfo) -> bool:
-        wanted = self._options.images
-        ending_fits = wanted is None or member.name.endswith(f".{wanted}")
+        ending = self._options.images
+        ending_fits = ending is None or member.name.endswith(f".{ending}")
         return member.isreg() and ending_fits and PurePosixPath(member.name).suffix.lower() in SUFFIXES
 
     def _target(self, name: str) -> str:
         return str(PurePosixPath(name).with_suffix(f".{self._options.format}"))
 
-    def write(self, number: int, unit: Unit, results: Iterable[Result]) -> None:
+    def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
         _, target = shard_paths(self._source, unit, self._ledger.output)
         with (
             published(target, staging=self._ledger.staging) as partial,
@@ -69,11 +70,11 @@ class Tars:
                 archive.addfile(header, BytesIO(result.data))
 
     def close(self) -> None:
-        """Every shard has its name already."""
+        """Nothing is left to do."""
 
 
 def _copied(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without the extended headers, which repeat the old name and size and would win over the new ones."""
+    """Without extended headers, whose old name and size would override the new ones."""
     copy = tarfile.TarInfo(member.name)
     copy.mtime, copy.mode, copy.type, copy.linkname = member.mtime, member.mode, member.type, member.linkname
     if member.isreg():

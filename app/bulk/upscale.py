@@ -1,8 +1,8 @@
 """`python -m app upscale`: files or folders of crops -> PNGs of twice the size.
 
-find every source and its target -> for a batch at a time: read -> upscaler -> write -> Summary
+    find: targets and their sources -> in batches: read -> upscaler -> write -> Summary
 
-The upscaler is `Local`, or a service's client (`app/__main__.py`).
+The upscaler is `Local`, or the client of a service (`app/__main__.py`).
 """
 
 import os
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from app.bulk.entries import Entry, Result
+from app.bulk.entries import Entry, EntryResult
 from app.bulk.in_process import InProcess
-from app.bulk.pipeline import Pipeline
+from app.bulk.pipeline import BulkPipeline
 from app.errors import StartupError
 from app.settings import Settings
 
@@ -27,19 +27,19 @@ Jobs = dict[Path, Path]  # target -> source
 
 @dataclass(frozen=True)
 class Upscaled:
-    """One crop's PNG, what was done with it and why, as the service says it."""
+    """One crop's PNG, with method and reason as in the API."""
 
     data: bytes
     method: str
     reason: str
 
 
-Upscaler = Callable[[Sequence[bytes]], Sequence[Upscaled | str]]  # in order; a str says why there is none
+Upscaler = Callable[[Sequence[bytes]], Sequence[Upscaled | str]]  # in order; a str is the error of that crop
 
 
 @dataclass
 class Summary:
-    """What was done with all crops."""
+    """Counts over all crops."""
 
     done: Counter[tuple[str, str]]  # by method and reason
     failed: int = 0
@@ -59,11 +59,11 @@ class Summary:
 
 
 def find(inputs: Sequence[Path], out: Path) -> Jobs:
-    """`out/<name>.png` for every crop; a folder is walked, and its structure kept below `out`.
+    """`out/<name>.png` for every crop; folders are walked, and their structure is kept below `out`.
 
-    A file that was named is taken whatever its suffix; what lies in `out` already is none of the crops. Raises
-    StartupError for a path that is not there, a folder without pictures, two sources of one target, a target that
-    is a source, or an `out` that is no folder.
+    A file given by name is read regardless of its suffix; files already in `out` are not read. Raises StartupError
+    for a missing path, a folder without pictures, two sources of one target, a target that is also a source,
+    or an `out` that is no folder.
     """
     jobs: Jobs = {}
     if out.exists() and not out.is_dir():
@@ -96,7 +96,7 @@ def _sources(path: Path, out: Path) -> list[Path]:
 
 
 def upscale(jobs: Jobs, upscaler: Upscaler, *, batch: int) -> Summary:
-    """Write every target, handing over `batch` crops at a time; each that fails has one line on stderr."""
+    """Write every target, `batch` crops at a time; each failure prints one line to stderr."""
     summary = Summary(Counter())
     left = iter(jobs.items())
     with tqdm(total=len(jobs), unit="crop", disable=None) as progress:
@@ -109,38 +109,40 @@ def upscale(jobs: Jobs, upscaler: Upscaler, *, batch: int) -> Summary:
 
 
 def _chunk(chunk: Sequence[tuple[Path, Path]], upscaler: Upscaler, summary: Summary) -> Iterator[tuple[Path, str]]:
-    """Answers some (target, source); yields those that failed, and why."""
+    """Upscales some (target, source); yields each failed source with its error."""
     read: list[tuple[Path, Path, bytes]] = []
     for target, source in chunk:
         try:
             read.append((target, source, source.read_bytes()))
         except OSError as exc:
             yield source, str(exc)
-    for (target, source, _), answer in zip(read, upscaler([data for *_, data in read]), strict=True):
-        if isinstance(answer, str):
-            yield source, answer
+    for (target, source, _), result in zip(read, upscaler([data for *_, data in read]), strict=True):
+        if isinstance(result, str):
+            yield source, result
             continue
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(answer.data)
+            target.write_bytes(result.data)
         except OSError as exc:
             yield source, str(exc)
         else:
-            summary.done[answer.method, answer.reason] += 1
+            summary.done[result.method, result.reason] += 1
 
 
 class Local:
-    """An upscaler of this process: decode -> enlarge -> PNG."""
+    """The upscaler of this process."""
 
-    def __init__(self, enlarge: InProcess, *, settings: Settings) -> None:
-        self._pipeline = Pipeline(enlarge, image_format="png", settings=settings, threads=os.cpu_count() or 1)
+    def __init__(self, in_process: InProcess, *, settings: Settings) -> None:
+        self._pipeline = BulkPipeline(
+            in_process, image_format="png", settings=settings, threads=os.cpu_count() or 1
+        )
 
     def __call__(self, crops: Sequence[bytes]) -> list[Upscaled | str]:
         return [_upscaled(result) for result in self._pipeline(Entry("", crop) for crop in crops)]
 
 
-def _upscaled(result: Result) -> Upscaled | str:
+def _upscaled(result: EntryResult) -> Upscaled | str:
     if result.failure:
         return result.failure.detail
-    assert result.decision, "every picture has one"
+    assert result.decision, "a picture without failure has one"
     return Upscaled(result.data, result.decision.method, result.decision.reason)

@@ -1,6 +1,6 @@
-"""The demo page at `/` and its files below `/web`: static, read once, sent with headers that allow nothing else.
+"""The demo page at `/` and its files below `/web`: static, read once, sent with a strict content security policy.
 
-The page talks to the API like any other client; only /v1/recognise is made for it, where that is switched on.
+The page uses the API like any other client; only the optional /v1/recognise exists for it alone.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.params import Depends
 
-from app.demo.recognise import Recogniser, recognise_router
+from app.demo.recognise import DemoRecogniser, recognise_router
 from app.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
-    # No inline script or style, no other host; blob: and data: hold pictures on their way to the screen.
+    # No inline script or style, no other host; the pictures that the page shows are blob: and data: URLs.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -24,7 +24,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # kept, but asked about each time: page, script and API belong together
+    "Cache-Control": "no-cache",  # stored, but revalidated each time: page, script and API must match
 }
 _MEDIA_TYPES = {
     ".html": "text/html",
@@ -39,16 +39,16 @@ _MEDIA_TYPES = {
 class Asset:
     body: bytes
     media_type: str
-    etag: str  # of the content, so that replicas agree whenever their files were written
+    etag: str  # of the content, so that all replicas send the same
 
 
 def mount_demo(app: FastAPI, settings: Settings, guards: Sequence[Depends]) -> None:
-    """Add the demo page, its files and, if wished for, its recogniser to the application.
+    """Add the demo page, its files and, with TELESCOPE_DEMO_OCR, its recogniser to the application.
 
-    guards: of the recogniser, as of all that takes pictures; with any, the page asks for an API key.
-    Raises StartupError when the recogniser is wished for and not installed.
+    guards: dependencies that check the API key, for the recogniser; if there are any, the page asks for a key.
+    Raises StartupError if the recogniser is switched on but not installed.
     """
-    recogniser = Recogniser(settings) if settings.demo_ocr else None
+    recogniser = DemoRecogniser(settings) if settings.demo_ocr else None
     if recogniser:
         app.include_router(recognise_router(recogniser, settings), dependencies=guards)
     assets = {

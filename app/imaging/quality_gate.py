@@ -80,8 +80,8 @@ def routing_policy(mode: Mode | None, recogniser: str | None, geometry: Geometry
     """The policy of a request; the default mode follows from recogniser and geometry. Raises InvalidParameter."""
     if recogniser is not None and mode == "always":
         raise InvalidParameter(
-            "recogniser=... asks for what that one reads best, and mode=always for the network in any case; "
-            "leave one of them out."
+            "recogniser=... super-resolves only crops which that recogniser then reads better, and mode=always "
+            "super-resolves every crop; leave one of them out."
         )
     wanted = mode or ("auto" if recogniser is not None else None)
     if geometry == "native":
@@ -125,8 +125,8 @@ class QualityGate:
         measured = estimate(rgb)
         blur = None if measured.is_blank else measured.blur
         if policy.mode == "always" or not self.calibration:
-            why: Reason = "always" if policy.mode == "always" else "uncalibrated"
-            return Decision("super_resolved", why, UNCALIBRATED.scale(blur), UNCALIBRATED.strength, blur)
+            reason: Reason = "always" if policy.mode == "always" else "uncalibrated"
+            return Decision("super_resolved", reason, UNCALIBRATED.scale(blur), UNCALIBRATED.strength, blur)
         rule = self.calibration.rules[policy.recogniser or ANY]
         finding = rule.finding(measured)
         if finding == "blurred":

@@ -1,8 +1,8 @@
-"""Regions of a page: what a text detector returned -> upright crops, and their answers back onto the page.
+"""Regions of a page: boxes from a text detector -> upright crops, and super-resolved crops back onto the page.
 
-    JSON -> parse -> Region -> rectify(page) -> crop ... answer -> paste(page of twice the size)
+    JSON -> parse -> locate -> Region -> rectify(page) -> crop ... result -> paste(page of twice the size)
 
-Three spellings of a region are taken, mixed as they come; corners run clockwise from the text's top left:
+A region may be written in three ways, also mixed in one request; corners run clockwise from the text's top left:
 
     [[x, y], [x, y], [x, y], [x, y]]    PaddleOCR `dt_polys`, RapidOCR `boxes`, EasyOCR `bbox`, docTR polygons
     [x_min, y_min, x_max, y_max]        a box
@@ -23,12 +23,12 @@ from model_store.pixels import Rgb
 
 Units = Literal["pixels", "relative"]
 Corners = npt.NDArray[np.float64]  # (4, 2): x and y, clockwise from the text's top left
-FEATHER = 2  # pixels of the page over which an answer fades in, so that no frame is seen around it
+FEATHER_PX = 2  # pixels of the page over which a result fades in, so that no frame shows around it
 
 
 @dataclass(frozen=True)
 class Region:
-    """A region that lies on the page, in pixels of it; `height` and `width` are those of its crop."""
+    """A region on the page, in its pixels. height, width: of the upright crop."""
 
     corners: Corners
     height: int
@@ -36,16 +36,16 @@ class Region:
 
     @property
     def is_box(self) -> bool:
-        """Whether the crop is a plain cut, with nothing to resample."""
+        """Whether the crop can be sliced out of the page without resampling."""
         (left, top), _, (right, bottom), _ = self.corners
         box = [[left, top], [right, top], [right, bottom], [left, bottom]]
         return bool((self.corners == box).all() and (self.corners % 1 == 0).all())
 
 
 def parse(text: str | bytes, *, max_regions: int) -> list[Corners]:
-    """The regions of a request, not yet held against its page.
+    """The regions of a request, not yet compared with its page.
 
-    Raises InvalidParameter naming the first that is none of the spellings, or TooManyRegions.
+    Raises InvalidParameter, which names the first malformed region, or TooManyRegions.
     """
     try:
         listed = json.loads(text)
@@ -60,7 +60,7 @@ def parse(text: str | bytes, *, max_regions: int) -> list[Corners]:
     return [_corners(region, index) for index, region in enumerate(listed)]
 
 
-def _corners(region: Any, index: int) -> Corners:  # noqa: ANN401  what JSON holds
+def _corners(region: Any, index: int) -> Corners:  # noqa: ANN401  any JSON value
     try:
         points = np.array(region, np.float64)
     except (ValueError, TypeError):
@@ -77,9 +77,9 @@ def _corners(region: Any, index: int) -> Corners:  # noqa: ANN401  what JSON hol
 
 
 def locate(corners: Corners, *, page: tuple[int, int], units: Units, min_side_px: int) -> Region:
-    """The region on a page of (height, width); what juts out over the page's edge is cut off.
+    """The region, clipped to a page of (height, width).
 
-    Raises BadRegion when nothing of it lies on the page, or it is no convex clockwise quadrilateral of size.
+    Raises BadRegion if no part of it lies on the page, or it is not convex and clockwise, or is too small.
     """
     height, width = page
     if units == "relative":
@@ -113,15 +113,15 @@ def rectify(page: Rgb, region: Region) -> Rgb:
     return np.asarray(crop, np.uint8)
 
 
-def paste(page: Rgb, answers: Sequence[tuple[Region, Rgb]], *, scale: int) -> None:
-    """Put each answer (scale * height, scale * width, 3) where its region lies on the enlarged page, in order."""
-    for region, answer in answers:
+def paste(page: Rgb, results: Sequence[tuple[Region, Rgb]], *, scale: int) -> None:
+    """Blend each result (scale * height, scale * width, 3) into its region of the enlarged page, in order."""
+    for region, result in results:
         left, top = np.floor(scale * region.corners.min(axis=0)).astype(int)
         right, bottom = np.ceil(scale * region.corners.max(axis=0)).astype(int)
-        enlarged = Region(scale * region.corners - (left, top), *answer.shape[:2])
+        enlarged = Region(scale * region.corners - (left, top), *result.shape[:2])
         size = (int(right - left), int(bottom - top))
-        placed = _placed(answer, enlarged, size)
-        alpha = _placed(_fading(answer.shape[:2], FEATHER * scale), enlarged, size)[..., None]
+        placed = _placed(result, enlarged, size)
+        alpha = _placed(_fading(result.shape[:2], FEATHER_PX * scale), enlarged, size)[..., None]
         under = page[top:bottom, left:right]
         under[:] = np.rint(alpha * placed + (1 - alpha) * under).clip(0, 255).astype(np.uint8)
 
@@ -133,14 +133,14 @@ def _placed(picture: npt.NDArray[Any], region: Region, size: tuple[int, int]) ->
 
 
 def _fading(shape: tuple[int, ...], feather: int) -> npt.NDArray[np.float32]:
-    """(H, W): 1 inside, falling towards every edge."""
+    """Weights (H, W): 1 inside, falling towards every edge."""
     rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 1 for n in shape)
     nearest: npt.NDArray[np.float32] = np.minimum(rows[:, None], columns).astype(np.float32)
     return (nearest / np.float32(feather + 1)).clip(max=1)
 
 
 def _to_crop(region: Region) -> npt.NDArray[np.float64]:
-    """3 x 3, from pixels of the page to pixels of the crop; a pixel's centre lies at half a pixel."""
+    """Homography (3, 3) from page to crop; pixel centres lie at half-integer coordinates."""
     width, height = region.width, region.height
     crop = np.array([[0, 0], [width, 0], [width, height], [0, height]])
     source, target = (region.corners - 0.5).astype(np.float32), (crop - 0.5).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the blocking client and that of asyncio share: everything but waiting."""
+"""The common part of the blocking client and the asyncio client: everything except sending and sleeping."""
 
 import json
 import math
@@ -22,28 +22,31 @@ from text_telescope.exchange import (
 )
 from text_telescope.pictures import Answer, Channels, Picture, encode
 
-CONNECT_S = 5.0  # long enough for any network that is worth sending pictures over
-OrElse = Literal["raise", "return", "keep"]
-Regions = Sequence[Any]  # each as a text detector returns it; the spellings: app/regions.py
+CONNECT_S = 5.0  # a slower network is too slow for pictures anyway
+OnError = Literal["raise", "return", "keep"]
+Regions = Sequence[Any]  # each as a text detector returns it: four corners or a box
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 _FEWER_IMAGES = {"too_many_images", "too_many_bytes", "request_too_large", "http_error"}
-_FEWER_REGIONS = {"too_many_regions", "request_too_large"}  # not bytes: it is the page that is too large
+_FEWER_REGIONS = {
+    "too_many_regions",
+    "request_too_large",
+}  # not too_many_bytes: each part carries the page
 
 
-class Wish(TypedDict, total=False):
-    """Parameters of a request, explained by the service's page /docs; left out, the service's defaults."""
+class Parameters(TypedDict, total=False):
+    """Parameters of a request, explained at /docs of the service, which also has defaults for each."""
 
     mode: Literal["auto", "always"]
-    recogniser: str | None  # who is to read the answers, or "any": each crop as that one reads it best
-    format: Literal["png", "jpeg", "webp"]  # of `Answer.data`, and of the pictures on their way back
+    recogniser: str | None  # the reader of the results, or "any"; only crops that it reads better change
+    format: Literal["png", "jpeg", "webp"]  # of `Answer.data`
     model: str | None  # `name` or `name:version`
 
 
-class CropWish(Wish, total=False):
+class CropParameters(Parameters, total=False):
     geometry: Literal["native", "telescope"]
 
 
-class PageWish(Wish, total=False):
+class PageParameters(Parameters, total=False):
     units: Literal["pixels", "relative"]  # of the regions; docTR's are relative to the page
 
 
@@ -61,16 +64,16 @@ class BaseClient(Generic[H]):
         channels: Channels = "rgb",
         api_key: str | None = None,
     ) -> None:
-        """Opens no connection yet. Raises Unreachable for an address that is none, BadRequest for such a key.
+        """Opens no connection yet. Raises Unreachable for a malformed address, BadRequest for a malformed key.
 
-        timeout_s: for each request from its first try to its answer, waits and further tries included.
-        concurrency: requests at once in a call; two, so that one is computed while another is on its way.
-        max_images: of one request; as many as the service computes at once. It takes more (64, by default), but
-            then the last of them miss the deadline of a slow service sooner, and nothing is gained.
-        max_request_bytes: of one request; the service's own default. Where the service allows less, the client
-            finds out, at the price of bodies sent in vain.
+        timeout_s: for each request, from its first try to its response, including pauses and retries.
+        concurrency: simultaneous requests of one call; two, so that one is computed while another is sent.
+        max_images: per request; the largest batch that the service computes at once. The service takes 64 by
+            default, but more images per request gain nothing, and their last ones miss the deadline sooner.
+        max_request_bytes: per request; the service's own default. If the service allows less, the client halves
+            refused requests, which costs the bytes sent in vain.
         channels: of arrays, in and out; OpenCV and the PP-OCR packages use "bgr".
-        api_key: where the service asks for one; sent to that address alone, redirects are not followed.
+        api_key: if the service requires one; sent to this address only, since redirects are not followed.
         """
         if not url.startswith(("http://", "https://")):
             raise Unreachable(f"The address {url!r} does not begin with http:// or https://.")
@@ -88,7 +91,7 @@ class BaseClient(Generic[H]):
         self._channels: Channels = channels
 
     def _encoded(self, images: Iterable[Picture]) -> list[bytes | Problem]:
-        """Blocking. A file that cannot be read is one image's problem, and not the others'."""
+        """Blocking. A file that cannot be read becomes the Problem of its own image only."""
         encoded: list[bytes | Problem] = []
         for image in images:
             try:
@@ -97,33 +100,35 @@ class BaseClient(Generic[H]):
                 encoded.append(Problem(0, "unreadable_file", str(exc)))
         return encoded
 
-    def _of_crops(self, encoded: Iterable[bytes | Problem], wish: CropWish) -> Iterator[Exchange[list[Entry]]]:
-        """An exchange for each request that the images need."""
+    def _of_crops(
+        self, encoded: Iterable[bytes | Problem], options: CropParameters
+    ) -> Iterator[Exchange[list[Entry]]]:
+        """One exchange per request needed for the images."""
 
-        def ask(part: Sequence[bytes], left_s: float) -> httpx.Request:
+        def build(part: Sequence[bytes], left_s: float) -> httpx.Request:
             files = [("image", ("image", image)) for image in part]
-            return self._request("", wish, left_s, files=files)
+            return self._request("", options, left_s, files=files)
 
         good = [image for image in encoded if isinstance(image, bytes)]
         for part in split(good, max_images=self._max_images, max_bytes=self._max_request_bytes):
-            yield entries(part, ask, timeout_s=self._timeout_s, halved_on=_FEWER_IMAGES)
+            yield entries(part, build, timeout_s=self._timeout_s, halved_on=_FEWER_IMAGES)
 
-    def _of_regions(self, page: Picture, regions: Regions, wish: PageWish) -> Exchange[list[Entry]]:
-        """Blocking: the page is encoded."""
+    def _of_regions(self, page: Picture, regions: Regions, options: PageParameters) -> Exchange[list[Entry]]:
+        """Blocking: encodes the page."""
         file = self._page(page)
 
-        def ask(part: Sequence[Any], left_s: float) -> httpx.Request:
-            return self._request("/regions", wish, left_s, files=file, data={"regions": _json(part)})
+        def build(part: Sequence[Any], left_s: float) -> httpx.Request:
+            return self._request("/regions", options, left_s, files=file, data={"regions": _json(part)})
 
-        return entries(regions, ask, timeout_s=self._timeout_s, halved_on=_FEWER_REGIONS)
+        return entries(regions, build, timeout_s=self._timeout_s, halved_on=_FEWER_REGIONS)
 
-    def _of_page(self, page: Picture, regions: Regions, wish: PageWish) -> Exchange[Answer]:
-        """Blocking: the page is encoded."""
-        ask = partial(
-            self._request, "/regions", {**wish, "recompose": "true"}, accept="image/*",
+    def _of_page(self, page: Picture, regions: Regions, options: PageParameters) -> Exchange[Answer]:
+        """Blocking: encodes the page."""
+        build = partial(
+            self._request, "/regions", {**options, "recompose": "true"}, accept="image/*",
             files=self._page(page), data={"regions": _json(regions)},
         )  # fmt: skip
-        return picture(ask, timeout_s=self._timeout_s)
+        return picture(build, timeout_s=self._timeout_s)
 
     def _page(self, page: Picture) -> list[tuple[str, tuple[str, bytes]]]:
         (file,) = self._encoded([page])
@@ -134,7 +139,7 @@ class BaseClient(Generic[H]):
     def _request(
         self,
         path: str,
-        wish: Mapping[str, object],
+        options: Mapping[str, object],
         left_s: float,
         *,
         files: list[tuple[str, tuple[str, bytes]]],
@@ -145,37 +150,37 @@ class BaseClient(Generic[H]):
         return self._http.build_request(
             "POST",
             f"/v1/super-resolve{path}",
-            params={name: str(value) for name, value in wish.items() if value is not None},
+            params={name: str(value) for name, value in options.items() if value is not None},
             files=files,
             data=data,
             headers={"Accept": accept, "X-Request-Timeout-Ms": str(math.ceil(1000 * left_s))},
             timeout=httpx.Timeout(left_s, connect=min(left_s, CONNECT_S)),
         )
 
-    def _arrays(self, asked: Sequence[Any], answers: Sequence[Answer | BadImage], or_else: OrElse) -> list[Any]:
+    def _arrays(self, inputs: Sequence[Any], answers: Sequence[Answer | BadImage], errors: OnError) -> list[Any]:
         """Blocking."""
         arrays: list[Any] = []
-        for one, answer in zip(asked, answers, strict=True):
-            no_better = isinstance(answer, BadImage) or answer.method != "super_resolved"
-            if or_else == "keep" and no_better:
-                arrays.append(one)  # a recogniser reads its own enlargement as well as any other
+        for given, answer in zip(inputs, answers, strict=True):
+            is_super_resolved = isinstance(answer, Answer) and answer.method == "super_resolved"
+            if errors == "keep" and not is_super_resolved:
+                arrays.append(given)  # a recogniser reads its own enlargement as well as any other
             elif isinstance(answer, Answer):
                 arrays.append(answer.array(self._channels))
-            elif or_else == "return":
+            elif errors == "return":
                 arrays.append(answer)
             else:
                 raise answer
         return arrays
 
 
-def told(found: Sequence[Entry]) -> list[Answer | BadImage]:
-    return [BadImage(i, entry) if isinstance(entry, Problem) else entry for i, entry in enumerate(found)]
+def with_errors(results: Sequence[Entry]) -> list[Answer | BadImage]:
+    return [BadImage(i, entry) if isinstance(entry, Problem) else entry for i, entry in enumerate(results)]
 
 
-def in_order(encoded: Sequence[bytes | Problem], found: Iterator[Entry]) -> list[Answer | BadImage]:
-    """The entries of all requests, with the problems found before any was sent at their places."""
-    return told([one if isinstance(one, Problem) else next(found) for one in encoded])
+def in_order(encoded: Sequence[bytes | Problem], received: Iterator[Entry]) -> list[Answer | BadImage]:
+    """One result per image, in order: its entry in a response, or the problem found before sending."""
+    return with_errors([one if isinstance(one, Problem) else next(received) for one in encoded])
 
 
 def _json(regions: Regions) -> str:
-    return json.dumps(regions, default=lambda array: array.tolist())  # NumPy's arrays and numbers
+    return json.dumps(regions, default=lambda value: value.tolist())  # NumPy arrays and numbers

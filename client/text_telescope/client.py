@@ -8,9 +8,9 @@
     async with AsyncTelescopeClient(url) as telescope:
         sharp = await telescope.super_resolve(crop)
 
-A picture goes in as an array (uint8, (H, W, 3) or grey (H, W)), a PIL image, a path, or the bytes of a file. What
-a busy service refuses (429, 503) and what a broken connection loses is sent again within `timeout_s`; computing it
-twice does no harm. Needs the extra `client`. The tree of errors is drawn in `text_telescope/exchange.py`.
+A picture goes in as an array (uint8, (H, W, 3) or grey (H, W)), a PIL image, a path, or the bytes of a file.
+Requests that a busy service refuses (429, 503) or a broken connection loses are sent again within `timeout_s`;
+computing one twice does no harm. The error tree is drawn in `text_telescope/exchange.py`.
 """
 
 import asyncio
@@ -22,86 +22,91 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from text_telescope.base import BaseClient, CropWish, OrElse, PageWish, Regions, in_order, told
-from text_telescope.exchange import (
-    BadImage,
-    Exchange,
-    Reply,
-)
+from text_telescope.base import BaseClient, CropParameters, OnError, PageParameters, Regions, in_order, with_errors
+from text_telescope.exchange import BadImage, Exchange, Reply
 from text_telescope.pictures import Answer, Picture, Rgb, is_one
 
 T = TypeVar("T")
 
 
 class TelescopeClient(BaseClient[httpx.Client]):
-    """Blocking; threads may share it. One pool of connections, closed by `close` or `with`."""
+    """Blocking; threads may share it. Holds one connection pool; close it by `close` or `with`."""
 
     _http_kind = httpx.Client
 
     @overload
-    def super_resolve(self, images: Picture, **wish: Unpack[CropWish]) -> Rgb: ...  # type: ignore[overload-overlap]
+    def super_resolve(self, images: Picture, **options: Unpack[CropParameters]) -> Rgb: ...  # type: ignore[overload-overlap]
 
     @overload
     def super_resolve(
-        self, images: Sequence[Picture], *, errors: Literal["raise", "keep"] = "raise", **wish: Unpack[CropWish]
+        self,
+        images: Sequence[Picture],
+        *,
+        errors: Literal["raise", "keep"] = "raise",
+        **options: Unpack[CropParameters],
     ) -> list[Rgb]: ...
 
     @overload
     def super_resolve(
-        self, images: Sequence[Picture], *, errors: Literal["return"], **wish: Unpack[CropWish]
+        self, images: Sequence[Picture], *, errors: Literal["return"], **options: Unpack[CropParameters]
     ) -> list[Rgb | BadImage]: ...
 
-    def super_resolve(self, images: Any, *, errors: OrElse = "raise", **wish: Unpack[CropWish]) -> Any:
+    def super_resolve(self, images: Any, *, errors: OnError = "raise", **options: Unpack[CropParameters]) -> Any:
         """One picture, or a sequence -> uint8 (2H, 2W, 3), or a list of them in order.
 
-        With `recogniser`, what that one reads best: (2H, 2W, 3), or (H, W, 3) as it was.
+        With `recogniser`, a crop that it would not read better super-resolved comes back unchanged: (H, W, 3).
 
-        errors: of single images in a sequence. "raise" the first BadImage, "return" it in the image's place, or
-            "keep" the array as it was given, so that a pipeline reads on; also where it was only enlarged.
-        Raises another TelescopeError when a whole request has no answer, and TypeError for what is no picture.
+        errors: for a failed image of a sequence: "raise" its BadImage, "return" the BadImage in its place, or
+            "keep" the picture as given, so that a pipeline goes on; "keep" also replaces merely enlarged results.
+        Raises another TelescopeError if a whole request failed, and TypeError for an object that is no picture.
         """
         if is_one(images):
-            return self._arrays([images], self.answers([images], **wish), "raise")[0]
-        return self._arrays(images, self.answers(images, **wish), errors)
+            return self._arrays([images], self.answers([images], **options), "raise")[0]
+        return self._arrays(images, self.answers(images, **options), errors)
 
-    def answers(self, images: Sequence[Picture], **wish: Unpack[CropWish]) -> list[Answer | BadImage]:
-        """What the service said of each: the picture's file, what was done and why; or, in its place, BadImage.
+    def answers(self, images: Sequence[Picture], **options: Unpack[CropParameters]) -> list[Answer | BadImage]:
+        """One result per image, in order: the encoded picture with method and reason, or a BadImage.
 
-        Raises as `super_resolve`.
+        Raises as `super_resolve` does.
         """
         encoded = self._encoded(images)
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="telescope") as pool:
-            found = pool.map(self._drive, self._of_crops(encoded, wish))
+            found = pool.map(self._drive, self._of_crops(encoded, options))
             return in_order(encoded, chain.from_iterable(found))
 
     @overload
     def regions(
-        self, page: Picture, regions: Regions, *, errors: Literal["raise"] = "raise", **wish: Unpack[PageWish]
+        self,
+        page: Picture,
+        regions: Regions,
+        *,
+        errors: Literal["raise"] = "raise",
+        **options: Unpack[PageParameters],
     ) -> list[Rgb]: ...
 
     @overload
     def regions(
-        self, page: Picture, regions: Regions, *, errors: Literal["return"], **wish: Unpack[PageWish]
+        self, page: Picture, regions: Regions, *, errors: Literal["return"], **options: Unpack[PageParameters]
     ) -> list[Rgb | BadImage]: ...
 
     def regions(
-        self, page: Picture, regions: Regions, *, errors: OrElse = "raise", **wish: Unpack[PageWish]
+        self, page: Picture, regions: Regions, *, errors: OnError = "raise", **options: Unpack[PageParameters]
     ) -> list[Any]:
-        """Regions of a page, as a text detector returns them -> each upright and at twice its size, in order.
+        """Regions of a page -> uint8 arrays in order, each upright and at twice its size.
 
         regions: quadrilaterals [[x, y], ...] clockwise from the text's top left, or boxes [x0, y0, x1, y1].
-        errors: as for `super_resolve`, of single regions.
+        errors: as for `super_resolve`, for each region.
         """
-        if len(regions) == 0:  # a page without text is no bad request
+        if len(regions) == 0:  # a page without text needs no request
             return []
-        return self._arrays(regions, told(self._drive(self._of_regions(page, regions, wish))), errors)
+        return self._arrays(regions, with_errors(self._drive(self._of_regions(page, regions, options))), errors)
 
-    def recompose(self, page: Picture, regions: Regions, **wish: Unpack[PageWish]) -> Rgb:
+    def recompose(self, page: Picture, regions: Regions, **options: Unpack[PageParameters]) -> Rgb:
         """The page at twice its size, uint8 (2H, 2W, 3): its regions super-resolved, the rest enlarged.
 
-        A region that the service refuses is among the rest; `regions` says why.
+        A region that the service refuses is only enlarged; `regions` gives its error.
         """
-        return self._drive(self._of_page(page, regions, wish)).array(self._channels)
+        return self._drive(self._of_page(page, regions, options)).array(self._channels)
 
     def _drive(self, steps: Exchange[T]) -> T:
         reply: Reply = None
@@ -130,31 +135,39 @@ class TelescopeClient(BaseClient[httpx.Client]):
 
 
 class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
-    """The same for asyncio; files are read, and pictures en- and decoded, in threads. `close` or `async with`."""
+    """For asyncio. Threads read files and encode and decode pictures. Close it by `close` or `async with`."""
 
     _http_kind = httpx.AsyncClient
 
     @overload
-    async def super_resolve(self, images: Picture, **wish: Unpack[CropWish]) -> Rgb: ...  # type: ignore[overload-overlap]
+    async def super_resolve(self, images: Picture, **options: Unpack[CropParameters]) -> Rgb: ...  # type: ignore[overload-overlap]
 
     @overload
     async def super_resolve(
-        self, images: Sequence[Picture], *, errors: Literal["raise", "keep"] = "raise", **wish: Unpack[CropWish]
+        self,
+        images: Sequence[Picture],
+        *,
+        errors: Literal["raise", "keep"] = "raise",
+        **options: Unpack[CropParameters],
     ) -> list[Rgb]: ...
 
     @overload
     async def super_resolve(
-        self, images: Sequence[Picture], *, errors: Literal["return"], **wish: Unpack[CropWish]
+        self, images: Sequence[Picture], *, errors: Literal["return"], **options: Unpack[CropParameters]
     ) -> list[Rgb | BadImage]: ...
 
-    async def super_resolve(self, images: Any, *, errors: OrElse = "raise", **wish: Unpack[CropWish]) -> Any:
+    async def super_resolve(
+        self, images: Any, *, errors: OnError = "raise", **options: Unpack[CropParameters]
+    ) -> Any:
         """As `TelescopeClient.super_resolve`."""
         if is_one(images):
-            answers = await self.answers([images], **wish)
+            answers = await self.answers([images], **options)
             return (await asyncio.to_thread(self._arrays, [images], answers, "raise"))[0]
-        return await asyncio.to_thread(self._arrays, images, await self.answers(images, **wish), errors)
+        return await asyncio.to_thread(self._arrays, images, await self.answers(images, **options), errors)
 
-    async def answers(self, images: Sequence[Picture], **wish: Unpack[CropWish]) -> list[Answer | BadImage]:
+    async def answers(
+        self, images: Sequence[Picture], **options: Unpack[CropParameters]
+    ) -> list[Answer | BadImage]:
         """As `TelescopeClient.answers`."""
         encoded = await asyncio.to_thread(self._encoded, images)
         free = asyncio.Semaphore(self._concurrency)
@@ -163,36 +176,41 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
             async with free:
                 return await self._drive(steps)
 
-        running = [asyncio.create_task(drive(steps)) for steps in self._of_crops(encoded, wish)]
+        running = [asyncio.create_task(drive(steps)) for steps in self._of_crops(encoded, options)]
         try:
             return in_order(encoded, chain.from_iterable(await asyncio.gather(*running)))
         finally:
-            for task in running:  # after a failure nobody wants the others' answers
+            for task in running:  # after a failure the remaining results are useless
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
     @overload
     async def regions(
-        self, page: Picture, regions: Regions, *, errors: Literal["raise"] = "raise", **wish: Unpack[PageWish]
+        self,
+        page: Picture,
+        regions: Regions,
+        *,
+        errors: Literal["raise"] = "raise",
+        **options: Unpack[PageParameters],
     ) -> list[Rgb]: ...
 
     @overload
     async def regions(
-        self, page: Picture, regions: Regions, *, errors: Literal["return"], **wish: Unpack[PageWish]
+        self, page: Picture, regions: Regions, *, errors: Literal["return"], **options: Unpack[PageParameters]
     ) -> list[Rgb | BadImage]: ...
 
     async def regions(
-        self, page: Picture, regions: Regions, *, errors: OrElse = "raise", **wish: Unpack[PageWish]
+        self, page: Picture, regions: Regions, *, errors: OnError = "raise", **options: Unpack[PageParameters]
     ) -> list[Any]:
         """As `TelescopeClient.regions`."""
         if len(regions) == 0:
             return []
-        found = await self._drive(await asyncio.to_thread(self._of_regions, page, regions, wish))
-        return await asyncio.to_thread(self._arrays, regions, told(found), errors)
+        found = await self._drive(await asyncio.to_thread(self._of_regions, page, regions, options))
+        return await asyncio.to_thread(self._arrays, regions, with_errors(found), errors)
 
-    async def recompose(self, page: Picture, regions: Regions, **wish: Unpack[PageWish]) -> Rgb:
+    async def recompose(self, page: Picture, regions: Regions, **options: Unpack[PageParameters]) -> Rgb:
         """As `TelescopeClient.recompose`."""
-        answer = await self._drive(await asyncio.to_thread(self._of_page, page, regions, wish))
+        answer = await self._drive(await asyncio.to_thread(self._of_page, page, regions, options))
         return await asyncio.to_thread(answer.array, self._channels)
 
     async def _drive(self, steps: Exchange[T]) -> T:

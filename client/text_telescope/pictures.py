@@ -1,4 +1,4 @@
-"""What the client takes and gives: arrays, PIL images, paths and files' bytes."""
+"""Pictures that the client takes and returns: arrays, PIL images, paths, and encoded files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 @dataclass(frozen=True)
 class Answer:
-    """One picture as it came back. method, reason: what was done to it and why, where the service says so."""
+    """One picture of a response. method, reason: the treatment and its reason, if the service names them."""
 
     data: bytes
     media_type: str
@@ -40,16 +40,16 @@ def is_one(images: Picture | Sequence[Picture]) -> TypeGuard[Picture]:
 
 
 def encode(picture: Picture, channels: Channels) -> bytes:
-    """A file that the service reads; a file's own bytes are not touched.
+    """Bytes of an image file; a file given by path or bytes stays as it is.
 
-    Raises OSError for a path that cannot be read, and TypeError for what is no picture.
+    Raises OSError for a path that cannot be read, and TypeError for an object that is no picture.
     """
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, str | PathLike):
         return Path(picture).read_bytes()
     image = picture if isinstance(picture, Image.Image) else _image(picture, channels)
-    if 0 in image.size:  # a detector's box without area; Pillow would not write it
+    if 0 in image.size:  # a detector's box without area, which Pillow cannot write
         return b""
     stream = BytesIO()
     png = image if image.mode in _PNG_MODES else image.convert("RGB")

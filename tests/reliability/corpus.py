@@ -1,7 +1,7 @@
 """Pictures from hell: small valid files of every accepted format, and endlessly many seeded mutations of them.
 
 for data in mutants(seed=0, inputs=50_000):
-    codec.probe(data, ...).decode()
+    probe(data, ...).decode()
 """
 
 import random

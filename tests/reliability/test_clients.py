@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.imaging import codec
+from app.imaging import decode, encode
 from tests.app.conftest import Server, png, wait_until
 from tests.app.raw import connect
 from tests.reliability.conftest import Serve
@@ -64,7 +64,7 @@ def test_a_client_that_leaves_while_sending(serve: Serve, share: float) -> None:
     assert_recovered(server)
 
 
-@pytest.mark.parametrize(("where", "phase"), [(codec.Probed, "decode"), (codec, "encode")])
+@pytest.mark.parametrize(("where", "phase"), [(decode.Probed, "decode"), (encode, "encode")])
 def test_a_client_that_leaves_while_its_picture_is_read_or_written(
     serve: Serve, where: Any, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +77,7 @@ def test_a_client_that_leaves_while_its_picture_is_read_or_written(
         return work(*arguments)
 
     server, question = serve(), tagged(7)
-    monkeypatch.setattr(codec.Probed, "is_small", lambda *_: False)  # as with a larger one, a thread does it
+    monkeypatch.setattr(decode.Probed, "is_small", lambda *_: False)  # as with a larger one, a thread does it
     monkeypatch.setattr(where, phase, held)
     ran = len(server.runtime.batches)
     client = Client(server, question)
@@ -128,7 +128,7 @@ def test_a_client_that_leaves_while_it_reads_its_answer(serve: Serve, noise: byt
 def noise() -> bytes:
     """A question whose answer is larger than what sockets hold."""
     pixels = np.random.default_rng(0).integers(0, 255, (1200, 1200, 3), np.uint8)
-    return post(codec.encode(pixels, "jpeg"))
+    return post(encode.encode(pixels, "jpeg"))
 
 
 def test_answers_that_nobody_reads_are_bounded_and_cut_off(serve: Serve, noise: bytes) -> None:

@@ -1,7 +1,7 @@
 /**
- * Enlarge RGBA pixels by a whole factor with the Keys cubic, a = -0.5: what Pillow's BICUBIC does (but for the
- * rounding of halves), and so the "before" that super-resolution is measured against. A browser's own smoothing
- * differs from one to the next.
+ * Enlarge RGBA pixels by a whole factor with the Keys cubic, a = -0.5, as Pillow's BICUBIC does (except for the
+ * rounding of halves): the baseline that super-resolution is measured against. The smoothing of browsers
+ * themselves differs from one to the next.
  *
  * pixels: Uint8ClampedArray of 4 * width * height. Returns ImageData of scale times the width and height.
  */

@@ -1,28 +1,28 @@
-/* The demo page: a picture in, the service's answer beside its bicubic enlargement. No library, no other host. */
+/* The demo page: shows the service's result for a picture beside its bicubic enlargement. No library, no other host. */
 
 import { bicubic } from "./bicubic.js";
 
 const $ = (id) => document.getElementById(id);
 const stage = $("stage");
-const SCALE = 2; // of geometry=native, whatever the model
+const SCALE = 2; // of geometry=native, for every model
 const PHASES = ["decode", "queue", "inference", "encode"];
 const FACTS = ["size", "method", ...PHASES, "total", "round-trip", "text-before", "text-after"];
-const METHODS = { super_resolved: "Super-resolved", enlarged: "Enlarged without the network", kept: "Kept as it was" };
+const METHODS = { super_resolved: "Super-resolved", enlarged: "Enlarged without the network", kept: "Returned unchanged" };
 const REASONS = {
-  blurred: "It is as blurred as what the model helps.",
-  uncalibrated: "Auto is not calibrated for this model, and super-resolves everything.",
-  sharp: "It is so little blurred that recognisers read it better as it is.",
-  noisy: "The model would take its noise for strokes.",
-  blank: "It is a plain ground without text.",
-  no_gain_for_recogniser: "No kind of crop is read better after this model.",
+  blurred: "Its blur is in the range where the model helps.",
+  uncalibrated: "The mode auto is not calibrated for this model, so it super-resolves every crop.",
+  sharp: "It is sharp enough that recognisers read it better unchanged.",
+  noisy: "It is so noisy that the model would take the noise for strokes.",
+  blank: "It is a plain background without text.",
+  no_gain_for_recogniser: "This model does not help this recogniser with any kind of crop.",
 };
-const { recogniser, key: keys, operations } = document.documentElement.dataset; // recogniser empty: no text is read
+const { recogniser, key: keys, operations } = document.documentElement.dataset; // recogniser: empty if no text is read
 
-let running = new AbortController(); // of the newest picture; a newer one ends it, here and on the server
-let result = null; // {width, height} of the answer on the stage
-let newest = null; // the newest picture and its name, to be asked about again in another mode
+let running = new AbortController(); // of the newest picture; the next picture aborts it, here and on the server
+let result = null; // {width, height} of the picture on the stage
+let newest = null; // the newest picture and its name, to send again in another mode
 
-/** What the service, or the way to it, says went wrong. */
+/** An error of the service or of the connection to it. */
 class Problem extends Error {
   constructor(title, detail) {
     super(detail);
@@ -30,9 +30,9 @@ class Problem extends Error {
   }
 }
 
-// A picture's way through the page
+// One picture: request, response, comparison
 
-async function show(file, name) {
+async function process(file, name) {
   running.abort();
   const { signal } = (running = new AbortController());
   newest = [file, name];
@@ -45,7 +45,7 @@ async function show(file, name) {
     if (signal.aborted) return;
     await compare(pixels, after, answer.image);
     if (signal.aborted) return;
-    tell(answer, name, after);
+    showResult(answer, name, after);
     if (recogniser) await Promise.all([read(file, "text-before", signal), read(after, "text-after", signal)]);
   } catch (problem) {
     if (!signal.aborted) fail(problem);
@@ -69,28 +69,28 @@ async function post(address, body, signal) {
   try {
     response = await fetch(address, { method: "POST", body, signal, headers: { Accept: "application/json", ...key() } });
   } catch {
-    throw new Problem("The service did not answer", "It cannot be reached, or it ended the connection.");
+    throw new Problem("The service did not answer", "It cannot be reached, or it closed the connection.");
   }
   const answer = await response.json().catch(() => null);
   if (response.ok && answer) return { answer, headers: response.headers };
   throw new Problem(
-    answer?.title ?? "The service did not answer as expected",
+    answer?.title ?? "The service sent an unexpected response",
     answer?.detail ?? `Status ${response.status} ${response.statusText}.`,
   );
 }
 
-/** The API key, which is kept nowhere but in its field. */
+/** The API key; only its input field holds it. */
 function key() {
   const typed = $("key").value.trim();
   return typed && { Authorization: `Bearer ${typed}` };
 }
 
-/** The picture's pixels as the service sees them, enlarged. Throws where this browser cannot read the format. */
+/** The picture's pixels as the service sees them, enlarged. Throws if this browser cannot read the format. */
 async function enlarged(file) {
   const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const pen = canvas.getContext("2d");
-  pen.fillStyle = "white"; // under what is transparent, as on the server
+  pen.fillStyle = "white"; // behind transparent pixels, as on the server
   pen.fillRect(0, 0, bitmap.width, bitmap.height);
   pen.drawImage(bitmap, 0, 0);
   const { data } = pen.getImageData(0, 0, bitmap.width, bitmap.height);
@@ -102,16 +102,16 @@ async function read(picture, id, signal) {
   const body = new FormData();
   body.append("image", picture, "crop.png");
   const text = await post("v1/recognise", body, signal).then(
-    ({ answer }) => (answer.text ? `${answer.text} (${Math.round(100 * answer.confidence)} %)` : "nothing"),
+    ({ answer }) => (answer.text ? `${answer.text} (${Math.round(100 * answer.confidence)} %)` : "no text"),
     (problem) => problem.message,
   );
   if (!signal.aborted) $(id).textContent = text;
 }
 
-// What the page shows
+// Output
 
 function busy(name) {
-  say(`Super-resolving ${name}…`);
+  setStatus(`Super-resolving ${name}…`);
   $("progress").hidden = false;
   stage.setAttribute("aria-busy", "true");
 }
@@ -136,76 +136,76 @@ async function compare(before, after, image) {
   resize();
 }
 
-/** Why, how blurred it was measured to be, and the scale at which the network saw it. */
-function told(image) {
+/** The reason, the measured blur, and the working scale. */
+function explanation(image) {
   const blur = image.blur_px === null ? "" : `Measured blur: ${image.blur_px.toFixed(1)} px.`;
-  const scale = image.working_scale === null ? "" : `Seen at ${Math.round(100 * image.working_scale)} % of its size.`;
+  const scale = image.working_scale === null ? "" : `Working scale: ${Math.round(100 * image.working_scale)} %.`;
   return [REASONS[image.reason], blur, scale].filter(Boolean).join(" ");
 }
 
-function tell({ image, model, timing, roundTrip }, name, after) {
+function showResult({ image, model, timing, roundTrip }, name, after) {
   idle();
   const size = ({ width, height }) => `${width} × ${height}`;
   $("model").textContent = `${model.name}:${model.version}`;
   $("size").textContent = `${size(image.input)} → ${size(image.output)} px`;
   $("method").textContent = METHODS[image.method] ?? (image.method ?? "super_resolved").replaceAll("_", " ");
-  const total = tellTiming(timing);
+  const total = showTiming(timing);
   $("round-trip").textContent = milliseconds(roundTrip);
   const link = $("download");
   link.href = URL.createObjectURL(after);
   link.download = `${name.replace(/\.[^.]*$/, "")}-x${SCALE}.png`;
   link.removeAttribute("aria-disabled");
-  say(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}. ${told(image)}`);
+  setStatus(`${name}: ${size(image.input)} to ${size(image.output)} pixels in ${milliseconds(total)}. ${explanation(image)}`);
 }
 
-function tellModel() {
+function showModel() {
   fetch("v1/models", { headers: key() || {} })
     .then((response) => response.json())
     .then(({ models: [model] }) => ($("model").textContent = `${model.name}:${model.version}`))
-    .catch(() => {}); // the answer names it too
+    .catch(() => {}); // the response to a picture names it too
 }
 
-function tellTiming(header) {
+function showTiming(header) {
   const spent = {};
   for (const [, phase, duration] of header.matchAll(/(\w+);dur=([\d.]+)/g)) spent[phase] = Number(duration);
   const other = spent.total - PHASES.reduce((sum, phase) => sum + spent[phase], 0);
   for (const phase of PHASES) $(phase).textContent = milliseconds(spent[phase]);
   $("total").textContent = milliseconds(spent.total);
-  tellShares({ ...spent, other: Math.max(0, other) });
+  showShares({ ...spent, other: Math.max(0, other) });
   return spent.total;
 }
 
-function tellShares(spent) {
+function showShares(spent) {
   for (const part of document.querySelectorAll(".bar span")) part.style.flexGrow = spent[part.className] ?? 0;
 }
 
 function fail(problem) {
   idle();
-  for (const id of FACTS) $(id).textContent = "–"; // what stands there is another picture's
-  tellShares({});
+  for (const id of FACTS) $(id).textContent = "–"; // they belong to the picture before
+  showShares({});
   $("download").removeAttribute("href");
   $("download").setAttribute("aria-disabled", "true");
   const title = document.createElement("strong");
   const detail = document.createElement("p");
-  title.textContent = problem.title ?? "This page ran into an error";
+  title.textContent = problem.title ?? "This page has an error";
   detail.textContent = problem.message;
   $("problem").replaceChildren(title, detail);
   stage.dataset.shows = "problem";
-  say("");
+  setStatus("");
 }
 
-const say = (text) => ($("status").textContent = text);
+const setStatus = (text) => ($("status").textContent = text);
 const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-/** The picture's size on the screen: as large as the stage allows, in whole steps where that enlarges. */
+/** Fit the picture to the stage; enlarge by whole factors only. */
 function resize() {
   if (!result) return;
-  const room = $("scroller");
-  const fit = Math.min(room.clientWidth / result.width, room.clientHeight / result.height, 8);
+  const scroller = $("scroller");
+  const fit = Math.min(scroller.clientWidth / result.width, scroller.clientHeight / result.height, 8);
   const zoom = $("zoom").value === "fit" ? (fit > 1 ? Math.floor(fit) : fit) : Number($("zoom").value);
   $("comparison").style.width = `${result.width * zoom}px`;
-  stage.classList.toggle("overflows", result.width * zoom > room.clientWidth);
+  stage.classList.toggle("overflows", result.width * zoom > scroller.clientWidth);
 }
 
 function slide() {
@@ -214,7 +214,7 @@ function slide() {
   $("slider").setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
 }
 
-/** A choice of modes, where the service has more than one. */
+/** Offer the modes of the service. */
 function offerModes(parameter) {
   if (!parameter) return;
   const { enum: modes, default: usual } = parameter.schema;
@@ -222,16 +222,16 @@ function offerModes(parameter) {
   $("mode-field").hidden = false;
 }
 
-// Where pictures come from
+// Input
 
 function take(files) {
-  if (files.length) show(files[0], files[0].name);
-  else fail(new Problem("There is no picture in it", "Drop or paste an image file, or choose one."));
+  if (files.length) process(files[0], files[0].name);
+  else fail(new Problem("No picture was found", "Drop or paste an image file, or choose one."));
 }
 
 $("file").addEventListener("change", ({ target }) => {
   if (target.files.length) take(target.files);
-  target.value = ""; // so that the same file can be chosen again
+  target.value = ""; // else choosing the same file again fires no event
 });
 document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
 document.addEventListener("dragover", (event) => {
@@ -250,13 +250,13 @@ for (const button of document.querySelectorAll(".samples button")) {
   button.addEventListener("click", async () => {
     const { src } = button.querySelector("img");
     const sample = await fetch(src).catch(() => null);
-    if (sample?.ok) show(await sample.blob(), src.split("/").at(-1));
+    if (sample?.ok) process(await sample.blob(), src.split("/").at(-1));
     else fail(new Problem("The sample cannot be loaded", "The service cannot be reached."));
   });
 }
 
 $("slider").addEventListener("input", slide);
-$("mode").addEventListener("change", () => newest && show(...newest));
+$("mode").addEventListener("change", () => newest && process(...newest));
 $("zoom").addEventListener("change", resize);
 $("pixels").addEventListener("change", ({ target }) => stage.classList.toggle("pixelated", target.checked));
 new ResizeObserver(resize).observe($("scroller"));
@@ -265,11 +265,11 @@ $("recogniser").textContent = recogniser;
 const bearer = keys && '-H "Authorization: Bearer $TELESCOPE_API_KEY" ';
 $("shell").textContent = `curl ${bearer}-F image=@crop.png ${new URL("v1/super-resolve", document.baseURI)} -o sr.png`;
 $("key-field").hidden = !keys;
-$("key").addEventListener("change", () => (newest ? show(...newest) : tellModel()));
+$("key").addEventListener("change", () => (newest ? process(...newest) : showModel()));
 document.querySelector(".top nav").hidden = operations === "elsewhere";
 if (!operations)
   fetch("openapi.json")
     .then((response) => response.json())
     .then(({ paths }) => offerModes(paths["/v1/super-resolve"].post.parameters.find(({ name }) => name === "mode")))
-    .catch(() => {}); // the service's default is as good
-if (!keys) tellModel();
+    .catch(() => {}); // then the service uses its default mode
+if (!keys) showModel();
