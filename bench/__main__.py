@@ -1,7 +1,7 @@
 """Command line of the benchmarks.
 
-python -m bench blur | bulk | calibrate | capacity | data | http | ocr | precision | raw | reliability
-                | sizes | start | training
+python -m bench blur | bulk | capacity | data | http | ocr | precision | raw | reliability | sizes | start
+                | training
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
         "the service over HTTP: beside its runtime, FastAPI and LitServe; latency; growth",
     ),
     "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
-    "calibrate": ("bench.calibrate", "learns for `mode=auto` which crops a model helps to read"),
     "reliability": ("bench.reliability", "load, faults, hostile pictures and vanishing clients, as one table"),
     "bulk": ("bench.bulk", "pictures a second of a bulk job with one and two workers, and what a cluster needs"),
     "precision": ("bench.precision", "what reduced precision costs in dB, SSIM and words read"),

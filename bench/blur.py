@@ -1,12 +1,12 @@
-"""How well `app/estimate.py` measures blur: rendered text of known blur, by script, height, noise and compression.
+"""The error of `model_store/blur.py` on rendered text of known blur, by script, height, noise and compression.
 
     python -m bench blur --out blur
-    python -m bench blur --fit            # the coefficients anew, from other pictures than those of the report
+    python -m bench blur --fit            # fits the coefficients again, to other pictures than the report's
 
     text -> rendered with a known Gaussian -> clean | noisy | JPEG -> estimate -> error
 
-Errors are ratios of the estimate to the truth, less one: +10 % is a blur measured a tenth too large. `--fit` goes
-by absolute error, so that a script whose glyphs are boxes in some font does not decide.
+An error is the ratio of the estimate to the truth, less one: +10 % is a blur measured a tenth too large. `--fit`
+minimises the absolute error, so that one script without glyphs in some font does not dominate the fit.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from bench.ocr import command
-from bench.rendered import WORDS, Spoilt, fonts, render, spoil
 from model_store.blur import estimate, looked_at, quantities, terms
 from model_store.pixels import Rgb
+from training.calibration.command import typed_command
+from training.calibration.rendered import WORDS, Spoilt, fonts, render, spoil
 from training.data.crops import SEED
 from training.record import machine
 
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and keep the figures where asked."""
+    """Measure and print; with --out also write the figures."""
     cv2.setNumThreads(1)
     if args.fit:
         print(fit(list(samples(each=2 * args.each, seed=args.seed + 1))))
@@ -98,7 +98,7 @@ def _sample(script: str, faces: Sequence[str], height: int, kind: str, rng: np.r
 
 
 def measure(found: Sequence[Sample]) -> dict[str, Any]:
-    """Error by script, height, kind and blur; crops below SHARP_BELOW are a row of their own."""
+    """Error by script, height and kind; crops sharper than SHARP_BELOW are reported apart."""
     measured = np.array([estimate(sample.rgb).blur for sample in found])
     truth = np.array([sample.blur for sample in found])
     kept = ~np.isnan(measured)
@@ -110,7 +110,7 @@ def measure(found: Sequence[Sample]) -> dict[str, Any]:
             groups[f"{value} px" if field == "height" else str(value)] = blurred & (values == value)
     sharp = measured[kept & (truth < SHARP_BELOW)]
     return {
-        "command": command(),
+        "command": typed_command("bench"),
         "machine": machine(),
         "crops": len(found),
         "plain": int((~kept).sum()),

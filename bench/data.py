@@ -1,12 +1,12 @@
-"""How fast training data is made: pairs a second for each core, and what more processes add.
+"""The speed of making training data: pairs a second for each core, and the gain of more processes.
 
     python -m bench data
     python -m bench data --seconds 10 --workers 1,2,4 --json data.json
 
-Two measurements. *One core*: rendering and degradation alone in one process and one thread, over its CPU
-time, which other work on the machine disturbs little. *Workers*: whole samples through the pool of
-processes that `make-data` uses, over wall time, beside a plain loop in as many processes: on a machine that
-does other work too, the loop shows what there was to gain. Both are the best of several rounds.
+*One core* measures rendering and degradation alone in one process and one thread, over its CPU time, which other
+work on the machine disturbs little. *Workers* measures whole samples from the pool of processes that `make-data`
+uses, over wall time. A plain loop in equally many processes runs beside it and shows the largest possible gain on
+a machine that does other work too. Both report the best of several rounds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from training.record import machine
 from training.versions import versions
 
 LIBRARIES = ("numpy", "cv2", "PIL")
-AIMS = {"render": 300, "degrade": 1000}  # pairs a second for each core
+TARGETS = {"render": 300, "degrade": 1000}  # pairs a second for each core
 CROPS = 64  # different words to degrade, of every length
 LOOP_SECONDS = 2.0
 WARM_UP = 32  # samples before the clock starts: fonts are loaded, processes started
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and keep the figures where asked."""
+    """Measure and print; with --json also write the figures."""
     cv2.setNumThreads(1)
     fonts = find_fonts(args.fonts)
     figures: dict[str, Any] = {
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def works(fonts: tuple[Font, ...]) -> dict[str, Callable[[int], object]]:
-    """What is measured, by name: a function of a sample's number."""
+    """The measured works by name, each a function of a sample's number."""
     synth, config = SynthConfig(), DegradeConfig()
 
     def render(number: int) -> np.ndarray:
@@ -125,7 +125,7 @@ def best_rounds(
 
 
 def plain_loop(processes: int) -> float:
-    """Millions of turns a second of loops that share nothing, in so many processes."""
+    """Millions of turns a second, summed over processes that share nothing."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         turns = pool.map(_turn, [LOOP_SECONDS] * processes, chunksize=1)
     return round(sum(turns) / LOOP_SECONDS / 1e6, 2)
@@ -141,9 +141,9 @@ def _turn(seconds: float) -> int:
 def print_figures(figures: dict[str, Any]) -> None:
     libraries = ", ".join(f"{name} {number}" for name, number in figures["libraries"].items())
     print(f"{figures['machine']}; load {figures['load_before']}; {libraries}; {figures['fonts']} fonts\n")
-    print(f"{'one core':10}{'pairs/CPU-s':>14}{'pairs/s':>10}{'policy':>8}")
+    print(f"{'one core':10}{'pairs/CPU-s':>14}{'pairs/s':>10}{'target':>8}")
     for name, rates in figures["one_core"].items():
-        print(f"{name:10}{rates['per_cpu_second']:14.0f}{rates['per_second']:10.0f}{AIMS[name]:8}")
+        print(f"{name:10}{rates['per_cpu_second']:14.0f}{rates['per_second']:10.0f}{TARGETS[name]:8}")
     print(
         f"\n{'workers':10}{'pairs/s':>14}{'times first':>13}{'plain loop':>12}   (rendered, degraded, PNG encoded)"
     )

@@ -1,24 +1,23 @@
-"""Does it help OCR? Words read from crops as they are, and through Text Telescope.
+"""Measures OCR with and without Text Telescope: words read from plain crops, and from crops that it returns.
 
     python -m bench ocr --data word_crops_val.tar --out proof
     python -m bench ocr --data crops/ --weights last.safetensors --readers rapidocr-v6 --limit 50 --out proof
 
-    plain     the crop itself, which the recogniser brings to its own height
+    plain     the crop itself, which the recogniser resizes to its own height
     always    mode=always: every crop through the network
-    auto      the default: where the model's calibration says that it helps every recogniser, else enlarged
-    named     recogniser=...: where it says that it helps the one that reads, else the crop as it was
+    auto      the default: super-resolved if the calibration says that every recogniser gains, else enlarged
+    named     recogniser=...: super-resolved if the calibration says that this recogniser gains, else plain
 
-Every word of the proof half in every cell: six heights times five blurs, with noise and JPEG among them. Words
-count as read when letters and digits are all right, case and punctuation apart. Rates carry Wilson's 95 %
-interval, differences from plain one that resamples words. Writes report.json, table.md and chart.svg; the same
-command after an interruption goes on.
+Every word of the proof half is read in every cell: six heights times five blurs, with noise or JPEG. A word counts
+as read if all its letters and digits are right; case and punctuation do not count. Rates carry Wilson's 95 %
+interval; differences from plain carry an interval from resampled words. The command writes report.json, table.md
+and chart.svg. After an interruption the same command goes on with the readings in --out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -32,13 +31,15 @@ import numpy as np
 from tqdm import tqdm
 
 from app.errors import ServiceError
-from bench.crops import CELLS, add_data, words
 from bench.ocr_chart import chart
 from bench.ocr_measure import VARIANTS, Measured, measure_cell
 from bench.paired import difference
-from bench.readers import shared_readers
-from bench.subject import add_subject, open_subject
+from bench.subject import open_subject
 from model_store.errors import ModelStoreError
+from training.calibration.cells import CELLS, add_data, words
+from training.calibration.command import typed_command
+from training.calibration.network import add_network
+from training.calibration.readers import shared_readers
 from training.errors import TrainingError
 from training.metrics import wilson_interval
 from training.ocr import READERS
@@ -49,13 +50,13 @@ from training.versions import versions
 
 LIBRARIES = ("numpy", "cv2", "PIL", "openvino", "onnxruntime")
 GROUPS: dict[str, Callable[[Measured], bool]] = {
-    "blurred": lambda part: part.cell.is_blurred,  # blur .05 and more of the height, 24 px and higher
+    "blurred": lambda part: part.cell.is_blurred,  # a blur of .05 of the height and more, 24 px and higher
     "all": lambda part: True,
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_subject(parser)
+    add_network(parser)
     add_data(parser)
     parser.add_argument("--readers", default=",".join(READERS), help="by comma (default: %(default)s)")
     parser.add_argument("--calibration", type=Path, help="instead of the one beside the model")
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     except (ServiceError, ModelStoreError, TrainingError) as error:
         sys.exit(f"ocr: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"interrupted; what was read is kept in {args.out}, the same command goes on")
+        sys.exit(f"interrupted; {args.out} keeps the readings, and the same command goes on")
     table = markdown(report)
     (args.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (args.out / "table.md").write_text(table + "\n", encoding="utf-8")
@@ -99,7 +100,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         subject.predictor.close()
     calibration = subject.gate.calibration
     return {
-        "command": command(),
+        "command": typed_command("bench"),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(),
         "model": {
@@ -122,13 +123,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def command() -> str:
-    """As it was given, paths by their last part: reports travel, folders do not."""
-    return "python -m bench " + shlex.join(Path(word).name if "/" in word else word for word in sys.argv[1:])
-
-
 def figures(measured: Sequence[Measured], reader: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """script -> cell, or a group of GROUPS -> variant -> accuracy, and `over_plain` for all but plain."""
+    """script -> cell or group of GROUPS -> variant -> accuracy, and `over_plain` for every variant but plain."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for script in dict.fromkeys(part.script for part in measured):
         own = [part for part in measured if part.script == script]
@@ -152,7 +148,7 @@ def _figures(group: Sequence[Measured], reader: str, variant: str) -> dict[str, 
 
 
 def reasons(measured: Sequence[Measured]) -> dict[str, dict[str, int]]:
-    """Policy ("auto", or a recogniser by name) -> how often each reason."""
+    """Policy ("auto", or a recogniser by name) -> number of crops for each reason."""
     total: dict[str, Counter[str]] = {}
     for part in measured:
         for policy, counted in part.reasons.items():
@@ -161,7 +157,7 @@ def reasons(measured: Sequence[Measured]) -> dict[str, dict[str, int]]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The groups, a row for each recogniser and script; then a table of cells for each of them."""
+    """A table of groups with a row for each recogniser and script, then a table of cells for each row."""
     counts = ", ".join(f"{count} {script}" for script, count in report["data"]["words"].items())
     head = f"| words read, % (95 %) | {' | '.join(VARIANTS)} |"
     rule = "|" + "---|" * (len(VARIANTS) + 1)

@@ -1,14 +1,14 @@
-"""The chart of `python -m bench ocr`: what naming the recogniser gains, a grid of heights and blurs for each."""
+"""The chart of `python -m bench ocr`: words gained with the recogniser named, in a grid of heights and blurs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from bench.crops import BLURS, HEIGHTS, Cell
-from bench.svg import SOFT, box, document, text
+from training.calibration.cells import BLURS, HEIGHTS, Cell
+from training.calibration.readers import READER_NAMES
+from training.calibration.svg import SOFT, box, document, text
 
-READER_NAMES = {"rapidocr-v6": "PP-OCRv6", "rapidocr-v4": "PP-OCRv4", "tesseract": "Tesseract"}
 SCRIPT_NAMES = {"latin": "Latin words", "digits": "digits", "chinese": "Chinese words"}
 LEFT, TOP, BOX, GAP = 148.0, 96.0, 44.0, 22.0  # pixels
 ROW = BOX * 0.62

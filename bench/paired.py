@@ -1,8 +1,8 @@
-"""What a change is worth when the same words are read before and after it, with 95 % intervals.
+"""The gain of a change, with a 95 % interval, from the same words read before and after it.
 
     difference(before, after) -> points gained, interval over the words, words fixed and broken
 
-The interval resamples words, each with all its pictures: eight degradations of one word are no eight words.
+The interval resamples words, each with all its pictures: eight pictures of one word do not count as eight words.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Right = npt.NDArray[np.bool_]  # (subsets, words) or (words,)
 class Difference:
     """points: of 100 words, more read right after than before. low, high: its 95 % interval.
 
-    p: of McNemar's exact test, that `fixed` and `broken` differ so much by chance; it takes pictures for
-    independent, so for several subsets together trust the interval.
+    p: of McNemar's exact test, the probability that `fixed` and `broken` differ at least this much by chance. The
+    test takes pictures for independent, so for several subsets together use the interval.
     """
 
     points: float
@@ -42,6 +42,6 @@ def difference(before: Right, after: Right, *, seed: int = 0) -> Difference:
 
 
 def mcnemar(fixed: int, broken: int) -> float:
-    """Two-sided exact p of a fair coin falling so unevenly; 1 where nothing changed."""
+    """Two-sided exact p of an at least equally uneven result of fair coin tosses; 1 if nothing changed."""
     changed, fewer = fixed + broken, min(fixed, broken)
     return min(1.0, 2 * float(sum(comb(changed, k) for k in range(fewer + 1)) / 2**changed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bench.svg import GROUND, INK, SOFT, box, document, line, text
+from training.calibration.svg import GROUND, INK, SOFT, box, document, line, text
 
 LEFT, WIDTH, TOP, ROW = 210.0, 380.0, 66.0, 30.0  # pixels
 THEIRS, OURS, BEST = "#9aa5b1", "#5f8f8a", "#0f766e"

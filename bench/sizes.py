@@ -1,13 +1,12 @@
-"""What a crop costs by its size and working scale: pixels that the network computes, and the time it takes.
+"""The cost of a crop by its size and working scale: the pixels that the network computes, and its time.
 
     python -m bench sizes
     python -m bench sizes --model tbsrn:3 --rounds 9 --out sizes
 
     size, working scale -> tiles -> predictor, one tile after the other -> milliseconds
 
-Every size is timed in turn in each round, so that a disturbance meets all of them. Times are of the network alone;
-the last column holds each beside what the crop's area at its working scale would cost at the rate of the largest
-tile.
+Each round times every size in turn, so that a disturbance affects all of them. Times are of the network alone. The
+last column divides each time by that of the crop's area, at its working scale and at the largest tile's rate.
 """
 
 from __future__ import annotations
@@ -22,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.ocr import command
-from bench.subject import Subject, add_subject, open_subject
+from bench.subject import Subject, open_subject
 from model_store import tiling
-from model_store.pixels import Nchw
-from model_store.tiling import Layout, Size
+from model_store.pixels import Nchw, Size
+from model_store.tiling import Layout
+from training.calibration.command import typed_command
+from training.calibration.network import add_network
 from training.record import machine
 
 # Words and lines, and the scale at which a rule's target blur is reached.
@@ -38,13 +38,13 @@ CROPS: tuple[tuple[Size, float], ...] = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_subject(parser)
+    add_network(parser)
     parser.add_argument("--rounds", type=int, default=9, help="of all sizes in turn (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for report.json and table.md")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and keep the figures where asked."""
+    """Measure and print; with --out also write the figures."""
     subject = open_subject(args, calibrated=False)
     try:
         report = measure(subject, rounds=args.rounds)
@@ -75,7 +75,7 @@ def measure(subject: Subject, *, rounds: int) -> dict[str, Any]:
         for (size, scale), layout, taken in zip(CROPS, layouts, seconds, strict=True)
     ]
     return {
-        "command": command(),
+        "command": typed_command("bench"),
         "machine": machine(),
         "model": subject.name,
         "runtime": f"{subject.predictor.runtime} {subject.predictor.precision}",

@@ -7,7 +7,7 @@ from shutil import which
 import pytest
 
 from bench.__main__ import main
-from bench.rendered import fonts
+from training.calibration.rendered import fonts
 
 pytestmark = pytest.mark.slow
 

@@ -1,12 +1,16 @@
-"""From words gained and lost to the rule of a recogniser: how crops are super-resolved, and from which blur on.
+"""Chooses a recogniser's rule from the words that it gains and loses by super-resolution.
 
     gains of each recogniser with each treatment, at each blur and noise -> fit -> Rule
 
-A rule is allowed when every recogniser that it is for gains by it in every script, and loses in no third of the
-super-resolved crops by blur and in no group of heights, script by script, more than HARM or one standard error. Of
-those whose gain lies within half a standard error of the largest, the one that leaves most crops alone is taken.
-The gain is that of the recogniser that gains least, scripts counting alike. There is no rule unless it also gains
-on words that it was not chosen by.
+A rule may be for one recogniser or for several. It is allowed if
+
+- each of its recognisers gains in every script;
+- none of them loses more than HARM points, or one standard error, in any group of super-resolved crops: the thirds
+  by blur and the groups of heights, script by script.
+
+A rule's gain is the mean over scripts, for the recogniser that gains least. Among the allowed rules within half a
+standard error of the largest gain, `fit` takes the one that leaves most crops alone. It takes NEVER if rules
+chosen this way gain nothing on words that they were not chosen by.
 """
 
 from __future__ import annotations
@@ -24,17 +28,17 @@ from model_store.calibration import Rule
 
 TARGETS = (2.0, 2.5)  # px of blur at the working scale
 STRENGTHS = (0.4, 1.0)
-Treatment = tuple[float, float]  # target, strength
+Treatment = tuple[float, float]  # target blur, strength
 TREATMENTS: tuple[Treatment, ...] = tuple(product(TARGETS, STRENGTHS))
 
-HARM = 0.3  # points; what the project allows
-ALIKE = 0.5  # standard errors within which two gains are not told apart
-FEW = 20  # crops, of which nothing can be said
+HARM = 0.3  # points that a group may lose: the project's limit
+ALIKE = 0.5  # standard errors within which two gains count as equal
+FEW = 20  # crops; a smaller group is not tested for harm
 FOLDS = 5
 BINS = 8
 NEVER = Rule(min_blur=math.inf, max_noise=math.inf, target_blur=TARGETS[0], strength=1.0)
-_BLUR_SHARES = np.arange(0, 1, 0.05)  # of the crops, below the limits that are tried
-_NOISE_SHARES = (0.5, 0.75, 0.9)
+_BLUR_SHARES = np.arange(0, 1, 0.05)  # quantiles of blur that are tried as limits
+_NOISE_SHARES = (0.5, 0.75, 0.9)  # quantiles of noise
 _HEIGHT_GROUPS = ((0, 20), (20, 40), (40, 1000))  # pixels
 Floats = npt.NDArray[np.float64]  # (crops,)
 Chosen = npt.NDArray[np.bool_]  # (crops,)
@@ -42,8 +46,10 @@ Chosen = npt.NDArray[np.bool_]  # (crops,)
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Crops and what reading them gains. word: its number. gains: by recogniser and treatment, 1 where only the
-    super-resolved crop was read right, -1 where only the plain one.
+    """Crops with the gain of reading them super-resolved.
+
+    word: number of the crop's word. gains: by recogniser and treatment; 1: only the super-resolved crop was read
+    right, -1: only the plain one.
     """
 
     word: npt.NDArray[np.int_]
@@ -54,11 +60,11 @@ class Samples:
     gains: Mapping[str, Mapping[Treatment, Floats]]
 
     def chosen(self, rule: Rule) -> Chosen:
-        """Which crops the rule super-resolves, as `QualityGate.decide` does."""
+        """True for the crops that the rule super-resolves, as `Rule.finding` decides."""
         return (self.blur >= rule.min_blur) & (self.noise <= rule.max_noise)
 
     def gained(self, reader: str, rule: Rule) -> Floats:
-        """What each crop gains by the rule."""
+        """Gain of each crop by the rule."""
         return self.gains[reader][rule.target_blur, rule.strength] * self.chosen(rule)
 
     def of_readers(self, *names: str) -> Samples:
@@ -79,7 +85,7 @@ class Samples:
         )
 
     def groups(self, chosen: Chosen) -> Iterator[Chosen]:
-        """In which none may lose: of each script's chosen crops the thirds by blur and the groups of heights."""
+        """The groups that are tested for harm: each script's chosen crops in thirds by blur, and by height."""
         for script in np.unique(self.script):
             own = chosen & (self.script == script)
             if own.sum() >= 3 * FEW:
@@ -94,17 +100,19 @@ class Samples:
 
 
 def fit(samples: Samples) -> Rule:
-    """The rule for these samples, with its points on words left out; NEVER where it gains nothing there."""
+    """The rule for these samples, with its points on words left out; NEVER if it gains nothing there."""
     gained, chosen = cross_validated(samples)
     if not chosen.any() or sum(float(values.mean()) for values in gained.values()) <= 0:
         return NEVER
-    points = min(100 * float(values[chosen].mean()) for values in gained.values())  # the one that gains least
+    points = min(
+        100 * float(values[chosen].mean()) for values in gained.values()
+    )  # of the recogniser that gains least
     best = _best(samples)
     return best if best.never else replace(best, points=round(points, 2))
 
 
 def cross_validated(samples: Samples) -> tuple[dict[str, Floats], Chosen]:
-    """What each crop gains by the rule made from the other words, by recogniser, and which that one chose."""
+    """Gains by recogniser, and the chosen crops, each crop under the rule that was made without its word."""
     gained = {reader: np.zeros(len(samples.word)) for reader in samples.gains}
     chosen = np.zeros(len(samples.word), bool)
     fold = samples.word % FOLDS
@@ -143,13 +151,13 @@ def _best(samples: Samples) -> Rule:
 
 
 def _over_scripts(means: list[tuple[float, float]]) -> tuple[float, float]:
-    """The mean of means, and its standard error."""
+    """Mean of the means, and its standard error."""
     gains, errors = zip(*means, strict=True)
     return float(np.mean(gains)), math.hypot(*errors) / len(errors)
 
 
 def _mean(values: Floats) -> tuple[float, float]:
-    """And its standard error."""
+    """Mean and its standard error."""
     return float(values.mean()), float(values.std()) / math.sqrt(len(values))
 
 
@@ -159,7 +167,7 @@ def _harmless(gains: Floats) -> bool:
 
 
 def gain(gained: Mapping[str, Floats], word: npt.NDArray[np.int_]) -> dict[str, dict[str, float]]:
-    """By recogniser: points gained over all crops, and the standard error over words."""
+    """Points gained over all crops by each recogniser, and their standard error over words."""
     found = {}
     for reader, values in gained.items():
         by_word = np.bincount(word, weights=values) / np.maximum(np.bincount(word), 1)
@@ -169,7 +177,7 @@ def gain(gained: Mapping[str, Floats], word: npt.NDArray[np.int_]) -> dict[str, 
 
 
 def curve(samples: Samples, rules: Mapping[str, Rule]) -> list[dict[str, Any]]:
-    """Crops in BINS equal parts by blur: what each recogniser's own treatment gains there, script by script."""
+    """Points gained by each recogniser's own treatment, in BINS parts of equally many crops by blur."""
     order = np.argsort(samples.blur)
     parts = []
     for part in np.array_split(order, min(BINS, order.size)):

@@ -1,8 +1,9 @@
-"""Text rendered with a known blur, in several scripts, with fonts that this machine has.
+"""Text rendered with a known blur, in several scripts, with the fonts of this machine.
 
-    text -> glyphs at several times the size -> Gaussian of the wished blur -> averaged down -> noise -> JPEG
+    text -> glyphs at several times the size -> Gaussian of the wanted blur -> averaged down -> noise -> JPEG
 
-What `bench blur` measures the estimate on, and the Chinese words and digits of `bench ocr` and `bench calibrate`.
+`bench blur` measures the estimate of blur on it; `training calibrate` and `bench ocr` take their Chinese words and
+digits from it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ FONT_ROOTS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.hom
 OVERSAMPLED = 5  # times the size that glyphs are drawn at: a pixel's own blur is a tenth of one then
 MIN_CONTRAST = 60  # of 255, between the luma of ink and of ground
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, the grey that the estimate sees
-BOX_VARIANCE = 1 / 12  # of averaging over one pixel, part of the wished blur
+BOX_VARIANCE = 1 / 12  # of averaging over one pixel, part of the wanted blur
 CHINESE = """
 北京 上海 大学 图书馆 出口 入口 欢迎光临 咖啡 医院 请勿吸烟 银行 火车站 地铁 公园 超市 药店 停车场
 洗手间 小心地滑 安全出口 邮局 餐厅 酒店 机场 公交车 中国 人民路 南京东路 生日快乐 新年 水果 牛肉面 豆腐
@@ -67,7 +68,7 @@ DIGIT_PATTERNS = ("####", "$##.##", "##:##", "##%", "#,###", "##.##.20##", "+##-
 
 @dataclass(frozen=True)
 class Spoilt:
-    """What a crop went through after its blur. noise: standard deviation, of 255. jpeg: quality; 0: none."""
+    """Damage to a crop after its blur. noise: standard deviation, of 255. jpeg: quality; 0: no JPEG."""
 
     noise: float = 0.0
     jpeg: int = 0
@@ -75,10 +76,10 @@ class Spoilt:
 
 @lru_cache(maxsize=1)
 def fonts() -> dict[str, tuple[str, ...]]:
-    """Paths of the fonts here for each script, and the thin ones among them; DataError where there is none.
+    """Paths of the installed fonts for each script, and of the thin Latin ones.
 
-    Latin, Greek and Cyrillic need DejaVu, Liberation or another that has all three; Chinese a font for it, such as
-    those of Debian's fonts-wqy-zenhei and fonts-noto-cjk.
+    Latin, Greek and Cyrillic need a font with all three, such as DejaVu or Liberation; without one it raises
+    DataError. Chinese needs a font such as Debian's fonts-wqy-zenhei or fonts-noto-cjk.
     """
     whole = [font for font in find_fonts() if font.path and not font.path.endswith(".ttc")]  # no collections
     latin = [font.path for font in whole if font.path and font.has("ЖдΩω")]
@@ -127,7 +128,7 @@ def spoil(rgb: Rgb, spoilt: Spoilt, rng: np.random.Generator) -> Rgb:
 
 
 def draw_spoilt(rng: np.random.Generator) -> Spoilt:
-    """In thirds: all but clean, noisy, a JPEG."""
+    """A third nearly clean, a third noisy, a third compressed as JPEG."""
     kind = int(rng.integers(3))
     if kind == 2:
         return Spoilt(noise=rng.uniform(1, 3), jpeg=int(rng.integers(50, 91)))
@@ -146,7 +147,7 @@ def digits(rng: np.random.Generator) -> str:
 
 
 def _sized(text: str, font: str, ink_height: float) -> tuple[ImageFont.FreeTypeFont, tuple[int, int, int, int]]:
-    """The font at the size at which the text's ink is so high, and where the ink lies."""
+    """The font at the size that gives the text's ink this height, and the ink's box."""
     probe = ImageFont.truetype(font, 100).getbbox(text)
     drawn = ImageFont.truetype(font, max(4, round(100 * ink_height / max(1, probe[3] - probe[1]))))
     left, top, right, bottom = drawn.getbbox(text)

@@ -1,10 +1,10 @@
-"""Words at the heights and blurs that people have: what `bench ocr` reports on and `bench calibrate` learns from.
+"""Words as crops of known height and blur, the data of `training calibrate` and of `bench ocr`.
 
     folder or tar with labels.tsv -> Latin words, in two halves    \
     rendered digits and Chinese words, in two halves                } -> crop at a height and blur, noise, JPEG
 
-The halves share no photograph and no word: one is for calibration, the other for proof. A crop's seed comes from
-its word's name and its cell, so with --limit the first crops stay the same pictures.
+One half is for calibration, the other for proof; they share no photograph and no word. A crop's seed comes from
+the word's name and the cell, so --limit does not change the crops of the words that it keeps.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Literal
 
 import numpy as np
 
-from bench.rendered import WORDS, blurred, digits, draw_spoilt, fonts, render, spoil
 from model_store.pixels import Rgb, resize
+from training.calibration.rendered import WORDS, blurred, digits, draw_spoilt, fonts, render, spoil
 from training.data.crops import SEED, CropSource, decode_crop, sample_seed
 from training.errors import DataError
 
 HEIGHTS = (12, 16, 24, 32, 48, 64)  # pixels of the crop
 BLURS = (0.0, 0.03, 0.05, 0.08, 0.11)  # standard deviation over height
-BLURRED, READABLE_HEIGHT = 0.05, 24  # from which blur and height a crop counts as blurred, and as worth it
-MIN_ROWS = 26  # of a crop to be a sharp word
+BLURRED, READABLE_HEIGHT = 0.05, 24  # the least blur and height of the crops that `bench ocr` reports as blurred
+MIN_ROWS = 26  # of a crop that counts as a sharp word
 RENDERED = 64  # height of rendered words before they are made small
 SHARP = 0.5  # pixels of blur of rendered words
 Half = Literal["calibration", "proof"]
 SCRIPTS = ("latin", "digits", "chinese")
-DIGITS = 115  # rendered, about, in each half
+DIGITS = 115  # rendered in each half, about
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +46,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Cell:
-    """One kind of crop. blur: over height, before anything else."""
+    """One kind of crop. blur: standard deviation over height, applied before noise and JPEG."""
 
     height: int
     blur: float
@@ -66,12 +66,12 @@ CELLS = tuple(Cell(height, blur) for height in HEIGHTS for blur in BLURS)
 def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder or tar with labels.tsv")
     parser.add_argument("--scripts", default=",".join(SCRIPTS), help="by comma (default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="only the first so many words of each script")
+    parser.add_argument("--limit", type=int, help="number of words of each script (default: all)")
     parser.add_argument("--seed", type=int, default=SEED, help="of the degradation (default: %(default)s)")
 
 
 def words(data: Path, half: Half, *, scripts: Sequence[str] = SCRIPTS, limit: int | None = None) -> list[Word]:
-    """The words of one half, script by script. DataError where a script has none."""
+    """The words of one half, script by script. Raises DataError for a script without words."""
     found: list[Word] = []
     for script in scripts:
         if script not in SCRIPTS:
@@ -85,7 +85,7 @@ def words(data: Path, half: Half, *, scripts: Sequence[str] = SCRIPTS, limit: in
 
 
 def half_of(name: str) -> Half:
-    """By the photograph that a word was cut from: `598_2.jpg` and `598_1.jpg` share one."""
+    """The half of a word's photograph: `598_2.jpg` and `598_1.jpg` are cut from the same one."""
     return "proof" if sample_seed(0, name.rpartition("_")[0] or name) % 2 else "calibration"
 
 
@@ -111,7 +111,7 @@ def _real(data: Path) -> Iterator[Word]:
 
 
 def _rendered(script: str) -> Iterator[Word]:
-    """Digits anew for each number; Chinese words from the list, as many as it has."""
+    """2 * DIGITS random numbers, or every word of the Chinese list."""
     faces = fonts()[script]
     if not faces:
         raise DataError(f"no font here draws {script}; install one, such as Debian's fonts-wqy-zenhei")

@@ -1,4 +1,4 @@
-"""The curve of `python -m bench calibrate`: what super-resolution gains each recogniser, by blur."""
+"""The curve of `python -m training calibrate`: words gained by super-resolution, by blur and recogniser."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from bench.ocr_chart import READER_NAMES
-from bench.svg import RULE, SOFT, document, dot, line, text
 from model_store.calibration import Rule
+from training.calibration.readers import READER_NAMES
+from training.calibration.svg import RULE, SOFT, document, dot, line, text
 
 COLOURS = ("#0f766e", "#c2410c", "#4338ca", "#a16207")
 Scale = Callable[[float], float]
@@ -17,14 +17,14 @@ LEFT, TOP, WIDTH, HEIGHT = 60.0, 84.0, 660.0, 300.0  # pixels of the plot
 
 
 def curve_chart(report: dict[str, Any]) -> str:
-    """SVG. x: the estimate of blur, each mark an eighth of the crops. y: points over plain, 95 % intervals."""
+    """SVG. x: measured blur, each mark an eighth of the crops. y: points over the plain crop, 95 % intervals."""
     parts, readers = report["curve"], list(report["recognisers"])
     ends = [abs(gain["points"]) + 1.96 * gain["error"] for part in parts for gain in part["gains"].values()]
     reach: float = 5.0 * math.ceil(max(*ends, 5) / 5)
     low, high = float(parts[0]["blur"][1]) * 0.95, float(parts[-1]["blur"][1]) * 1.05
 
     def x(blur: float) -> float:
-        """Logarithmic."""
+        """Horizontal position, on a logarithmic scale."""
         return LEFT + WIDTH * math.log(min(max(blur, low), high) / low) / math.log(high / low)
 
     def y(points: float) -> float:
@@ -50,9 +50,9 @@ def curve_chart(report: dict[str, Any]) -> str:
 
 
 def _frame(report: dict[str, Any], x: Scale, y: Scale, low: float, high: float, reach: float) -> Iterator[str]:
-    yield text(12, 24, f"{report['model']}: what super-resolving gains, by blur", size=16, bold=True)
+    yield text(12, 24, f"{report['model']}: words gained by super-resolution, by blur", size=16, bold=True)
     about = (
-        f"points over the plain crop, by each one's own treatment; {report['data']['crops']} crops, all scripts"
+        f"points over the plain crop, each with its rule's treatment; {report['data']['crops']} crops, all scripts"
     )
     yield text(12, 43, about, size=12, fill=SOFT)
     for points in (-reach, -reach / 2, 0, reach / 2, reach):

@@ -1,4 +1,4 @@
-"""A few marks of SVG, enough for the two charts here: no plotting library to install for them."""
+"""The few marks of SVG that the charts of calibration and benchmarks need, without a plotting library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FONT = "font-family='system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-
 
 
 def document(width: float, height: float, body: list[str], *, title: str) -> str:
-    """A light ground of its own, so that the chart is readable on a dark page too."""
+    """An SVG document with a light ground, so that the chart is readable on a dark page too."""
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width:g} {height:g}' width='{width:g}' "
         f"height='{height:g}' role='img' {FONT}><title>{escape(title)}</title>"

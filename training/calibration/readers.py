@@ -1,4 +1,4 @@
-"""Recognisers that read on every core: each process has its own, which is opened once.
+"""Recognisers on every core: a pool of processes, each of which opens a recogniser once.
 
 with shared_readers(["rapidocr-v6", "tesseract"]) as readers:
     readers["tesseract"].for_script("chinese").read(crops)
@@ -20,9 +20,11 @@ import numpy as np
 from model_store.pixels import Rgb
 from training.ocr import Tesseract, TextReader, open_reader
 
+READER_NAMES = {"rapidocr-v6": "PP-OCRv6", "rapidocr-v4": "PP-OCRv4", "tesseract": "Tesseract"}  # in charts
+
 
 class SharedReader:
-    """A `TextReader` whose crops are shared out among the processes of a pool."""
+    """A `TextReader` that distributes crops over the processes of a pool."""
 
     def __init__(self, name: str, script: str, pool: ProcessPoolExecutor) -> None:
         self.name = name
@@ -42,7 +44,7 @@ class SharedReader:
 
 @contextmanager
 def shared_readers(names: Sequence[str], scripts: Sequence[str]) -> Iterator[dict[str, SharedReader]]:
-    """By name, in order. Raises ConfigError for an unknown one, MissingExtra naming what to install."""
+    """Readers by name, in order. Raises ConfigError for an unknown name, MissingExtra for a missing package."""
     for name in names:
         for script in scripts:
             _opened(name, script)
@@ -51,7 +53,7 @@ def shared_readers(names: Sequence[str], scripts: Sequence[str]) -> Iterator[dic
 
 
 def is_read(text: str, label: str) -> bool:
-    """Whether a reading counts as right: equal letters and digits of any script, case and punctuation apart."""
+    """True if reading and label have the same letters and digits, of any script, apart from case."""
     return _letters(text) == _letters(label)
 
 
@@ -65,7 +67,7 @@ def _read(name: str, script: str, crops: list[Rgb]) -> list[str]:
 
 @lru_cache
 def _opened(name: str, script: str) -> TextReader:
-    """PP-OCR reads every script here with one model, Tesseract with one for each language."""
+    """PP-OCR reads every script here with one model; Tesseract needs one for each language."""
     if name == Tesseract.name and script == "chinese":
         return Tesseract("chi_sim")
     return _opened(name, "latin") if script != "latin" else open_reader(name)

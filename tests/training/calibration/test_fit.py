@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.calibrate_fit import NEVER, TREATMENTS, Samples, curve, fit, gain
+from training.calibration.fit import NEVER, TREATMENTS, Samples, curve, fit, gain
 
 CROPS = 2400
 HELPFUL = TREATMENTS[1]

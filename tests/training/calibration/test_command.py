@@ -1,0 +1,68 @@
+"""`python -m training calibrate` from words to the file that the service loads, on a handful of words."""
+
+import json
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from model_store import BUNDLED
+from model_store.calibration import Calibration
+from model_store.store import ModelStore
+from tests.training.calibration.words import drawn_words, installed_reader
+from training.__main__ import main
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return drawn_words(tmp_path / "words")
+
+
+@pytest.fixture
+def reader() -> str:
+    pytest.importorskip("openvino")
+    return installed_reader()
+
+
+def calibrate(*arguments: object) -> int:
+    return main(["calibrate", *map(str, arguments)])
+
+
+def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
+    data: Path, reader: str, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(BUNDLED / "tbsrn" / "3", store / "tbsrn" / "3")
+    artefact = ModelStore(store).resolve("tbsrn:3")
+    assert Calibration.of(artefact) is None
+    out = tmp_path / "out"
+    command = ("--model", "tbsrn:3", "--model-store", store, "--data", data, "--scripts", "latin")
+    assert calibrate(*command, "--readers", reader, "--draws", 4, "--out", out) == 0
+    assert Calibration.of(artefact) is not None
+    report = json.loads((store / "tbsrn" / "calibration-3.json").read_text())
+    assert report["digest"] == artefact.digest
+    assert report["precision"] == "fp32"
+    assert report["points_over_plain"].keys() == {"always", "any", "named", "named_cross_validated"}
+    assert report["rules"].keys() == {"any", reader}
+    ElementTree.parse(out / "curve.svg")
+    readings = (out / "readings.jsonl").read_text().split()
+    assert calibrate(*command, "--readers", reader, "--draws", 4, "--out", out, "--dry-run") == 0
+    assert (out / "readings.jsonl").read_text().split() == readings  # taken up, not read again
+    assert json.loads((out / "calibration.json").read_text())["rules"] == report["rules"]
+
+
+def test_a_file_of_weights_is_calibrated_into_the_folder_of_results(
+    data: Path, reader: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("--weights", BUNDLED / "tbsrn" / "3" / "onnx" / "model.onnx", "--data", data, "--scripts", "latin")
+    assert calibrate(*command, "--readers", reader, "--draws", 1, "--out", out) == 0
+    assert json.loads((out / "calibration.json").read_text())["model"] == "model.onnx"
+
+
+def test_a_model_that_is_not_in_the_store_is_named(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrate("--model", "tbsrn:99", "--data", data, "--out", tmp_path / "out") == 2
+    assert "tbsrn:99 cannot be calibrated: model 'tbsrn' has no version '99'" in capsys.readouterr().err

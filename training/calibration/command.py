@@ -1,0 +1,149 @@
+"""Learns which crops a model helps which recogniser to read, and how, and writes the rules beside the model.
+
+    python -m training calibrate --model tbsrn --data word_crops_val.tar --out calibration
+
+    words of the calibration half -> crops at random heights and blurs -> plain | each treatment -> each recogniser
+          -> for each, and for all together, the rule that gains most and harms no group of crops
+          -> model_store/tbsrn/calibration-3.json, curve.svg
+
+A treatment is the blur at which the network sees the crop, and the share of its picture in the output.
+`python -m bench ocr` measures the rules on the other half of the words; train the model on neither half. The
+service loads the file at its next start, and refuses it for other weights. After an interruption the same command
+goes on with the readings in --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from model_store.calibration import ANY, SCHEMA_VERSION, Calibration, Rule, calibration_path
+from training.calibration.cells import add_data, words
+from training.calibration.chart import curve_chart
+from training.calibration.fit import TARGETS, Samples, cross_validated, curve, fit, gain
+from training.calibration.measure import measure
+from training.calibration.network import PRECISION, Network, add_network, open_network
+from training.calibration.readers import shared_readers
+from training.ocr import READERS
+from training.readings import Readings
+from training.record import machine
+from training.run_state import git_commit
+
+DRAWS = 12  # crops of each word
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_network(parser)
+    add_data(parser)
+    parser.add_argument("--readers", default=",".join(READERS), help="by comma (default: %(default)s)")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="crops of each word (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for readings and curve.svg")
+    parser.add_argument("--dry-run", action="store_true", help="write the calibration to --out, not to the store")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, fit, print, write."""
+    network = open_network(args.model, weights=args.weights, store=args.model_store)
+    report = calibrate(args, network)
+    (args.out / "curve.svg").write_text(curve_chart(report), encoding="utf-8")
+    target = args.out / "calibration.json"
+    if network.artefact and not args.dry_run:
+        target = calibration_path(network.artefact)
+    target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(summary(report))
+    print(f"\n{target}, {args.out / 'curve.svg'}")
+
+
+def calibrate(args: argparse.Namespace, network: Network) -> dict[str, Any]:
+    cv2.setNumThreads(1)
+    scripts = args.scripts.split(",")
+    chosen = words(args.data, "calibration", scripts=scripts, limit=args.limit)
+    with (
+        shared_readers(args.readers.split(","), scripts) as readers,
+        Readings(args.out / "readings.jsonl") as readings,
+    ):
+        samples = measure(network, chosen, readers, readings, draws=args.draws, seed=args.seed)
+        versions = {name: reader.version for name, reader in readers.items()}
+    rules = {ANY: fit(samples)} | {name: fit(samples.of_readers(name)) for name in versions}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": network.name,
+        "digest": network.digest,
+        "rules": Calibration(rules).as_json(),
+        "command": typed_command("training"),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "engine": network.engine,
+        "precision": PRECISION,
+        "git_commit": git_commit(),
+        "data": {
+            "path": args.data.name,
+            "words": {script: sum(word.script == script for word in chosen) for script in scripts},
+            "crops": len(samples.word),
+            "limit": args.limit,
+            "seed": args.seed,
+        },
+        "recognisers": versions,
+        "super_resolved": {name: round(float(samples.chosen(rule).mean()), 4) for name, rule in rules.items()},
+        "points_over_plain": points(samples, rules),
+        "curve": curve(samples, rules),
+    }
+
+
+def typed_command(program: str) -> str:
+    """The command as typed, with each path cut to its last part, because folders differ between machines."""
+    return f"python -m {program} " + shlex.join(Path(word).name if "/" in word else word for word in sys.argv[1:])
+
+
+def points(samples: Samples, rules: Mapping[str, Rule]) -> dict[str, dict[str, dict[str, float]]]:
+    """Way of choosing the rule -> recogniser -> points gained over the plain crops, and their standard error."""
+
+    def by(choose: Mapping[str, Rule]) -> dict[str, dict[str, float]]:
+        gained = {
+            name: np.zeros(len(samples.word)) if rule.never else samples.gained(name, rule)
+            for name, rule in choose.items()
+        }
+        return gain(gained, samples.word)
+
+    names = list(samples.gains)
+    always = Rule(min_blur=0, max_noise=math.inf, target_blur=TARGETS[1], strength=1)
+    left_out = {name: cross_validated(samples.of_readers(name))[0][name] for name in names}
+    return {
+        "always": by(dict.fromkeys(names, always)),
+        "any": by(dict.fromkeys(names, rules[ANY])),
+        "named": by({name: rules[name] for name in names}),
+        "named_cross_validated": gain(left_out, samples.word),
+    }
+
+
+def summary(report: dict[str, Any]) -> str:
+    share = report["super_resolved"]
+    rules = {name: Rule.from_json(limits) for name, limits in report["rules"].items()}
+    lines = [
+        f"{report['model']}: each rule, and the share of these crops that it super-resolves",
+        *(
+            f"  {name}: {rule.description()}; {share[name]:.0%}, "
+            f"target {rule.target_blur}, strength {rule.strength}"
+            for name, rule in rules.items()
+        ),
+        "",
+        "| points over the plain crop | " + " | ".join(report["points_over_plain"]) + " |",
+        "|---|---|---|---|---|",
+    ]
+    for reader in report["recognisers"]:
+        cells = (
+            f"{found[reader]['points']:+.2f} ± {1.96 * found[reader]['error']:.2f}"
+            for found in report["points_over_plain"].values()
+        )
+        lines.append(f"| {reader} | {' | '.join(cells)} |")
+    return "\n".join(lines)
