@@ -3,7 +3,8 @@
 python -m app serve                      start the service
 python -m app upscale crops/ -o sharp/   super-resolve files or folders; with --url, by a service
 python -m app bulk words/ sharp/         super-resolve data sets, on many machines: tar, Parquet, LMDB, folders
-python -m app models                     what the model store holds
+python -m app models                     list the models of the store
+python -m app settings                   list the settings, as a Markdown table
 python -m app new-key NAME >> keys.txt   make an API key
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from app.bulk.command import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
 from app.imaging.quality_gate import QualityGate, RoutingPolicy, routing_policy
-from app.settings import Settings, load_settings
+from app.settings import Settings, load_settings, settings_table
 from model_store.calibration import Calibration
 from model_store.errors import ModelStoreError
 from model_store.store import ModelStore
@@ -34,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
             return _serve(load_settings(**arguments))
         if command == "models":
             return _models(load_settings(**arguments))
+        if command == "settings":
+            print(settings_table())
+            return 0
         if command == "bulk":
             return bulk(arguments)
         inputs, out = arguments.pop("inputs"), arguments.pop("out")
@@ -64,22 +68,25 @@ def _parser() -> argparse.ArgumentParser:
     upscale.add_argument(
         "--mode",
         choices=("auto", "always"),
-        help="auto (the default): only crops that it helps to read; always: all",
+        help="auto (the default): super-resolve only the crops that it helps to read; always: all crops",
     )
     upscale.add_argument(
-        "--recogniser", metavar="NAME", help="that reads them: its gains, and the other crops as they are"
+        "--recogniser",
+        metavar="NAME",
+        help="the recogniser that reads the results: super-resolves the crops it reads better, keeps the others",
     )
     upscale.add_argument(
         "--url",
-        help="have a running service do it, for example http://127.0.0.1:8000; an API key, where it asks for one, "
-        "comes from the environment variable TELESCOPE_API_KEY",
+        help="use a running service, for example http://127.0.0.1:8000; its API key, if it needs one, comes from "
+        "the environment variable TELESCOPE_API_KEY",
     )
     sets = commands.add_parser("bulk", help="super-resolve data sets", argument_default=argparse.SUPPRESS)
     add_arguments(sets)
     models = commands.add_parser("models", help="list the models", argument_default=argparse.SUPPRESS)
+    commands.add_parser("settings", help="list every setting with its default and consequence")
     key = commands.add_parser("new-key", help="make an API key: shown on stderr, its line for the file on stdout")
-    key.add_argument("name", help="of who will use it; it appears in logs and metrics")
-    key.add_argument("--admin", action="store_true", help="may also do what changes the service")
+    key.add_argument("name", help="the user of the key; it appears in logs and metrics")
+    key.add_argument("--admin", action="store_true", help="the key may also change the service")
     for command in (serve, upscale, sets):
         command.add_argument("--model", help="name or name:version; to serve several, with commas between them")
         command.add_argument("--runtime", choices=("auto", "paddle", "openvino", "onnx"))
@@ -87,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (serve, upscale, sets, models):
         command.add_argument("--model-store", type=Path, metavar="DIR", help="folder of published models")
     serve.epilog = upscale.epilog = sets.epilog = (
-        "Every other setting is an environment variable TELESCOPE_...: docs/architecture.md"
+        "Every other setting is an environment variable TELESCOPE_...; `python -m app settings` lists them."
     )
     return parser
 

@@ -38,7 +38,7 @@ from collections.abc import Iterator
 
 
 class ServiceError(Exception):
-    """Root of the tree; the message is for the person who sent the request or started the service."""
+    """Root of the tree; the message is for the sender of the request, or for the operator at start-up."""
 
     outcome = "failed"  # its label in metrics
     status = 500  # HTTP

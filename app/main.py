@@ -34,8 +34,8 @@ def create_app(
 ) -> FastAPI:
     """The service as an ASGI application.
 
-    settings: None reads the environment. loaded: the models to begin with, closed at shutdown; None loads those of
-    the settings at start-up. load: opens a model that is activated later; None opens it as at start-up.
+    settings: None reads the environment. loaded: the models to begin with, closed at shutdown; None loads the
+    models of the settings at start-up. load: opens a model that is activated later; None opens it as at start-up.
     Raises StartupError for bad settings, unreadable keys or an unreadable model.
     """
     settings = settings or load_settings()

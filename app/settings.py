@@ -20,7 +20,7 @@ ORIGIN = r"^https?://[^/,*\s]+$"  # as browsers send it: no path, not even a sla
 
 
 class Settings(BaseSettings):
-    """Frozen; a value out of range stops start-up with the setting's name and what would be right."""
+    """Frozen; a value out of range stops start-up with the setting's name and a right value."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -32,10 +32,11 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=65535,
-        description="Port that alone has /metrics, the documentation and switching; 0 leaves them on PORT.",
+        description="A second port, which alone has /metrics, the documentation and switching of models; 0 "
+        "leaves them on PORT.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="At 'warning' and above the one line a request is no longer written."
+        "info", description="'warning' and 'error' leave out the one line per request."
     )
 
     model_store: Path = Field(BUNDLED, description="Folder of published models.")
@@ -49,7 +50,7 @@ class Settings(BaseSettings):
         description="auto: Paddle Inference if Paddle sees a GPU, else OpenVINO on CPU. Never falls back.",
     )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu:\d+)$")] = Field(
-        "auto", description="auto, cpu or gpu:N; a device that was asked for and is missing stops start-up."
+        "auto", description="auto, cpu or gpu:N; a named device that is missing stops start-up."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
@@ -65,19 +66,21 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=1000,
-        description="How long the oldest image may wait for company while the predictor is idle.",
+        description="While the predictor is idle, how long the oldest image may wait for others to share its "
+        "batch.",
     )
     max_queue_windows: int = Field(
         8192,
         ge=1,
         le=100_000,
-        description="Work admitted and not yet answered, over all requests, in windows: 1,024 pixels that the "
+        description="Work admitted and not finished, over all requests, in windows of 1,024 pixels that the "
         "network sees; more is refused with 429.",
     )
     max_queue_bytes: int = Field(
         512 * MIB,
         ge=MIB,
-        description="Memory for decoded inputs and their outputs over all admitted requests.",
+        description="Memory for decoded inputs and their results, over all admitted requests; more is refused "
+        "with 429.",
     )
     request_timeout_ms: int = Field(
         60_000,
@@ -86,18 +89,25 @@ class Settings(BaseSettings):
         description="Deadline of a request; X-Request-Timeout-Ms may only shorten it.",
     )
     hang_timeout_s: float = Field(
-        20, gt=0, description="A batch that takes longer counts as hanging: /readyz turns to 503 until it returns."
+        20,
+        gt=0,
+        description="A batch that takes longer counts as hanging, and /readyz answers 503 until it returns.",
     )
     restart_after_s: float = Field(
-        60, ge=0, description="Once a batch hangs for this long too, /livez turns to 503: only a restart helps."
+        60,
+        ge=0,
+        description="When a batch has hung for this long as well, /livez answers 503: only a restart helps.",
     )
     drain_grace_s: float = Field(
-        2, ge=0, description="After SIGTERM, how long /readyz answers 503 at least, for load balancers to notice."
+        2,
+        ge=0,
+        description="After SIGTERM, /readyz answers 503 for at least this long, so that load balancers notice.",
     )
     drain_timeout_s: float = Field(
         15,
         ge=0,
-        description="After SIGTERM, how long admitted requests get; an orchestrator should wait 15 s more.",
+        description="After SIGTERM, admitted requests have this long to finish; an orchestrator should wait 15 "
+        "s more.",
     )
 
     max_images: int = Field(64, ge=1, description="Images in one request.")
@@ -108,10 +118,11 @@ class Settings(BaseSettings):
     max_answer_bytes: int = Field(
         256 * MIB,
         ge=1024,
-        description="Answers that wait for clients to read them; beyond it new requests are refused with 429.",
+        description="Responses that wait for their clients to read them; beyond it new requests are refused "
+        "with 429.",
     )
     answer_timeout_s: float = Field(
-        60, gt=0, description="A connection is cut off when its client takes nothing of its answer for this long."
+        60, gt=0, description="A connection is closed when its client reads nothing of its response for this long."
     )
     max_image_pixels: int = Field(
         4_000_000, ge=64, description="Width times height of one image, read from its header before decoding."
@@ -124,11 +135,11 @@ class Settings(BaseSettings):
 
     api_keys_file: Path | None = Field(
         None,
-        description="File of API keys, one name:sha256 a line, for an admin name:sha256:admin; /v1 then asks for "
-        "one. SIGHUP reads it again.",
+        description="File of API keys, one per line: name:sha256, or name:sha256:admin for an administrator; /v1 "
+        "then requires a key. SIGHUP reads the file again.",
     )
     api_keys: str | None = Field(
-        None, description="API keys as in the file, between commas; the keys of both are taken."
+        None, description="API keys as in the file, separated by commas; the keys of both are accepted."
     )
     key_max_concurrency: int = Field(
         0, ge=0, description="Requests in flight of one API key; more are refused with 429. 0: no limit."
@@ -137,10 +148,11 @@ class Settings(BaseSettings):
         0,
         ge=0,
         allow_inf_nan=False,
-        description="Images a second of one API key, a request being one at least; beyond, 429. 0: no limit.",
+        description="Images a second of one API key, at least one for each request; more are refused with 429. "
+        "0: no limit.",
     )
     key_burst: int = Field(
-        64, ge=1, description="Images that an API key may ask for at once after a rest, beyond its rate."
+        64, ge=1, description="Images that an API key may send at once after a pause, beyond its rate."
     )
     cors_origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN)], ...], NoDecode] = Field(
         (), description="Origins whose web pages may use the API from a browser, such as https://example.org."
@@ -148,13 +160,15 @@ class Settings(BaseSettings):
 
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = Field(
         None,
-        description="OpenTelemetry collector (OTLP/HTTP), such as http://127.0.0.1:4318, that gets the spans of "
-        "every request: the only connection outwards. Needs the extra `otel`.",
+        description="OpenTelemetry collector (OTLP/HTTP), such as http://127.0.0.1:4318, that receives the "
+        "spans of "
+        "every request: the only outgoing connection. Needs the extra `otel`.",
     )
 
     demo_ocr: bool = Field(
         False,
-        description="The demo page shows what OCR reads before and after; needs the extra `ocr`, and CPU.",
+        description="The demo page shows the text that OCR reads before and after; needs the extra `ocr`, and "
+        "CPU.",
     )
 
     @field_validator("model", "batch_sizes", "cors_origins", mode="before")
@@ -190,6 +204,25 @@ class Settings(BaseSettings):
                 f"({self.max_request_bytes}), or a full request could never be read"
             )
         return self
+
+
+def settings_table() -> str:
+    """Every setting with its default and consequence, as Markdown."""
+    rows = [
+        f"| `{PREFIX}{name.upper()}` | {_default(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(["| variable | default | |", "|---|---|---|", *rows])
+
+
+def _default(value: object) -> str:
+    if value is None or value == ():
+        return "none"
+    if value == BUNDLED:
+        return "the bundled store"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -1,7 +1,7 @@
-"""API keys: who may use the service. Only their SHA-256 is stored; a key itself is shown once, when it is made.
+"""API keys. Only their SHA-256 is stored; a key itself is shown once, when it is made.
 
 name:sha256          one a line of the file TELESCOPE_API_KEYS_FILE, or between commas in TELESCOPE_API_KEYS
-name:sha256:admin    may also do what changes the service
+name:sha256:admin    may also change the service
 
 python -m app new-key NAME >> keys.txt     makes a key, and shows it
 """
@@ -32,7 +32,7 @@ class ApiKey:
 
 
 def new_key(name: str, *, admin: bool = False) -> tuple[str, ApiKey]:
-    """A key of 256 random bits, which no slow hash could protect better, and what is stored of it.
+    """A new key, and its stored form. It has 256 random bits, which a slow hash would not protect better.
 
     Raises StartupError for a name that cannot be stored.
     """
@@ -44,9 +44,9 @@ def new_key(name: str, *, admin: bool = False) -> tuple[str, ApiKey]:
 
 
 def load_keys(settings: Settings) -> tuple[ApiKey, ...]:
-    """The keys of the environment and of the file; none where neither is configured.
+    """The keys of the environment and of the file; none if neither is configured.
 
-    Raises StartupError that names the line, never what stands in it: it may be a key.
+    Raises StartupError that names the line, and never quotes it: it may be a key.
     """
     entries: list[tuple[str, str]] = []  # where it stands, and what
     if settings.api_keys is not None:

@@ -35,7 +35,7 @@ def problem(error: ServiceError, request_id: str) -> Problem:
 
 
 def problem_response(error: ServiceError, request_id: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """headers: beside those of the error."""
+    """headers: in addition to the error's own."""
     body = problem(error, request_id).model_dump()
     headers = error.headers | (headers or {})
     return JSONResponse(body, status_code=error.status, headers=headers, media_type=MEDIA_TYPE)

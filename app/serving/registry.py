@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 
 from app.batching.capacity import Capacity
 from app.errors import ModelRefused, NotReady, StartupError, UnknownModel
-from app.inference.predictor import DaemonThreads
+from app.inference.threads import DaemonThreads
 from app.serving.loading import LoadedModel
 from app.serving.model_service import ServedModel
 from app.settings import Settings

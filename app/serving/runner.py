@@ -17,7 +17,8 @@ from math import prod
 from time import perf_counter
 from typing import Protocol, TypeVar
 
-from app.batching.batcher import Admission, Batcher
+from app.batching.admission import Admission
+from app.batching.batcher import Batcher
 from app.batching.queue import EXPIRED
 from app.errors import DeadlineExceeded, InternalError, ServiceError
 from app.imaging import encode
@@ -52,8 +53,8 @@ class Crop:
     """One crop before decoding.
 
     output: height and width of its result. largest: the layout of most pixels that it may get; None: the network
-    is never used. image_format: of the result; None: the result keeps its pixels, for the page they belong to.
-    small: decoding and encoding take about a millisecond at most, whatever the pixels are.
+    is never used. image_format: of the result; None: the result keeps its pixels, for its page. small:
+    decoding and encoding take about a millisecond at most, for any pixels.
     """
 
     source: CropSource
@@ -114,7 +115,7 @@ class CropRunner:
         self._tracing = tracing
 
     async def call(self, function: Callable[..., T], *arguments: object, inline: bool = False) -> T:
-        """Call a blocking function in a worker thread; inline: on the event loop, for what is over at once."""
+        """Call a blocking function in a worker thread; inline: on the event loop, for a call of microseconds."""
         if inline:
             return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._workers, function, *arguments)
