@@ -10,26 +10,71 @@ from packaging.requirements import Requirement
 
 from tests.conftest import REPOSITORY
 
-FORBIDDEN = {"app": {"training"}, "training": {"app"}, "model_store": {"app", "training"}}
+FORBIDDEN = {
+    "app": {"training", "bench"},
+    "training": {"app", "bench"},
+    "model_store": {"app", "training", "bench"},
+    "client": {"app", "training", "bench", "model_store"},
+}
+# Each part imports only parts that stand after it.
+ORDER = {
+    "app": "__main__ main bulk server demo http serving batching telemetry imaging inference settings errors",
+    "training": "calibration engines data",
+}
 
 
 def imports(path: Path) -> set[str]:
-    """The top-level packages that a file imports, at its top or inside its functions."""
+    """The modules and names that a file imports, at its top or inside its functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
+
+
+def modules(package: str) -> dict[str, set[str]]:
+    """Every module of a package, with the modules of the package that it imports."""
+    files = {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted((REPOSITORY / package).rglob("*.py"))
+    }
+    assert files
+    return {name: (imports(path) & files.keys()) - {name} for name, path in files.items()}
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_packages_import_in_one_direction(package: str) -> None:
-    files = sorted((REPOSITORY / package).rglob("*.py"))
-    assert files
-    for path in files:
-        assert not imports(path) & FORBIDDEN[package], path
+    for path in sorted((REPOSITORY / package).rglob("*.py")):
+        assert not {name.split(".")[0] for name in imports(path)} & FORBIDDEN[package], path
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_the_parts_of_a_package_import_downwards_only(package: str) -> None:
+    order = ORDER[package].split()
+    if package == "app":
+        assert {path.stem for path in (REPOSITORY / "app").iterdir()} - {"__init__", "__pycache__"} == set(order)
+    for module, imported in modules(package).items():
+        for other in imported:
+            upper, lower = (name.split(".")[1] if "." in name else "" for name in (module, other))
+            if {upper, lower} <= set(order):
+                assert order.index(upper) <= order.index(lower), f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("package", ["app", "training", "model_store", "bench"])
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    left = modules(package)
+    while free := [name for name, imported in left.items() if not imported & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, "each of these imports another of them"
+
+
+@pytest.mark.parametrize("package", ["app", "model_store", "client"])
+def test_no_file_is_long(package: str) -> None:
+    for path in (REPOSITORY / package).rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 300, path
 
 
 def test_the_serving_environment_needs_neither_paddle_nor_torch() -> None:
@@ -84,3 +129,9 @@ def test_every_command_in_the_documents_is_one_its_program_takes(program: str) -
     assert used
     for command in used:
         assert f'"{command}"' in main, command
+
+
+def test_each_document_says_first_for_whom_it_is() -> None:
+    for document in (REPOSITORY / "docs").glob("*.md"):
+        first = document.read_text().split("\n\n")[1]
+        assert first.startswith("For "), document.name
