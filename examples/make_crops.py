@@ -33,7 +33,7 @@ OUT = Path(__file__).parent / "crops"
 
 @dataclass(frozen=True)
 class Sample:
-    """One crop: what it says, how high it is in pixels, how it is spoilt, and its seed."""
+    """One crop. height: in pixels. preset: of the degradation."""
 
     text: str
     height: int

@@ -5,9 +5,9 @@
     python -m examples.make_figure --words --out docs/images/synthetic-words.png
     python -m examples.make_figure --pairs training/configs/ten-minutes.yml --out docs/images/training-pairs.png
 
-The first asks a running server for the super-resolved crops, so it shows what a client gets. It takes the
-crops named in SHOWN, failures included. The second shows rendered words above their degraded halves,
-the third rendered pairs as a configuration trains on them.
+The first gets the super-resolved crops from a running server, as every client does. It shows the crops named in
+SHOWN, including failures. The second shows rendered words above their degraded halves, the third rendered pairs as
+a configuration trains on them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from training.errors import TrainingError
 
 CROPS = Path(__file__).parent / "crops"
 SHOWN = ("harbour.png", "library.png", "platform.png", "coffee.png", "museum.png", "station.png")
-# Not only winners. Of tbsrn:2's pictures PP-OCRv6 reads MUSKUM, and PP-OCRv4 SIATIGN (of bicubic MUSEUM, SIATION);
-# Tesseract reads LIBRARY where it read LRRARYV.
+# With failures. Of tbsrn:2's pictures PP-OCRv6 reads MUSKUM, and PP-OCRv4 SIATIGN (of bicubic MUSEUM, SIATION);
+# Tesseract reads LIBRARY instead of LRRARYV.
 NOTES = {"museum.png": "one misreads it", "station.png": "one misreads it"}
 
 PANEL, TEXT, FAINT = (246, 246, 246), (60, 60, 60), (120, 120, 120)  # its own ground: reads on any page
@@ -82,7 +82,7 @@ def _fit(img: Image.Image, how: Image.Resampling) -> Image.Image:
 
 
 def word_sheet(fonts_folder: Path | None, *, rows: int = 4, seed: int = 0) -> Image.Image:
-    """Rendered HR words, each above what `degrade` makes of it, enlarged to the same size."""
+    """Rendered HR words, each above its degraded LR, which is enlarged to the same size."""
     fonts, width, line = find_fonts(fonts_folder), 800, 32
     sheet = Image.new("RGB", (width, rows * (2 * line + 12) + 4), PANEL)
     x, y = 4, 4

@@ -3,7 +3,7 @@
     python -m examples.make_pages                      # writes examples/pages/market.png and market.txt
 
 Rendered and degraded by `training.data`, not photographed, so it carries no one's rights. Fonts: as for
-`examples.make_crops`, which also says what happens without them. The committed files are the reference.
+`examples.make_crops`, which also describes the fallback. The committed files are the reference.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GROUND, INK = (238, 234, 224), (42, 46, 58)
 
 @dataclass(frozen=True)
 class Line:
-    """One line of text: where it stands and how large it is, in pixels of the page."""
+    """One line of text. size, x, y: in pixels of the page."""
 
     text: str
     font: str

@@ -17,15 +17,15 @@ from playwright.sync_api import Error, sync_playwright
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the picture; returns the exit code (2 when there is no Chromium or no server)."""
+    """Write the picture; returns the exit code (2 without Chromium or a server)."""
     parser = argparse.ArgumentParser(
-        prog="python -m examples.make_screenshot", description="The demo page with an answer."
+        prog="python -m examples.make_screenshot", description="The demo page with a result."
     )
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running server")
-    parser.add_argument("--sample", default="Harbour", help="the sample to show, by what it says")
+    parser.add_argument("--sample", default="Harbour", help="the sample to show, by its text")
     parser.add_argument("--width", type=int, default=1100, help="of the window, in pixels")
-    parser.add_argument("--dark", action="store_true", help="as a reader sees it who prefers dark pages")
+    parser.add_argument("--dark", action="store_true", help="the dark colour scheme")
     args = parser.parse_args(argv)
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -38,10 +38,10 @@ def main(argv: list[str] | None = None) -> int:
         )
         try:
             page.goto(args.url)
-            page.get_by_label("Mode").select_option("always")  # auto leaves a crop that is read well as it is
+            page.get_by_label("Mode").select_option("always")  # auto may leave a readable crop unchanged
             page.get_by_role("button", name=args.sample).click()
             page.get_by_role("status").filter(has_text=" pixels in ").wait_for()
-            page.mouse.move(0, 0)  # no button stands out for being pointed at
+            page.mouse.move(0, 0)  # so that no button is highlighted
         except Error as exc:
             print(f"no picture from {args.url}: {exc.message.splitlines()[0]}", file=sys.stderr)
             return 2

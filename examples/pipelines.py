@@ -1,4 +1,4 @@
-"""What the OCR examples share: read a page twice, without and with the service, and show where they differ."""
+"""The common part of the OCR examples: read a page without and with the service, and show the differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from text_telescope import TelescopeClient, TelescopeError
 
 PAGE = Path(__file__).parent / "pages" / "market.png"
-Texts = dict[tuple[float, ...], str]  # a line's corners on the page, x and y in turn -> what it says
+Texts = dict[tuple[float, ...], str]  # a line's corners on the page, (x, y, x, y, ...) -> its text
 Read = Callable[[np.ndarray, TelescopeClient | None], Texts]
 
 
@@ -32,9 +32,9 @@ def difference(without: Texts, with_service: Texts) -> list[str]:
 
 
 def main(argv: list[str] | None, *, name: str, read: Read) -> int:
-    """The command line of an example. read: BGR page and the client, or None for the pipeline as it is.
+    """The command line of an example. read: gets a BGR page, and the client or None for the plain pipeline.
 
-    Returns the exit code: 2 when the page or the service cannot be used, with one sentence on stderr.
+    Returns the exit code: 2, with one sentence on stderr, if the page or the service cannot be used.
     """
     parser = argparse.ArgumentParser(prog=f"python -m examples.{name}")
     parser.add_argument("page", nargs="?", type=Path, default=PAGE, help="a picture; default: %(default)s")
@@ -44,7 +44,7 @@ def main(argv: list[str] | None, *, name: str, read: Read) -> int:
     if page is None:
         print(f"{args.page} is no picture that OpenCV can read", file=sys.stderr)
         return 2
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # PP-OCR's packages have all loggers speak
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # PP-OCR's packages switch all loggers to INFO
     try:
         with TelescopeClient(args.url, channels="bgr") as telescope:
             lines = difference(read(page, None), read(page, telescope))

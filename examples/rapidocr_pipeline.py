@@ -3,7 +3,7 @@
     python -m app serve &
     python -m examples.rapidocr_pipeline [PAGE] --url http://127.0.0.1:8000
 
-PP-OCRv6 detection -> crops -> Text Telescope -> PP-OCRv6 recognition. The models lie in the wheel of `rapidocr`.
+PP-OCRv6 detection -> crops -> Text Telescope -> PP-OCRv6 recognition. The package `rapidocr` contains the models.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ QUIET = {"Global.log_level": "error"}
 
 
 class SharpRapidOCR(RapidOCR):  # type: ignore[misc]
-    """RapidOCR that gets its crops as it reads them best; a crop that is refused is read as it is."""
+    """RapidOCR that super-resolves the crops it then reads better, and reads all others unchanged."""
 
     def __init__(self, telescope: TelescopeClient, **options: Any) -> None:  # noqa: ANN401  RapidOCR's
         super().__init__(**options)

@@ -39,12 +39,12 @@ def client(server: Server) -> Iterator[TelescopeClient]:
 
 
 def coloured(count: int) -> list[Rgb]:
-    """Crops that no two of are alike, of several sizes."""
+    """Distinct crops of several sizes."""
     return [picture((i, 255 - i, (37 * i) % 256), height=12 + i % 5, width=50 + 3 * (i % 7)) for i in range(count)]
 
 
-def are_the_doubles_of(answers: list[Rgb], crops: list[Rgb]) -> bool:
-    """Whether every answer is its own crop's, twice as large."""
+def are_results_of(answers: list[Rgb], crops: list[Rgb]) -> bool:
+    """Whether every result belongs to its crop, at twice the size."""
     return len(answers) == len(crops) and all(
         answer.shape == (2 * crop.shape[0], 2 * crop.shape[1], 3)
         and np.abs(answer - crop[0, 0].astype(int)).max() <= 1
@@ -69,19 +69,19 @@ def test_a_picture_of_every_kind_goes_in_and_an_array_comes_out(
     }[kind]
     answer = client.super_resolve(one)
     assert answer.dtype == np.uint8
-    assert are_the_doubles_of([answer], [crop])
+    assert are_results_of([answer], [crop])
     answer[:] = 0  # it is the caller's own
-    assert are_the_doubles_of(client.super_resolve([one, one]), [crop, crop])
+    assert are_results_of(client.super_resolve([one, one]), [crop, crop])
 
 
-def test_arrays_of_opencv_keep_their_order_of_channels(server: Server) -> None:
+def test_bgr_arrays_come_back_as_bgr(server: Server) -> None:
     bgr = picture((10, 20, 200))
     with TelescopeClient(server.url, channels="bgr") as client:
-        assert are_the_doubles_of([client.super_resolve(bgr)], [bgr])
+        assert are_results_of([client.super_resolve(bgr)], [bgr])
         assert client.answers([bgr])[0].array()[0, 0].tolist() == [200, 20, 10]
 
 
-def test_what_is_no_picture_is_a_type_error_that_says_what_it_is(client: TelescopeClient) -> None:
+def test_an_object_that_is_no_picture_raises_a_type_error_that_names_its_type(client: TelescopeClient) -> None:
     with pytest.raises(TypeError, match=r"float64 \(4, 4\)"):
         client.super_resolve(np.zeros((4, 4)))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"uint8 \(2, 16, 64, 3\)"):
@@ -94,19 +94,19 @@ def test_two_hundred_crops_are_split_into_requests_and_come_back_in_order(server
     crops = coloured(200)
     before = server.metric("telescope_requests_received_total")
     with TelescopeClient(server.url, max_images=16, concurrency=4) as client:
-        assert are_the_doubles_of(client.super_resolve(crops), crops)
+        assert are_results_of(client.super_resolve(crops), crops)
     assert server.metric("telescope_requests_received_total") - before == 13  # ceil(200 / 16)
 
 
-def test_threads_may_share_a_client_without_mixing_answers(server: Server) -> None:
+def test_threads_may_share_a_client_without_mixing_results(server: Server) -> None:
     crops = coloured(200)
     with TelescopeClient(server.url, max_images=8) as client, ThreadPoolExecutor(8) as pool:
         shares = list(pool.map(client.super_resolve, [crops[i::8] for i in range(8)]))
     for i, share in enumerate(shares):
-        assert are_the_doubles_of(share, crops[i::8])
+        assert are_results_of(share, crops[i::8])
 
 
-def test_asyncio_runs_calls_side_by_side_without_mixing_answers(server: Server) -> None:
+def test_asyncio_runs_calls_concurrently_without_mixing_results(server: Server) -> None:
     crops = coloured(200)
 
     async def shares() -> list[list[Rgb]]:
@@ -114,10 +114,10 @@ def test_asyncio_runs_calls_side_by_side_without_mixing_answers(server: Server) 
             return await asyncio.gather(*(client.super_resolve(crops[i::5]) for i in range(5)))
 
     for i, share in enumerate(asyncio.run(shares())):
-        assert are_the_doubles_of(share, crops[i::5])
+        assert are_results_of(share, crops[i::5])
 
 
-def test_no_more_requests_are_under_way_than_allowed(start_server: Callable[..., Server]) -> None:
+def test_concurrency_bounds_the_simultaneous_requests(start_server: Callable[..., Server]) -> None:
     server = start_server(max_images=1)
     server.runtime.gate.clear()
     crops = coloured(12)
@@ -131,26 +131,26 @@ def test_no_more_requests_are_under_way_than_allowed(start_server: Callable[...,
         wait_until(lambda: server.metric("telescope_requests_in_progress") == 3)
         assert server.metric("telescope_requests_received_total") == 3
         server.runtime.gate.set()
-        assert are_the_doubles_of(answers.result(), crops)
+        assert are_results_of(answers.result(), crops)
 
 
 @pytest.mark.parametrize("limit", [{"max_images": 5}, {"max_request_bytes": 2048}])
-def test_limits_smaller_than_the_clients_are_found_out(
+def test_requests_are_halved_if_the_service_has_smaller_limits(
     start_server: Callable[..., Server], limit: dict[str, int]
 ) -> None:
     crops = coloured(33)
     with TelescopeClient(start_server(**limit).url) as client:
-        assert are_the_doubles_of(client.super_resolve(crops), crops)
+        assert are_results_of(client.super_resolve(crops), crops)
 
 
-def test_parts_hold_the_limits_of_images_and_bytes() -> None:
+def test_parts_respect_the_limits_of_images_and_bytes() -> None:
     images = [b"x" * n for n in (100, 100, 100, 5000, 100, 100)]
     parts = list(split(images, max_images=2, max_bytes=1000 + PART_OVERHEAD_BYTES))
     assert [[len(image) for image in part] for part in parts] == [[100, 100], [100], [5000], [100, 100]]
     assert list(split([], max_images=2, max_bytes=1000)) == []
 
 
-def test_one_bad_image_is_raised_returned_or_kept_and_never_its_neighbours(
+def test_a_bad_image_is_raised_returned_or_kept_and_spares_its_neighbours(
     client: TelescopeClient, tmp_path: Path
 ) -> None:
     good, small = picture(), picture(height=2)
@@ -161,16 +161,16 @@ def test_one_bad_image_is_raised_returned_or_kept_and_never_its_neighbours(
     first, missing, text, empty, last = client.super_resolve(
         [good, tmp_path / "nowhere.png", b"no picture", good[:0], good], errors="return"
     )
-    assert are_the_doubles_of([first, last], [good, good])  # type: ignore[list-item]
+    assert are_results_of([first, last], [good, good])  # type: ignore[list-item]
     codes = [one.problem.code for one in (missing, text, empty) if isinstance(one, BadImage)]
     assert codes == ["unreadable_file", "undecodable_image", "empty_body"]
 
     kept = client.super_resolve([good, small], errors="keep")
-    assert are_the_doubles_of(kept[:1], [good])
+    assert are_results_of(kept[:1], [good])
     assert kept[1] is small
 
 
-def test_what_was_only_enlarged_is_kept_as_it_was_where_crops_are_to_be_kept(
+def test_keep_returns_merely_enlarged_crops_unchanged(
     start_server: Callable[..., Server],
 ) -> None:
     soft, sharp = written(sigma=3, height=40), written(height=60)
@@ -181,7 +181,7 @@ def test_what_was_only_enlarged_is_kept_as_it_was_where_crops_are_to_be_kept(
     assert kept is sharp
 
 
-def test_an_image_that_alone_is_too_large_spares_the_others(start_server: Callable[..., Server]) -> None:
+def test_an_image_that_is_too_large_spares_the_rest(start_server: Callable[..., Server]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     with TelescopeClient(start_server(max_request_bytes=4096).url) as client:
         first, large, last = client.answers([png(), noise, png()])
@@ -191,7 +191,7 @@ def test_an_image_that_alone_is_too_large_spares_the_others(start_server: Callab
     assert (large.index, large.problem.code) == (1, "too_many_bytes")
 
 
-def test_answers_carry_the_file_in_the_format_asked_for(client: TelescopeClient) -> None:
+def test_answers_hold_the_file_in_the_requested_format(client: TelescopeClient) -> None:
     (answer,) = client.answers([png(height=40)], format="webp", geometry="telescope")
     assert isinstance(answer, Answer)
     assert answer.media_type == "image/webp"
@@ -199,7 +199,7 @@ def test_answers_carry_the_file_in_the_format_asked_for(client: TelescopeClient)
     assert answer.pil().size == (128, 32)
 
 
-def test_a_wish_that_cannot_be_met_is_a_bad_request_with_the_services_words(client: TelescopeClient) -> None:
+def test_an_invalid_parameter_is_a_bad_request_with_the_message_of_the_service(client: TelescopeClient) -> None:
     with pytest.raises(BadRequest, match="'other' is not served here") as told:
         client.super_resolve(png(), model="other")
     assert told.value.problem
@@ -218,17 +218,17 @@ def cells() -> tuple[Rgb, list[Rgb], list[list[int]]]:
 @pytest.mark.parametrize("kind", [list, np.array, lambda boxes: [np.float32(box) for box in boxes]])
 def test_regions_of_a_page_come_back_in_order(client: TelescopeClient, kind: Callable[..., list[object]]) -> None:
     page, crops, boxes = cells()
-    assert are_the_doubles_of(client.regions(page, kind(boxes)), crops)
+    assert are_results_of(client.regions(page, kind(boxes)), crops)
     quads = [[[x0, y0], [x1, y0], [x1, y1], [x0, y1]] for x0, y0, x1, y1 in boxes]
-    assert are_the_doubles_of(client.regions(Image.fromarray(page), kind(quads)), crops)
+    assert are_results_of(client.regions(Image.fromarray(page), kind(quads)), crops)
     relative = np.array(boxes) / [192, 160, 192, 160]
-    assert are_the_doubles_of(client.regions(page, relative, units="relative"), crops)  # type: ignore[arg-type]
+    assert are_results_of(client.regions(page, relative, units="relative"), crops)  # type: ignore[arg-type]
 
 
-def test_one_bad_region_spares_the_others(client: TelescopeClient) -> None:
+def test_one_bad_region_spares_the_rest(client: TelescopeClient) -> None:
     page, crops, boxes = cells()
     first, outside, last = client.regions(page, [boxes[0], [900, 900, 960, 920], boxes[1]], errors="return")
-    assert are_the_doubles_of([first, last], crops[:2])  # type: ignore[list-item]
+    assert are_results_of([first, last], crops[:2])  # type: ignore[list-item]
     assert isinstance(outside, BadImage)
     assert (outside.index, outside.problem.status) == (1, 422)
     with pytest.raises(BadImage, match=r"^Image 1: "):
@@ -243,16 +243,16 @@ def test_a_page_comes_back_with_its_regions_in_their_places(server: Server) -> N
     assert np.abs(answer[16::32, 64::128] - page[8::16, 32::64].astype(int)).max() <= 1
 
 
-def test_more_regions_than_a_request_may_have_are_sent_in_several(start_server: Callable[..., Server]) -> None:
+def test_too_many_regions_for_one_request_are_sent_in_several(start_server: Callable[..., Server]) -> None:
     page, crops, boxes = cells()
     server = start_server(max_regions=8)
     with TelescopeClient(server.url) as client:
-        assert are_the_doubles_of(client.regions(page, boxes), crops)
+        assert are_results_of(client.regions(page, boxes), crops)
         with pytest.raises(TooLarge, match="30 regions; at most 8"):
             client.recompose(page, boxes)
 
 
-def test_a_page_that_is_too_large_is_told_once_and_not_tried_in_parts(start_server: Callable[..., Server]) -> None:
+def test_a_page_that_is_too_large_is_not_retried_in_parts(start_server: Callable[..., Server]) -> None:
     page, _, boxes = cells()
     server = start_server(max_page_pixels=10_000)
     with TelescopeClient(server.url) as client, pytest.raises(TooLarge, match="192 x 160 pixels"):
@@ -260,7 +260,7 @@ def test_a_page_that_is_too_large_is_told_once_and_not_tried_in_parts(start_serv
     assert server.metric("telescope_requests_received_total") == 1
 
 
-def test_a_page_without_text_or_without_a_file_asks_nothing(
+def test_a_page_without_regions_or_without_a_file_sends_no_request(
     client: TelescopeClient, server: Server, tmp_path: Path
 ) -> None:
     before = server.metric("telescope_requests_received_total")
@@ -270,7 +270,7 @@ def test_a_page_without_text_or_without_a_file_asks_nothing(
     assert server.metric("telescope_requests_received_total") == before
 
 
-def test_asyncio_takes_pages_too(server: Server) -> None:
+def test_asyncio_handles_pages(server: Server) -> None:
     page, crops, boxes = cells()
 
     async def ask() -> tuple[list[Rgb], Rgb]:
@@ -279,17 +279,17 @@ def test_asyncio_takes_pages_too(server: Server) -> None:
             return await asyncio.gather(client.regions(page, boxes), client.recompose(page, boxes))  # type: ignore[return-value]
 
     answers, recomposed = asyncio.run(ask())
-    assert are_the_doubles_of(answers, crops)
+    assert are_results_of(answers, crops)
     assert recomposed.shape == (320, 384, 3)
 
 
-def test_nothing_asked_is_nothing_sent(client: TelescopeClient, server: Server) -> None:
+def test_no_images_send_no_request(client: TelescopeClient, server: Server) -> None:
     before = server.metric("telescope_requests_received_total")
     assert client.super_resolve([]) == []
     assert server.metric("telescope_requests_received_total") == before
 
 
-def test_a_full_service_is_asked_again_after_the_time_it_named(start_server: Callable[..., Server]) -> None:
+def test_a_full_service_is_retried_after_the_time_it_named(start_server: Callable[..., Server]) -> None:
     server = start_server(max_images=2, max_queue_windows=2)
     server.runtime.gate.clear()
     with ThreadPoolExecutor(2) as pool, TelescopeClient(server.url) as client:
@@ -298,11 +298,11 @@ def test_a_full_service_is_asked_again_after_the_time_it_named(start_server: Cal
         answer = pool.submit(client.super_resolve, picture())
         wait_until(lambda: server.metric("telescope_requests_total", outcome="refused") == 1)
         server.runtime.gate.set()
-        assert are_the_doubles_of([answer.result()], [picture()])
+        assert are_results_of([answer.result()], [picture()])
         assert held.result().status_code == 200
 
 
-def test_a_service_that_stays_full_is_overloaded_and_not_waited_for_in_vain(
+def test_a_service_that_stays_full_raises_overloaded_without_a_useless_wait(
     start_server: Callable[..., Server],
 ) -> None:
     server = start_server(max_images=1, max_queue_windows=1)
@@ -319,7 +319,7 @@ def test_a_service_that_stays_full_is_overloaded_and_not_waited_for_in_vain(
     assert server.metric("telescope_requests_total", outcome="refused") == 1
 
 
-def test_the_time_given_is_the_services_deadline_too(start_server: Callable[..., Server]) -> None:
+def test_the_timeout_is_sent_as_the_deadline(start_server: Callable[..., Server]) -> None:
     server = start_server()
     server.runtime.gate.clear()
     with TelescopeClient(server.url, timeout_s=0.2) as client, pytest.raises(TelescopeError) as told:
@@ -328,7 +328,7 @@ def test_the_time_given_is_the_services_deadline_too(start_server: Callable[...,
     wait_until(lambda: server.metric("telescope_admitted_windows") == 0)
 
 
-def test_a_service_that_is_gone_is_told_in_a_sentence_by_both_clients() -> None:
+def test_both_clients_name_an_unreachable_service_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
 
@@ -345,7 +345,7 @@ def test_a_service_that_is_gone_is_told_in_a_sentence_by_both_clients() -> None:
             TelescopeClient(address)
 
 
-def test_the_client_imports_nothing_of_the_server() -> None:
+def test_the_client_imports_no_server_code() -> None:
     heavy = {
         "fastapi",
         "starlette",

@@ -1,4 +1,4 @@
-"""What the client makes of answers that no healthy service gives: busy, leaving, broken, or someone else's."""
+"""Unhealthy responses: busy, shutting down, broken, or from another program."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ from tests.app.conftest import picture, png
 
 
 class Script:
-    """A server that answers as written, one reply a request; None breaks the connection off."""
+    """A server with one scripted reply per request; None breaks the connection."""
 
     def __init__(self, *replies: tuple[int, dict[str, str], str] | None) -> None:
         script, self.asked_at = iter(replies), (asked_at := [])
@@ -59,7 +59,7 @@ class Script:
         self._server.server_close()
 
 
-def told(*images: object) -> tuple[int, dict[str, str], str]:
+def response_with(*images: object) -> tuple[int, dict[str, str], str]:
     return 200, {}, json.dumps({"images": images})
 
 
@@ -81,32 +81,34 @@ def answers_from(url: str, count: int = 1, **settings: float) -> list[Answer | B
         return client.answers([png()] * count)
 
 
-def test_it_never_comes_back_before_the_time_named() -> None:
-    with Script((429, {"Retry-After": "1"}, ""), (503, {}, "from a proxy"), told(DONE)) as script:
+def test_a_retry_waits_for_the_time_named() -> None:
+    with Script((429, {"Retry-After": "1"}, ""), (503, {}, "from a proxy"), response_with(DONE)) as script:
         (answer,) = answers_from(script.url)
     assert isinstance(answer, Answer)
     assert (answer.method, answer.reason) == ("enlarged", "sharp already")
     first, second, third = script.asked_at
     assert 1 <= second - first < 3
-    assert third - second >= 0.25  # its own pause, where none is named
+    assert third - second >= 0.25  # the client's own pause if none is named
 
 
-def test_a_connection_that_breaks_is_tried_again_and_not_for_ever() -> None:
-    with Script(None, None, told(DONE)) as script:
+def test_a_broken_connection_is_retried_a_few_times() -> None:
+    with Script(None, None, response_with(DONE)) as script:
         assert isinstance(answers_from(script.url)[0], Answer)
     with Script(None, None, None) as script, pytest.raises(Unreachable, match="disconnected"):
         answers_from(script.url)
     assert len(script.asked_at) == 3
 
 
-def test_only_images_that_the_service_dropped_are_sent_again() -> None:
+def test_only_images_that_a_stopping_service_dropped_are_sent_again() -> None:
     gone, late = failed(503, "not_ready"), failed(504, "deadline_exceeded")
-    with Script(told(DONE, gone, failed(400, "undecodable_image")), told(late), told(DONE)) as script:
+    with Script(
+        response_with(DONE, gone, failed(400, "undecodable_image")), response_with(late), response_with(DONE)
+    ) as script:
         first, second, third = answers_from(script.url, 3)
     assert isinstance(first, Answer)
     assert isinstance(second, Answer)
     assert isinstance(third, BadImage)
-    with Script(told(gone)) as script:
+    with Script(response_with(gone)) as script:
         (left,) = answers_from(script.url, timeout_s=0.2)
     assert isinstance(left, BadImage)
     assert (left.problem.code, len(script.asked_at)) == ("not_ready", 1)
@@ -120,14 +122,14 @@ def test_only_images_that_the_service_dropped_are_sent_again() -> None:
         ((302, {"Location": "/elsewhere"}, ""), ServerError, "is no Text Telescope"),
         ((200, {}, "<h1>hello</h1>"), ServerError, "is no Text Telescope"),
         ((200, {}, '{"images": [{"outcome": "ok"}]}'), ServerError, "is no Text Telescope"),
-        (told({**DONE, "data": "no base64!"}), ServerError, "is no Text Telescope"),
-        (told(DONE, DONE), ServerError, "2 images of 1"),
+        (response_with({**DONE, "data": "no base64!"}), ServerError, "is no Text Telescope"),
+        (response_with(DONE, DONE), ServerError, "2 images of 1"),
         ((429, {"Retry-After": "3600"}, ""), Overloaded, "Status 429"),
         ((504, {}, ""), TimedOut, "Status 504"),
         ((413, {}, "from a proxy"), BadImage, "Status 413"),
     ],
 )
-def test_every_other_answer_has_its_error(
+def test_every_unhealthy_response_raises_its_error(
     reply: tuple[int, dict[str, str], str], error: type[TelescopeError], words: str
 ) -> None:
     with Script(reply) as script, TelescopeClient(script.url) as client, pytest.raises(error, match=words):
@@ -143,13 +145,13 @@ def test_a_proxys_page_is_no_picture() -> None:
         client.recompose(picture(), [[0, 0, 64, 16]])
 
 
-def test_a_service_that_asks_back_at_once_is_not_hammered() -> None:
+def test_retries_pause_even_if_retry_after_is_zero() -> None:
     with Script(*[(429, {"Retry-After": "0"}, "")] * 9) as script, pytest.raises(Overloaded):
         answers_from(script.url, timeout_s=0.6)
     assert len(script.asked_at) <= 3
 
 
-def test_after_a_failure_asyncio_leaves_nothing_running() -> None:
+def test_a_failure_cancels_all_tasks_of_the_asyncio_client() -> None:
     async def ask(url: str) -> None:
         async with AsyncTelescopeClient(url, max_images=1, concurrency=2) as client:
             with pytest.raises(ServerError):

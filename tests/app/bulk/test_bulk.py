@@ -72,7 +72,7 @@ def job(tmp_path: Path, fake_store: Path, model: LoadedModel) -> Job:
 
 
 def check(data: bytes, name: str) -> None:
-    """The answer to that picture and no other, at twice its size."""
+    """The result of that picture and no other, at twice its size."""
     rgb = decode(data)
     assert rgb.shape == (32, 2 * (40 + int(name)), 3)
     assert (np.abs(rgb.astype(int) - COLOURS[name]) <= 1).all(), name
@@ -82,7 +82,7 @@ def failures(output: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in Ledger(output).failures.read_text().splitlines()]
 
 
-def test_a_folder_becomes_the_same_folder_of_answers(tmp_path: Path, job: Job) -> None:
+def test_a_folder_becomes_the_same_folder_of_results(tmp_path: Path, job: Job) -> None:
     write_folder(tmp_path / "in", {f"{n[0]}/{n}.jpg.png": data for n, data in PNGS.items()} | {"a.txt": b"none"})
     assert job(unit_size=3) == 0
     answers = read_folder(tmp_path / "out")
@@ -91,7 +91,7 @@ def test_a_folder_becomes_the_same_folder_of_answers(tmp_path: Path, job: Job) -
         check(data, Path(path).name[:2])
 
 
-def test_a_webdataset_shard_keeps_its_order_and_all_that_is_no_picture(tmp_path: Path, job: Job) -> None:
+def test_a_webdataset_shard_keeps_its_order_and_all_other_members(tmp_path: Path, job: Job) -> None:
     members = {}
     for name, data in PNGS.items():
         members |= {f"x/{name}.png": data, f"x/{name}.cls": name.encode()}
@@ -108,7 +108,7 @@ def test_a_webdataset_shard_keeps_its_order_and_all_that_is_no_picture(tmp_path:
     check(read_tar(tmp_path / "out" / "more.tar")[0][1], "00")
 
 
-def test_only_the_pictures_that_are_named_are_answered_in_a_tar(tmp_path: Path, job: Job) -> None:
+def test_only_the_named_pictures_of_a_tar_are_super_resolved(tmp_path: Path, job: Job) -> None:
     write_tar(tmp_path / "in" / "a.tar", {"00.lr.png": PNGS["00"], "00.hr.png": PNGS["01"]})
     assert job(JobOptions("png", "native", ALWAYS, "lr.png")) == 0
     (_, lr), (_, hr) = read_tar(tmp_path / "out" / "a.tar")
@@ -116,7 +116,9 @@ def test_only_the_pictures_that_are_named_are_answered_in_a_tar(tmp_path: Path, 
     assert hr == PNGS["01"]
 
 
-def test_a_parquet_file_keeps_its_other_columns_and_says_what_was_done(tmp_path: Path, job: Job) -> None:
+def test_a_parquet_file_keeps_its_other_columns_and_gains_method_reason_and_error(
+    tmp_path: Path, job: Job
+) -> None:
     pictures = [*PNGS.values(), b"no picture", None]
     keys = [*PNGS, "bad", "none"]
     write_parquet(tmp_path / "in" / "a.parquet", image=pictures, key=keys, length=list(range(len(keys))))
@@ -178,7 +180,7 @@ def test_a_bad_picture_is_listed_and_spares_its_batch(tmp_path: Path, job: Job, 
     }
 
 
-def test_a_picture_that_the_network_was_left_out_for_is_noted(
+def test_a_picture_that_skips_the_network_is_recorded(
     tmp_path: Path, fake_store: Path, model: LoadedModel
 ) -> None:
     crops = {"sharp.png": written(height=50), "soft.png": written(sigma=3, height=40)}
@@ -191,7 +193,7 @@ def test_a_picture_that_the_network_was_left_out_for_is_noted(
     assert record.enlarged == {"sharp": ["sharp.png"]}
 
 
-def test_progress_knows_the_time_left_from_what_is_done() -> None:
+def test_progress_estimates_the_time_left() -> None:
     now = [0.0]
     said: list[str] = []
     progress = Progress(weight=1000, done_weight=200, say=said.append, clock=lambda: now[0])
@@ -211,7 +213,7 @@ def test_batches_are_full_although_crops_have_several_windows(
     assert set(runtime.batches[:-1]) == {4}
 
 
-def test_a_damaged_shard_has_no_output_and_stops_no_other(tmp_path: Path, job: Job) -> None:
+def test_a_damaged_shard_has_no_output_and_does_not_stop_the_job(tmp_path: Path, job: Job) -> None:
     write_tar(tmp_path / "in" / "a.tar", PNGS and {f"{n}.png": data for n, data in PNGS.items()})
     whole = (tmp_path / "in" / "a.tar").read_bytes()
     (tmp_path / "in" / "b.tar").write_bytes(whole[:3000])
@@ -226,7 +228,7 @@ def test_a_damaged_shard_has_no_output_and_stops_no_other(tmp_path: Path, job: J
     assert read_tar(tmp_path / "out" / "b.tar") == read_tar(tmp_path / "out" / "a.tar")
 
 
-def test_what_is_done_is_never_run_again(tmp_path: Path, job: Job, runtime: FakeRuntime) -> None:
+def test_a_finished_unit_is_never_run_again(tmp_path: Path, job: Job, runtime: FakeRuntime) -> None:
     write_folder(tmp_path / "in", {f"{n}.png": data for n, data in PNGS.items()})
     assert job(unit_size=5) == 0
     runtime.batches.clear()
@@ -271,7 +273,7 @@ def test_another_job_is_kept_out_of_the_output(tmp_path: Path, job: Job) -> None
         job()
 
 
-def test_what_lies_in_the_output_already_is_not_mixed_with_answers(tmp_path: Path, job: Job) -> None:
+def test_an_output_folder_with_other_files_is_refused(tmp_path: Path, job: Job) -> None:
     write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
     write_folder(tmp_path / "out", {"thesis.txt": b""})
     with pytest.raises(StartupError, match="holds something else"):
@@ -286,16 +288,14 @@ def test_what_lies_in_the_output_already_is_not_mixed_with_answers(tmp_path: Pat
         ({"a.png": b"", "a.jpg": b""}, "would both become a.png"),
     ],
 )
-def test_an_input_that_is_not_clear_is_refused(
-    tmp_path: Path, job: Job, files: dict[str, bytes], said: str
-) -> None:
+def test_an_ambiguous_input_is_refused(tmp_path: Path, job: Job, files: dict[str, bytes], said: str) -> None:
     (tmp_path / "in").mkdir()
     write_folder(tmp_path / "in", files)
     with pytest.raises(StartupError, match=said):
         job()
 
 
-def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path, job: Job) -> None:
+def test_a_missing_cluster_is_reported_at_once(tmp_path: Path, job: Job) -> None:
     pytest.importorskip("ray")
     write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
     with pytest.raises(StartupError, match=r"No Ray cluster answers at 127\.0\.0\.1:9"):

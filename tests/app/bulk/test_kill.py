@@ -58,7 +58,7 @@ class BulkProcess:
         return len(list((self.output / "_bulk" / "done").glob("*.json")))
 
     def ended(self) -> bool:
-        """Before it should: fails the test, or skips it where the machine is too busy for Ray's own start."""
+        """Whether the job ended too early: fails the test, or skips it if the machine is too busy for Ray."""
         if self.popen.poll() is not None:
             said = self.wait()
             if "Ray does not start on this machine" in said:
@@ -81,7 +81,7 @@ class BulkProcess:
         return {pid: titles[pid] for pid in found - {self.popen.pid}}
 
     def kill_a_busy_worker(self) -> bool:
-        """False if none was at work. Ray's titles tell it only while the work lasts: one look finds and kills."""
+        """False if none is busy. Ray's process titles show it only during the work, so find and kill at once."""
         busy = [pid for pid, title in self.below().items() if "(MapBatches(_Actor)).submit" in title]
         if busy:
             os.kill(busy[0], signal.SIGKILL)
@@ -108,7 +108,7 @@ def alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def expected() -> list[Rgb]:
-    """What the service answers to each picture."""
+    """The service's result for each picture."""
     model = load_model(Settings(runtime="openvino", batch_sizes=(1, 8)))
     try:
         in_process = InProcess(model.predictor, model.pipeline, policy=RoutingPolicy(mode="always"))
@@ -117,7 +117,7 @@ def expected() -> list[Rgb]:
         model.predictor.close()
 
 
-def test_killed_workers_and_drivers_cost_no_output_and_double_none(
+def test_killed_workers_and_drivers_neither_lose_nor_duplicate_output(
     tmp_path: Path, scratch: str, expected: list[Rgb]
 ) -> None:
     for shard in range(SHARDS):
@@ -138,7 +138,9 @@ def test_killed_workers_and_drivers_cost_no_output_and_double_none(
     recorded = job.done()
     assert before + 2 <= recorded < SHARDS
 
-    again = BulkProcess(tmp_path / "in", tmp_path / "out", scratch=scratch)  # who works is no part of the job
+    again = BulkProcess(
+        tmp_path / "in", tmp_path / "out", scratch=scratch
+    )  # the number of workers is no part of the job
     said = again.wait()
     assert again.popen.returncode == 0, said
     assert f"{SHARDS * EACH} pictures done, 0 failed, 0 units not done" in said

@@ -1,4 +1,4 @@
-"""mode=auto: what is estimated, what is decided, and that the answer, the headers and the counters say so."""
+"""The quality gate: estimates and decisions, and their report in responses, headers and counters."""
 
 import base64
 import json
@@ -28,9 +28,8 @@ from model_store.calibration import ANY, Calibration, Rule, calibration_path
 from model_store.errors import InvalidCalibration
 from model_store.pixels import Rgb, resize
 from model_store.store import ModelStore
-from tests.app.conftest import SPEC, Server, png
+from tests.app.conftest import SPEC, Server, assert_reconciled, png
 from tests.app.fakes import FakeRuntime
-from tests.app.conftest import assert_reconciled
 
 NEVER = Rule(min_blur=math.inf, max_noise=math.inf, target_blur=1.8, strength=1)
 BLURRED = Rule(min_blur=1.4, max_noise=0.1, target_blur=1.6, strength=1, points=4.1)
@@ -103,11 +102,11 @@ def test_noise_hides_no_blur(noise: float) -> None:
     assert estimate(written(sigma=3, noise=noise, height=40)).blur == pytest.approx(3, rel=0.35)
 
 
-def test_a_crop_higher_than_is_looked_at_has_the_blur_of_its_own_pixels() -> None:
+def test_the_blur_of_a_high_crop_is_in_pixels_of_the_crop() -> None:
     assert estimate(written(sigma=8, height=300)).blur == pytest.approx(8, rel=0.3)
 
 
-def test_an_estimate_of_a_word_costs_less_than_a_millisecond() -> None:
+def test_an_estimate_takes_less_than_a_millisecond() -> None:
     def seconds(crop: Rgb) -> float:
         start = time.thread_time()  # what others do on the machine does not count
         estimate(crop)
@@ -120,17 +119,17 @@ def test_an_estimate_of_a_word_costs_less_than_a_millisecond() -> None:
     assert min(seconds(line) for _ in range(10)) < 5e-3, "of a long line only its middle is looked at"
 
 
-def test_auto_super_resolves_what_is_blurred_and_enlarges_what_is_sharp_or_noisy() -> None:
+def test_auto_super_resolves_blurred_crops_and_enlarges_sharp_or_noisy_ones() -> None:
     assert decided(written(sigma=2), HELPS_BLURRED) == ("super_resolved", "blurred")
     assert decided(written(), HELPS_BLURRED) == ("enlarged", "sharp")
     assert decided(written(sigma=2, noise=30), HELPS_BLURRED) == ("enlarged", "noisy")
 
 
-def test_always_super_resolves_whatever_the_calibration() -> None:
+def test_always_ignores_the_calibration() -> None:
     assert decided(written(), HELPS_BLURRED, ALWAYS) == ("super_resolved", "always")
 
 
-def test_the_working_scale_is_where_the_blur_is_the_rules_target_and_never_above_one() -> None:
+def test_the_working_scale_brings_the_blur_to_the_target_and_is_at_most_one() -> None:
     for sigma in (2.0, 4.0):
         decision = HELPS_BLURRED.decide(written(sigma=sigma, height=40), AUTO)
         assert decision.blur is not None
@@ -139,7 +138,7 @@ def test_the_working_scale_is_where_the_blur_is_the_rules_target_and_never_above
     assert HELPS_BLURRED.decide(written(height=40), ALWAYS).scale == 1
 
 
-def test_a_crop_of_any_height_is_super_resolved_where_it_is_blurred() -> None:
+def test_a_blurred_crop_of_any_height_is_super_resolved() -> None:
     for height in (16, 33, 64, 120, 200):
         assert decided(written(sigma=0.06 * height + 1.5, height=height), HELPS_BLURRED)[1] == "blurred", height
 
@@ -150,7 +149,7 @@ def test_a_crop_blurred_by_5_px_is_never_called_sharp() -> None:
             assert decided(written(sigma=5, height=64), gate, policy)[1] != "sharp"
 
 
-def test_what_decide_may_choose_is_known_before_a_crop_is_decoded() -> None:
+def test_the_largest_scale_is_known_before_a_crop_is_decoded() -> None:
     assert HELPS_BLURRED.largest_scale(ALWAYS) == 1
     assert HELPS_BLURRED.largest_scale(AUTO) == 1  # min_blur is below the target
     soft = Rule(min_blur=3.2, max_noise=math.inf, target_blur=1.6, strength=0.5)
@@ -158,7 +157,7 @@ def test_what_decide_may_choose_is_known_before_a_crop_is_decoded() -> None:
     assert HELPS_ONE.largest_scale(RoutingPolicy("auto", ANY)) is None
 
 
-def test_auto_is_always_where_no_calibration_is() -> None:
+def test_without_calibration_auto_super_resolves_every_crop() -> None:
     assert decided(written(), QualityGate()) == ("super_resolved", "uncalibrated")
 
 
@@ -168,14 +167,14 @@ def test_a_calibration_may_say_never() -> None:
     assert never.recognisers == {ANY: "never super-resolves: no kind of crop was read better by it"}
 
 
-def test_a_rule_says_what_it_does_in_one_line() -> None:
+def test_a_rule_describes_itself_in_one_line() -> None:
     assert BLURRED.description() == (
         "super-resolves crops blurred by 1.4 px and more, up to a noise of 0.10 of their contrast; "
         "+4.1 points on those"
     )
 
 
-def test_each_recogniser_has_a_rule_of_its_own_and_what_does_not_help_it_stays_as_it_is() -> None:
+def test_each_recogniser_has_its_rule_and_crops_that_it_excludes_are_kept() -> None:
     blurred = written(sigma=2)
     assert decided(blurred, HELPS_ONE, RoutingPolicy("auto", "tesseract")) == ("super_resolved", "blurred")
     assert decided(written(), HELPS_ONE, RoutingPolicy("auto", "tesseract")) == ("kept", "sharp")
@@ -184,7 +183,7 @@ def test_each_recogniser_has_a_rule_of_its_own_and_what_does_not_help_it_stays_a
     assert decided(blurred, HELPS_ONE) == ("enlarged", "no_gain_for_recogniser")
 
 
-def test_a_recogniser_asks_for_auto_and_goes_with_nothing_else() -> None:
+def test_a_recogniser_implies_auto_and_excludes_always() -> None:
     assert routing_policy(None, "tesseract", "native") == routing_policy("auto", "tesseract", "native")
     with pytest.raises(InvalidParameter, match="mode=always super-resolves every crop; leave one of them out"):
         routing_policy("always", "tesseract", "native")
@@ -192,7 +191,7 @@ def test_a_recogniser_asks_for_auto_and_goes_with_nothing_else() -> None:
         routing_policy(None, "tesseract", "telescope")
 
 
-def test_a_recogniser_that_nobody_measured_is_refused_with_those_there_are() -> None:
+def test_an_unknown_recogniser_is_refused_with_the_known_ones() -> None:
     runtime = FakeRuntime()
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1])
     with pytest.raises(InvalidParameter, match="recogniser 'crnn'; known are any, tesseract, rapidocr-v6"):
@@ -202,13 +201,13 @@ def test_a_recogniser_that_nobody_measured_is_refused_with_those_there_are() -> 
     predictor.close()
 
 
-def test_the_reference_geometry_goes_with_always_alone() -> None:
+def test_the_reference_geometry_needs_always() -> None:
     assert routing_policy(None, None, "telescope") == routing_policy("always", None, "telescope") == ALWAYS
     with pytest.raises(InvalidParameter, match=r"mode=auto .* geometry=native"):
         routing_policy("auto", None, "telescope")
 
 
-def test_an_enlarged_crop_costs_no_inference() -> None:
+def test_an_enlarged_crop_needs_no_inference() -> None:
     runtime = FakeRuntime()
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 4])
     runtime.batches.clear()
@@ -222,7 +221,7 @@ def test_an_enlarged_crop_costs_no_inference() -> None:
     assert len(runtime.batches) == 1
 
 
-def test_half_of_the_strength_is_half_of_the_enlarged_crop() -> None:
+def test_a_strength_of_one_half_averages_output_and_enlarged_crop() -> None:
     runtime = FakeRuntime()
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 4])
     crop = written(sigma=2)
@@ -267,7 +266,7 @@ def store(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_calibration_is_found_beside_its_model_and_changes_nothing_in_it(store: Path) -> None:
+def test_a_calibration_beside_its_model_does_not_change_the_model(store: Path) -> None:
     artefact = ModelStore(store).resolve("tbsrn")
     before = artefact.digest
     assert Calibration.of(artefact) is None
@@ -277,7 +276,7 @@ def test_a_calibration_is_found_beside_its_model_and_changes_nothing_in_it(store
     assert again.digest == before
 
 
-def test_a_calibration_says_in_its_file_what_it_says_when_read(store: Path) -> None:
+def test_a_calibration_survives_writing_and_reading(store: Path) -> None:
     written = Calibration({ANY: NEVER, "tesseract": Rule(0.9, 0.25, 1.6, 1)})
     write(store, rules=written.as_json())
     assert Calibration.of(ModelStore(store).resolve("tbsrn")) == written
@@ -317,7 +316,7 @@ def test_every_bundled_calibration_belongs_to_its_model() -> None:
 # Over HTTP
 
 
-def test_every_image_says_what_was_done_and_why_and_the_counters_agree(
+def test_every_image_reports_method_and_reason_and_the_counters_agree(
     start_server: Callable[..., Server],
 ) -> None:
     server = start_server(gate=HELPS_BLURRED)
@@ -336,7 +335,7 @@ def test_every_image_says_what_was_done_and_why_and_the_counters_agree(
     assert_reconciled(server)
 
 
-def test_a_single_picture_says_so_in_its_headers(start_server: Callable[..., Server]) -> None:
+def test_a_single_picture_reports_method_and_reason_in_headers(start_server: Callable[..., Server]) -> None:
     server = start_server(gate=HELPS_BLURRED)
     sharp = encode(written(), "png")
     for query, told in {"?mode=auto": ("enlarged", "sharp"), "?mode=always": ("super_resolved", "always")}.items():
@@ -344,7 +343,7 @@ def test_a_single_picture_says_so_in_its_headers(start_server: Callable[..., Ser
         assert (response.headers["x-method"], response.headers["x-reason"]) == told
 
 
-def test_regions_are_judged_one_by_one(start_server: Callable[..., Server]) -> None:
+def test_each_region_has_its_own_decision(start_server: Callable[..., Server]) -> None:
     server = start_server(gate=HELPS_BLURRED)
     page = np.full((80, 200, 3), 230, np.uint8)
     sharp, blurred = written(), written(sigma=2)
@@ -359,7 +358,9 @@ def test_regions_are_judged_one_by_one(start_server: Callable[..., Server]) -> N
     assert_reconciled(server)
 
 
-def test_what_does_not_help_the_recogniser_comes_back_as_it_was(start_server: Callable[..., Server]) -> None:
+def test_crops_that_the_recogniser_reads_no_better_come_back_unchanged(
+    start_server: Callable[..., Server],
+) -> None:
     server = start_server(gate=HELPS_ONE)
     sharp, blurred = written(), written(sigma=2)
     answer = server.post(*(encode(c, "png") for c in (sharp, blurred)), query="?recogniser=tesseract").json()
@@ -376,7 +377,7 @@ def test_what_does_not_help_the_recogniser_comes_back_as_it_was(start_server: Ca
     assert_reconciled(server)
 
 
-def test_on_a_recomposed_page_what_is_kept_is_enlarged_with_the_page(start_server: Callable[..., Server]) -> None:
+def test_on_a_recomposed_page_kept_crops_are_enlarged_with_the_page(start_server: Callable[..., Server]) -> None:
     server = start_server(gate=HELPS_ONE)
     page = np.full((40, 120, 3), 230, np.uint8)
     page[4:20, 4 : 4 + written().shape[1]] = written()

@@ -1,4 +1,4 @@
-"""Regions of a page: every detector's spelling, crops in order, answers in their places."""
+"""Regions of a page: every spelling of them, crops in order, results pasted in place."""
 
 import base64
 import json
@@ -17,8 +17,7 @@ from app.imaging.decode import Probed, decode
 from app.imaging.encode import encode
 from app.imaging.regions import Region
 from model_store.pixels import Rgb, resize
-from tests.app.conftest import Server
-from tests.app.conftest import assert_reconciled
+from tests.app.conftest import Server, assert_reconciled
 from tests.app.imaging.test_quality_gate import HELPS_BLURRED, written
 
 PAGE = (120, 200)
@@ -54,7 +53,7 @@ def test_boxes_come_back_in_order_each_with_its_own_pixels(server: Server) -> No
     assert_reconciled(server)
 
 
-def test_every_detectors_spelling_of_one_region_gives_the_same_crop(server: Server) -> None:
+def test_every_spelling_of_one_region_gives_the_same_crop(server: Server) -> None:
     spellings = [
         [[64, 32], [128, 32], [128, 48], [64, 48]],
         [64, 32, 128, 48],
@@ -91,7 +90,7 @@ def test_a_tilted_region_is_rectified() -> None:
     assert np.abs(crop[..., 0] - expected)[1:-1, 1:-1].max() < 3
 
 
-def test_recomposing_puts_the_answers_where_they_belong_and_enlarges_the_rest(server: Server) -> None:
+def test_recomposing_puts_the_results_into_their_regions_and_enlarges_the_rest(server: Server) -> None:
     page = striped_page()
     response = post(server, page, [[64, 32, 128, 48]], "?recompose=true")
     assert response.headers["content-type"] == "image/png"
@@ -104,7 +103,7 @@ def test_recomposing_puts_the_answers_where_they_belong_and_enlarges_the_rest(se
     assert (answer[outside] == plain[outside]).all()
 
 
-def test_a_tilted_answer_lands_on_its_own_place() -> None:
+def test_a_tilted_result_is_pasted_into_its_region() -> None:
     page = np.full((200, 300, 3), 100, np.uint8)
     corners = np.array([[60.0, 40.0], [150.0, 60.0], [146.0, 80.0], [56.0, 60.0]])
     region = regions.locate(corners, page=(200, 300), units="pixels", min_side_px=4)
@@ -115,7 +114,7 @@ def test_a_tilted_answer_lands_on_its_own_place() -> None:
     assert (enlarged[:70] == 100).all()
 
 
-def test_recomposing_with_json_tells_each_regions_outcome_beside_the_page(server: Server) -> None:
+def test_recomposing_with_json_lists_the_outcome_of_each_region_beside_the_page(server: Server) -> None:
     listed = [[0, 0, 64, 16], [500, 500, 600, 520]]
     body = post(server, striped_page(), listed, "?recompose=true", Accept="application/json").json()
     assert [entry["outcome"] for entry in body["images"]] == ["ok", "failed"]
@@ -144,7 +143,7 @@ def test_a_zip_names_the_crops_by_their_regions(server: Server) -> None:
         ([10, 10, 12, 30], "2 x 20 pixels"),
     ],
 )
-def test_a_region_that_holds_no_text_says_why(region: Any, says: str) -> None:
+def test_a_region_that_holds_no_text_has_an_error(region: Any, says: str) -> None:
     (corners,) = regions.parse(json.dumps([region]), max_regions=10)
     with pytest.raises(BadRegion, match=says):
         regions.locate(corners, page=PAGE, units="pixels", min_side_px=4)
@@ -156,7 +155,7 @@ def test_a_bad_region_spares_its_neighbours(server: Server) -> None:
     assert body["images"][1]["problem"]["code"] == "bad_region"
 
 
-def test_a_region_over_the_edge_is_cut_off_at_it() -> None:
+def test_a_region_over_the_edge_is_clipped() -> None:
     (corners,) = regions.parse("[[-10, 100, 90, 140]]", max_regions=1)
     region = regions.locate(corners, page=PAGE, units="pixels", min_side_px=4)
     assert isinstance(region, Region)
@@ -178,7 +177,7 @@ def test_a_region_over_the_edge_is_cut_off_at_it() -> None:
         ("[null]", "Region 0 is null"),
     ],
 )
-def test_regions_that_are_none_are_named(text: str, says: str) -> None:
+def test_malformed_regions_are_named(text: str, says: str) -> None:
     with pytest.raises(InvalidParameter, match=says):
         regions.parse(text, max_regions=10)
 
@@ -203,7 +202,7 @@ def test_both_parts_are_needed(server: Server, field: str) -> None:
     assert f"one part '{field}'" in response.json()["detail"]
 
 
-def test_regions_that_are_late_fail_alone_and_a_page_that_is_late_as_a_whole(
+def test_a_late_region_fails_alone_and_a_late_page_fails_the_request(
     start_server: Callable[..., Server],
 ) -> None:
     server = start_server(gate=HELPS_BLURRED, request_timeout_ms=300)
@@ -252,7 +251,7 @@ def test_a_page_of_twelve_megapixels_with_three_hundred_boxes_is_one_request(ser
         ([("regions", b"[]")] * 2, 422, "invalid_parameter"),
     ],
 )
-def test_what_comes_beside_the_page_is_bounded(
+def test_the_part_with_regions_is_bounded(
     server: Server, fields: list[tuple[str, bytes]], status: int, code: str
 ) -> None:
     parts = [

