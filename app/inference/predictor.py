@@ -1,31 +1,29 @@
-"""One predictor, and a thread for each stream of its runtime, which runs there and nowhere else.
+"""A predictor: one runtime, with a thread for each of its streams; the runtime runs on those threads alone.
 
-Frameworks keep per-thread state, and a Paddle predictor shared between threads mixes up its users'
-results; threads of its own, one where the runtime promises no more, make that impossible by construction.
+    Predictor(...) -> open the runtime on a thread -> warm up every batch size of every input size -> run -> close
+
+Frameworks keep state per thread, and a Paddle predictor that is shared between threads mixes up the results of its
+callers. Threads of the predictor's own, one thread unless the runtime declares more streams, rule that out.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from math import ceil, prod
-from queue import SimpleQueue
 from statistics import median
 from time import perf_counter
-from typing import TypeVar
 
 import numpy as np
 
 from app.errors import InferenceFailed, StartupError
 from app.inference.runtimes.base import Runtime
+from app.inference.threads import DaemonThreads
 from model_store.manifest import PixelSpec
-from model_store.pixels import Nchw
-from model_store.tiling import Size
+from model_store.pixels import Nchw, Size
 
-WARM_UP_S, MAX_TIMINGS = 0.05, 10  # of each batch size
-T = TypeVar("T")
+WARM_UP_S, MAX_TIMINGS = 0.05, 10  # for each batch size: time at least so long, and at most so often
 
 
 class Predictor:
@@ -39,10 +37,10 @@ class Predictor:
     ) -> None:
         """Opens the runtime and warms every batch size of every input size; returns when it is ready to serve.
 
-        batch_sizes: of the trained input size; a larger one has those that are no more work. input_sizes: beside
-        the trained one.
+        batch_sizes: for the trained input size; for a larger input size, the ones that are no more work than
+        the largest. input_sizes: beside the trained one.
 
-        Raises whatever `open_runtime` raises, or StartupError if a warm-up batch fails.
+        Raises the errors of `open_runtime`, and StartupError if a warm-up batch fails.
         """
         self.spec = spec
         self.batch_sizes = tuple(sorted(batch_sizes))
@@ -65,7 +63,7 @@ class Predictor:
             raise
 
     def sizes(self, image: Size) -> tuple[int, ...]:
-        """The batch sizes of images of this size."""
+        """The warmed batch sizes of images of this size."""
         return self._sizes[image]
 
     def _batches(self, image: Size) -> tuple[int, ...]:
@@ -86,10 +84,10 @@ class Predictor:
 
     async def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w), N one of `sizes` of (h, w) -> SR. Raises InferenceFailed."""
-        return await asyncio.wrap_future(self._threads.submit(lambda: self._run(lr_nchw)))
+        return await asyncio.wrap_future(self._threads.submit(partial(self._run, lr_nchw)))
 
     def run_blocking(self, lr_nchw: Nchw) -> Nchw:
-        """The same for a caller without an event loop; cut up for all streams where a part has a warmed size."""
+        """The same without an event loop; splits the batch over all streams if the parts have a warmed size."""
         share = len(lr_nchw) // self.streams
         sizes = self.sizes((lr_nchw.shape[2], lr_nchw.shape[3]))
         parts = self.streams if share in sizes and share * self.streams == len(lr_nchw) else 1
@@ -97,7 +95,7 @@ class Predictor:
         return np.concatenate([run.result() for run in runs])
 
     def close(self, *, within_s: float = 5) -> None:
-        """Close the runtime after the batch it runs; one that takes longer is left to the process's end."""
+        """Close the runtime after its running batch; a batch that takes longer ends with the process."""
         self._threads.shrink(1)
         closed = self._threads.submit(self._runtime.close)
         self._threads.stop()
@@ -120,76 +118,21 @@ class Predictor:
         """Seconds that one batch takes while every stream runs one."""
         lr = np.full((size, 3, *image), self.spec.high / 2, np.float32)
         begin = threading.Barrier(self.streams)
-
-        def timed() -> float:
-            begin.wait()  # until each thread has its part
-            self._run(lr)  # pays for compilation and allocation
-            seconds: list[float] = []
-            while not seconds or (sum(seconds) < WARM_UP_S and len(seconds) < MAX_TIMINGS):
-                start = perf_counter()
-                self._run(lr)
-                seconds.append(perf_counter() - start)
-            return median(seconds)
-
+        runs = [self._threads.submit(partial(self._timed, lr, begin)) for _ in range(self.streams)]
         try:
-            return max(run.result() for run in [self._threads.submit(timed) for _ in range(self.streams)])
+            return max(run.result() for run in runs)
         except InferenceFailed as exc:
             raise StartupError(
                 f"Warming up {size} images of {image[0]}x{image[1]} failed: {exc}; if that is too much, leave the "
                 "largest out of TELESCOPE_BATCH_SIZES."
             ) from exc
 
-
-class DaemonThreads:
-    """Daemon threads that do what they are given, in order: one, until there are more.
-
-    Not a ThreadPoolExecutor: the interpreter waits for an executor's threads when it ends, so a predictor that
-    never returns would keep the process from stopping.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._count = 0
-        self._threads: list[threading.Thread] = []
-        self.grow(1)
-
-    def grow(self, count: int) -> None:
-        """To so many threads."""
-        for _ in range(self._count, count):
-            thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._count = max(self._count, count)
-
-    def shrink(self, count: int) -> None:
-        """To so many, each after what it does; what is given from then on comes after that."""
-        for _ in range(count, self._count):
-            self._work.put(None)
-        self._count = min(self._count, count)
-
-    def submit(self, work: Callable[[], T]) -> "Future[T]":
-        future: Future[T] = Future()
-
-        def do() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(work())
-                except BaseException as exc:
-                    future.set_exception(exc)
-
-        self._work.put(do)
-        return future
-
-    def stop(self) -> None:
-        """End the threads after what they were given so far."""
-        self.shrink(0)
-
-    def join(self, within_s: float) -> None:
-        """Wait for their end: what a thread holds of a framework must not outlive the interpreter."""
-        for thread in self._threads:
-            thread.join(within_s)
-
-    def _loop(self) -> None:
-        while (do := self._work.get()) is not None:
-            do()
+    def _timed(self, lr_nchw: Nchw, begin: threading.Barrier) -> float:
+        begin.wait()  # for the other streams, so that each thread gets one
+        self._run(lr_nchw)  # pays for compilation and allocation
+        seconds: list[float] = []
+        while not seconds or (sum(seconds) < WARM_UP_S and len(seconds) < MAX_TIMINGS):
+            start = perf_counter()
+            self._run(lr_nchw)
+            seconds.append(perf_counter() - start)
+        return median(seconds)

@@ -41,7 +41,7 @@ class DrainingServer(uvicorn.Server):
         if self.started:
             self._print_address()
             if self._settings.api_keys_file:
-                self._event_loop.add_signal_handler(signal.SIGHUP, self._app.state.access.reload)
+                self._event_loop.add_signal_handler(signal.SIGHUP, self._app.state.authentication.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Does not call uvicorn's own handler, which raises the signal again at the end: exit code 143, not 0."""
@@ -77,7 +77,7 @@ class DrainingServer(uvicorn.Server):
 def bind(settings: Settings) -> list[socket.socket]:
     """Sockets bound to PORT and ADMIN_PORT that do not listen yet: a busy port is known before a model is loaded.
 
-    Raises StartupError naming the address and what to do.
+    Raises StartupError naming the address and a remedy.
     """
     bound = [_bind(settings.host, settings.port, "TELESCOPE_PORT or --port")]
     if settings.admin_port:

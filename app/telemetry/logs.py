@@ -6,20 +6,20 @@ from datetime import UTC, datetime
 from json import JSONEncoder
 from typing import Any
 
-request_id: ContextVar[str] = ContextVar("request_id")  # of the request that is being answered
+request_id: ContextVar[str] = ContextVar("request_id")  # of the current request
 _encode = JSONEncoder(default=str).encode
-_NOT_TOLD = {*vars(logging.makeLogRecord({})), "color_message"}  # uvicorn's second copy, for terminals
+_NOT_LOGGED = {*vars(logging.makeLogRecord({})), "color_message"}  # uvicorn's second copy, for terminals
 
 
 class JsonLine(logging.Formatter):
-    """level, logger, message, what the call gave as `extra`, and time."""
+    """Writes level, logger, message, the fields of the call's `extra`, request id, exception and time."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **{name: value for name, value in vars(record).items() if name not in _NOT_TOLD},
+            **{name: value for name, value in vars(record).items() if name not in _NOT_LOGGED},
         }
         if known := request_id.get(None):
             line["request_id"] = known
@@ -32,10 +32,10 @@ class JsonLine(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """Send everything, the web server's own messages included, through one JSON handler."""
+    """Send every log line, the web server's own included, through one JSON handler."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLine())
-    # Not asked of the system for every line, as none tells it: Python's logging HOWTO, Optimization.
+    # Fields that no line shows are not looked up: Python's logging HOWTO, Optimization.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -8,6 +8,7 @@ Counts reconcile. At any moment
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -29,103 +30,74 @@ OUTCOMES = ("ok", "bad_input", "refused", "expired", "cancelled", "failed")
 
 
 class Metrics:
-    """One registry per application, so that two of them in one process do not add up."""
+    """One registry per application: two applications in one process keep separate counts."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         process_collector.ProcessCollector(registry=self.registry)
         platform_collector.PlatformCollector(registry=self.registry)
-        registry = self.registry
-        self.requests_received = Counter("telescope_requests_received", "HTTP requests begun.", registry=registry)
-        self.requests = Counter(
-            "telescope_requests", "HTTP requests ended.", ("route", "outcome"), registry=registry
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        seconds = partial(histogram, buckets=_SECONDS)
+
+        self.ready = gauge("telescope_ready", "1 while requests are taken, 0 while starting, draining or broken.")
+        self.requests_received = counter("telescope_requests_received", "HTTP requests begun.")
+        self.requests = counter("telescope_requests", "HTTP requests ended.", ("route", "outcome"))
+        self.requests_in_progress = gauge("telescope_requests_in_progress", "HTTP requests begun and not ended.")
+        self.request_seconds = seconds(
+            "telescope_request_duration_seconds", "First byte in to last byte out.", ("route",)
         )
-        self.requests_in_progress = Gauge(
-            "telescope_requests_in_progress", "HTTP requests begun and not ended.", registry=registry
-        )
-        self.request_seconds = Histogram(
-            "telescope_request_duration_seconds",
-            "First byte in to last byte out.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        # A label of its own only here, and only names that are configured: few, and none that a client invents.
-        self.key_requests = Counter(
+        # The only metrics with keys as labels, and only the configured names: few, and no client can add one.
+        self.key_requests = counter(
             "telescope_key_requests",
             "Requests ended that came with a known API key, by its name.",
             ("key", "outcome"),
-            registry=registry,
         )
-        self.key_images = Counter("telescope_key_images", "Images of those requests.", ("key",), registry=registry)
-        self.upload_bytes = Counter("telescope_upload_bytes", "Image bytes received.", registry=registry)
-        self.result_bytes = Counter("telescope_result_bytes", "Image bytes produced.", registry=registry)
-        self.images_received = Counter(
-            "telescope_images_received", "Images that reached the service.", _MODEL, registry=registry
+        self.key_images = counter("telescope_key_images", "Images of those requests.", ("key",))
+        self.upload_bytes = counter("telescope_upload_bytes", "Image bytes received.")
+        self.result_bytes = counter("telescope_result_bytes", "Image bytes produced.")
+
+        self.images_received = counter("telescope_images_received", "Images that reached the service.", _MODEL)
+        self.images = counter("telescope_images", "Images done with.", (*_MODEL, "outcome"))
+        self.images_in_progress = gauge(
+            "telescope_images_in_progress", "Images received and not done with.", _MODEL
         )
-        self.images = Counter("telescope_images", "Images done with.", (*_MODEL, "outcome"), registry=registry)
-        self.decisions = Counter(
-            "telescope_decisions",
-            "Images answered, by what was done to them and why.",
-            (*_MODEL, "method", "reason"),
-            registry=registry,
+        self.decisions = counter(
+            "telescope_decisions", "Images answered, by method and its reason.", (*_MODEL, "method", "reason")
         )
-        self.images_in_progress = Gauge(
-            "telescope_images_in_progress", "Images received and not done with.", _MODEL, registry=registry
+        self.decode_seconds = seconds("telescope_decode_seconds", "Bytes to tiles, one image.")
+        self.encode_seconds = seconds("telescope_encode_seconds", "Tiles to bytes, one image.")
+
+        self.queue_seconds = seconds(
+            "telescope_queue_wait_seconds", "Queue to the start of its batch, one tile.", _MODEL
         )
-        self.decode_seconds = Histogram(
-            "telescope_decode_seconds", "Bytes to tiles, one image.", buckets=_SECONDS, registry=registry
+        self.batch_seconds = seconds("telescope_batch_duration_seconds", "One batch on the predictor.", _MODEL)
+        self.batch_items = histogram("telescope_batch_size", "Tiles in one batch.", _MODEL, buckets=_ITEMS)
+        self.batch_padding = counter(
+            "telescope_batch_padding", "Empty rows computed to fill a batch size.", _MODEL
         )
-        self.encode_seconds = Histogram(
-            "telescope_encode_seconds", "Tiles to bytes, one image.", buckets=_SECONDS, registry=registry
+        self.batch_failures = counter("telescope_batch_failures", "Batches that failed.", _MODEL)
+        self._model_info = Info(
+            "telescope_model", "A loaded model, and where it runs.", _MODEL, registry=self.registry
         )
-        self.queue_seconds = Histogram(
-            "telescope_queue_wait_seconds",
-            "Queue to the start of its batch, one tile.",
-            _MODEL,
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.batch_seconds = Histogram(
-            "telescope_batch_duration_seconds",
-            "One batch on the predictor.",
-            _MODEL,
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.batch_items = Histogram(
-            "telescope_batch_size", "Tiles in one batch.", _MODEL, buckets=_ITEMS, registry=registry
-        )
-        self.batch_padding = Counter(
-            "telescope_batch_padding", "Empty rows computed to fill a batch size.", _MODEL, registry=registry
-        )
-        self.batch_failures = Counter(
-            "telescope_batch_failures", "Batches that failed.", _MODEL, registry=registry
-        )
-        self.ready = Gauge(
-            "telescope_ready",
-            "1 while requests are taken, 0 while starting, draining or broken.",
-            registry=registry,
-        )
-        self._model_info = Info("telescope_model", "A loaded model, and where it runs.", _MODEL, registry=registry)
-        self._model_active = Gauge(
+        self._model_active = gauge(
             "telescope_model_active",
             "1 for the version that answers requests for its name, 0 for other loaded ones.",
             _MODEL,
-            registry=registry,
         )
 
     def gauge(self, name: str, documentation: str, value: Callable[[], float]) -> None:
-        """A gauge that is read when it is scraped."""
+        """A gauge whose value is computed at each scrape."""
         Gauge(f"telescope_{name}", documentation, registry=self.registry).set_function(value)
 
     def expect(self, route: str) -> None:
-        """Show a route's counts before its first request: Prometheus sees no increase of what was not there."""
+        """Create a route's counters at 0: Prometheus sees no increase when a counter first appears at 1."""
         for outcome in OUTCOMES:
             self.requests.labels(route, outcome)
 
     def loaded(self, models: Iterable[tuple[Mapping[str, str], bool]]) -> None:
-        """Tell of the models that are loaded now, and of no others: where each runs, and whether it is active."""
+        """Replace the loaded models: for each, where it runs and whether it is the active version of its name."""
         self._model_info.clear()
         self._model_active.clear()
         for info, active in models:
@@ -139,7 +111,7 @@ class Metrics:
 
 
 class ModelMetrics:
-    """The metrics that carry a model's labels; the batcher's observer."""
+    """The metrics with one model's labels; the batcher reports its batches here."""
 
     def __init__(self, metrics: Metrics, model: str, version: str) -> None:
         labels = (model, version)
@@ -157,7 +129,7 @@ class ModelMetrics:
 
     @contextmanager
     def images(self, count: int) -> Iterator[list[str]]:
-        """Count `count` images in, and out by the outcomes put into the list; the rest are "failed"."""
+        """Count images in, and at the end by the outcomes in the list; images without one count as "failed"."""
         self._received.inc(count)
         self._in_progress.inc(count)
         outcomes: list[str] = []

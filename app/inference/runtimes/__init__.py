@@ -1,4 +1,4 @@
-"""Choosing a runtime. Each library is imported only when its runtime is chosen.
+"""The choice of the runtime. A runtime's library is imported only if that runtime is chosen.
 
 TELESCOPE_RUNTIME=auto  ->  Paddle Inference when the installed Paddle sees a GPU, else OpenVINO on CPU
 """
@@ -20,9 +20,9 @@ RUNTIMES = {
 
 
 def choose(runtime: str, device: str) -> str:
-    """The runtime's name that `auto` stands for; any other choice is itself.
+    """The name of the runtime that `auto` stands for; any other name is returned as it is.
 
-    Raises StartupError when `auto` is asked for a GPU that Paddle does not see.
+    Raises StartupError for `auto` with a GPU that Paddle does not see.
     """
     if runtime != "auto":
         return runtime
@@ -36,7 +36,7 @@ def choose(runtime: str, device: str) -> str:
 
 
 def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int, precision: Precision) -> Runtime:
-    """Load `artefact` into the chosen runtime, in the calling thread, which alone may then use it.
+    """Load `artefact` into the chosen runtime. A runtime of one stream may only be used by the calling thread.
 
     Raises StartupError naming the missing package, device or precision, or a ModelStoreError for a bad artefact.
     """
@@ -47,15 +47,15 @@ def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int,
             f"The runtime {chosen} (TELESCOPE_RUNTIME={runtime}) needs the package {package}, which is not "
             f"installed; run: pip install 'text-telescope[{extra}]' or choose another runtime."
         )
-    opener = getattr(_imported(module, package), cls)
-    made: Runtime = opener(artefact, device=device, threads=threads, precision=precision)
-    return made
+    open_chosen = getattr(_imported(module, package), cls)
+    opened: Runtime = open_chosen(artefact, device=device, threads=threads, precision=precision)
+    return opened
 
 
 def _imported(module: str, package: str) -> ModuleType:
     try:
         return import_module(module)
-    except (ImportError, OSError) as exc:  # a shared library that is missing, or of another system
+    except (ImportError, OSError) as exc:  # a shared library is missing, or built for another system
         raise StartupError(
             f"The package {package} is installed but cannot be loaded ({first_line(exc)}); reinstall it, or "
             "choose another with TELESCOPE_RUNTIME."

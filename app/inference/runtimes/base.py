@@ -1,4 +1,4 @@
-"""What a runtime is: one loaded network on one device, called by as many threads as it has streams."""
+"""The interface of a runtime: one loaded network on one device, called by one thread for each of its streams."""
 
 import re
 from collections.abc import Sequence
@@ -7,34 +7,33 @@ from typing import Literal, Protocol
 from app.errors import InferenceFailed, OutOfMemory, StartupError
 from model_store.pixels import Nchw
 
-ANY_SIZE = "-any-size"  # behind a kind of files: the form for other sizes than the trained one
-Precision = Literal["auto", "fp32", "bf16", "fp16"]  # what products are computed in; in and out are float32
+ANY_SIZE = "-any-size"  # suffix of a kind of files: the network's form for sizes other than the trained one
+Precision = Literal["auto", "fp32", "bf16", "fp16"]  # of the products; input and output are float32
 
 
 class Runtime(Protocol):
     name: str  # "paddle", "openvino", "onnx"
     device: str  # "cpu", "gpu:0"
     precision: str  # "fp32", "bf16", "fp16"
-    streams: int  # batches that it can run at once, each in a thread of its own; 1: all calls come from one thread
+    streams: int  # batches it can run at once, each in its own thread; 1: all calls come from one thread
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w) -> SR float32 (N, 3, scale*h, scale*w), row by row.
 
-        (h, w) is one of the manifest's input sizes: the trained one is the network as it was trained, the others
-        are its form for any size.
+        (h, w) is one of the manifest's input sizes: the trained size runs the network as it was trained, the
+        others run its form for any size. The next call does not write into the result.
 
-        The result is the caller's own: the next call does not write into it.
-        Raises InferenceFailed, or OutOfMemory when a smaller batch might pass.
+        Raises InferenceFailed, or OutOfMemory if a smaller batch might succeed.
         """
         ...
 
     def close(self) -> None:
-        """Give the device's memory back; the runtime is not used again."""
+        """Free the device's memory; no other call follows."""
         ...
 
 
 def pick_precision(asked: Precision, offered: Sequence[str], *, where: str) -> str:
-    """The precision to compute in: `auto` is the first offered. Raises StartupError naming what there is."""
+    """The precision to compute in: `auto` is the first offered. Raises StartupError naming the choices."""
     if asked == "auto":
         return offered[0]
     if asked not in offered:
@@ -45,17 +44,17 @@ def pick_precision(asked: Precision, offered: Sequence[str], *, where: str) -> s
     return asked
 
 
-# How the libraries name memory trouble; they have no exception of its own.
+# The libraries' messages for it: they have no exception class of its own.
 _OUT_OF_MEMORY = re.compile(r"out of memory|bad_alloc|failed to allocate|ResourceExhausted", re.IGNORECASE)
 
 
 def inference_error(exc: Exception) -> InferenceFailed:
-    """A library's exception as ours."""
+    """Our error for an exception of a runtime's library."""
     kind = OutOfMemory if _OUT_OF_MEMORY.search(str(exc)) else InferenceFailed
     return kind(first_line(exc))
 
 
 def first_line(exc: BaseException) -> str:
-    """What a library says in its first line; the rest is for its developers."""
+    """The first line of a library's error message; the rest is for its developers."""
     text = str(exc).strip()
     return text.splitlines()[0] if text else type(exc).__name__

@@ -29,15 +29,16 @@ class OnnxRuntime:
         self.device = device
         offered = ("fp32", "bf16", "fp16") if device != "cpu" and TENSORRT in available else ("fp32",)
         where = f"ONNX Runtime on {device} with {', '.join(available)}"
-        self.precision = pick_precision(precision, offered, where=where)  # on a GPU less was not measured
+        # auto is fp32, the only precision that was measured on a GPU
+        self.precision = pick_precision(precision, offered, where=where)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # what is a failure reaches us as an exception
+        options.log_severity_level = 3  # errors alone: a failure raises an exception, too
         self._trained = (artefact.manifest.pixels.height, artefact.manifest.pixels.width)
         self._session = self._opened(artefact, "onnx", options)
         self._any_size = self._opened(artefact, "onnx" + ANY_SIZE, options) if artefact.manifest.any_size else None
         self._input, self._output = self._session.get_inputs()[0].name, self._session.get_outputs()[0].name
-        self._staging: dict[tuple[int, ...], ort.OrtValue] = {}  # batch's shape -> its input on the GPU, kept
+        self._staging: dict[tuple[int, ...], ort.OrtValue] = {}  # batch's shape -> its input on the GPU
 
     def _opened(self, artefact: Artefact, kind: str, options: ort.SessionOptions) -> ort.InferenceSession:
         path = next(path for path in artefact.files(kind) if path.suffix == ".onnx")
@@ -67,7 +68,7 @@ class OnnxRuntime:
         del self._session, self._any_size
 
     def _run_on_gpu(self, lr_nchw: Nchw, session: ort.InferenceSession) -> Nchw:
-        """One copy in, into memory that is kept for each warmed shape, and one copy out."""
+        """Copies the batch into GPU memory that is kept for each warmed shape, and the output back once."""
         index = int(self.device[len("gpu:") :])
         if lr_nchw.shape not in self._staging:
             made = ort.OrtValue.ortvalue_from_shape_and_type(lr_nchw.shape, np.float32, "cuda", index)
@@ -83,11 +84,11 @@ class OnnxRuntime:
 
 
 def _providers(device: str, precision: str) -> tuple[list[Provider], list[str]]:
-    """What the session is asked for, in order, and the names alone."""
+    """The providers of a session in order of preference, with their options, and their names alone."""
     if device == "cpu":
         return ["CPUExecutionProvider"], ["CPUExecutionProvider"]
     index: dict[str, object] = {"device_id": int(device[len("gpu:") :])}
-    cuda: Provider = (CUDA, index | {"use_tf32": 0})  # TF32 rounds products to 10 bits; fp32 is to mean it
+    cuda: Provider = (CUDA, index | {"use_tf32": 0})  # TF32 would round fp32 products to 10 bits
     if precision == "fp32":
         return [cuda], [CUDA]
     return [(TENSORRT, index | {f"trt_{precision}_enable": True}), cuda], [TENSORRT, CUDA]

@@ -1,8 +1,8 @@
-"""OpenVINO on CPU: the default where no GPU is found, and all that the `cpu` extra installs.
+"""OpenVINO on CPU: the default without a GPU, and the only runtime in the extra `cpu`.
 
-Each batch size of each input size is compiled for itself when it first comes, at start-up: with known sizes
-OpenVINO fuses more. Whether a batch runs on all threads together, or as many batches at once as there are threads,
-is measured: threads that share a batch wait for each other after every layer.
+The network is compiled once for each batch size of each input size, in the warm-up: OpenVINO fuses more layers if
+it knows the sizes. A measurement decides whether one batch runs on all threads, or one batch on each thread at a
+time: threads that share a batch wait for each other after every layer.
 """
 
 import threading
@@ -19,7 +19,7 @@ from app.inference.runtimes.base import ANY_SIZE, Precision, first_line, inferen
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
-TOGETHER_PAYS = 1.1  # has to be this much faster: at start-up nobody keeps threads that share a batch waiting
+MIN_SPEEDUP = 1.1  # of a shared batch: under load its threads wait longer for each other than at start-up
 TRIALS = 4
 Shape = tuple[int, ...]  # of a batch, (N, 3, h, w), or of its images
 
@@ -36,7 +36,7 @@ class OpenVinoRuntime:
             )
         core = ov.Core()
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        # auto is bf16, twice as fast at no cost that was measured: docs/performance.md
+        # auto is bf16: twice as fast, with no measured loss (docs/performance.md)
         offered = ("bf16", "fp32") if has_bf16 else ("fp32",)
         self.precision = pick_precision(precision, offered, where="OpenVINO on this processor")
         config: dict[str, object] = {
@@ -66,7 +66,7 @@ class OpenVinoRuntime:
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         try:
-            request = self._taken(lr_nchw.shape)
+            request = self._request(lr_nchw.shape)
             sr: Nchw = request.infer([lr_nchw], share_inputs=True)[0]  # a copy
         except RuntimeError as exc:
             raise inference_error(exc) from exc
@@ -78,8 +78,8 @@ class OpenVinoRuntime:
         self._compiled.clear()
         del self._network, self._any_size
 
-    def _taken(self, shape: Shape) -> ov.InferRequest:
-        """One that no other thread uses."""
+    def _request(self, shape: Shape) -> ov.InferRequest:
+        """A request that no other thread uses."""
         with self._lock:
             if self._idle[shape]:
                 return self._idle[shape].pop()
@@ -95,7 +95,7 @@ class OpenVinoRuntime:
         return ov.Core().compile_model(fixed, "CPU", self._config | hint)
 
     def _measured_streams(self) -> int:
-        """As many as there are threads, or one."""
+        """One stream for each thread, or a single one."""
         single = (1, *self._trained)
         threads = int(self._compile(single, self._hint).get_property("INFERENCE_NUM_THREADS"))
         if threads == 1:
@@ -122,11 +122,11 @@ def _onnx(artefact: Artefact, kind: str) -> Path:
 
 
 def together_pays(together: Callable[[], object], at_once: Callable[[], object]) -> bool:
-    """By the best of several runs each; they take turns, for the machine may be busy."""
+    """Compares the fastest of several runs of each; they take turns, since the machine may be busy."""
     seconds: list[list[float]] = [[], []]
     for _ in range(TRIALS + 1):  # the first pays for allocation and is never the best
         for run, taken in zip((together, at_once), seconds, strict=True):
             started = perf_counter()
             run()
             taken.append(perf_counter() - started)
-    return min(seconds[0]) * TOGETHER_PAYS < min(seconds[1])
+    return min(seconds[0]) * MIN_SPEEDUP < min(seconds[1])

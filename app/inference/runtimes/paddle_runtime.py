@@ -1,4 +1,4 @@
-"""Paddle Inference on CPU or GPU: the framework the model was made with."""
+"""Paddle Inference on CPU or GPU: the framework that the model was trained in."""
 
 import os
 import warnings
@@ -11,7 +11,7 @@ from model_store.mkl import wake_mkl_on_amd
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
-GPU_POOL_MIB = 512  # what Paddle takes at start; it grows when a batch needs more
+GPU_POOL_MIB = 512  # allocated at the start; Paddle adds more when a batch needs it
 
 
 class PaddleRuntime:
@@ -23,7 +23,7 @@ class PaddleRuntime:
         if device == "auto":
             device = "gpu:0" if seen else "cpu"
         self.device = device
-        # On a processor its bf16 is refused or wrong (Paddle 3.3); on a GPU less than fp32 has not been measured.
+        # On a CPU Paddle 3.3 refuses bf16 or computes it wrongly; on a GPU nothing but fp32 was measured.
         offered = ("fp32",) if device == "cpu" else ("fp32", "bf16", "fp16")
         self.precision = pick_precision(precision, offered, where=f"Paddle Inference on {device}")
         if device != "cpu" and int(device[len("gpu:") :]) >= seen:
@@ -77,7 +77,7 @@ class PaddleRuntime:
 
 
 class _Network:
-    """One predictor of Paddle's, with its input and output."""
+    """A Paddle predictor with the handles of its input and output."""
 
     def __init__(self, predictor: Any) -> None:  # noqa: ANN401  Paddle has no types
         self._predictor = predictor
@@ -91,7 +91,7 @@ class _Network:
 
 
 def visible_gpus() -> int:
-    """How many GPUs the installed Paddle can use; 0 for a CPU build."""
+    """The number of GPUs that the installed Paddle can use; 0 for a CPU build."""
     wake_mkl_on_amd()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # importing Paddle recommends a compiler cache
