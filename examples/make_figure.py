@@ -112,7 +112,7 @@ def pair_sheet(config: Path, *, rows: int = 9, columns: int = 2, seed: int = 1) 
     pen = ImageDraw.Draw(sheet)
     for number in range(rows * columns):
         pair = samples.pair(number, epoch=0, placed=True)
-        assert pair is not None, "what is rendered can be read"
+        assert pair is not None, "a rendered word has a pair"
         left, top = 4 + number % columns * (2 * width + 8), 4 + number // columns * (height + 4)
         lr = Image.fromarray(pair.lr).resize((width, height), Image.Resampling.NEAREST)
         sheet.paste(lr, (left, top))

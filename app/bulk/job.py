@@ -51,7 +51,7 @@ def run(
     """
     source, output = source.resolve(), output.resolve()
     if output == source or source in output.parents:
-        raise StartupError(f"{output} lies in what is read; choose a folder outside {source}.")
+        raise StartupError(f"{output} lies inside the input; choose a folder outside {source}.")
     if engine.address and not engine.workers:
         raise StartupError("--address needs --workers: how many actors the cluster is to run.")
     kind = kind or kind_of(source)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.app.test_bad_input import chunk, hollow_png
+from tests.app.http.test_bad_input import chunk, hollow_png
 
 MOST_BYTES = 100_000  # of one input: every byte may be looked at by a decoder
 _LARGE = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF]

@@ -39,13 +39,13 @@ async function process(file, name) {
   busy(name);
   try {
     const before = enlarged(file).catch(() => null); // while the server works
-    const answer = await superResolve(file, name, signal);
-    const after = new Blob([fromBase64(answer.image.data)], { type: answer.image.media_type });
+    const reply = await superResolve(file, name, signal);
+    const after = new Blob([fromBase64(reply.image.data)], { type: reply.image.media_type });
     const pixels = await before;
     if (signal.aborted) return;
-    await compare(pixels, after, answer.image);
+    await compare(pixels, after, reply.image);
     if (signal.aborted) return;
-    showResult(answer, name, after);
+    showResult(reply, name, after);
     if (recogniser) await Promise.all([read(file, "text-before", signal), read(after, "text-after", signal)]);
   } catch (problem) {
     if (!signal.aborted) fail(problem);
@@ -57,11 +57,11 @@ async function superResolve(file, name, signal) {
   body.append("image", file, name);
   const started = performance.now();
   const mode = $("mode").value;
-  const { answer, headers } = await post(`v1/super-resolve${mode && `?mode=${mode}`}`, body, signal);
+  const { reply, headers } = await post(`v1/super-resolve${mode && `?mode=${mode}`}`, body, signal);
   const roundTrip = performance.now() - started;
-  const [image] = answer.images;
+  const [image] = reply.images;
   if (image.outcome !== "ok") throw new Problem(image.problem.title, image.problem.detail);
-  return { image, model: answer.model, timing: headers.get("Server-Timing") ?? "", roundTrip };
+  return { image, model: reply.model, timing: headers.get("Server-Timing") ?? "", roundTrip };
 }
 
 async function post(address, body, signal) {
@@ -71,11 +71,11 @@ async function post(address, body, signal) {
   } catch {
     throw new Problem("The service did not answer", "It cannot be reached, or it closed the connection.");
   }
-  const answer = await response.json().catch(() => null);
-  if (response.ok && answer) return { answer, headers: response.headers };
+  const reply = await response.json().catch(() => null);
+  if (response.ok && reply) return { reply, headers: response.headers };
   throw new Problem(
-    answer?.title ?? "The service sent an unexpected response",
-    answer?.detail ?? `Status ${response.status} ${response.statusText}.`,
+    reply?.title ?? "The service sent an unexpected response",
+    reply?.detail ?? `Status ${response.status} ${response.statusText}.`,
   );
 }
 
@@ -102,7 +102,7 @@ async function read(picture, id, signal) {
   const body = new FormData();
   body.append("image", picture, "crop.png");
   const text = await post("v1/recognise", body, signal).then(
-    ({ answer }) => (answer.text ? `${answer.text} (${Math.round(100 * answer.confidence)} %)` : "no text"),
+    ({ reply }) => (reply.text ? `${reply.text} (${Math.round(100 * reply.confidence)} %)` : "no text"),
     (problem) => problem.message,
   );
   if (!signal.aborted) $(id).textContent = text;
