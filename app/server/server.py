@@ -9,7 +9,6 @@ refused connections. Here it meets 503, for at least `drain_grace_s` and until e
 import asyncio
 import errno
 import gc
-import logging
 import os
 import signal
 import socket
@@ -46,8 +45,7 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Does not call uvicorn's own handler, which raises the signal again at the end: exit code 143, not 0."""
         if self._draining or not self.started:
-            logging.shutdown()
-            os._exit(128 + sig)  # even if a thread or a connection is still busy
+            os._exit(128 + sig)  # even if a thread, a connection or a log line is unfinished
         self._draining = True
         # Only an orchestrator's SIGTERM comes with a load balancer that has to notice.
         grace_s = self._settings.drain_grace_s if sig == signal.SIGTERM else 0
