@@ -1,10 +1,9 @@
-"""The queue in front of the predictor: who is next, and after how many others.
+"""The queue in front of the predictor: round-robin over the admitted requests.
 
-Work is counted in windows, the work of an image of the network's trained size; a larger image is several. A batch
-holds images of one size: that of the image whose turn it is.
+In each round every request has one image's turn. A batch holds images of one size: it begins with the image whose
+turn it is and goes on with the next images of that size, in the order of their turns.
 
-Fair: requests that fit one batch and larger ones wait in two lanes, each in order of admission. While both wait,
-images of the two take turns, so neither costs the other more than half of the predictor, however much it brings.
+Work is counted in windows: an image of the network's trained size is one window, a larger image is several.
 """
 
 import asyncio
@@ -12,245 +11,236 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 
-from app.errors import DeadlineExceeded
+from app.batching.plan import Size
+from app.errors import DeadlineExceeded, NotReady
 
 Chw = npt.NDArray[np.float32]  # (3, H, W)
-Size = tuple[int, int]  # height, width
 EXPIRED = "The deadline passed before the image was ready."
 
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """One image's answer, with where its time went."""
+    """One image's result, and where its time went."""
 
     sr: Chw
     queue_s: float
     inference_s: float
-    batch: object = None  # what tracing knows it by
+    batch: object = None  # from `Tracing.batch`
 
 
 @dataclass(eq=False)
-class Place:
-    """A request's place in its lane, from its admission to its end."""
+class QueuedRequest:
+    """An admitted request, from its admission to its end."""
 
-    lane: "Lane"
-    number: int  # in order of admission
     deadline: float
-    left: int = 0  # its windows that no batch has taken yet, decoded or not
-
-    def count(self, windows: int) -> None:
-        """So many more are left, or fewer."""
-        self.left += windows
-        self.lane.left += windows
+    left: int  # windows that no batch has taken yet, decoded or not
+    undecoded: int  # those of them whose images have not been queued yet
+    last_round: int = 0  # the turn of the last image that it queued
 
 
 @dataclass(eq=False)
 class Item:
-    """One image on its way."""
+    """One image in the queue or in a batch."""
 
     lr: Chw
-    answer: "asyncio.Future[InferenceResult]"
+    result: "asyncio.Future[InferenceResult]"
     enqueued_at: float
-    place: Place
+    request: QueuedRequest
+    windows: int  # its work
+    round: int
     number: int  # in order of arrival
-    windows: int = 1  # its work
 
     @property
     def size(self) -> Size:
         return self.lr.shape[1], self.lr.shape[2]
 
     def __lt__(self, other: "Item") -> bool:
-        return (self.place.number, self.number) < (other.place.number, other.number)
-
-
-class Lane:
-    def __init__(self) -> None:
-        self.waiting: dict[Size, list[Item]] = {}  # a heap for each size, none of them empty
-        self.places: dict[Place, None] = {}  # in order of admission
-        self.left = 0  # over its places
-        self.wanted_until = -math.inf  # those who were refused were told to come again by then
-
-    def __iter__(self) -> Iterator[Item]:
-        """In no order."""
-        return itertools.chain.from_iterable(self.waiting.values())
-
-    def push(self, item: Item) -> None:
-        heapq.heappush(self.waiting.setdefault(item.size, []), item)
-
-    def pop(self, size: Size) -> Item:
-        """The first image of this size."""
-        heap = self.waiting[size]
-        item = heapq.heappop(heap)
-        if not heap:
-            del self.waiting[size]
-        return item
-
-    def first(self) -> Item:
-        """The image whose turn it is."""
-        return min(heap[0] for heap in self.waiting.values())
-
-    def keep(self, wanted: Callable[[Item], bool]) -> None:
-        """The others leave."""
-        items = [item for item in self if wanted(item)]
-        self.waiting = {}
-        for item in items:
-            self.push(item)
-
-    def positions(self) -> Iterator[tuple[Place, int]]:
-        """Each request that waits, and how many windows of this lane are served until its last is."""
-        served = 0
-        for place in self.places:
-            if place.left:
-                served += place.left
-                yield place, served
+        return (self.round, self.number) < (other.round, other.number)
 
 
 class BatchQueue:
-    def __init__(self, *, largest: int) -> None:
-        """largest: the windows of a full batch; a request of more is a large one."""
-        self._largest = largest
-        self._small, self._large = self._lanes = Lane(), Lane()
-        self._alone: deque[Item] = deque()
+    def __init__(self, *, full_batch: int, windows_of: Mapping[Size, int]) -> None:
+        """full_batch: windows of the largest batch. windows_of: the work of one image, by its size."""
+        self._full_batch = full_batch
+        self._windows_of = windows_of
+        self._largest_image = max(windows_of.values())
+        self._waiting: dict[Size, list[Item]] = {}  # a heap for each size, none of them empty
+        self._alone: deque[Item] = deque()  # each is a batch of its own
+        self._requests: dict[QueuedRequest, None] = {}  # in order of admission
         self._numbers = itertools.count()
-        self._large_is_next = False
+        self._round = 0  # new requests have their first turn in the next one
+        self._stopped_because = ""
+        self.arrival = asyncio.Event()  # set when images come
+        self.idle = asyncio.Event()  # set while no request is admitted
+        self.idle.set()
+        self.left = 0  # windows admitted that no batch has taken yet
 
     def __bool__(self) -> bool:
-        return bool(self._alone) or any(lane.waiting for lane in self._lanes)
+        return bool(self._alone or self._waiting)
 
     def __iter__(self) -> Iterator[Item]:
         """In no order."""
-        return itertools.chain(self._alone, *self._lanes)
+        return itertools.chain(self._alone, *self._waiting.values())
 
     @property
     def windows(self) -> int:
-        """Of the images that wait."""
-        return sum(item.windows for item in self)
+        """Work of the images that wait."""
+        return sum(item.windows for item in self._alone) + sum(
+            len(heap) * heap[0].windows for heap in self._waiting.values()
+        )
 
     @property
     def next_size(self) -> Size:
-        """Of the image whose turn it is."""
-        return self._alone[0].size if self._alone else self._lanes[self._large_comes_next()].first().size
-
-    def waiting(self, size: Size) -> int:
-        """How many images of this size could share a batch."""
-        return 1 if self._alone else sum(len(lane.waiting.get(size, ())) for lane in self._lanes)
-
-    @property
-    def left(self) -> int:
-        """Windows admitted that no batch has taken yet."""
-        return sum(lane.left for lane in self._lanes)
-
-    @property
-    def earliest_deadline(self) -> float:
-        """Of the requests with windows that no batch has taken yet; inf: there is none."""
-        places = itertools.chain.from_iterable(lane.places for lane in self._lanes)
-        return min((place.deadline for place in places if place.left), default=math.inf)
+        """Size of the image whose turn it is."""
+        return (self._alone[0] if self._alone else min(heap[0] for heap in self._waiting.values())).size
 
     @property
     def oldest_at(self) -> float:
-        """When the image that waits longest came."""
+        """When the image arrived that waits longest."""
         return min(item.enqueued_at for item in self)
 
-    def until_done(self, windows: int, *, now: float) -> int:
-        """How many windows are run until the last of a new request's is done.
+    @property
+    def earliest_deadline(self) -> float:
+        """Of the requests that have work left; inf if there are none."""
+        return min((request.deadline for request in self._requests if request.left), default=math.inf)
 
-        Half of what others will bring counts where the other lane has refused somebody who may come again.
-        """
-        own, other = self._lanes_for(windows)
-        mine = own.left + windows
-        return self._run(mine + (mine if now < other.wanted_until else min(mine, other.left)), self.left + windows)
+    def waiting(self, size: Size) -> int:
+        """How many images of this size could share a batch."""
+        return 1 if self._alone else len(self._waiting[size])
+
+    def windows_until_done(self, windows: int) -> int:
+        """How many windows are run until a new request of `windows` is finished."""
+        # Its images may be of one window each, so it may need that many rounds.
+        served = sum(left * min(1, windows / rounds) for rounds, _, left in self._unfinished())
+        return self._whole_batches(math.ceil(served) + windows, with_new=windows)
 
     def delayed_by(self, windows: int) -> Iterator[tuple[float, int]]:
-        """Whom a new request would delay: deadline, and how many windows would be run until they are done."""
-        own, other = self._lanes_for(windows)
-        ahead, behind, all_left = own.left, other.left, self.left
-        for place, theirs in other.positions():
-            if theirs > ahead or all_left < self._largest:
-                yield place.deadline, self._run(theirs + min(theirs, ahead + windows), all_left + windows)
-        if all_left < self._largest:  # the batch that they will share grows
-            for place, theirs in own.positions():
-                yield place.deadline, self._run(theirs + min(theirs, behind), all_left + windows)
+        """The deadlines that a new request of `windows` puts off.
 
-    def _run(self, position: int, left: int) -> int:
-        """Windows that are run until the one at `position` of `left` is done: a batch ends as a whole."""
-        return max(position, min(left, self._largest))
+        Gives each deadline with the number of windows that are run until its request is finished; of the requests
+        that finish in the same round only the earliest deadline.
+        """
+        if self.left < self._full_batch:  # the next batch grows
+            yield self.earliest_deadline, self._whole_batches(0, with_new=windows)
+        unfinished = sorted(self._unfinished())
+        finished, per_round = 0, sum(left / rounds for rounds, _, left in unfinished)
+        for rounds, group in itertools.groupby(unfinished, key=itemgetter(0)):
+            same = list(group)
+            left = sum(left for _, _, left in same)
+            finished += left
+            per_round -= left / rounds
+            if rounds > 1:  # in its last round the new request comes after it
+                run = finished + per_round * rounds + min(windows, (rounds - 1) * self._largest_image)
+                yield same[0][1], self._whole_batches(math.ceil(run), with_new=windows)
 
-    def beyond_its_half(self, windows: int, *, of: int, now: float) -> int:
-        """By how much a new request's lane would exceed half of a queue of `of` images that it has to share."""
-        own, other = self._lanes_for(windows)
-        return own.left + windows - max(windows, of // 2) if now < other.wanted_until else 0
+    def _unfinished(self) -> Iterator[tuple[int, float, int]]:
+        """Of each request with work left: in how many rounds it is finished, its deadline, and its windows left."""
+        for request in self._requests:
+            if request.left:
+                decoded = max(0, request.last_round - self._round)
+                undecoded = math.ceil(request.undecoded / self._largest_image)  # at least
+                yield max(1, min(request.left, decoded + undecoded)), request.deadline, request.left
 
-    def refused(self, windows: int, *, until: float) -> None:
-        """Somebody with so many windows was told to come again by `until`: the other lane leaves it its half."""
-        own, _ = self._lanes_for(windows)
-        own.wanted_until = max(own.wanted_until, until)
+    def _whole_batches(self, run: int, *, with_new: int) -> int:
+        """At least the next batch is run, as a whole."""
+        return max(run, min(self.left + with_new, self._full_batch))
 
-    def enter(self, windows: int, *, deadline: float) -> Place:
-        own, _ = self._lanes_for(windows)
-        place = Place(own, next(self._numbers), deadline)
-        place.count(windows)
-        own.places[place] = None
-        return place
+    def enter(self, request: QueuedRequest) -> None:
+        self._requests[request] = None
+        self.left += request.left
+        self.idle.clear()
 
-    def leave(self, place: Place) -> None:
-        place.count(-place.left)
-        del place.lane.places[place]
+    def leave(self, request: QueuedRequest) -> None:
+        self._count(request, -request.left)
+        del self._requests[request]
+        if not self._requests:
+            self.idle.set()
 
-    def number(self) -> int:
-        """The next image's place in the order of arrival."""
-        return next(self._numbers)
+    def release(self, request: QueuedRequest, windows: int) -> None:
+        """These windows of a request will not be queued."""
+        assert 0 <= windows <= request.undecoded
+        request.undecoded -= windows
+        self._count(request, -windows)
 
-    def push(self, items: Sequence[Item]) -> None:
-        for item in items:
-            item.place.lane.push(item)
+    def _count(self, request: QueuedRequest, windows: int) -> None:
+        """A request has this many windows more left, or fewer."""
+        request.left += windows
+        self.left += windows
+
+    def push(self, request: QueuedRequest, images: Sequence[Chw], *, now: float) -> list[Item]:
+        """Queue images of an admitted request. Raises NotReady after `stop`."""
+        if self._stopped_because:
+            raise NotReady(self._stopped_because)
+        loop = asyncio.get_running_loop()
+        items = []
+        for image in images:
+            windows = self._windows_of[image.shape[1], image.shape[2]]
+            request.undecoded -= windows
+            request.last_round = max(request.last_round, self._round) + 1
+            future: asyncio.Future[InferenceResult] = loop.create_future()
+            items.append(Item(image, future, now, request, windows, request.last_round, next(self._numbers)))
+        assert request.undecoded >= 0, "more work than was admitted"
+        self._insert(items)
+        self.arrival.set()
+        return items
+
+    def stop(self, reason: str) -> None:
+        """Fail the images that wait, and refuse further ones, with NotReady(reason)."""
+        self._stopped_because = reason
+        for item in self:
+            if not item.result.done():
+                item.result.set_exception(NotReady(reason))
 
     def push_back(self, items: Sequence[Item], *, alone: bool) -> None:
-        """Images that were taken in vain come first again; alone: each by itself."""
+        """Return the images of a batch that failed; they are next. alone: each in a batch of its own."""
         for item in items:
-            item.place.count(item.windows)
+            self._count(item.request, item.windows)
         if alone:
             self._alone += items
         else:
-            self.push(items)
+            self._insert(items)
 
     def take(self, size: Size, count: int) -> list[Item]:
-        """The next images of this size, `count` at most; one that goes alone comes first, and alone."""
+        """The next images of this size for one batch, `count` at most."""
         if self._alone:
             items = [self._alone.popleft()]
         else:
-            items = [self._next_lane(size).pop(size) for _ in range(min(count, self.waiting(size)))]
+            heap = self._waiting[size]
+            items = [heapq.heappop(heap) for _ in range(min(count, len(heap)))]
+            if not heap:
+                del self._waiting[size]
+            self._advance(items[-1])
         for item in items:
-            item.place.count(-item.windows)
+            self._count(item.request, -item.windows)
         return items
 
-    def drop_the_gone(self, *, ends: float) -> None:
-        """Images leave that were cancelled or whose deadline comes no later than `ends`."""
+    def drop(self, *, ends: float) -> None:
+        """Remove the cancelled images, and fail those whose deadline comes no later than `ends`."""
+        dropped = False
         for item in self:
-            if item.place.deadline <= ends and not item.answer.done():
-                item.answer.set_exception(DeadlineExceeded(EXPIRED))
-            if item.answer.done():
-                item.place.count(-item.windows)
-        self._alone = deque(item for item in self._alone if not item.answer.done())
-        for lane in self._lanes:
-            if any(item.answer.done() for item in lane):
-                lane.keep(lambda item: not item.answer.done())
+            if item.request.deadline <= ends and not item.result.done():
+                item.result.set_exception(DeadlineExceeded(EXPIRED))
+            if item.result.done():
+                self._count(item.request, -item.windows)
+                dropped = True
+        if dropped:
+            self._alone = deque(item for item in self._alone if not item.result.done())
+            waiting = list(itertools.chain.from_iterable(self._waiting.values()))
+            self._waiting = {}
+            self._insert([item for item in waiting if not item.result.done()])
 
-    def _large_comes_next(self, size: Size | None = None) -> bool:
-        """Whether the lane of large requests has the next image, of this size or any."""
-        small, large = (size in lane.waiting if size else bool(lane.waiting) for lane in self._lanes)
-        return self._large_is_next if small and large else large
+    def _advance(self, taken: Item) -> None:
+        """A new request starts after the round of the last image taken, or of an image that waits longer."""
+        rounds = [heap[0].round for heap in self._waiting.values()]
+        self._round = max(self._round, min([taken.round, *rounds]))
 
-    def _next_lane(self, size: Size) -> Lane:
-        large = self._large_comes_next(size)
-        self._large_is_next = not large
-        return self._lanes[large]
-
-    def _lanes_for(self, windows: int) -> tuple[Lane, Lane]:
-        """A request's own lane, and the other one."""
-        return (self._small, self._large) if windows <= self._largest else (self._large, self._small)
+    def _insert(self, items: Sequence[Item]) -> None:
+        for item in items:
+            heapq.heappush(self._waiting.setdefault(item.size, []), item)
