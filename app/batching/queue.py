@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from app.batching.plan import Size
 from app.errors import DeadlineExceeded, NotReady
+from model_store.pixels import Nchw
 
 Chw = npt.NDArray[np.float32]  # (3, H, W)
 EXPIRED = "The deadline passed before the image was ready."
@@ -117,9 +118,11 @@ class BatchQueue:
 
     def windows_until_done(self, windows: int) -> int:
         """How many windows are run until a new request of `windows` is finished."""
-        # Its images may be of one window each, so it may need that many rounds.
-        served = sum(left * min(1, windows / rounds) for rounds, _, left in self._unfinished())
-        return self._whole_batches(math.ceil(served) + windows, with_new=windows)
+        run = self.left + windows
+        for request in self._requests:
+            if request.left > windows:  # it may go on later; the new one needs `windows` rounds at most
+                run -= math.floor(request.left * max(0, 1 - windows / self._rounds(request)))
+        return self._whole_batches(run, with_new=windows)
 
     def delayed_by(self, windows: int) -> Iterator[tuple[float, int]]:
         """The deadlines that a new request of `windows` puts off.
@@ -129,7 +132,7 @@ class BatchQueue:
         """
         if self.left < self._full_batch:  # the next batch grows
             yield self.earliest_deadline, self._whole_batches(0, with_new=windows)
-        unfinished = sorted(self._unfinished())
+        unfinished = sorted((self._rounds(r), r.deadline, r.left) for r in self._requests if r.left)
         finished, per_round = 0, sum(left / rounds for rounds, _, left in unfinished)
         for rounds, group in itertools.groupby(unfinished, key=itemgetter(0)):
             same = list(group)
@@ -140,13 +143,11 @@ class BatchQueue:
                 run = finished + per_round * rounds + min(windows, (rounds - 1) * self._largest_image)
                 yield same[0][1], self._whole_batches(math.ceil(run), with_new=windows)
 
-    def _unfinished(self) -> Iterator[tuple[int, float, int]]:
-        """Of each request with work left: in how many rounds it is finished, its deadline, and its windows left."""
-        for request in self._requests:
-            if request.left:
-                decoded = max(0, request.last_round - self._round)
-                undecoded = math.ceil(request.undecoded / self._largest_image)  # at least
-                yield max(1, min(request.left, decoded + undecoded)), request.deadline, request.left
+    def _rounds(self, request: QueuedRequest) -> int:
+        """After how many rounds a request is finished, if the images it decodes yet are of the largest size."""
+        decoded = max(0, request.last_round - self._round)
+        undecoded = math.ceil(request.undecoded / self._largest_image)
+        return max(1, min(request.left, decoded + undecoded))
 
     def _whole_batches(self, run: int, *, with_new: int) -> int:
         """At least the next batch is run, as a whole."""
@@ -174,7 +175,7 @@ class BatchQueue:
         request.left += windows
         self.left += windows
 
-    def push(self, request: QueuedRequest, images: Sequence[Chw], *, now: float) -> list[Item]:
+    def push(self, request: QueuedRequest, images: Sequence[Chw] | Nchw, *, now: float) -> list[Item]:
         """Queue images of an admitted request. Raises NotReady after `stop`."""
         if self._stopped_because:
             raise NotReady(self._stopped_because)
