@@ -7,8 +7,8 @@
 FROM python:3.11.15-slim-bookworm AS build
 WORKDIR /build
 COPY constraints.txt pyproject.toml docker/requirements.py ./
-# Without pip of its own, nothing can be installed into the finished image. openvino-telemetry serves a converter that
-# is never used, and would like to write into a home.
+# pip is removed, so that nothing can be installed into the finished image. openvino-telemetry belongs to a model
+# converter that the service does not use; it writes into the home folder.
 RUN python requirements.py cpu > requirements.txt \
     && python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir \
@@ -16,7 +16,7 @@ RUN python requirements.py cpu > requirements.txt \
     && python -m pip --python /opt/venv/bin/python uninstall --yes openvino-telemetry
 COPY app app
 COPY model_store model_store
-# OpenVINO reads onnx/; the other forms of a model are for other images.
+# OpenVINO reads onnx/; other images use the other forms of a model.
 RUN rm -r model_store/*/*/paddle model_store/*/*/weights \
     && python -m compileall -q app model_store
 

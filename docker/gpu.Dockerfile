@@ -1,11 +1,11 @@
-# The service on an NVIDIA GPU (Paddle Inference). Written for PaddlePaddle 3.3.1, CUDA 12.9 and cuDNN 9.9; built on
-# a base without a GPU, and never run on one.
+# The service on an NVIDIA GPU (Paddle Inference). Written for PaddlePaddle 3.3.1, CUDA 12.9 and cuDNN 9.9. It has been
+# built on a machine without a GPU, and has not run on a GPU yet.
 #
 #   docker build -f docker/gpu.Dockerfile -t text-telescope:0.1.0-gpu --build-arg PADDLE_INDEX=... .
 #   docker run --rm --read-only --tmpfs /tmp --gpus all -p 127.0.0.1:8000:8000 text-telescope:0.1.0-gpu
 
 FROM docker.io/paddlepaddle/paddle:3.3.1-gpu-cuda12.9-cudnn9.9 AS base
-# Paddle's image has Python 3.10, the service needs 3.11. Paddle links to OpenMP.
+# Paddle's image has Python 3.10, the service needs 3.11. Paddle links to OpenMP (libgomp1).
 # hadolint ignore=DL3008
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends libgomp1 python3.11 python3.11-venv \
@@ -24,7 +24,7 @@ RUN python3.11 requirements.py > requirements.txt \
     && /opt/venv/bin/pip uninstall --yes pip
 COPY app app
 COPY model_store model_store
-# Paddle Inference reads paddle/; the other forms of a model are for other images.
+# Paddle Inference reads paddle/; other images use the other forms of a model.
 RUN rm -r model_store/*/*/onnx model_store/*/*/weights \
     && python3.11 -m compileall -q app model_store
 
@@ -36,8 +36,8 @@ LABEL org.opencontainers.image.title="Text Telescope" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="docker.io/paddlepaddle/paddle:3.3.1-gpu-cuda12.9-cudnn9.9"
-# A GPU that was asked for and is missing stops the start: nothing falls back to the CPU unseen. Paddle wants a home to
-# write into, and the base image's is root's.
+# With gpu:0 a missing GPU stops the start; the service never falls back to the CPU. Paddle writes into the home folder,
+# and the base image's belongs to root.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \

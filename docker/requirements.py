@@ -1,6 +1,6 @@
-"""What pyproject.toml asks for, one requirement a line, so that an image's dependencies are a layer of their own.
+"""Prints the dependencies of pyproject.toml, one a line, for an image that installs them in a layer of their own.
 
-python docker/requirements.py cpu client      of the service and these extras
+python docker/requirements.py cpu client      the service's, and those extras'
 """
 
 import sys

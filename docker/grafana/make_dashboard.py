@@ -1,4 +1,4 @@
-"""The dashboard, from which the JSON that Grafana reads is made.
+"""Makes the dashboard's JSON, which Grafana reads.
 
 python docker/grafana/make_dashboard.py > docker/grafana/dashboards/telescope.json
 """
@@ -40,9 +40,9 @@ def panel(title: str, unit: str, queries: dict[str, str], *, kind: str = "timese
 
 def stats() -> list[Panel]:
     shown = [
-        ("Replicas ready", "none", f"sum(telescope_ready{{{JOB}}})", "Those that take requests."),
+        ("Replicas ready", "none", f"sum(telescope_ready{{{JOB}}})", "Replicas that take requests."),
         ("Requests", "reqps", per_second("telescope_requests_total", REQUESTS), "A second."),
-        ("Images", "cps", per_second("telescope_images_total", MODELS), "A second, whatever became of them."),
+        ("Images", "cps", per_second("telescope_images_total", MODELS), "A second, of every outcome."),
         (
             "Refused",
             "percentunit",
@@ -67,7 +67,7 @@ def stats() -> list[Panel]:
 
 def models() -> Panel:
     query = f"count by (model, version, digest, runtime, device) (telescope_model_info{{{MODELS}}})"
-    about = "Replicas by what they serve; more than one digest of a version is a mistake."
+    about = "Replicas by model; more than one digest of a version is a mistake."
     made = panel("Served models", "none", {"": query}, kind="table", about=about)
     made["targets"][0] |= {"format": "table", "instant": True}
     tidy = {"excludeByName": {"Time": True}, "renameByName": {"Value": "replicas"}}
@@ -76,7 +76,7 @@ def models() -> Panel:
 
 
 def users() -> list[Panel]:
-    """What clients see."""
+    """Panels of requests and responses, as clients see them."""
     requests = per_second("telescope_requests_total", REQUESTS, "outcome")
     images = per_second("telescope_images_total", MODELS, "model, version, outcome")
     decisions = per_second("telescope_decisions_total", MODELS, "method, reason")
@@ -90,13 +90,13 @@ def users() -> list[Panel]:
         panel("Time of a request", "s", times, about="First byte in to last byte out; a refusal is quick."),
         panel("Slower than 1 s, over these windows", "percentunit", budget, about="The objective is 1 %."),
         panel("Images by outcome", "cps", {"{{model}}:{{version}} {{outcome}}": images}),
-        panel("What was done to images, and why", "cps", {"{{method}}, {{reason}}": f"{decisions} > 0"}),
+        panel("Images by method and reason", "cps", {"{{method}}, {{reason}}": f"{decisions} > 0"}),
         panel("Requests by API key", "reqps", {"{{key}} {{outcome}}": keys}),
     ]
 
 
 def insides() -> list[Panel]:
-    """What goes on in each replica."""
+    """Panels of each replica's queue, predictor and resources."""
     phases = {
         "decode": quantile(0.95, "telescope_decode_seconds", JOB),
         "queue": quantile(0.95, "telescope_queue_wait_seconds", MODELS),
