@@ -26,7 +26,7 @@ from tqdm import tqdm
 from model_store.blur import estimate, looked_at, quantities, terms
 from model_store.pixels import Rgb
 from training.calibration.command import typed_command
-from training.calibration.rendered import WORDS, Spoilt, fonts, render, spoil
+from training.calibration.rendered import WORDS, Damage, damaged, fonts, render
 from training.data.crops import SEED
 from training.record import machine
 
@@ -88,13 +88,13 @@ def _sample(script: str, faces: Sequence[str], height: int, kind: str, rng: np.r
     words = WORDS["latin" if script == "thin" else script]
     word, font = words[int(rng.integers(len(words)))], faces[int(rng.integers(len(faces)))]
     blur = float(np.exp(rng.uniform(np.log(LEAST), np.log(max(0.9, MOST_SHARE * height)))))
-    spoilt = {
-        "clean": Spoilt(noise=rng.uniform(0, 1.5)),
-        "noisy": Spoilt(noise=rng.uniform(2, 8)),
-        "jpeg": Spoilt(noise=rng.uniform(0, 1.5), jpeg=int(rng.integers(45, 90))),
+    damage = {
+        "clean": Damage(noise=rng.uniform(0, 1.5)),
+        "noisy": Damage(noise=rng.uniform(2, 8)),
+        "jpeg": Damage(noise=rng.uniform(0, 1.5), jpeg=int(rng.integers(45, 90))),
     }[kind]
     rgb = render(word, font=font, height=height, blur=blur, rng=rng)
-    return Sample(script, height, kind, blur, spoil(rgb, spoilt, rng))
+    return Sample(script, height, kind, blur, damaged(rgb, damage, rng))
 
 
 def measure(found: Sequence[Sample]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
         "load_before": round(os.getloadavg()[0], 2),
         "libraries": versions(LIBRARIES),
         "fonts": len(fonts),
-        "one_core": {name: one_core(work, args.seconds) for name, work in works(fonts).items()},
+        "one_core": {name: one_core(work, args.seconds) for name, work in tasks(fonts).items()},
         "workers": best_rounds([int(n) for n in args.workers.split(",")], fonts, args),
     }
     print_figures(figures)
@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> None:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def works(fonts: tuple[Font, ...]) -> dict[str, Callable[[int], object]]:
-    """The measured works by name, each a function of a sample's number."""
+def tasks(fonts: tuple[Font, ...]) -> dict[str, Callable[[int], object]]:
+    """The measured tasks by name, each a function of a sample's number."""
     synth, config = SynthConfig(), DegradeConfig()
 
     def render(number: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from training.calibration.cells import Cell, Word, crop
 from training.calibration.readers import SharedReader, is_read
 from training.readings import Readings
 
-VARIANTS = ("plain", "always", "auto", "named")  # what is reported
+VARIANTS = ("plain", "always", "auto", "named")  # as reported
 Right = npt.NDArray[np.bool_]  # (words,)
 
 
@@ -49,33 +49,34 @@ def measure_cell(
     """words: of one script."""
     script = words[0].script
     plain = [crop(word, cell, seed=seed) for word in words]
-    answers = {"auto": _answers(subject, plain, DEFAULT_POLICY)}
+    finished = {"auto": _finished(subject, plain, DEFAULT_POLICY)}
     pictures = {
         "plain": plain,
-        "always": _pictures(_answers(subject, plain, ALWAYS)),
-        "auto": _pictures(answers["auto"]),
+        "always": _pictures(_finished(subject, plain, ALWAYS)),
+        "auto": _pictures(finished["auto"]),
     }
     right: dict[str, dict[str, Right]] = {}
     for name, reader in readers.items():
         known = name in subject.gate.recognisers
-        answers[name] = _answers(subject, plain, RoutingPolicy("auto", name)) if known else []
-        named = _pictures(answers[name]) or plain
+        finished[name] = _finished(subject, plain, RoutingPolicy("auto", name)) if known else []
+        named = _pictures(finished[name]) or plain
         label = f"{script}, {cell.name}, {name}"
         right[name] = {
             variant: _read(reader.for_script(script), made, words, readings, label=f"{label}, {variant}")
             for variant, made in (pictures | {"named": named}).items()
         }
-    return Measured(
-        script, cell, right, {who: Counter(a.decision.reason for a in made) for who, made in answers.items()}
-    )
+    reasons: dict[str, Counter[str]] = {
+        name: Counter(one.decision.reason for one in made) for name, made in finished.items()
+    }
+    return Measured(script, cell, right, reasons)
 
 
-def _answers(subject: Subject, crops: Sequence[Rgb], policy: RoutingPolicy) -> list[FinishedCrop]:
+def _finished(subject: Subject, crops: Sequence[Rgb], policy: RoutingPolicy) -> list[FinishedCrop]:
     return InProcess(subject.predictor, subject.pipeline, policy=policy)(crops)
 
 
-def _pictures(answers: Sequence[FinishedCrop]) -> list[Rgb]:
-    return [answer.rgb for answer in answers]
+def _pictures(finished: Sequence[FinishedCrop]) -> list[Rgb]:
+    return [one.rgb for one in finished]
 
 
 def _read(

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 from model_store.pixels import Rgb, resize
-from training.calibration.rendered import WORDS, blurred, digits, draw_spoilt, fonts, render, spoil
+from training.calibration.rendered import WORDS, blurred, damaged, digits, draw_damage, fonts, render
 from training.data.crops import SEED, CropSource, decode_crop, sample_seed
 from training.errors import DataError
 
@@ -96,7 +96,7 @@ def crop(word: Word, cell: Cell, *, seed: int) -> Rgb:
     small = resize(word.rgb, height=cell.height, width=width)
     if cell.blur:
         small = np.rint(blurred(small.astype(np.float32), cell.blur * cell.height)).astype(np.uint8)
-    return spoil(small, draw_spoilt(rng), rng)
+    return damaged(small, draw_damage(rng), rng)
 
 
 def _real(data: Path) -> Iterator[Word]:

@@ -67,7 +67,7 @@ DIGIT_PATTERNS = ("####", "$##.##", "##:##", "##%", "#,###", "##.##.20##", "+##-
 
 
 @dataclass(frozen=True)
-class Spoilt:
+class Damage:
     """Damage to a crop after its blur. noise: standard deviation, of 255. jpeg: quality; 0: no JPEG."""
 
     noise: float = 0.0
@@ -116,23 +116,23 @@ def render(text: str, *, font: str, height: int, blur: float, rng: np.random.Gen
     return np.rint(small).astype(np.uint8)
 
 
-def spoil(rgb: Rgb, spoilt: Spoilt, rng: np.random.Generator) -> Rgb:
+def damaged(rgb: Rgb, damage: Damage, rng: np.random.Generator) -> Rgb:
     """Noise, then JPEG."""
-    noise = spoilt.noise * rng.standard_normal(rgb.shape).astype(np.float32)
+    noise = damage.noise * rng.standard_normal(rgb.shape).astype(np.float32)
     noisy = np.rint(rgb + noise).clip(0, 255).astype(np.uint8)
-    if not spoilt.jpeg:
+    if not damage.jpeg:
         return noisy
     bgr = np.ascontiguousarray(noisy[..., ::-1])
-    _, data = cv2.imencode(".jpeg", bgr, [cv2.IMWRITE_JPEG_QUALITY, spoilt.jpeg])
+    _, data = cv2.imencode(".jpeg", bgr, [cv2.IMWRITE_JPEG_QUALITY, damage.jpeg])
     return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
 
 
-def draw_spoilt(rng: np.random.Generator) -> Spoilt:
+def draw_damage(rng: np.random.Generator) -> Damage:
     """A third nearly clean, a third noisy, a third compressed as JPEG."""
     kind = int(rng.integers(3))
     if kind == 2:
-        return Spoilt(noise=rng.uniform(1, 3), jpeg=int(rng.integers(50, 91)))
-    return Spoilt(noise=rng.uniform(2, 6) if kind else 1.0)
+        return Damage(noise=rng.uniform(1, 3), jpeg=int(rng.integers(50, 91)))
+    return Damage(noise=rng.uniform(2, 6) if kind else 1.0)
 
 
 def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
