@@ -1,7 +1,7 @@
 """One admitted request, from its admission to its end."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,28 +16,20 @@ class Admission:
     """A request's share of the capacity and its place in the queue; the end of the context gives both back."""
 
     def __init__(
-        self,
-        *,
-        windows: int,
-        nbytes: int,
-        deadline: float,
-        capacity: Capacity,
-        queue: BatchQueue,
-        forecast: Forecast,
-        clock: Callable[[], float],
+        self, request: QueuedRequest, *, nbytes: int, capacity: Capacity, queue: BatchQueue, forecast: Forecast
     ) -> None:
-        self.deadline = deadline
-        self._windows = windows
+        self.deadline = request.deadline
+        self._request = request
+        self._windows = request.left
         self._nbytes = nbytes
         self._capacity = capacity
         self._queue = queue
         self._forecast = forecast
-        self._clock = clock
-        self._request = QueuedRequest(deadline, left=windows, undecoded=windows)
         self._inferred_at = 0.0
 
     def __enter__(self) -> Self:
-        self._capacity.take(windows=self._windows, nbytes=self._nbytes)
+        self._capacity.windows.take(self._windows)
+        self._capacity.decoded_bytes.take(self._nbytes)
         self._queue.enter(self._request)
         return self
 
@@ -45,8 +37,9 @@ class Admission:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._inferred_at:
-            self._forecast.request_ended(self._clock() - self._inferred_at)
-        self._capacity.give_back(windows=self._windows, nbytes=self._nbytes)
+            self._forecast.request_ended(self._forecast.now() - self._inferred_at)
+        self._capacity.windows.give_back(self._windows)
+        self._capacity.decoded_bytes.give_back(self._nbytes)
         self._queue.leave(self._request)
 
     def release(self, windows: int) -> None:
@@ -61,14 +54,14 @@ class Admission:
         Raises DeadlineExceeded at the deadline, InferenceFailed, or NotReady if the batcher stops.
         Cancelling the call takes the images out of the queue.
         """
-        now = self._clock()
+        now = self._forecast.now()
         results = [item.result for item in self._queue.push(self._request, images, now=now)]
         try:
             await asyncio.wait(results, timeout=self.deadline - now, return_when=asyncio.FIRST_EXCEPTION)
             inferred = [result.result() for result in results if result.done()]
             if len(inferred) < len(results):
                 raise DeadlineExceeded(EXPIRED)
-            self._inferred_at = self._clock()
+            self._inferred_at = self._forecast.now()
             return inferred
         finally:
             cancelled = [result for result in results if result.cancel()]
@@ -76,4 +69,4 @@ class Admission:
                 if not result.cancelled():
                     result.exception()  # asyncio logs exceptions that no code has retrieved
             if cancelled:
-                self._queue.drop(ends=self._clock())  # now, not when the running batch ends: it may hang
+                self._queue.drop(ends=self._forecast.now())  # now, not when the running batch ends: it may hang

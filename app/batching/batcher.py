@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from app.batching.admission import Admission
@@ -20,7 +21,7 @@ from app.batching.capacity import Capacity
 from app.batching.forecast import Forecast, overloaded
 from app.batching.in_flight import Batch, InFlight, inference_failed
 from app.batching.plan import Plans, Size
-from app.batching.queue import EXPIRED, BatchQueue
+from app.batching.queue import EXPIRED, BatchQueue, QueuedRequest
 from app.errors import DeadlineExceeded, NotReady, OutOfMemory, Overloaded
 from app.telemetry.tracing import OFF, Tracing
 from model_store.pixels import Nchw
@@ -66,7 +67,7 @@ class Batcher:
         self._hang_s = hang_s
         self._tracing = tracing
         self._plans = Plans(batch_seconds, max_windows=capacity.windows.limit)
-        self._queue = BatchQueue(full_batch=self._plans.full_batch, windows_of=self._plans.windows)
+        self._queue = BatchQueue(self._plans)
         self._in_flight = InFlight(streams=streams)
         self._forecast = Forecast(self._plans, self._queue, self._in_flight, clock)
         self._closed_because = ""
@@ -92,14 +93,9 @@ class Batcher:
         if deadline <= self._clock():
             raise DeadlineExceeded(EXPIRED)
         self._forecast.check(windows, deadline=deadline)
+        request = QueuedRequest(deadline, left=windows, undecoded=windows)
         return Admission(
-            windows=windows,
-            nbytes=nbytes,
-            deadline=deadline,
-            capacity=self.capacity,
-            queue=self._queue,
-            forecast=self._forecast,
-            clock=self._clock,
+            request, nbytes=nbytes, capacity=self.capacity, queue=self._queue, forecast=self._forecast
         )
 
     @property
@@ -145,8 +141,7 @@ class Batcher:
                     streams.create_task(self._stream())
         finally:
             self.close("The predictor has stopped; the service must be restarted.")
-            self._in_flight.fail(NotReady(self._closed_because))
-            self._queue.stop(self._closed_because)
+            self._queue.stop(self._closed_because, in_flight=self._in_flight.items)
 
     async def _stream(self) -> None:
         """One batch after another; the next one starts before the requests of the last one go on."""
@@ -167,11 +162,9 @@ class Batcher:
                 if wait_s <= 0:
                     return
             self._queue.arrival.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._queue.arrival.wait()
-            except TimeoutError:
-                continue
 
     def _next_batch(self) -> Batch:
         self._plans.retry_larger(now=self._clock())
@@ -208,5 +201,5 @@ class Batcher:
             self._queue.push_back(batch.items, alone=False)
         elif len(batch.items) > 1:
             self._queue.push_back(batch.items, alone=True)
-        else:
-            batch.fail(inference_failed(exc))
+        elif not batch.items[0].result.done():
+            batch.items[0].result.set_exception(inference_failed(exc))

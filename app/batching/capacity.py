@@ -1,7 +1,7 @@
 """The limits on everything that all requests together may hold, over all loaded models."""
 
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.errors import RequestTooLarge
 
@@ -27,43 +27,40 @@ class Budget:
     def give_back(self, amount: int) -> None:
         self.used -= amount
 
-    def lease(self) -> "Lease":
-        """A context manager whose `take` adds up; the end of the context gives everything back."""
-        return Lease(self)
+    @contextmanager
+    def lease(self) -> Iterator["Lease"]:
+        """The end of the context gives back all that the lease took."""
+        lease = Lease(self)
+        try:
+            yield lease
+        finally:
+            self.give_back(lease.taken)
 
 
 class Lease:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._taken = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._budget.give_back(self._taken)
-        self._taken = 0
+        self.taken = 0
 
     def take(self, amount: int) -> bool:
         """Use this amount if it fits; False if it does not, and nothing is taken then."""
         if not self._budget.fits(amount):
             return False
         self._budget.take(amount)
-        self._taken += amount
+        self.taken += amount
         return True
 
 
 class Capacity:
+    """windows: inference work of admitted requests that have no result yet.
+
+    decoded_bytes: decoded images of admitted requests. body_bytes: request bodies as they arrive. unsent_bytes:
+    responses that their clients have not read yet.
+    """
+
     def __init__(
         self, *, max_windows: int, max_decoded_bytes: int, max_body_bytes: int, max_unsent_bytes: int
     ) -> None:
-        """windows: inference work of admitted requests that have no result yet.
-
-        decoded_bytes: decoded images of admitted requests. body_bytes: request bodies as they arrive.
-        unsent_bytes: responses that their clients have not read yet.
-        """
         self.windows = Budget(max_windows)
         self.decoded_bytes = Budget(max_decoded_bytes)
         self.body_bytes = Budget(max_body_bytes)
@@ -77,11 +74,3 @@ class Capacity:
                 f"{self.windows.limit} windows and {self.decoded_bytes.limit} bytes. Send it in parts."
             )
         return self.windows.fits(windows) and self.decoded_bytes.fits(nbytes)
-
-    def take(self, *, windows: int, nbytes: int) -> None:
-        self.windows.take(windows)
-        self.decoded_bytes.take(nbytes)
-
-    def give_back(self, *, windows: int, nbytes: int) -> None:
-        self.windows.give_back(windows)
-        self.decoded_bytes.give_back(nbytes)

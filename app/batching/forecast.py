@@ -19,7 +19,7 @@ class Forecast:
         self._plans = plans
         self._queue = queue
         self._in_flight = in_flight
-        self._clock = clock
+        self.now = clock
         self.slowdown = 1.0  # recent batches against their warm-up times
         self._afterwards_s = 0.0  # time that recent requests took after their last image was inferred
 
@@ -33,7 +33,7 @@ class Forecast:
         """Raises Overloaded if a new request or a queued one is predicted to miss its deadline."""
         if not self._queue.left and not self._in_flight.windows:
             return  # whatever the prediction: only a batch that runs can correct a wrong one
-        now = self._clock() + 2 * self._afterwards_s  # with the mean alone, half of the requests would be late
+        now = self.now() + 2 * self._afterwards_s  # with the mean alone, half of the requests would be late
         if now + self.wait_s(self._queue.left + windows) <= min(deadline, self._queue.earliest_deadline):
             return  # everything is done by then
         wait_s = self.wait_s(self._queue.windows_until_done(windows))
@@ -52,7 +52,7 @@ class Forecast:
         own_s = plan.cost(windows) * self.slowdown
         last_s = min(own_s, plan.seconds(plan.largest) * self.slowdown)  # the last batch has one stream
         streams = self._in_flight.streams
-        return (self._in_flight.left_s(self._clock()) + own_s + (streams - 1) * last_s) / streams
+        return (self._in_flight.left_s(self.now()) + own_s + (streams - 1) * last_s) / streams
 
     def next_batch_s(self) -> float:
         """Predicted seconds of the batch to start now; 0 if no stream is idle, or if it takes the whole queue."""

@@ -45,11 +45,6 @@ class Batch:
             if not item.result.done():
                 item.result.set_result(InferenceResult(row, wait_s, seconds, traced))
 
-    def fail(self, exc: Exception) -> None:
-        for item in self.items:
-            if not item.result.done():
-                item.result.set_exception(exc)
-
 
 class InFlight:
     def __init__(self, *, streams: int) -> None:
@@ -57,8 +52,12 @@ class InFlight:
         self._batches: list[Batch] = []
 
     @property
+    def items(self) -> list[Item]:
+        return [item for batch in self._batches for item in batch.items]
+
+    @property
     def windows(self) -> int:
-        return sum(item.windows for batch in self._batches for item in batch.items)
+        return sum(item.windows for item in self.items)
 
     @property
     def idle_streams(self) -> int:
@@ -69,10 +68,6 @@ class InFlight:
 
     def end(self, batch: Batch) -> None:
         self._batches.remove(batch)
-
-    def fail(self, exc: Exception) -> None:
-        for batch in self._batches:
-            batch.fail(exc)
 
     def left_s(self, now: float) -> float:
         """The sum over all batches of the predicted seconds until they end."""

@@ -11,14 +11,14 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 
-from app.batching.plan import Size
+from app.batching.plan import Plans, Size
 from app.errors import DeadlineExceeded, NotReady
 from model_store.pixels import Nchw
 
@@ -67,11 +67,10 @@ class Item:
 
 
 class BatchQueue:
-    def __init__(self, *, full_batch: int, windows_of: Mapping[Size, int]) -> None:
-        """full_batch: windows of the largest batch. windows_of: the work of one image, by its size."""
-        self._full_batch = full_batch
-        self._windows_of = windows_of
-        self._largest_image = max(windows_of.values())
+    def __init__(self, plans: Plans) -> None:
+        self._full_batch = plans.full_batch
+        self._windows_of = plans.windows
+        self._largest_image = max(plans.windows.values())
         self._waiting: dict[Size, list[Item]] = {}  # a heap for each size, none of them empty
         self._alone: deque[Item] = deque()  # each is a batch of its own
         self._requests: dict[QueuedRequest, None] = {}  # in order of admission
@@ -87,7 +86,7 @@ class BatchQueue:
         return bool(self._alone or self._waiting)
 
     def __iter__(self) -> Iterator[Item]:
-        """In no order."""
+        """All waiting images, in no order."""
         return itertools.chain(self._alone, *self._waiting.values())
 
     @property
@@ -121,7 +120,8 @@ class BatchQueue:
         run = self.left + windows
         for request in self._requests:
             if request.left > windows:  # it may go on later; the new one needs `windows` rounds at most
-                run -= math.floor(request.left * max(0, 1 - windows / self._rounds(request)))
+                rounds = self._rounds(request)
+                run -= request.left * max(0, rounds - windows) // rounds
         return self._whole_batches(run, with_new=windows)
 
     def delayed_by(self, windows: int) -> Iterator[tuple[float, int]]:
@@ -141,16 +141,16 @@ class BatchQueue:
             per_round -= left / rounds
             if rounds > 1:  # in its last round the new request comes after it
                 run = finished + per_round * rounds + min(windows, (rounds - 1) * self._largest_image)
-                yield same[0][1], self._whole_batches(math.ceil(run), with_new=windows)
+                yield same[0][1], self._whole_batches(math.ceil(run - 1e-6), with_new=windows)
 
     def _rounds(self, request: QueuedRequest) -> int:
-        """After how many rounds a request is finished, if the images it decodes yet are of the largest size."""
+        """After how many rounds a request is finished, if its undecoded images are of the largest size."""
         decoded = max(0, request.last_round - self._round)
         undecoded = math.ceil(request.undecoded / self._largest_image)
         return max(1, min(request.left, decoded + undecoded))
 
     def _whole_batches(self, run: int, *, with_new: int) -> int:
-        """At least the next batch is run, as a whole."""
+        """`run`, but at least the next batch, which is run as a whole."""
         return max(run, min(self.left + with_new, self._full_batch))
 
     def enter(self, request: QueuedRequest) -> None:
@@ -192,10 +192,10 @@ class BatchQueue:
         self.arrival.set()
         return items
 
-    def stop(self, reason: str) -> None:
-        """Fail the images that wait, and refuse further ones, with NotReady(reason)."""
+    def stop(self, reason: str, *, in_flight: Iterable[Item]) -> None:
+        """Fail the images that wait or are in flight, and refuse further ones, with NotReady(reason)."""
         self._stopped_because = reason
-        for item in self:
+        for item in (*in_flight, *self):
             if not item.result.done():
                 item.result.set_exception(NotReady(reason))
 

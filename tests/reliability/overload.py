@@ -1,4 +1,4 @@
-"""More comes in than the predictor can answer: the batcher on virtual time, so that every figure is exact."""
+"""More work arrives than the predictor can do: the batcher on virtual time, so that every figure is exact."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ CAPACITY_PER_S = 16 / SECONDS[16]
 
 @dataclass
 class Flood:
-    """What became of the requests; images a second that were answered within their deadlines."""
+    """How the requests ended; goodput counts images that were finished within their deadlines."""
 
     seconds: float
     offered: int = 0
@@ -31,7 +31,7 @@ class Flood:
     waits_s: list[float] = field(default_factory=list)
     retries_after_s: list[int] = field(default_factory=list)
     images: int = 0
-    answered: Counter[int] = field(default_factory=Counter)  # requests, by their number of images
+    finished: Counter[int] = field(default_factory=Counter)  # requests, by their number of images
 
     @property
     def goodput_per_s(self) -> float:
@@ -44,7 +44,7 @@ class Flood:
         self.offered += 1
         since = now()
         try:
-            answers = await ask(made, *[tag + i / 128 for i in range(images)], within_s=within_s)
+            results = await ask(made, *[tag + i / 128 for i in range(images)], within_s=within_s)
         except Overloaded as exc:
             self.refused += 1
             self.retries_after_s.append(exc.retry_after_s)
@@ -52,16 +52,16 @@ class Flood:
             self.expired += 1
         else:
             self.waits_s.append(now() - since)
-            if now() <= self.seconds:  # those of the last deadline are a gift
+            if now() <= self.seconds:  # later results belong to no second that is counted
                 self.images += images
-                self.answered[images] += 1
-            self.mixed += sum(float(a.sr[0, 0, 0]) != tag + i / 128 for i, a in enumerate(answers))
+                self.finished[images] += 1
+            self.mixed += sum(float(a.sr[0, 0, 0]) != tag + i / 128 for i, a in enumerate(results))
 
 
 def flood(
     times_capacity: float, *, sizes: Sequence[int] = (1,), within_s: float = 1, seconds: float = 20
 ) -> Flood:
-    """Requests of these sizes at random (Poisson) moments, so many times what the predictor can answer."""
+    """Requests of these sizes at random (Poisson) moments; `times_capacity` 1 keeps the predictor just busy."""
 
     async def scenario() -> Flood:
         chance, seen = random.Random(0), Flood(seconds)
@@ -77,7 +77,7 @@ def flood(
 
 
 def share_with(*, singles: int, large: int, seconds: float = 20) -> tuple[Flood, Flood]:
-    """So many clients with one image each and `large` clients with 64, all asking again when they are answered."""
+    """`singles` clients send one image at a time, and `large` clients 64; each waits for its result."""
 
     async def scenario() -> tuple[Flood, Flood]:
         small, heavy = Flood(seconds), Flood(seconds)

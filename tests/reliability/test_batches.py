@@ -1,4 +1,4 @@
-"""While the predictor is held work gathers; let go, it runs in exactly the batches that the plan says."""
+"""Work that gathers behind a running batch then runs in exactly the batches of the plan."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.reliability
     ("waiting", "sizes"),
     [(1, [1]), (2, [2]), (3, [4]), (5, [8]), (8, [8]), (9, [8, 1]), (12, [8, 4]), (20, [8, 8, 4]), (64, [8] * 8)],
 )
-def test_what_gathered_behind_a_batch_runs_in_exactly_the_batches_of_the_plan(
+def test_images_that_gather_behind_a_batch_run_in_exactly_the_batches_of_the_plan(
     waiting: int, sizes: list[int]
 ) -> None:
     async def scenario() -> None:
@@ -24,8 +24,8 @@ def test_what_gathered_behind_a_batch_runs_in_exactly_the_batches_of_the_plan(
             tasks = [await asking(made, tag) for tag in range(1, waiting + 1)]
             assert made.queued_windows == waiting
             assert len(execute.batches) == 1
-            answers = await asyncio.gather(*tasks)
-            assert [float(answer[0].sr[0, 0, 0]) for answer in answers] == list(range(1, waiting + 1))
+            results = await asyncio.gather(*tasks)
+            assert [float(result[0].sr[0, 0, 0]) for result in results] == list(range(1, waiting + 1))
             assert [len(batch) for batch in execute.batches[1:]] == sizes
             ran = [tag for batch in execute.batches[1:] for tag in batch if tag]
             assert ran == list(range(1, waiting + 1)), "each once, in order"

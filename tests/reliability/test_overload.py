@@ -1,4 +1,4 @@
-"""Three times what the predictor can answer comes in, and it answers as much as it can, in time and in turn."""
+"""At three times the capacity the predictor runs as much as it can, in time and in turn."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.reliability
 
 
 @pytest.mark.parametrize("within_s", [0.2, 1])
-def test_a_flood_costs_no_goodput_and_whoever_is_let_in_is_answered_in_time(within_s: float) -> None:
+def test_a_flood_costs_no_goodput_and_admitted_requests_are_in_time(within_s: float) -> None:
     seen = flood(3, within_s=within_s, seconds=4)
     assert seen.goodput_per_s > 0.95 * CAPACITY_PER_S
     assert seen.expired == seen.mixed == 0
@@ -26,10 +26,10 @@ def test_a_flood_of_requests_of_mixed_sizes_costs_no_goodput_either(sizes: Seque
     assert seen.expired == seen.mixed == 0
     assert len(seen.waits_s) + seen.refused == seen.offered
     for size in sizes:
-        assert seen.answered[size] > 5, "requests of this size are kept out"
+        assert seen.finished[size] > 5, "requests of this size are kept out"
 
 
-def test_below_its_capacity_the_service_refuses_nobody() -> None:
+def test_below_its_capacity_the_service_refuses_no_request() -> None:
     seen = flood(0.8, seconds=4)
     assert seen.refused == seen.expired == 0
 

@@ -74,16 +74,16 @@ async def asking(made: Batcher, *values: float, within_s: float = NEVER) -> "asy
     return task
 
 
-def test_an_idle_executor_runs_a_lone_image_at_once() -> None:
+def test_an_idle_executor_runs_a_single_image_at_once() -> None:
     async def scenario() -> None:
         execute = FakeExecutor(SECONDS)
         async with batcher(execute) as made:
-            (answer,) = await ask(made, 7)
+            (result,) = await ask(made, 7)
             assert execute.started_at == [pytest.approx(0)]
-            assert answer.queue_s == pytest.approx(0)
-            assert answer.inference_s == pytest.approx(1.0)
-            assert (answer.sr == 7).all()
-            assert answer.sr.shape == (3, 4, 8)
+            assert result.queue_s == pytest.approx(0)
+            assert result.inference_s == pytest.approx(1.0)
+            assert (result.sr == 7).all()
+            assert result.sr.shape == (3, 4, 8)
 
     in_virtual_time(scenario)
 
@@ -95,10 +95,10 @@ def test_images_that_arrive_while_a_batch_runs_share_the_next_one() -> None:
             first = await asking(made, 1)
             await asyncio.sleep(0.5)
             others = [await asking(made, value) for value in (2, 3, 4, 5)]
-            answers = await asyncio.gather(first, *others)
+            results = await asyncio.gather(first, *others)
             assert execute.batches == [[1], [2, 3, 4, 5]]
-            assert [float(a[0].sr[0, 0, 0]) for a in answers] == [1, 2, 3, 4, 5]
-            assert answers[1][0].queue_s == pytest.approx(0.5)
+            assert [float(a[0].sr[0, 0, 0]) for a in results] == [1, 2, 3, 4, 5]
+            assert results[1][0].queue_s == pytest.approx(0.5)
 
     in_virtual_time(scenario)
 
@@ -107,9 +107,9 @@ def test_only_listed_sizes_run_and_a_gap_is_padded_when_that_is_cheaper() -> Non
     async def scenario() -> None:
         execute = FakeExecutor(SECONDS)
         async with batcher(execute) as made:
-            answers = await ask(made, 1, 2, 3)
+            results = await ask(made, 1, 2, 3)
             assert execute.batches == [[1, 2, 3, 0]]
-            assert [float(a.sr[0, 0, 0]) for a in answers] == [1, 2, 3]
+            assert [float(a.sr[0, 0, 0]) for a in results] == [1, 2, 3]
 
     in_virtual_time(scenario)
 
@@ -146,7 +146,7 @@ def test_admission_is_all_or_none() -> None:
             await asyncio.sleep(0.1)
             with pytest.raises(Overloaded) as refused:
                 made.admit(windows=3, nbytes=1, deadline=NEVER)
-            assert refused.value.retry_after_s == 3  # the running batch of 8 has 2.3 s left, then there is room
+            assert refused.value.retry_after_s == 3  # the running batch of 8 has 2.3 s left, then both fit
             assert made.capacity.windows.used == 6
             second = await asking(made, 7, 8)
             assert len(await first) == 6
@@ -169,7 +169,7 @@ def test_the_byte_budget_refuses_too() -> None:
 
 
 @pytest.mark.parametrize(("items", "nbytes"), [(9, 1), (1, 101)])
-def test_what_could_never_fit_is_not_told_to_try_again(items: int, nbytes: int) -> None:
+def test_a_request_that_can_never_fit_is_refused_without_a_retry_after(items: int, nbytes: int) -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS), max_items=8, max_bytes=100) as made:
             with pytest.raises(RequestTooLarge, match="at most 8 windows and 100 bytes"):
@@ -246,21 +246,21 @@ def test_one_bad_image_spares_its_batch() -> None:
         execute.fail_on = 3
         async with batcher(execute) as made:
             running = [await asking(made, value) for value in (9, 2, 3, 4)]
-            answers = await asyncio.gather(*running, return_exceptions=True)
-            assert isinstance(answers[2], InferenceFailed)
-            assert [float(a[0].sr[0, 0, 0]) for i, a in enumerate(answers) if i != 2] == [9, 2, 4]  # type: ignore[index]
+            results = await asyncio.gather(*running, return_exceptions=True)
+            assert isinstance(results[2], InferenceFailed)
+            assert [float(a[0].sr[0, 0, 0]) for i, a in enumerate(results) if i != 2] == [9, 2, 4]  # type: ignore[index]
             assert execute.batches == [[9], [2, 3, 4, 0], [2], [3], [4]]
 
     in_virtual_time(scenario)
 
 
-def test_out_of_memory_halves_the_batches_and_answers_everyone() -> None:
+def test_out_of_memory_halves_the_batches_and_every_image_has_its_result() -> None:
     async def scenario() -> None:
         execute = FakeExecutor(SECONDS)
         execute.out_of_memory_from = 4
         async with batcher(execute) as made:
-            answers = await ask(made, *range(1, 9))
-            assert [float(a.sr[0, 0, 0]) for a in answers] == list(range(1, 9))
+            results = await ask(made, *range(1, 9))
+            assert [float(a.sr[0, 0, 0]) for a in results] == list(range(1, 9))
             assert [len(batch) for batch in execute.batches] == [8, 4, 2, 2, 2, 2]
 
     in_virtual_time(scenario)
@@ -291,7 +291,7 @@ def test_an_unexpected_exception_becomes_a_failed_inference_and_the_loop_lives()
     in_virtual_time(scenario)
 
 
-def test_closing_refuses_newcomers_and_answers_those_inside() -> None:
+def test_closing_refuses_new_requests_and_finishes_admitted_ones() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS)) as made:
             inside = await asking(made, 1)
@@ -305,13 +305,13 @@ def test_closing_refuses_newcomers_and_answers_those_inside() -> None:
     in_virtual_time(scenario)
 
 
-def test_stopping_tells_everyone_who_still_waits() -> None:
+def test_stopping_fails_every_waiting_request() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor({1: 1.0})) as made:
             waiting = [await asking(made, value) for value in (1, 2)]
             await asyncio.sleep(0.5)
-        answers = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [NotReady, NotReady]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [NotReady, NotReady]
 
     in_virtual_time(scenario)
 
@@ -331,7 +331,7 @@ def test_predictions_follow_a_machine_that_has_become_slower() -> None:
     in_virtual_time(scenario)
 
 
-def test_one_stalled_batch_does_not_refuse_what_follows() -> None:
+def test_one_stalled_batch_does_not_refuse_the_next_requests() -> None:
     async def scenario() -> None:
         execute = FakeExecutor({1: 1.0})
         async with batcher(execute) as made:
@@ -344,7 +344,7 @@ def test_one_stalled_batch_does_not_refuse_what_follows() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_gloomy_prediction_refuses_nobody_while_the_predictor_is_idle() -> None:
+def test_an_idle_predictor_admits_a_request_whatever_the_prediction() -> None:
     async def scenario() -> None:
         execute = FakeExecutor({1: 1.0})
         async with batcher(execute) as made:
@@ -357,7 +357,7 @@ def test_a_gloomy_prediction_refuses_nobody_while_the_predictor_is_idle() -> Non
     in_virtual_time(scenario)
 
 
-def test_a_request_that_comes_after_its_deadline_is_told_so() -> None:
+def test_a_request_that_comes_after_its_deadline_fails_with_deadline_exceeded() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS)) as made:
             with pytest.raises(DeadlineExceeded):
@@ -429,7 +429,7 @@ def test_single_images_are_refused_before_a_large_request_becomes_late() -> None
 
 
 @pytest.mark.parametrize("streams", [1, 3])
-def test_every_image_is_answered_whatever_the_mix_of_requests(streams: int) -> None:
+def test_every_image_has_its_own_result_in_any_mix_of_requests(streams: int) -> None:
     async def scenario() -> None:
         draw = np.random.default_rng(0)
         async with batcher(FakeExecutor(SECONDS), max_items=1000, streams=streams) as made:
@@ -440,7 +440,7 @@ def test_every_image_is_answered_whatever_the_mix_of_requests(streams: int) -> N
                 value += count
                 await asyncio.sleep(float(draw.uniform(0, 2)))
             for values, task in asked:
-                assert [float(answer.sr[0, 0, 0]) for answer in await task] == values
+                assert [float(result.sr[0, 0, 0]) for result in await task] == values
             assert made.capacity.windows.used == made.queued_windows == 0
 
     in_virtual_time(scenario)
@@ -479,7 +479,7 @@ def test_memory_that_stays_short_is_tried_less_and_less_often() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_predictor_that_hangs_refuses_newcomers_until_it_answers() -> None:
+def test_a_predictor_that_hangs_refuses_new_requests_until_its_batch_ends() -> None:
     async def scenario() -> None:
         execute = FakeExecutor({1: 1.0})
         async with batcher(execute, hang_s=10) as made:
@@ -499,7 +499,7 @@ def test_a_predictor_that_hangs_refuses_newcomers_until_it_answers() -> None:
     in_virtual_time(scenario)
 
 
-def test_those_who_left_hold_nothing_while_a_batch_hangs() -> None:
+def test_cancelled_and_expired_requests_leave_the_queue_while_a_batch_hangs() -> None:
     class Hanging(FakeExecutor):
         async def __call__(self, lr: Nchw) -> Nchw:
             return await asyncio.Future()
@@ -523,7 +523,7 @@ def test_those_who_left_hold_nothing_while_a_batch_hangs() -> None:
     in_virtual_time(scenario)
 
 
-def test_room_of_images_that_do_not_come_is_given_back_at_once() -> None:
+def test_released_windows_are_free_at_once() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS), max_items=4) as made:
             with made.admit(windows=4, nbytes=1, deadline=NEVER) as admission:
@@ -542,7 +542,7 @@ def test_room_of_images_that_do_not_come_is_given_back_at_once() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_wait_is_predicted_with_those_who_will_share_the_batch() -> None:
+def test_a_wait_is_predicted_for_a_full_batch() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS)) as made:
             admitted = [await asking(made, value) for value in range(9)]  # 1 runs, 8 wait: 1.0 s + 2.4 s
@@ -553,7 +553,7 @@ def test_a_wait_is_predicted_with_those_who_will_share_the_batch() -> None:
     in_virtual_time(scenario)
 
 
-def test_nobody_is_let_in_who_would_make_others_late() -> None:
+def test_a_request_that_would_make_a_queued_one_late_is_refused() -> None:
     async def scenario() -> None:
         async with batcher(FakeExecutor(SECONDS)) as made:
             first = await asking(made, 0)
@@ -627,7 +627,7 @@ def test_time_is_left_for_what_follows_the_predictor() -> None:
     in_virtual_time(scenario)
 
 
-def test_whoever_is_late_already_is_not_made_later() -> None:
+def test_a_request_that_is_late_already_is_not_delayed_further() -> None:
     async def scenario() -> None:
         execute = FakeExecutor({1: 1.0})
         async with batcher(execute) as made:
@@ -642,7 +642,7 @@ def test_whoever_is_late_already_is_not_made_later() -> None:
     in_virtual_time(scenario)
 
 
-def test_what_would_end_too_late_is_not_begun_while_others_wait() -> None:
+def test_an_image_that_would_end_too_late_is_not_begun_while_others_wait() -> None:
     async def scenario() -> None:
         execute = FakeExecutor(SECONDS)
         async with batcher(execute) as made:
@@ -658,7 +658,7 @@ def test_what_would_end_too_late_is_not_begun_while_others_wait() -> None:
     in_virtual_time(scenario)
 
 
-def test_streams_share_what_waits_and_each_goes_on_when_it_is_free() -> None:
+def test_streams_share_the_queue_and_each_goes_on_when_it_is_free() -> None:
     async def scenario() -> None:
         execute = FakeExecutor({1: 1.0, 2: 1.2, 4: 1.6})
         async with batcher(execute, streams=2) as made:
@@ -673,7 +673,7 @@ def test_streams_share_what_waits_and_each_goes_on_when_it_is_free() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_stream_that_hangs_leaves_the_others_their_work_and_is_told_of() -> None:
+def test_a_stream_that_hangs_does_not_stop_the_others_and_is_reported() -> None:
     async def scenario() -> None:
         execute = FakeExecutor({1: 1.0})
         async with batcher(execute, streams=2, hang_s=5) as made:
@@ -703,7 +703,7 @@ def test_a_wait_is_predicted_for_all_streams_together() -> None:
     in_virtual_time(scenario)
 
 
-def test_the_next_batch_is_on_its_way_before_those_who_got_their_answers_go_on() -> None:
+def test_the_next_batch_starts_before_the_requests_of_the_last_one_go_on() -> None:
     async def scenario() -> None:
         execute = FakeExecutor({1: 1.0})
         async with batcher(execute) as made:
@@ -735,7 +735,7 @@ async def ask_for(made: Batcher, tiles: list[Chw]) -> list[InferenceResult]:
         return await admission.infer(tiles)
 
 
-def test_a_batch_holds_images_of_one_size_and_each_gets_its_own_answer() -> None:
+def test_a_batch_holds_images_of_one_size_and_each_gets_its_own_result() -> None:
     async def scenario() -> None:
         execute = FakeExecutor(SECONDS)
         async with batcher(execute, larger=LARGE) as made:
@@ -744,10 +744,10 @@ def test_a_batch_holds_images_of_one_size_and_each_gets_its_own_answer() -> None
                 asyncio.create_task(ask_for(made, tiles))
                 for tiles in (list(images(2)), large(3), list(images(4)), large(5))
             ]
-            answers = await asyncio.gather(first, *others)
+            results = await asyncio.gather(first, *others)
             assert execute.batches == [[1], [2, 4], [3, 5]]
-            assert [float(a.sr[0, 0, 0]) for (a,) in answers] == [1, 2, 3, 4, 5]
-            assert [a.sr.shape for (a,) in answers] == [(3, 4, 8), (3, 4, 8), (3, 8, 16), (3, 4, 8), (3, 8, 16)]
+            assert [float(a.sr[0, 0, 0]) for (a,) in results] == [1, 2, 3, 4, 5]
+            assert [a.sr.shape for (a,) in results] == [(3, 4, 8), (3, 4, 8), (3, 8, 16), (3, 4, 8), (3, 8, 16)]
 
     in_virtual_time(scenario)
 
@@ -776,10 +776,10 @@ def test_neither_size_keeps_the_other_waiting() -> None:
             first = await asking(made, 1)
             flood = [asyncio.create_task(ask_for(made, list(images(value)))) for value in range(2, 26)]
             await asyncio.sleep(0)
-            lone = asyncio.create_task(ask_for(made, large(99)))
+            single = asyncio.create_task(ask_for(made, large(99)))
             await asyncio.sleep(0)
             later = [asyncio.create_task(ask_for(made, list(images(value)))) for value in range(26, 42)]
-            await asyncio.gather(first, *flood, lone, *later)
+            await asyncio.gather(first, *flood, single, *later)
             place = execute.batches.index([99])
             assert place <= 4, "24 images that came before it are three batches"
 
