@@ -13,14 +13,14 @@ from app.inference.predictor import Predictor
 from app.inference.runtimes import open_runtime
 from model_store import BUNDLED, tiling
 from model_store.manifest import PixelSpec
-from model_store.pixels import Nchw, Rgb, resize
+from model_store.pixels import Chw, Nchw, Rgb, Size, resize
 from model_store.store import ModelStore
-from model_store.tiling import Chw, Layout, Size
+from model_store.tiling import Layout
 from tests.app.fakes import nearest_x2
 
 SPEC = PixelSpec(height=16, width=64, scale=2)
 SIZES = ((16, 64), (24, 96), (32, 128), (48, 192))
-Answer = Callable[[Nchw], Sequence[Chw]]
+Network = Callable[[Nchw], Sequence[Chw]]
 
 
 def bicubic_x2(tiles: Nchw) -> list[Chw]:
@@ -39,9 +39,9 @@ def planned(height: int, width: int, *, scale: float = 1.0, sizes: Sequence[Size
     return tiling.plan(height, width, scale=scale, spec=SPEC, sizes=sizes)
 
 
-def through(rgb: Rgb, *, scale: float = 1.0, answer: Answer = bicubic_x2, sizes: Sequence[Size] = SIZES) -> Rgb:
+def through(rgb: Rgb, *, scale: float = 1.0, network: Network = bicubic_x2, sizes: Sequence[Size] = SIZES) -> Rgb:
     layout = planned(*rgb.shape[:2], scale=scale, sizes=sizes)
-    return tiling.merge(list(answer(tiling.split(rgb, layout, SPEC))), layout, SPEC)
+    return tiling.merge(list(network(tiling.split(rgb, layout, SPEC))), layout, SPEC)
 
 
 @given(
@@ -55,15 +55,15 @@ def test_a_crop_of_any_size_comes_back_twice_as_large_and_a_plain_one_plain(
     height: int, width: int, scale: float, sizes: Sequence[Size]
 ) -> None:
     rgb = np.full((height, width, 3), (200, 120, 40), np.uint8)
-    answered = through(rgb, scale=scale, sizes=sizes)
-    assert answered.shape == (2 * height, 2 * width, 3)
-    assert np.abs(answered.astype(int) - (200, 120, 40)).max() <= 1
+    output = through(rgb, scale=scale, sizes=sizes)
+    assert output.shape == (2 * height, 2 * width, 3)
+    assert np.abs(output.astype(int) - (200, 120, 40)).max() <= 1
 
 
 @pytest.mark.parametrize("size", [(8, 8), (300, 2000), (2000, 300), (8, 2000), (300, 8)])
 def test_extreme_shapes_come_back_twice_as_large(size: Size) -> None:
     rgb = np.full((*size, 3), 90, np.uint8)
-    assert through(rgb, answer=nearest_x2).shape == (2 * size[0], 2 * size[1], 3)
+    assert through(rgb, network=nearest_x2).shape == (2 * size[0], 2 * size[1], 3)
 
 
 @given(height=st.integers(1, 2000), width=st.integers(1, 2000), scale=st.floats(0.02, 1))
@@ -99,9 +99,9 @@ def test_a_crop_costs_about_its_area() -> None:
     assert planned(32, 128).pixels == 32 * 128
 
 
-def test_a_crop_of_the_models_size_is_one_tile_and_exactly_the_networks_answer() -> None:
+def test_a_crop_of_the_models_size_is_one_tile_and_exactly_the_networks_output() -> None:
     rgb = np.random.default_rng(0).integers(0, 255, (16, 64, 3), np.uint8)
-    assert (through(rgb, answer=nearest_x2) == rgb.repeat(2, axis=0).repeat(2, axis=1)).all()
+    assert (through(rgb, network=nearest_x2) == rgb.repeat(2, axis=0).repeat(2, axis=1)).all()
 
 
 def ramp(height: int, width: int, *, down: bool) -> Rgb:
@@ -114,8 +114,8 @@ def ramp(height: int, width: int, *, down: bool) -> Rgb:
 @pytest.mark.parametrize("size", [(16, 65), (16, 500), (48, 600), (100, 300), (150, 500)])
 @pytest.mark.parametrize("sizes", [SIZES, SIZES[:1]])
 def test_no_seam_shows_where_tiles_meet(size: Size, down: bool, sizes: Sequence[Size]) -> None:
-    answered = through(ramp(*size, down=down), sizes=sizes).astype(int)[..., 0]
-    middle = answered[:, answered.shape[1] // 2] if down else answered[answered.shape[0] // 2]
+    output = through(ramp(*size, down=down), sizes=sizes).astype(int)[..., 0]
+    middle = output[:, output.shape[1] // 2] if down else output[output.shape[0] // 2]
     steps = np.diff(middle)
     assert np.abs(steps - steps.mean()).max() <= steps.mean() + 4, "a step that the gradient does not have"
 
@@ -151,8 +151,8 @@ def test_no_crop_is_too_high() -> None:
 def test_the_telescope_geometry_is_the_references() -> None:
     rgb = np.random.default_rng(3).integers(0, 255, (40, 50, 3), np.uint8)
     layout = tiling.stretched(SPEC)
-    answered = tiling.merge(list(nearest_x2(tiling.split(rgb, layout, SPEC))), layout, SPEC)
-    assert (answered == resize(rgb, height=16, width=64).repeat(2, axis=0).repeat(2, axis=1)).all()
+    output = tiling.merge(list(nearest_x2(tiling.split(rgb, layout, SPEC))), layout, SPEC)
+    assert (output == resize(rgb, height=16, width=64).repeat(2, axis=0).repeat(2, axis=1)).all()
 
 
 @pytest.fixture(scope="module")
@@ -181,14 +181,14 @@ def line_of_text(height: int) -> Rgb:
 
 
 def by_the_model(rgb: Rgb, predictor: Predictor, *, scale: float = 1.0) -> Rgb:
-    def answer(tiles: Nchw) -> list[Chw]:
+    def network(tiles: Nchw) -> list[Chw]:
         return [predictor.run_blocking(tile[None])[0] for tile in tiles]
 
-    return through(rgb, scale=scale, answer=answer)
+    return through(rgb, scale=scale, network=answer)
 
 
 @pytest.mark.parametrize("height", [16, 24, 40, 64])
-def test_a_line_is_answered_alike_wherever_its_tiles_begin(predictor: Predictor, height: int) -> None:
+def test_a_line_comes_back_alike_wherever_its_tiles_begin(predictor: Predictor, height: int) -> None:
     line = line_of_text(height)
     whole = by_the_model(line, predictor).astype(int)
     cut = by_the_model(np.ascontiguousarray(line[:, 23:]), predictor).astype(int)
@@ -198,7 +198,7 @@ def test_a_line_is_answered_alike_wherever_its_tiles_begin(predictor: Predictor,
 
 
 @pytest.mark.parametrize("height", [64, 100])
-def test_a_high_crop_is_answered_alike_wherever_its_rows_of_tiles_begin(predictor: Predictor, height: int) -> None:
+def test_a_high_crop_comes_back_alike_wherever_its_rows_of_tiles_begin(predictor: Predictor, height: int) -> None:
     line = line_of_text(height)[:, :300]
     whole = by_the_model(line, predictor).astype(int)
     cut = by_the_model(np.ascontiguousarray(line[9:]), predictor).astype(int)
@@ -213,14 +213,14 @@ def test_ten_words_stay_the_same_ten_words(predictor: Predictor, height: int, sc
     rapidocr = pytest.importorskip("rapidocr")
     reader = rapidocr.RapidOCR()
     line = line_of_text(height)
-    answered = by_the_model(line, predictor, scale=max(scale, 16 / height))
-    assert answered.shape == (2 * line.shape[0], 2 * line.shape[1], 3)
+    output = by_the_model(line, predictor, scale=max(scale, 16 / height))
+    assert output.shape == (2 * line.shape[0], 2 * line.shape[1], 3)
 
     def read(rgb: Rgb) -> str:
         found = reader(np.ascontiguousarray(rgb[..., ::-1]), use_det=False, use_cls=False, use_rec=True)
         return "".join(found.txts).replace(" ", "").lower()
 
-    assert read(answered) == read(line) == "tenwordsinonelonglinestaytenwordslong"
+    assert read(output) == read(line) == "tenwordsinonelonglinestaytenwordslong"
 
 
 def test_the_telescope_geometry_is_bit_for_bit_that_of_the_version_before(predictor: Predictor) -> None:

@@ -12,9 +12,9 @@ HELPFUL = TREATMENTS[1]
 
 
 def samples(share_gained: float, share_lost: float, *, seed: int = 0, readers: int = 2) -> Samples:
-    """A blur of 1 to 3 px; from 2 upwards words are gained, and below it lost, with those probabilities.
+    """Crops blurred by 1 to 3 px: above 2 px words are gained, below it lost, with the given probabilities.
 
-    That is by one treatment; the others change nothing.
+    Only the treatment HELPFUL gains and loses; other treatments change nothing.
     """
     draw = np.random.default_rng(seed)
     blur = draw.uniform(1, 3, CROPS)
