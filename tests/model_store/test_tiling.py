@@ -184,7 +184,7 @@ def by_the_model(rgb: Rgb, predictor: Predictor, *, scale: float = 1.0) -> Rgb:
     def network(tiles: Nchw) -> list[Chw]:
         return [predictor.run_blocking(tile[None])[0] for tile in tiles]
 
-    return through(rgb, scale=scale, network=answer)
+    return through(rgb, scale=scale, network=network)
 
 
 @pytest.mark.parametrize("height", [16, 24, 40, 64])
