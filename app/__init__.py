@@ -1,7 +1,10 @@
-"""The service: HTTP in, micro-batches through one predictor, pictures out.
+"""The service. Its packages stand in the order of a request's way, and each imports only those below it:
 
-request -> uploads -> service -> codec.probe -> batcher.admit -> Probed.decode -> geometry
-        -> batcher -> predictor -> runtime -> geometry -> codec.encode -> response
+    server   accepts connections             batching    queue, batches, capacity
+    http     endpoints, errors, limits       imaging     decode, encode, regions, quality gate
+    serving  models, a crop's way            inference   the predictor and its runtimes
+
+Beside the way: demo (the page at /), bulk (jobs without HTTP), telemetry (metrics, tracing, logs).
 """
 
 import model_store  # noqa: F401 - keeps the runtimes from reporting to their makers

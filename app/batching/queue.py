@@ -1,9 +1,9 @@
 """The queue in front of the predictor: round-robin over the admitted requests.
 
-In each round every request has one image's turn. A batch holds images of one size: it begins with the image whose
-turn it is and goes on with the next images of that size, in the order of their turns.
-
-Work is counted in windows: an image of the network's trained size is one window, a larger image is several.
+Work is counted in windows: an image of the network's trained size is one window, a larger image is several. In
+each round every request has a turn of one window; an image of several windows takes as many rounds, from the first
+of which it may run. A batch holds images of one size: it begins with the image whose turn it is and goes on with
+the next images of that size.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +42,7 @@ class QueuedRequest:
     deadline: float
     left: int  # windows that no batch has taken yet, decoded or not
     undecoded: int  # those of them whose images have not been queued yet
-    last_round: int = 0  # the turn of the last image that it queued
+    next_round: int = 0  # the turn of the next image that it queues
 
 
 @dataclass(eq=False)
@@ -70,7 +69,6 @@ class BatchQueue:
     def __init__(self, plans: Plans) -> None:
         self._full_batch = plans.full_batch
         self._windows_of = plans.windows
-        self._largest_image = max(plans.windows.values())
         self._waiting: dict[Size, list[Item]] = {}  # a heap for each size, none of them empty
         self._alone: deque[Item] = deque()  # each is a batch of its own
         self._requests: dict[QueuedRequest, None] = {}  # in order of admission
@@ -117,37 +115,24 @@ class BatchQueue:
 
     def windows_until_done(self, windows: int) -> int:
         """How many windows are run until a new request of `windows` is finished."""
-        run = self.left + windows
-        for request in self._requests:
-            if request.left > windows:  # it may go on later; the new one needs `windows` rounds at most
-                rounds = self._rounds(request)
-                run -= request.left * max(0, rounds - windows) // rounds
-        return self._whole_batches(run, with_new=windows)
+        ahead = sum(min(request.left, windows) for request in self._requests)
+        return self._whole_batches(ahead + windows, with_new=windows)
 
     def delayed_by(self, windows: int) -> Iterator[tuple[float, int]]:
         """The deadlines that a new request of `windows` puts off.
 
         Gives each deadline with the number of windows that are run until its request is finished; of the requests
-        that finish in the same round only the earliest deadline.
+        with equally much left only the earliest deadline.
         """
         if self.left < self._full_batch:  # the next batch grows
             yield self.earliest_deadline, self._whole_batches(0, with_new=windows)
-        unfinished = sorted((self._rounds(r), r.deadline, r.left) for r in self._requests if r.left)
-        finished, per_round = 0, sum(left / rounds for rounds, _, left in unfinished)
-        for rounds, group in itertools.groupby(unfinished, key=itemgetter(0)):
-            same = list(group)
-            left = sum(left for _, _, left in same)
-            finished += left
-            per_round -= left / rounds
-            if rounds > 1:  # in its last round the new request comes after it
-                run = finished + per_round * rounds + min(windows, (rounds - 1) * self._largest_image)
-                yield same[0][1], self._whole_batches(math.ceil(run - 1e-6), with_new=windows)
-
-    def _rounds(self, request: QueuedRequest) -> int:
-        """After how many rounds a request is finished, if its undecoded images are of the largest size."""
-        decoded = max(0, request.last_round - self._round)
-        undecoded = math.ceil(request.undecoded / self._largest_image)
-        return max(1, min(request.left, decoded + undecoded))
+        unfinished = sorted((request.left, request.deadline) for request in self._requests if request.left)
+        finished = seen = 0  # windows of the requests that are finished before; the last one's
+        for index, (left, deadline) in enumerate(unfinished):
+            if left > max(seen, 1):  # in its last round the new request comes after it
+                ahead = finished + left * (len(unfinished) - index)
+                yield deadline, self._whole_batches(ahead + min(windows, left - 1), with_new=windows)
+            finished, seen = finished + left, left
 
     def _whole_batches(self, run: int, *, with_new: int) -> int:
         """`run`, but at least the next batch, which is run as a whole."""
@@ -184,9 +169,10 @@ class BatchQueue:
         for image in images:
             windows = self._windows_of[image.shape[1], image.shape[2]]
             request.undecoded -= windows
-            request.last_round = max(request.last_round, self._round) + 1
+            turn = max(request.next_round, self._round + 1)
+            request.next_round = turn + windows
             future: asyncio.Future[InferenceResult] = loop.create_future()
-            items.append(Item(image, future, now, request, windows, request.last_round, next(self._numbers)))
+            items.append(Item(image, future, now, request, windows, turn, next(self._numbers)))
         assert request.undecoded >= 0, "more work than was admitted"
         self._insert(items)
         self.arrival.set()
