@@ -16,6 +16,7 @@ from model_store import BUNDLED
 
 MIB = 2**20
 PREFIX = "TELESCOPE_"
+REMOVED = {"TELESCOPE_PROCESSES": "run replicas behind a load balancer (docs/deployment.md)"}
 ORIGIN = r"^https?://[^/,*\s]+$"  # as browsers send it: no path, not even a slash at the end
 
 
@@ -234,8 +235,10 @@ def load_settings(**overrides: object) -> Settings:
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable not in known:
             close = get_close_matches(variable, known, n=1)
-            meant = f"; is {close[0]} meant?" if close else "."
-            raise StartupError(f"{variable} is set in the environment, but is no setting{meant}")
+            hint = f"; is {close[0]} meant?" if close else "."
+            if variable in REMOVED:
+                hint = f" any more; {REMOVED[variable]}."
+            raise StartupError(f"{variable} is set in the environment, but is no setting{hint}")
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as exc:

@@ -31,6 +31,7 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
         ("BATCH_SIZES", "2,4", "include 1, for example 1,2,4,8,16"),
         ("BATCH_SIZES", "1,two", "TELESCOPE_BATCH_SIZES"),
         ("BATCH_SIZE", "1", "is TELESCOPE_BATCH_SIZES meant"),
+        ("PROCESSES", "2", "no setting any more; run replicas"),
         ("MAX_IMAGES", "9000", "max_queue_windows"),
         ("MAX_REQUEST_BYTES", "999999999", "max_upload_bytes"),
         ("HOST", "", "TELESCOPE_HOST"),
