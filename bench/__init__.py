@@ -1,1 +1,1 @@
-"""Every figure in the README comes from a command here: `python -m bench <what>`."""
+"""Benchmarks. Every figure in the README comes from a command here: `python -m bench <benchmark>`."""

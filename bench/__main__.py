@@ -11,35 +11,29 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-# what -> (module with add_arguments(parser) and run(args), one line of help)
+# name -> (module with add_arguments(parser) and run(args), one line of help)
 BENCHMARKS: dict[str, tuple[str, str]] = {
-    "blur": ("bench.blur", "how well the blur of a crop is measured, on rendered text of known blur"),
-    "capacity": (
-        "bench.capacity",
-        "what to plan a replica with: images a second, times, memory",
-    ),
+    "blur": ("bench.blur", "the error of the blur estimate, on rendered text of known blur"),
+    "capacity": ("bench.capacity", "figures for sizing a replica: images a second, response times, memory"),
     "data": ("bench.data", "how fast training pairs are rendered and degraded"),
-    "http": (
-        "bench.http",
-        "the service over HTTP: beside its runtime, FastAPI and LitServe; latency; growth",
-    ),
+    "http": ("bench.http", "the service over HTTP: beside its runtime, FastAPI and LitServe; latency; growth"),
     "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
-    "reliability": ("bench.reliability", "load, faults, hostile pictures and vanishing clients, as one table"),
-    "bulk": ("bench.bulk", "pictures a second of a bulk job with one and two workers, and what a cluster needs"),
-    "precision": ("bench.precision", "what reduced precision costs in dB, SSIM and words read"),
+    "reliability": ("bench.reliability", "correctness under faults, damaged pictures and disconnecting clients"),
+    "bulk": ("bench.bulk", "the speed of a bulk job with one and two workers, and the workers for a larger job"),
+    "precision": ("bench.precision", "the loss from reduced precision in dB, SSIM and words read"),
     "raw": ("bench.raw", "images a second of every runtime and precision, beside the reference predictor"),
-    "sizes": ("bench.sizes", "what a crop costs by its size and working scale"),
+    "sizes": ("bench.sizes", "the inference time of a crop by its size and working scale"),
     "start": ("bench.start", "start-up time and memory of the service with each runtime"),
     "training": ("bench.training", "images a second of each engine's training steps"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one benchmark; its module is imported only when it is asked for."""
+    """Run one benchmark. Only the chosen benchmark's module is imported."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Text Telescope.")
-    commands = parser.add_subparsers(required=True, metavar="what")
+    commands = parser.add_subparsers(required=True, metavar="benchmark")
     for name, (module_path, summary) in BENCHMARKS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:

@@ -1,11 +1,11 @@
-"""How a bulk job scales from one worker to several, and what that makes of a cluster.
+"""The speed of a bulk job with one worker and with several, and the workers that a larger job needs.
 
     python -m bench bulk
     python -m bench bulk --workers 1,2,4 --pictures 2000 --json runs/bulk.json
 
-Tar shards of the sample crops go through actors of Ray Data on this machine, each with one thread. The rate counts
-from the first shard that is done to the last, so neither Ray's start nor a model's is in it. The best round is
-taken: what else the machine does costs two workers more than one.
+Tar shards of the sample crops go through Ray Data actors on this machine, each with one thread. The rate is
+measured from the first finished shard to the last, so it excludes the start of Ray and the loading of the model.
+The best round is reported, because other load on the machine slows two workers more than one.
 """
 
 from __future__ import annotations
@@ -29,22 +29,20 @@ from model_store.store import ModelStore
 
 CROPS = Path(__file__).parents[1] / "examples" / "crops"
 OPTIONS = JobOptions("png", "native", ALWAYS, None)
-SHARD = 24  # pictures: small beside the job, so that the workers end together
+SHARD = 24  # pictures; small relative to the job, so that all workers finish at about the same time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", default="1,2", help="by comma (default: %(default)s)")
-    parser.add_argument("--pictures", type=int, default=480, help="of each job (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=2, help="of which the best counts (default: %(default)s)")
-    parser.add_argument(
-        "--total", type=float, default=50e6, help="crops of the job to plan (default: %(default)s)"
-    )
-    parser.add_argument("--hours", type=float, default=24, help="that it may take (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="keep the figures in this file")
+    parser.add_argument("--workers", default="1,2", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=480, help="pictures in each job (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="the best is reported (default: %(default)s)")
+    parser.add_argument("--total", type=float, default=50e6, help="crops to plan for (default: %(default)s)")
+    parser.add_argument("--hours", type=float, default=24, help="hours to plan for (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and keep the figures where asked."""
+    """Measure, print, and write the figures to --json if given."""
     counts = [int(workers) for workers in args.workers.split(",")]
     settings = load_settings(threads=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +82,7 @@ def _write_shards(folder: Path, pictures: int) -> None:
 
 
 def _rate(output: Path, workers: int, settings: Settings) -> float:
-    """Pictures a second, all workers together."""
+    """Pictures a second over all workers."""
     ledger = Ledger(output)
     digest = ModelStore(settings.model_store).resolve(settings.model[0]).digest
     task = Task(output.parent / "in", ledger.output, "tar", OPTIONS, settings, digest)

@@ -1,10 +1,10 @@
-"""What to plan a replica with: images a second, times and memory of the service on so many cores.
+"""Figures for sizing a replica: images a second, response times and memory of the service by number of cores.
 
 python -m bench capacity --cores 1,2 --seconds 20
 
-The service is a process of its own that may use that many cores; each client asks for one crop, and for the next
-when it is answered. The clients run on the same machine and take some of its time, so a figure on all cores is on
-the low side.
+The service runs as a separate process limited to that many cores. Each client sends one crop, waits for the
+response, and sends the next. The clients run on the same machine and use some of its processor time, so figures on
+all cores are slightly low.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from bench.wrk import crops, wrk
 from tests.reliability.memory import MIB
 
 BODY = crops(Path("examples/crops/harbour.png").read_bytes(), 1)  # 56 x 16 px: one window, as most words are
-CROWD = 32  # clients: the most answers
-REQUESTS = 10  # for each second, of the lone client: the shortest time
+CLIENTS = 32  # enough for the highest throughput
+REQUESTS = 10  # for each second, sent by a single client: the shortest response time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cores", default="1,2", help="by comma (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=20, help="of each load (default: %(default)s)")
+    parser.add_argument("--cores", default="1,2", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20, help="duration of each load (default: %(default)s)")
     parser.add_argument("--runtime", default="openvino", choices=("openvino", "onnx", "paddle"))
     parser.add_argument("--out", type=Path, default=Path("runs/capacity.json"))
 
@@ -62,15 +62,15 @@ def _measure(cores: int, args: argparse.Namespace) -> dict[str, float]:
         with _on(cores):
             server = stack.enter_context(Served(**settings))
         started_s, idle = time.monotonic() - since, server.rss
-        lone = unloaded(server.url, BODY, requests=max(REQUESTS, round(REQUESTS * args.seconds)))
-        crowd = wrk(server.url, BODY, connections=CROWD, seconds=args.seconds)
+        single = unloaded(server.url, BODY, requests=max(REQUESTS, round(REQUESTS * args.seconds)))
+        many = wrk(server.url, BODY, connections=CLIENTS, seconds=args.seconds)
         peak = server.peak_rss
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
         batches = apart.submit(_batch_seconds, cores, args.runtime).result()
     return {
         "cores": cores,
-        f"images a second, {CROWD} clients": round(crowd.per_s, 1),
-        "ms, median, 1 client": round(1000 * statistics.median(lone), 1),
+        f"images a second, {CLIENTS} clients": round(many.per_s, 1),
+        "ms, median, 1 client": round(1000 * statistics.median(single), 1),
         **{f"ms, batch of {size} on every stream": round(1000 * seconds, 1) for size, seconds in batches.items()},
         "seconds to start": round(started_s, 1),
         "MiB at rest": round(idle / MIB),
@@ -80,7 +80,7 @@ def _measure(cores: int, args: argparse.Namespace) -> dict[str, float]:
 
 @contextmanager
 def _on(cores: int) -> Iterator[None]:
-    """What is started within may use so many cores."""
+    """Limit the processes and threads that are started inside the block to the first `cores` cores."""
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(every)[:cores])
     try:
@@ -90,7 +90,7 @@ def _on(cores: int) -> Iterator[None]:
 
 
 def _batch_seconds(cores: int, runtime: str) -> dict[int, float]:
-    """Batch size of the trained input size -> seconds, as the service measures them when it warms up."""
+    """Batch size -> seconds of a batch of the trained input size, as the service measures them during warm-up."""
     with _on(cores):
         predictor = load_model(Settings(threads=cores, runtime=runtime)).predictor
     predictor.close()

@@ -1,16 +1,18 @@
-"""The service over HTTP: beside its own runtime, beside bare frameworks, at part load, and as load grows.
+"""The service over HTTP, compared with its own runtime and with bare frameworks, at partial and at growing load.
 
     python -m bench http
     python -m bench http --parts saturation,latency --model tbsrn:1 --seconds 10 --rounds 5
 
-saturation   images a second over HTTP, of one image a request and of 16, beside the runtime alone
-null         a runtime that only repeats pixels: the service beside a bare FastAPI handler and LitServe
-latency      requests that come evenly, and by chance, at 10, 50, 70 and 80 % of what was possible just before
-growth       throughput and memory as connections, images a request and the queue's limit grow, and over time
+saturation   images a second over HTTP, with 1 and with 16 images a request, compared with the runtime alone
+null         the service with a runtime that only repeats pixels, compared with bare FastAPI and LitServe
+latency      response times of evenly spaced and of random requests at 10, 50, 70 and 80 % of the capacity, which
+             is measured just before each load
+growth       throughput and memory at growing numbers of connections, images a request and queued windows, and
+             memory over time
 
-Sides take turns. The clients (wrk, and this process for `latency`) share the machine's processors with what they
-measure; how much they took is printed. CPU ms is the processor time of an image or request over all threads of the
-service, which neither the clients nor other work on the machine disturb much.
+The compared servers are measured in turns. The clients (wrk, and this process for `latency`) run on the same
+processors as the service; their share of the CPU time is printed. CPU ms is the processor time of an image or
+request over all threads of the service. The clients and other work on the machine hardly affect it.
 """
 
 from __future__ import annotations
@@ -40,16 +42,16 @@ PARTS: Mapping[str, tuple[Callable[[argparse.Namespace, Report], Report], Callab
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--parts", default=",".join(PARTS), help="by comma (default: %(default)s)")
-    parser.add_argument("--model", default="tbsrn", help="of the model store (default: the newest %(default)s)")
-    parser.add_argument("--model-store", type=Path, default=BUNDLED, help="default: the bundled one")
-    parser.add_argument("--seconds", type=float, default=5, help="of each side in a round (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of all sides (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/http.json"), help="default: %(default)s")
+    parser.add_argument("--parts", default=",".join(PARTS), help="comma-separated (default: %(default)s)")
+    parser.add_argument("--model", default="tbsrn", help="name or name:version (default: the newest %(default)s)")
+    parser.add_argument("--model-store", type=Path, default=BUNDLED, help="folder (default: the bundled one)")
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of all measurements (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/http.json"), help="JSON (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and keep the figures."""
+    """Measure, print, and write the figures to --out."""
     wanted = args.parts.split(",")
     if unknown := set(wanted) - set(PARTS):
         raise SystemExit(f"--parts has no {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}.")

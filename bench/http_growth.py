@@ -1,4 +1,4 @@
-"""`python -m bench http --parts growth`: throughput and memory as the load, a request and the queue grow."""
+"""`python -m bench http --parts growth`: throughput and memory at growing load, request size and queue length."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from tests.reliability.memory import MIB, growth
 
 CONNECTIONS = (1, 8, 32, 128)
 IMAGES = (1, 4, 16, 64)
-QUEUES = (64, 256, 1024)  # windows; the smallest holds one full request
-BEYOND = 4  # connections of 16 images each, more than the queue takes
-LONG = 10  # turns, to see whether memory grows with time
+QUEUES = (64, 256, 1024)  # limits of the queue in windows; the smallest holds one full request
+BEYOND = 4  # connections with 16 images each, in addition to the number that fills the queue
+LONG = 10  # times --seconds, to see whether memory grows with time
 SAMPLE_S = 0.1
 Row = dict[str, Any]
 
 
 def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
-    """A service for each kind of growth; memory is what was added to that at rest."""
+    """A new service for each kind of growth.
+
+    `kib_a_queued_window` is the slope of a line through the added memory (peak minus rest) over the queue limit.
+    """
     rows: list[Row] = []
     with service(args) as server:
         rows += [_row(server, "connections", n, connections=n, images=1, args=args) for n in CONNECTIONS]
@@ -38,7 +41,9 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     queued = [row for row in rows if row["grows"] == "queue limit"]
     limits, added = zip(*((row["value"], row["peak_mib"] - row["rest_mib"]) for row in queued), strict=True)
     slope = float(np.polyfit(limits, added, 1)[0])
-    fit = round(float(np.corrcoef(limits, added)[0, 1]), 3) if np.ptp(added) else None  # of what is all the same
+    fit = (
+        round(float(np.corrcoef(limits, added)[0, 1]), 3) if np.ptp(added) else None
+    )  # None: all values are equal
     return {"rows": rows, "kib_a_queued_window": round(1024 * slope, 1), "linear_r": fit} | in_time
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench http --parts latency`: how long an answer takes when the service has so much to do."""
+"""`python -m bench http --parts latency`: response times at fixed shares of the service's capacity."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from time import sleep
 from typing import Any
 
 from bench.http_saturation import CROP, PAUSE_S, SIDES, Figures, loaded, service
-from bench.open_loop import before_others, latencies, unloaded
+from bench.open_loop import latencies, may_raise_priority, unloaded
 from bench.wrk import crops
 
-LOADS = (10, 50, 70, 80)  # % of what the service could do just before
-JUDGED = 70
+LOADS = (10, 50, 70, 80)  # % of the capacity
+COMPARED = 70  # the load whose 99th percentile is compared with the unloaded median
 EVENLY, BY_CHANCE = "evenly", "by chance"
 
 
 def measure(args: argparse.Namespace, report: dict[str, Any]) -> dict[str, Any]:
-    """Each load goes by what the service could do in the second before: on a shared machine that changes."""
+    """The capacity is measured for one second before each load, because it changes on a shared machine."""
     body = crops(CROP.read_bytes(), 1)
     _, connections = SIDES["1 image a request"]
     rounds: list[dict[str, Figures]] = []
@@ -32,17 +32,17 @@ def measure(args: argparse.Namespace, report: dict[str, Any]) -> dict[str, Any]:
             found = {"unloaded": _figures(unloaded(server.url, body, requests=max(20, round(args.seconds * 10))))}
             for load in LOADS:
                 for how in (EVENLY, BY_CHANCE):
-                    could = capacity()
+                    per_s = capacity()
                     sleep(PAUSE_S)
                     seed = turn if how == BY_CHANCE else None
-                    taken = latencies(server.url, body, per_s=could * load / 100, seconds=args.seconds, seed=seed)
-                    found[f"{load} %, {how}"] = {"capacity": could} | _figures(taken)
+                    taken = latencies(server.url, body, per_s=per_s * load / 100, seconds=args.seconds, seed=seed)
+                    found[f"{load} %, {how}"] = {"capacity": per_s} | _figures(taken)
             rounds.append(found)
     loads = {load: _medians([one[load] for one in rounds]) for load in rounds[0]}
     return {
-        "clients_before_others": before_others(),
+        "clients_before_others": may_raise_priority(),
         "loads": loads,
-        f"p99_at_{JUDGED}_over_unloaded_median": _over(rounds),
+        f"p99_at_{COMPARED}_over_unloaded_median": _over(rounds),
         "rounds": rounds,
     }
 
@@ -57,9 +57,9 @@ def _medians(rounds: Sequence[Figures]) -> Figures:
 
 
 def _over(rounds: Sequence[dict[str, Figures]]) -> dict[str, list[float]]:
-    """Of each round, the smallest first."""
+    """The 99th percentile over the unloaded median in each round, the smallest first."""
     return {
-        how: sorted(round(one[f"{JUDGED} %, {how}"]["p99_ms"] / one["unloaded"]["p50_ms"], 2) for one in rounds)
+        how: sorted(round(one[f"{COMPARED} %, {how}"]["p99_ms"] / one["unloaded"]["p50_ms"], 2) for one in rounds)
         for how in (EVENLY, BY_CHANCE)
     }
 
@@ -69,8 +69,8 @@ def table(found: dict[str, Any]) -> str:
     for load, f in found["loads"].items():
         most = f"{f['capacity']:.0f}" if "capacity" in f else ""
         lines.append(f"| {load} | {most} | {f['p50_ms']:.1f} | {f['p95_ms']:.1f} | {f['p99_ms']:.1f} |")
-    over = found[f"p99_at_{JUDGED}_over_unloaded_median"]
-    told = ", ".join(
+    over = found[f"p99_at_{COMPARED}_over_unloaded_median"]
+    ratios = ", ".join(
         f"x{statistics.median(times):.1f} ({times[0]:.1f}-{times[-1]:.1f}) {how}" for how, times in over.items()
     )
-    return "\n".join([*lines, f"99 % at {JUDGED} % load over the unloaded median: {told}"])
+    return "\n".join([*lines, f"99 % at {COMPARED} % load over the unloaded median: {ratios}"])

@@ -1,4 +1,4 @@
-"""`python -m bench http --parts null`: HTTP, decoding and encoding alone, beside what others make of the same."""
+"""`python -m bench http --parts null`: the cost of HTTP, decoding and encoding, compared with other frameworks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from bench.wrk import Body, multipart, wrk
 from model_store.pixels import resize
 
 CONNECTIONS = 16
-TURN_S = (
-    1  # the machine changes from one second to the next: short turns, and as many as fill `rounds` of `seconds`
-)
+# Short turns, because the machine's speed changes by the second; there are `rounds` * `seconds` of them.
+TURN_S = 1
 BODIES = ("bare bytes", "multipart")
 SERVICE = "service"
-SERVERS = {  # name -> arguments of bench.null, and what it is sent
+SERVERS = {  # name -> arguments of bench.null, kinds of request bodies
     SERVICE: (("--side", "service"), BODIES),
     "bare FastAPI": (("--side", "bare"), BODIES),
     "bare FastAPI with Pillow": (("--side", "bare", "--codec", "pillow"), BODIES[1:]),
-    "LitServe": (("--side", "litserve"), BODIES[1:]),  # it takes no bare bytes
+    "LitServe": (("--side", "litserve"), BODIES[1:]),  # LitServe accepts no bare bytes
     "LitServe with Pillow": (("--side", "litserve", "--codec", "pillow"), BODIES[1:]),
 }
 MISSING = "LitServe is not installed, so it is left out: pip install -e '.[bench]'."
@@ -61,7 +60,7 @@ def _loaded(server: Served, body: Body) -> Figures:
     load = wrk(server.url, body, connections=CONNECTIONS, seconds=TURN_S)
     return {
         "images_per_s": round(load.per_s, 2),
-        "cpu_ms": round(1000 * (server.cpu_s - before) / load.answers, 3),
+        "cpu_ms": round(1000 * (server.cpu_s - before) / load.succeeded, 3),
     }
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench http --parts saturation`: the service at saturation beside its own runtime, in turns."""
+"""`python -m bench http --parts saturation`: the service at saturation compared with its own runtime, in turns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.reliability.swarm import metrics
 CROP = Path(__file__).parents[1] / "examples" / "crops" / "harbour.png"  # 56 x 16 px: one window
 SIDES = {"1 image a request": (1, 32), "16 images a request": (16, 4)}  # images, connections
 RAMP_S = 1
-PAUSE_S = 1  # the service still runs what its clients no longer wait for
+PAUSE_S = 1  # the service still runs requests whose clients have disconnected
 Figures = dict[str, float]
 
 
@@ -60,7 +60,7 @@ def service(args: argparse.Namespace, **settings: str) -> Served:
 
 
 def loaded(server: Served, images: int, connections: int, seconds: float) -> Figures:
-    """What the service counts in the midst of the load: at both ends it has less to do than it could."""
+    """Rates from the service's own counters, without the first and last second, when it is not saturated."""
     body = crops(CROP.read_bytes(), images)
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(wrk, server.url, body, connections=connections, seconds=seconds + 2 * RAMP_S)
@@ -78,7 +78,7 @@ def loaded(server: Served, images: int, connections: int, seconds: float) -> Fig
 
 
 def _so_far(server: Served) -> tuple[float, float, float]:
-    """Images done with, seconds, CPU seconds."""
+    """Finished images, seconds, CPU seconds."""
     return metrics(server.url)["telescope_images_total"], perf_counter(), server.cpu_s
 
 

@@ -1,4 +1,4 @@
-"""How fast the network could be: the processor's rate of products, over the products that the network needs."""
+"""Upper limit of the network's speed: the processor's rate of products over the products in the network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 GEMM = 1024  # rows and columns of a square product: large enough for the full rate, small enough for the caches
 CONV = (8, 64, 16, 64)  # the input of the network's most common convolution, 3x3, in batches of 8
-CHAIN = 4  # products in a row, so that what surrounds them weighs little
+CHAIN = 4  # products in a row, so that the overhead of a call is small beside them
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 Operations = dict[str, float]  # by kind: "gemm", "conv"
 
 
 def operations(model: Any) -> Operations:  # noqa: ANN401 - an ov.Model whose sizes are fixed
-    """Multiplications and additions in its convolutions and matrix products; the rest is a hundredth of them."""
+    """Multiplications and additions in the convolutions and matrix products; all other layers add about 1 %."""
     total = {"gemm": 0.0, "conv": 0.0}
     for node in model.get_ops():
         made = math.prod(node.output(0).shape)
@@ -31,7 +31,7 @@ def operations(model: Any) -> Operations:  # noqa: ANN401 - an ov.Model whose si
 
 
 def network_operations(onnx: Path, height: int, width: int) -> Operations:
-    """Of one image through the network as it is served."""
+    """Operations for one image through the served network."""
     import openvino as ov
 
     model = ov.Core().read_model(onnx)
@@ -40,7 +40,7 @@ def network_operations(onnx: Path, height: int, width: int) -> Operations:
 
 
 def products(precision: str) -> Callable[[str], float]:
-    """kind, "gemm" or "conv" -> operations a second, in a run of nothing but such products on every core."""
+    """A function that runs only products of a kind, "gemm" or "conv", and returns operations a second."""
     import openvino as ov
 
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": HINTS[precision]}

@@ -1,10 +1,10 @@
-"""Servers that answer a picture at twice its size without a network: what is left is HTTP, decoding and encoding.
+"""Servers that return a picture at twice its size without a network, to measure HTTP, decoding and encoding alone.
 
-    python -m bench.null serve --side service      Text Telescope with every limit and metric, its runtime a repeat
-    python -m bench.null serve --side bare         a FastAPI handler that does only that
-    python -m bench.null serve --side litserve     a LitServe API that does only that (extra `bench`)
+    python -m bench.null serve --side service      Text Telescope with a runtime that repeats pixels
+    python -m bench.null serve --side bare         a FastAPI handler that only decodes, enlarges and encodes
+    python -m bench.null serve --side litserve     the same as a LitServe API (extra `bench`)
 
-`--codec pillow` lets these two decode and encode as a user would who asks no further: Pillow with its defaults.
+`--codec pillow` makes `bare` and `litserve` decode and encode with Pillow's defaults, as most users would.
 `python -m bench http` starts them; each writes its address to stderr.
 """
 
@@ -26,12 +26,12 @@ Enlarge = Callable[[bytes], bytes]
 
 
 def twice(pixels: Pixels, *, axes: tuple[int, int]) -> Pixels:
-    """Every pixel becomes four."""
+    """Each pixel becomes a block of four equal pixels."""
     return pixels.repeat(2, axis=axes[0]).repeat(2, axis=axes[1])
 
 
 def enlarge(png: bytes) -> bytes:
-    """What the others do with a picture, by the service's own decoder and encoder."""
+    """Decode, enlarge and encode with the service's own decoder and encoder."""
     return encode(twice(decode(png), axes=(0, 1)), "png")
 
 
@@ -59,7 +59,7 @@ def service(port: int, _: Enlarge) -> None:
     from app.inference.predictor import Predictor
     from app.main import create_app
     from app.server.server import bind, serve
-    from app.serving.model_service import LoadedModel
+    from app.serving.loading import LoadedModel
     from app.settings import load_settings
     from app.telemetry.logs import configure_logging
     from model_store.store import ModelStore
@@ -91,7 +91,7 @@ def bare(port: int, enlarge: Enlarge) -> None:
                 upload = form["image"]
                 assert not isinstance(upload, str)
                 png = await upload.read()
-        # on the event loop: handing so little work to a thread takes half of the requests a second
+        # on the event loop: handing so little work to a thread halves the requests a second
         return Response(enlarge(png), media_type="image/png")
 
     listening = socket.create_server(("127.0.0.1", port))

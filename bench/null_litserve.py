@@ -1,4 +1,4 @@
-"""The null side that is LitServe's; a module of its own, since LitServe hands the class to another process."""
+"""The LitServe side of `bench.null`: a separate module, because LitServe sends the class to another process."""
 
 import logging
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import litserve
 from fastapi import Response
 
-logging.disable(logging.ERROR)  # it would tell of every connection that the client closes at the end
+logging.disable(logging.ERROR)  # LitServe logs an error for every connection that the client closes at the end
 
 
 class Api(litserve.LitAPI):
@@ -18,7 +18,7 @@ class Api(litserve.LitAPI):
         pass
 
     def decode_request(self, request: litserve.Request) -> bytes:
-        data: bytes = request["image"].file.read()  # a raw body it would take for JSON
+        data: bytes = request["image"].file.read()  # LitServe would parse a raw body as JSON
         return data
 
     def predict(self, data: bytes) -> bytes:

@@ -1,8 +1,8 @@
-"""Requests that come when they come, whether earlier ones are answered or not, as users' do.
+"""An open-loop load generator: requests are sent at scheduled times, whether or not earlier ones have finished.
 
-A latency counts from the moment at which its request was to be sent, so a service that stalls cannot hide behind
-clients that wait for it. One thread and `select`, and before others where the system lets it: what these clients
-take of the processor, and wait for it, would count as the service's.
+A latency counts from the scheduled time of its request, so a stalled service cannot hide behind clients that wait
+for it. The generator is one thread with `select`, at a high priority if the system permits it: time that it spends
+waiting for the processor would count as latency of the service.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from time import monotonic
 
 from bench.wrk import PATH, Body
 
-PATIENCE_S = 60
-MOST = 1024  # file descriptors that `select` takes, whose timeouts are finer than `poll`'s
-BEFORE_OTHERS = -10  # nice
+TIMEOUT_S = 60
+MAX_DESCRIPTORS = 1024  # the limit of `select`, which is used because its timeouts are finer than those of `poll`
+PRIORITY = -10  # as for `nice`: before ordinary processes
 
 
 def latencies(url: str, body: Body, *, per_s: float, seconds: float, seed: int | None) -> list[float]:
-    """Seconds of each request. Ends the benchmark when one is not answered with 200.
+    """Seconds of each request. Raises SystemExit if a response is not 200.
 
-    seed: of a Poisson process, whose requests come by chance and in clusters; None spaces them evenly.
+    seed: seed of a Poisson process, which sends requests at random times; None spaces them evenly.
     """
     draw = random.Random(seed)
     gaps = ((1 / per_s if seed is None else draw.expovariate(per_s)) for _ in itertools.count())
     dues = list(itertools.takewhile(lambda due: due < seconds, itertools.accumulate(gaps))) or [0.0]
-    with _before_others(), closing(_Clients(url, body)) as clients:
+    with _high_priority(), closing(_Clients(url, body)) as clients:
         started = monotonic()
         return clients.ask(started + due for due in dues)
 
 
 def unloaded(url: str, body: Body, *, requests: int) -> list[float]:
-    """Seconds of requests that follow each other."""
-    with _before_others(), closing(_Clients(url, body)) as clients:
+    """Seconds of each request, sent one after the other."""
+    with _high_priority(), closing(_Clients(url, body)) as clients:
         return [took for _ in range(requests) for took in clients.ask([monotonic()])]
 
 
-def before_others() -> bool:
-    """Whether the system lets these clients go before others."""
-    with _before_others():
-        return os.getpriority(os.PRIO_PROCESS, 0) == BEFORE_OTHERS
+def may_raise_priority() -> bool:
+    """True if the system permits this process to raise its priority."""
+    with _high_priority():
+        return os.getpriority(os.PRIO_PROCESS, 0) == PRIORITY
 
 
 @contextmanager
-def _before_others() -> Iterator[None]:
+def _high_priority() -> Iterator[None]:
     own = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, BEFORE_OTHERS)
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     try:
         yield
     finally:
@@ -60,13 +60,15 @@ def _before_others() -> Iterator[None]:
 
 
 class _Client:
-    """One connection with one request under way, or none."""
+    """One connection with at most one request in progress."""
 
     def __init__(self, url: str) -> None:
         host, port = url.removeprefix("http://").split(":")
-        self.socket = socket.create_connection((host, int(port)), PATIENCE_S)
-        if self.socket.fileno() >= MOST:
-            raise SystemExit(f"{url} leaves so many requests unanswered that clients run out of connections.")
+        self.socket = socket.create_connection((host, int(port)), TIMEOUT_S)
+        if self.socket.fileno() >= MAX_DESCRIPTORS:
+            raise SystemExit(
+                f"{url} has about {MAX_DESCRIPTORS} unfinished requests; this client cannot open more."
+            )
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, request: bytes, due: float) -> None:
@@ -75,19 +77,19 @@ class _Client:
         self.socket.sendall(request)
 
     def take(self) -> float | None:
-        """Seconds, once the whole answer is there. Ends the benchmark when it is no success."""
-        came = self.socket.recv(1 << 18)
-        self._received += came
-        head, ended, answer = self._received.partition(b"\r\n\r\n")
-        if not came or (ended and not head.startswith(b"HTTP/1.1 200 ")):
-            raise SystemExit(f"the service answered {head[:100].decode()}: {answer[:200]!r}")
-        if not ended or len(answer) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]):
+        """Read; return the seconds once the response is complete. Raises SystemExit if it is not a success."""
+        data = self.socket.recv(1 << 18)
+        self._received += data
+        head, ended, body = self._received.partition(b"\r\n\r\n")
+        if not data or (ended and not head.startswith(b"HTTP/1.1 200 ")):
+            raise SystemExit(f"the service answered {head[:100].decode()}: {body[:200]!r}")
+        if not ended or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]):
             return None
         return monotonic() - self.due
 
 
 class _Clients:
-    """As many connections as are needed at once, each used again and again."""
+    """A pool of connections that grows as needed and reuses them."""
 
     def __init__(self, url: str, body: Body) -> None:
         self._url = url
@@ -97,7 +99,7 @@ class _Clients:
         self._busy: dict[socket.socket, _Client] = {}
 
     def ask(self, dues: Iterable[float]) -> list[float]:
-        """One request at each of these times, in order, on `monotonic`; seconds of each, as they are answered."""
+        """Send one request at each of these `monotonic` times (ascending); return their seconds."""
         found: list[float] = []
         waiting = iter(dues)
         due = next(waiting, None)
@@ -109,9 +111,9 @@ class _Clients:
                 self._busy[client.socket] = client
                 due = next(waiting, None)
                 continue
-            readable, _, _ = select.select(self._busy, (), (), PATIENCE_S if due is None else due - now)
+            readable, _, _ = select.select(self._busy, (), (), TIMEOUT_S if due is None else due - now)
             if due is None and not readable:
-                raise SystemExit(f"{self._url} has not answered {len(self._busy)} requests for {PATIENCE_S} s.")
+                raise SystemExit(f"{self._url} has not answered {len(self._busy)} requests for {TIMEOUT_S} s.")
             for ready in readable:
                 took = self._busy[ready].take()
                 if took is not None:

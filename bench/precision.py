@@ -1,10 +1,10 @@
-"""What reduced precision costs: dB, SSIM and words read of every precision, on the same degraded crops.
+"""The loss from reduced precision: PSNR, SSIM and words read with each precision, on the same degraded crops.
 
     python -m bench precision --data word_crops_val.tar --out runs/precision
     python -m bench precision --data crops/ --model tbsrn:2 --readers rapidocr-v6 --limit 50 --out runs/precision
 
-Crops are degraded as `python -m training evaluate` does by default, and go through the service's own runtime
-in each of its precisions. Differences from fp32 carry a 95 % interval that resamples words.
+Crops are degraded as in `python -m training evaluate` with its defaults, and run through the service's own runtime
+in each precision. Differences from fp32 come with a 95 % confidence interval from a bootstrap over words.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from training.run_state import git_commit
 from training.scores import is_read
 from training.versions import versions
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")  # the first is what the others are held against
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")  # the others are compared with the first
 LIBRARIES = ("numpy", "cv2", "openvino", "onnxruntime")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder or tar with labels.tsv, or LMDB folders")
-    parser.add_argument("--model", default="tbsrn", help="of the model store (default: the newest %(default)s)")
-    parser.add_argument("--model-store", type=Path, default=BUNDLED, help="default: the bundled one")
-    parser.add_argument("--readers", default=",".join(READERS), help="by comma (default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="only the first so many crops")
+    parser.add_argument("--model", default="tbsrn", help="name or name:version (default: the newest %(default)s)")
+    parser.add_argument("--model-store", type=Path, default=BUNDLED, help="folder (default: the bundled one)")
+    parser.add_argument("--readers", default=",".join(READERS), help="comma-separated (default: %(default)s)")
+    parser.add_argument("--limit", type=int, help="use only this number of crops, from the first")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.json and the readings")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and keep the figures."""
+    """Measure, print, and write the figures to --out."""
     readers = open_readers(args.readers.split(","))
     artefact = ModelStore(args.model_store).resolve(args.model)
     spec = artefact.manifest.pixels
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _super_resolved(artefact: Artefact, pairs: PairSet, precision: Precision) -> tuple[dict[str, Any], list[Rgb]]:
-    """Figures of the pictures, and the pictures, as OpenVINO makes them for the service."""
+    """PSNR and SSIM, and the super-resolved pictures, from OpenVINO as the service runs it."""
     manifest = artefact.manifest
     runtime = open_runtime("openvino", artefact, device="cpu", threads=0, precision=precision)
     predictor = LoadedNetwork(manifest.ref, f"openvino {precision}", artefact.digest, manifest.pixels, runtime.run)
@@ -98,7 +98,7 @@ def _right(reader: TextReader, sr: list[Rgb], labels: Sequence[str], readings: R
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Markdown: a row for each precision; words read in %, with the points over the first and their interval."""
+    """Markdown: one row per precision; words read in %, their difference from fp32 in points, its interval."""
     readers = [name for name in report["figures"][PRECISIONS[0]] if name not in ("psnr_avg", "ssim_avg")]
     lines = [
         f"{report['model']['name']} on {report['data']['crops']} crops of {report['data']['path']}",

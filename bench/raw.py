@@ -1,18 +1,19 @@
-"""Images a second of every runtime, precision and batch size, beside the reference predictor, and the limit.
+"""Images a second by runtime, precision and batch size, compared with the reference and the processor's limit.
 
     python -m bench raw
     python -m bench raw --models tbsrn:1,tbsrn:2 --export --rounds 7 --chart docs/images/throughput.svg
 
-reference         the network as it was trained, on Paddle Inference as PaddleOCR's predict_sr.py sets it up
-reference tuned   the same with oneDNN, every core and MKL's AVX-512 path on AMD: what a careful user gets from it
-reference in place   with the pass that Paddle runs unless it is told not to, and which gives wrong pixels in 3.3
-tbsrn:2 paddle fp32, ...   a model on each runtime, as the service opens it; with --export, its weights exported
-                           anew, since the forms of an old version are slower ones
+reference            the trained network on Paddle Inference, configured as in PaddleOCR's predict_sr.py
+reference tuned      the same with oneDNN, all cores and MKL's AVX-512 path on AMD: a carefully tuned set-up
+reference in place   the same with Paddle's in-place pass, on by default, which gives wrong pixels in 3.3
+tbsrn:2 paddle fp32, ...   a model on each runtime, opened as in the service; with --export, its weights are
+                           exported again first, because exports of older versions are slower
 
-Every side is a process of its own and they take turns, so what else the machine does meets all of them. Images a
-second are medians over the rounds, with the lowest and highest beside them; CPU ms is the processor time of an
-image over all threads, which other work on the machine disturbs little. The limit is what the processor reaches
-on nothing but square products and on nothing but the network's 3x3 convolution, for as many of each as it needs.
+Each side is a separate process. The sides are measured in turns, so that other load on the machine affects all of
+them equally. Images a second are medians over the rounds, followed by the lowest and highest. CPU ms is the
+processor time of an image over all threads, which other load hardly affects. The limit is the time that the
+network's products would take at the full speed of the processor, which is measured with square matrix products and
+with 3x3 convolutions.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from app.settings import Settings
 from bench.limit import network_operations, products
 from bench.raw_chart import chart
 from bench.raw_sides import Seconds, export_anew, reference, served, write_reference
-from bench.turns import Answer, Worker
+from bench.turns import Measure, Worker
 from model_store import BUNDLED
 from model_store.store import Artefact, ModelStore
 from training.record import machine
@@ -47,30 +48,30 @@ PRECISIONS = ("fp32", "bf16")
 REFERENCE = "reference"
 REFERENCES = {REFERENCE: "plain", "reference tuned": "tuned", "reference in place": "wrong"}
 LIBRARIES = ("paddle", "onnxruntime", "openvino", "numpy")
-REST_S = 0.3  # between sides: the last one's threads still spin
+REST_S = 0.3  # pause between sides: threads of the previous side still spin
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", default="tbsrn", help="of the store, by comma; the first makes the reference")
-    parser.add_argument("--model-store", type=Path, default=BUNDLED, help="default: the bundled one")
-    parser.add_argument("--export", action="store_true", help="measure each model's weights exported anew")
-    parser.add_argument("--batch-sizes", default="1,8,16", help="by comma (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="batches of each side and size (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/raw.json"), help="default: %(default)s")
-    parser.add_argument("--chart", type=Path, help="draw the throughput into this SVG")
+    parser.add_argument("--models", default="tbsrn", help="comma-separated; the first is the reference, too")
+    parser.add_argument("--model-store", type=Path, default=BUNDLED, help="folder (default: the bundled one)")
+    parser.add_argument("--export", action="store_true", help="export the weights of each model again first")
+    parser.add_argument("--batch-sizes", default="1,8,16", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="batches of each kind (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/raw.json"), help="JSON (default: %(default)s)")
+    parser.add_argument("--chart", type=Path, help="draw a chart of the throughput in this SVG file")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and keep the figures and the chart."""
+    """Measure, print, and write the figures and the chart."""
     load = round(os.getloadavg()[0], 2)
     sizes = [int(size) for size in args.batch_sizes.split(",")]
-    warmed = sorted({*sizes, *Settings().batch_sizes})  # a batch is cut into parts of such sizes
+    warmed = sorted({*sizes, *Settings().batch_sizes})  # large batches are split into these sizes
     models = args.models.split(",")
     artefacts = [ModelStore(args.model_store).resolve(model) for model in models]
     spec = artefacts[0].manifest.pixels
     with TemporaryDirectory() as folder:
         store = Path(folder) / "store" if args.export else args.model_store
-        # a process of its own, so that Paddle and its threads are not in this one
+        # in a separate process, so that Paddle and its threads do not load in this one
         writer = Worker(_writer, artefacts, Path(folder), *([store] if args.export else []))
         writer.ask(None)
         writer.close()
@@ -110,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
         args.chart.write_text(chart(report), encoding="utf-8")
 
 
-def _writer(artefacts: Sequence[Artefact], folder: Path, *stores: Path) -> Answer:
+def _writer(artefacts: Sequence[Artefact], folder: Path, *stores: Path) -> Measure:
     def write(_: object) -> None:
         write_reference(artefacts[0].files("weights")[0], folder)
         for artefact, store in product(artefacts, stores):
@@ -122,7 +123,7 @@ def _writer(artefacts: Sequence[Artefact], folder: Path, *stores: Path) -> Answe
 def _measure(
     sides: Mapping[str, Worker], probes: Mapping[str, Worker], sizes: Sequence[int], rounds: int
 ) -> tuple[dict[str, dict[int, list[Seconds]]], dict[str, list[float]]]:
-    """Seconds by side and batch size, and operations a second by "bf16 gemm" and so on, one for each round."""
+    """Seconds by side and batch size; operations a second by precision and kind ("bf16 gemm"). A value a round."""
     seconds: dict[str, dict[int, list[Seconds]]] = {side: {size: [] for size in sizes} for side in sides}
     rates: dict[str, list[float]] = {f"{p} {kind}": [] for p in probes for kind in ("gemm", "conv")}
     for turn in range(rounds + 1):
@@ -130,7 +131,7 @@ def _measure(
             time.sleep(REST_S)
             for size in sizes:
                 taken = worker.ask(size)
-                if turn:  # the first pays for compilation and allocation
+                if turn:  # the first round includes compilation and allocation
                     seconds[side][size].append(taken)
         for name, found in rates.items():
             time.sleep(REST_S)
@@ -166,10 +167,10 @@ def _limit(model: str, store: Path, rates: Mapping[str, Sequence[float]]) -> dic
 
 
 def over_reference(sides: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    """How often the reference's speed each side has, each at its best batch size.
+    """Speed of each side divided by the speed of the reference, each at its best batch size.
 
-    throughput: medians. best: the best rounds, which on a busy machine say more. cpu_time: of an image, over all
-    threads. batch_of_...: both at that batch size.
+    throughput: from the medians. best: from the best rounds, which are more reliable on a busy machine. cpu_time:
+    from the CPU time of an image over all threads. batch_of_N: from the medians, both sides at batch size N.
     """
     best = {side: max(found.values(), key=lambda f: f["images_per_s"]) for side, found in sides.items()}
     highest = {side: max(figures["high"] for figures in found.values()) for side, found in sides.items()}

@@ -1,4 +1,4 @@
-"""The chart of `python -m bench raw`: images a second of each side, and how often that is the reference."""
+"""The chart of `python -m bench raw`: images a second of each side, and the ratio to the reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ THEIRS, OURS, BEST = "#9aa5b1", "#5f8f8a", "#0f766e"
 
 
 def chart(report: dict[str, Any]) -> str:
-    """SVG. A bar for each side at its best batch size, with the range over the rounds."""
+    """SVG with one bar per side at its best batch size, and the range over the rounds."""
     rows = {
         side: max(found.items(), key=lambda sized: sized[1]["images_per_s"])
         for side, found in report["sides"].items()

@@ -1,6 +1,7 @@
-"""What `python -m bench raw` lets run: the reference predictor, every runtime, and the processor's own limits.
+"""The sides of `python -m bench raw` and `http`: the reference predictor and the service's runtimes.
 
-Each function is made in a process of its own and gives what that answers: seconds, wall and CPU, of one batch.
+`reference`, `served` and `streamed` are called in a worker process (`bench.turns`). Each returns a function that
+runs batches and returns their wall and CPU seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SAME = 1e-4
 
 
 def export_anew(artefact: Artefact, store: Path) -> None:
-    """The same weights in a store of their own, in the forms that this code makes of them."""
+    """Publish the artefact's weights, exported again by the current code, in another store."""
     from training.export import export
 
     manifest = artefact.manifest
@@ -48,9 +49,9 @@ def export_anew(artefact: Artefact, store: Path) -> None:
 
 
 def write_reference(checkpoint: Path, folder: Path) -> None:
-    """The network as it was trained, not folded, as Paddle Inference takes it: inference.json, .pdiparams.
+    """Write the trained network, without folding, for Paddle Inference: inference.json and inference.pdiparams.
 
-    PROBE holds a crop and what the network makes of it.
+    Also writes PROBE, which holds a random input and the network's output for it.
     """
     import paddle
 
@@ -68,13 +69,12 @@ def write_reference(checkpoint: Path, folder: Path) -> None:
 
 
 def reference(folder: Path, height: int, width: int, kind: Kind) -> Run:
-    """Paddle Inference on the graph that was trained.
+    """Paddle Inference on the trained graph, configured as in PaddleOCR's predict_sr.py: one thread, no oneDNN.
 
-    As PaddleOCR's predict_sr.py sets it up by default, which is one thread and no oneDNN, but for what Paddle 3.3
-    cannot do: `enable_memory_optim` raises, and with the in-place pass this graph answers other pixels than it was
-    trained to. AssertionError where the pixels differ.
+    Two of its options are off because they fail in Paddle 3.3: `enable_memory_optim` raises, and the in-place pass
+    gives wrong pixels for this graph. Raises AssertionError if the pixels differ from the trained network's.
 
-    tuned: oneDNN, every core, and MKL awake on AMD. wrong: with the in-place pass, for its speed alone.
+    tuned: with oneDNN, all cores, and MKL's fast path on AMD. wrong: with the in-place pass, to measure its speed.
     """
     from model_store.mkl import wake_mkl_on_amd
 
@@ -112,13 +112,13 @@ def reference(folder: Path, height: int, width: int, kind: Kind) -> Run:
 
 
 def served(runtime: Any, precision: Any, store: Path, model: str, sizes: Sequence[int]) -> Run:  # noqa: ANN401
-    """A predictor as the service opens it: a batch is cut up for its streams."""
+    """A predictor as the service opens it, which splits a batch over its streams."""
     predictor = _opened(runtime, precision, store, model, sizes)
     return _timed(predictor.run_blocking, predictor.spec.height, predictor.spec.width)
 
 
 def streamed(runtime: Any, precision: Any, store: Path, model: str, sizes: Sequence[int]) -> Streamed:  # noqa: ANN401
-    """The same with every stream busy: batch after batch of a size, for some seconds."""
+    """The same with all streams busy: each runs one batch after the other of a given size for a given time."""
     predictor = _opened(runtime, precision, store, model, sizes)
     draw = np.random.default_rng(0)
 

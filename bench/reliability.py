@@ -1,9 +1,9 @@
-"""Load, faults, hostile pictures and clients that vanish, in front of a fake predictor, as one table.
+"""Correctness under load, as one table: failing batches, overload, damaged pictures and clients that disconnect.
 
 python -m bench reliability --minutes 10 --inputs 50000
 
-Every picture is tagged and the predictor repeats pixels, so that an answer to another question shows. The service
-runs as a process of its own on a loopback address; the scenarios are those of tests/reliability.
+Each picture has its own colour and the fake predictor repeats pixels, so a response with another request's picture
+is detected. The service runs as a separate process on a loopback address. The scenarios are in tests/reliability.
 """
 
 import argparse
@@ -27,18 +27,18 @@ from tests.reliability.memory import MIB, growth, rss
 from tests.reliability.overload import CAPACITY_PER_S, MIX, flood, share_with
 from tests.reliability.swarm import activate, ask_all, exchange, metrics, post, storm
 
-FUZZED_OVER_HTTP = 0.02  # of the inputs; the others go straight to the decoders
-QUESTIONS = 200  # a round
-VANISH = 50
+FUZZED_OVER_HTTP = 0.02  # ratio of the damaged pictures over HTTP to those decoded in process
+REQUESTS = 200  # a round
+DISCONNECTS = 50  # a round
 KEY, STORED = new_key("bench", admin=True)
 HEADERS = f"X-API-Key: {KEY}\r\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--minutes", type=float, default=1, help="how long the service is soaked")
-    parser.add_argument("--inputs", type=int, default=50_000, help="damaged pictures")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/reliability.json"))
+    parser.add_argument("--minutes", type=float, default=1, help="duration of the load (default: %(default)s)")
+    parser.add_argument("--inputs", type=int, default=50_000, help="damaged pictures (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the damaged pictures (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/reliability.json"), help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -84,17 +84,17 @@ def _launch(store: Path) -> Process:
 
 
 async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]:
-    """Rounds of questions and meanwhile a switch of models, clients that vanish and damaged pictures."""
+    """Rounds of requests during a switch of models, followed by clients that disconnect and damaged pictures."""
     url, pid = process.url(), process.popen.pid
     damaged = mutants(seed=args.seed + 1, inputs=max(1, int(FUZZED_OVER_HTTP * args.inputs)))
     endings: Counter[str] = Counter()
     statuses: Counter[int] = Counter()
     switches: Counter[int] = Counter()
     samples: list[int] = []
-    vanished, asking_s, end = 0, 0.0, time.monotonic() + 60 * args.minutes
+    disconnected, asking_s, end = 0, 0.0, time.monotonic() + 60 * args.minutes
     while time.monotonic() < end or len(samples) < 10:
         since = time.monotonic()
-        tags = range(len(samples) * QUESTIONS, (len(samples) + 1) * QUESTIONS)
+        tags = range(len(samples) * REQUESTS, (len(samples) + 1) * REQUESTS)
         ref = f"tbsrn:{1 + len(samples) % 2}"
         asked, status = await asyncio.gather(
             ask_all(url, tags, at_once=32, headers=HEADERS), asyncio.to_thread(activate, url, ref, KEY)
@@ -102,8 +102,8 @@ async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]
         endings += asked
         switches[status] += 1
         asking_s += time.monotonic() - since
-        await storm(url, VANISH)
-        vanished += VANISH
+        await storm(url, DISCONNECTS)
+        disconnected += DISCONNECTS
         for _, picture in zip(range(50), damaged, strict=False):
             statuses[int((await exchange(url, post(picture, headers=HEADERS))).split(maxsplit=2)[1])] += 1
         samples.append(rss(pid))
@@ -118,10 +118,10 @@ async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]
         "refused or late": sum(endings[code] for code in ("overloaded", "deadline_exceeded", "not_ready")),
         "models switched meanwhile": switches[200],
         "switches that failed": switches.total() - switches[200],
-        "clients that vanished": vanished,
+        "clients that vanished": disconnected,
         "damaged pictures over HTTP": statuses.total(),
         "of them answered 5xx": sum(n for status, n in statuses.items() if status >= 500),
-        "memory growth, bytes a question": round(growth(samples) / QUESTIONS, 1),
+        "memory growth, bytes a question": round(growth(samples) / REQUESTS, 1),
         "memory at the end, MiB": round(samples[-1] / MIB, 1),
     }
 

@@ -1,4 +1,4 @@
-"""A server in a process of its own, with what it takes of the machine."""
+"""A server in a separate process, with its CPU time and memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Served:
-    """`with Served(...) as server`: started and ready within, ended at the end."""
+    """`with Served(...) as server`: the server is ready at the start of the block and is killed at its end."""
 
     def __init__(self, *arguments: str, program: str = "app", **settings: str) -> None:
         self._process = Process(*arguments, program=program, TELESCOPE_DRAIN_GRACE_S="0", **settings)
@@ -41,7 +41,7 @@ class Served:
 
     @property
     def cpu_s(self) -> float:
-        """CPU time so far, of the processes that it started, too."""
+        """CPU seconds so far, including child processes."""
         return sum(map(_cpu_s, _tree(self._process.popen.pid)))
 
     @property
@@ -50,7 +50,7 @@ class Served:
 
     @property
     def peak_rss(self) -> int:
-        """The most since `forget_peak`."""
+        """The highest resident memory in bytes since `forget_peak`."""
         return peak_rss(self._process.popen.pid)
 
     def forget_peak(self) -> None:

@@ -1,10 +1,11 @@
-"""How long the service takes to start with each runtime, and what memory it then holds.
+"""Start-up time and memory of the service with each runtime.
 
     python -m bench start
     python -m bench start --rounds 5 --out runs/start.json
 
-From the start of the process to the first 200 of /readyz, every batch size warmed; resident memory then, and
-after a crop was answered. The sides take turns, each in a process of its own.
+The time is measured from the start of the process to the first 200 of /readyz, and includes the warm-up of every
+batch size. Resident memory is read at that moment, and again after one crop. Runtimes take turns, each in a new
+process.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ CROP = Path(__file__).parents[1] / "examples" / "crops" / "harbour.png"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="tbsrn", help="of the model store (default: the newest %(default)s)")
-    parser.add_argument("--model-store", type=Path, default=BUNDLED, help="default: the bundled one")
-    parser.add_argument("--rounds", type=int, default=3, help="starts of each side (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/start.json"), help="default: %(default)s")
+    parser.add_argument("--model", default="tbsrn", help="name or name:version (default: the newest %(default)s)")
+    parser.add_argument("--model-store", type=Path, default=BUNDLED, help="folder (default: the bundled one)")
+    parser.add_argument("--rounds", type=int, default=3, help="starts with each runtime (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/start.json"), help="JSON (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and keep the figures."""
+    """Measure, print, and write the figures to --out."""
     load = round(os.getloadavg()[0], 2)
     found: dict[str, list[dict[str, float]]] = {" ".join(side): [] for side in SIDES}
     for _ in range(args.rounds):

@@ -1,12 +1,12 @@
-"""How fast each engine trains: images a second of whole steps, with the pixel loss alone and with all three.
+"""Training speed of each engine: images a second of whole steps, with the pixel loss alone and with all losses.
 
     python -m bench training
     python -m bench training --batch-size 16 --rounds 8 --sides torch-bfloat16 --json training.json
 
-Every side is a process of its own, so that no framework's threads meet another's, and they take turns step by
-step: what else the machine does meets all of them. A figure is the median over the rounds, the best beside
-it. The network is TBSRN at its published size, with the STN; the recogniser the small one, with random
-weights, for its speed alone.
+Each engine runs in a separate process, so that the threads of one framework do not disturb another. The engines
+take turns step by step, so that other load on the machine affects all of them equally. Figures are the median and
+the best over the rounds. The network is TBSRN at its published size, with the STN. The recogniser is the small one
+with random weights, which do not change the speed.
 """
 
 from __future__ import annotations
@@ -38,32 +38,37 @@ SIDES = {  # name -> engine, run.amp
     "torch-bfloat16": ("torch", "bfloat16"),
 }
 LOSSES = {"mse": False, "text": True}
-WORD = "harbour"  # 7 letters: two more than the average word of a scene
+WORD = "harbour"  # 7 letters: two more than the average word in scene text
 LIBRARIES = ("paddle", "torch", "numpy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=5, help="steps of each side (default: %(default)s)")
-    parser.add_argument("--sides", default=",".join(SIDES), help="by comma (default: %(default)s)")
-    parser.add_argument("--dropout", type=float, default=0.0, help="PyTorch fuses attention on CPUs without alone")
-    parser.add_argument("--compile", action="store_true", help="torch.compile on the torch sides")
-    parser.add_argument("--json", type=Path, help="keep the figures in this file")
+    parser.add_argument("--batch-size", type=int, default=8, help="images in a step (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="steps of each engine (default: %(default)s)")
+    parser.add_argument("--sides", default=",".join(SIDES), help="comma-separated (default: %(default)s)")
+    parser.add_argument(
+        "--dropout",
+        type=float,
+        default=0.0,
+        help="on CPUs PyTorch fuses attention only if this is 0 (default: %(default)s)",
+    )
+    parser.add_argument("--compile", action="store_true", help="use torch.compile in the torch engines")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and keep the figures where asked."""
+    """Measure, print, and write the figures to --json if given."""
     load = round(os.getloadavg()[0], 2)
     with TemporaryDirectory() as folder:
         reader = _write_recogniser(Path(folder))
         cases = [(side, loss) for side in args.sides.split(",") for loss in LOSSES]
-        works = {case: Worker(_steps, _settings(*case, reader, args), args.batch_size) for case in cases}
+        workers = {case: Worker(_steps, _settings(*case, reader, args), args.batch_size) for case in cases}
         try:
-            for worker in works.values():
-                worker.ask(0)  # memory is taken, kernels are chosen
-            seconds = [{c: w.ask(step) for c, w in works.items()} for step in range(1, args.rounds + 1)]
+            for worker in workers.values():
+                worker.ask(0)  # allocates memory and selects kernels
+            seconds = [{c: w.ask(step) for c, w in workers.items()} for step in range(1, args.rounds + 1)]
         finally:
-            for worker in works.values():
+            for worker in workers.values():
                 worker.close()
     figures = {
         "machine": machine(),
@@ -85,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _steps(config: TrainConfig, batch_size: int) -> Callable[[int], float]:
-    """What a side answers: the seconds of the step that it is asked for."""
+    """A function that runs the step with the given number and returns its seconds."""
     wake_mkl_on_amd()
     engine = engine_module(config.engine).telescope(config)
     draw, model = np.random.default_rng(0), config.model

@@ -1,7 +1,10 @@
-"""Processes that take turns: no framework's threads meet another's, and what else the machine does meets all.
+"""Worker processes for measuring in turns.
 
-worker = Worker(make, *arguments)   # make(*arguments), there, gives the function that answers
-answer = worker.ask(question)
+Separate processes keep the threads of one framework from disturbing another. Turns make other load on the machine
+affect all measured sides equally.
+
+worker = Worker(make, *arguments)   # calls make(*arguments) in a new process; the result is a function
+result = worker.ask(argument)       # calls that function
 """
 
 from __future__ import annotations
@@ -12,23 +15,23 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-Answer = Callable[[Any], Any]
+Measure = Callable[[Any], Any]
 
 
 class Worker:
-    """A spawned process that answers one question after another, until it is closed."""
+    """A spawned process that calls one function for each `ask`, until it is closed."""
 
-    def __init__(self, make: Callable[..., Answer], *arguments: object) -> None:
+    def __init__(self, make: Callable[..., Measure], *arguments: object) -> None:
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
         self._process.start()
         theirs.close()
 
-    def ask(self, question: object) -> Any:  # noqa: ANN401 - whatever `make` promises
-        """EOFError if the process died; its reason stands above."""
+    def ask(self, argument: object) -> Any:  # noqa: ANN401 - as the function from `make` returns
+        """Raises EOFError if the process died; its traceback is on stderr."""
         try:
-            self._ours.send(question)
+            self._ours.send(argument)
             return self._ours.recv()
         except ConnectionError as exc:
             raise EOFError from exc
@@ -38,8 +41,8 @@ class Worker:
         self._process.join()
 
 
-def _serve(connection: Connection, make: Callable[..., Answer], arguments: tuple[Any, ...]) -> None:
-    answer = make(*arguments)
-    with suppress(EOFError):  # closed: no more questions
+def _serve(connection: Connection, make: Callable[..., Measure], arguments: tuple[Any, ...]) -> None:
+    measure = make(*arguments)
+    with suppress(EOFError):  # closed by `close`
         while True:
-            connection.send(answer(connection.recv()))
+            connection.send(measure(connection.recv()))

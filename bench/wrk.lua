@@ -1,4 +1,4 @@
--- For bench/wrk.py: posts the file of the first argument as the type of the second; the last line is JSON.
+-- For bench/wrk.py: posts the file named by the first argument with the content type of the second. The last line is JSON.
 
 local threads = {}
 

@@ -1,6 +1,6 @@
-"""Load by wrk (Debian: apt-get install wrk), which takes little of the processor that the service needs.
+"""Load from wrk (Debian: apt-get install wrk), which uses little of the processor time that the service needs.
 
-load = wrk(url, body, connections=16, seconds=5)   # each connection asks again as soon as it has its answer
+load = wrk(url, body, connections=16, seconds=5)   # each connection sends again as soon as it has a response
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shutil import which
 from tempfile import TemporaryDirectory
 
 SCRIPT = Path(__file__).with_suffix(".lua")
-PATH = "/v1/super-resolve?mode=always"  # every crop through the network, sharp ones too
+PATH = "/v1/super-resolve?mode=always"  # super-resolve every crop, also sharp ones
 
 
 @dataclass(frozen=True)
@@ -25,20 +25,20 @@ class Body:
 
 @dataclass(frozen=True)
 class Load:
-    """Answers of 200 and of 429 in so many seconds, and the CPU time that asking for them took here."""
+    """Numbers of 200 and 429 responses within `seconds`, and CPU seconds of the clients."""
 
-    answers: int
+    succeeded: int
     refused: int
     seconds: float
     client_s: float
 
     @property
     def per_s(self) -> float:
-        return self.answers / self.seconds
+        return self.succeeded / self.seconds
 
 
 def crops(crop: bytes, images: int) -> Body:
-    """A request for one crop as its bare bytes, or for several as multipart."""
+    """The body of a request: one crop as bare bytes, or several as multipart."""
     return Body(crop, "image/png") if images == 1 else multipart(crop, images)
 
 
@@ -49,9 +49,9 @@ def multipart(crop: bytes, images: int = 1) -> Body:
 
 
 def wrk(url: str, body: Body, *, connections: int, seconds: float, may_refuse: bool = False) -> Load:
-    """Ends the benchmark with a sentence when an answer is no success; with `may_refuse`, a 429 is none either."""
+    """Raises SystemExit for any response other than 200; with `may_refuse`, 429 is accepted, too."""
     if not which("wrk"):
-        raise SystemExit("wrk is not installed, and makes the load: apt-get install wrk.")
+        raise SystemExit("wrk, which generates the load, is not installed: apt-get install wrk.")
     with TemporaryDirectory() as folder:
         sent = Path(folder, "body")
         sent.write_bytes(body.data)
@@ -65,17 +65,17 @@ def wrk(url: str, body: Body, *, connections: int, seconds: float, may_refuse: b
         raise SystemExit(f"wrk failed on {url}: {done.stderr.strip() or done.stdout.strip()}")
     found = json.loads(done.stdout.splitlines()[-1])
     statuses = {int(status): count for status, count in found["statuses"].items()}
-    answers, refused = statuses.pop(200, 0), statuses.pop(429, 0)
-    if statuses or found["broken"] or (refused and not may_refuse) or not answers:
+    succeeded, refused = statuses.pop(200, 0), statuses.pop(429, 0)
+    if statuses or found["broken"] or (refused and not may_refuse) or not succeeded:
         others = ", ".join(f"{count} times {status}" for status, count in {**statuses, 429: refused}.items())
         raise SystemExit(
-            f"{url} did not answer every request with 200 ({answers} times; also {others}, "
-            f"{found['broken']} broken connections), so nothing that it did can be compared."
+            f"{url} did not answer every request with 200 ({succeeded} times; also {others}, "
+            f"{found['broken']} broken connections), so the figures cannot be compared."
         )
-    return Load(answers, refused, found["seconds"], client_s)
+    return Load(succeeded, refused, found["seconds"], client_s)
 
 
 def _cpu_s() -> float:
-    """Of this process, which reads the service's log, and of the children that have ended."""
+    """CPU seconds of this process, which reads the service's log, and of its ended child processes."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)

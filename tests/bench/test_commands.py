@@ -1,4 +1,4 @@
-"""Benchmarks that no other test runs: each goes from its command to its figures on little work."""
+"""Benchmarks without tests in other files: each runs its command on little work and checks the figures."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,10 @@ from training.calibration.rendered import fonts
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.skipif(not which("wrk"), reason="wrk makes the load: apt-get install wrk")
-def test_capacity_is_told_of_each_number_of_cores(tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not which("wrk"), reason="wrk, which generates the load, is not installed: apt-get install wrk"
+)
+def test_capacity_is_reported_for_each_number_of_cores(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     out = tmp_path / "capacity.json"
     main(["capacity", "--cores", "1", "--seconds", "0.5", "--out", str(out)])
@@ -22,7 +24,7 @@ def test_capacity_is_told_of_each_number_of_cores(tmp_path: Path) -> None:
     assert figures["ms, batch of 16 on every stream"] > figures["ms, batch of 1 on every stream"] > 0
 
 
-def test_sizes_are_told_with_what_their_area_costs(tmp_path: Path) -> None:
+def test_sizes_are_reported_with_their_tiles(tmp_path: Path) -> None:
     main(["sizes", "--rounds", "1", "--out", str(tmp_path)])
     assert "| 300 x 2000 | 0.2 | 6 of 32x128 |" in (tmp_path / "table.md").read_text()
 
@@ -30,7 +32,7 @@ def test_sizes_are_told_with_what_their_area_costs(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     not all(fonts().values()), reason="no font for one of the scripts: apt-get install fonts-wqy-zenhei"
 )
-def test_blur_is_told_by_script_and_height(tmp_path: Path) -> None:
+def test_blur_is_reported_by_script_and_height(tmp_path: Path) -> None:
     main(["blur", "--each", "2", "--out", str(tmp_path)])
     table = (tmp_path / "table.md").read_text()
     assert "| 64 px |" in table

@@ -1,4 +1,4 @@
-"""`python -m bench http`: every part runs end to end on a little load, and a server that fails ends it."""
+"""`python -m bench http`: every part runs end to end with little load, and a failing server ends the benchmark."""
 
 import json
 from argparse import Namespace
@@ -18,7 +18,9 @@ from bench.served import Served
 from bench.wrk import Body, multipart, wrk
 from model_store import BUNDLED
 
-needs_wrk = pytest.mark.skipif(not which("wrk"), reason="wrk makes the load: apt-get install wrk")
+needs_wrk = pytest.mark.skipif(
+    not which("wrk"), reason="wrk, which generates the load, is not installed: apt-get install wrk"
+)
 BODY = Body(b"a crop", "image/png")
 
 
@@ -46,12 +48,12 @@ def failing() -> Iterator[str]:
 
 
 @needs_wrk
-def test_a_server_that_fails_ends_the_benchmark_with_a_sentence(failing: str) -> None:
+def test_a_failing_server_ends_the_benchmark_with_an_explanation(failing: str) -> None:
     with pytest.raises(SystemExit, match=r"did not answer every request with 200 \(0 times; also \d+ times 500"):
         wrk(failing, BODY, connections=1, seconds=1)
 
 
-def test_so_does_one_at_part_load(failing: str) -> None:
+def test_a_failing_server_ends_the_latency_benchmark(failing: str) -> None:
     with pytest.raises(SystemExit, match=r"HTTP/1\.1 500"):
         latencies(failing, BODY, per_s=50, seconds=0.1, seed=0)
 
@@ -62,29 +64,29 @@ def test_a_missing_load_generator_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         wrk("http://127.0.0.1:1", BODY, connections=1, seconds=1)
 
 
-def test_a_part_that_there_is_not_is_named() -> None:
+def test_an_unknown_part_is_named() -> None:
     with pytest.raises(SystemExit, match="no quality; there are saturation, null, latency, growth"):
         http.run(Namespace(parts="null,quality"))
 
 
 @pytest.fixture
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """What a part reports of a little load on the service without a network."""
+    """Runs one part with little load, on the service without a network, and returns its report."""
     for part in (http_saturation, http_latency, http_growth):
         monkeypatch.setattr(
             part, "service", lambda args, **settings: Served("--side", "service", program="bench.null", **settings)
         )
 
-    def run(part: str) -> Any:
+    def run_part(part: str) -> Any:
         out = tmp_path / "http.json"
         http.run(Namespace(parts=part, model="tbsrn", model_store=BUNDLED, seconds=0.5, rounds=1, out=out))
         return json.loads(out.read_text())[part]
 
-    return run
+    return run_part
 
 
 @needs_wrk
-def test_saturation_holds_the_service_against_its_runtime(report: Callable[[str], Any]) -> None:
+def test_saturation_compares_the_service_with_its_runtime(report: Callable[[str], Any]) -> None:
     pytest.importorskip("openvino")
     sides = report("saturation")["sides"]
     for side in ("1 image a request", "16 images a request"):
@@ -94,7 +96,7 @@ def test_saturation_holds_the_service_against_its_runtime(report: Callable[[str]
 
 
 @needs_wrk
-def test_null_holds_the_service_against_others_and_says_who_is_missing(
+def test_null_compares_the_service_with_frameworks_and_names_a_missing_one(
     report: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(http_null, "find_spec", lambda name: None)
@@ -109,7 +111,7 @@ def test_null_holds_the_service_against_others_and_says_who_is_missing(
 
 
 @needs_wrk
-def test_latency_is_told_of_every_load(report: Callable[[str], Any]) -> None:
+def test_latency_is_reported_for_every_load(report: Callable[[str], Any]) -> None:
     found = report("latency")
     expected = {f"{load} %, {how}" for load in (10, 50, 70, 80) for how in ("evenly", "by chance")}
     assert found["loads"].keys() == {"unloaded", *expected}
@@ -118,7 +120,7 @@ def test_latency_is_told_of_every_load(report: Callable[[str], Any]) -> None:
 
 @needs_wrk
 @pytest.mark.slow
-def test_growth_is_told_of_load_requests_queue_and_time(
+def test_growth_is_reported_for_load_requests_queue_and_time(
     report: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, values in {"CONNECTIONS": (1,), "IMAGES": (2,), "QUEUES": (64, 96), "LONG": 2}.items():

@@ -14,7 +14,7 @@ from training.ocr import open_reader
 pytest.importorskip("openvino")
 
 
-def test_every_precision_is_held_against_fp32(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_precision_is_compared_with_fp32(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import openvino
 
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

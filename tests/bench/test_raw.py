@@ -1,4 +1,4 @@
-"""`python -m bench raw`: operations are counted right, figures follow from seconds, processes take turns."""
+"""`python -m bench raw`: the count of operations, figures from seconds, the chart and the worker processes."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from bench.raw_chart import chart
 from bench.turns import Worker
 
 
-def test_operations_are_counted_as_by_hand() -> None:
+def test_operations_match_a_count_by_hand() -> None:
     ov = pytest.importorskip("openvino")
     ops = pytest.importorskip("openvino.opset13")
     lr = ops.parameter((2, 3, 8, 16), np.float32)
@@ -25,7 +25,7 @@ def test_operations_are_counted_as_by_hand() -> None:
     assert operations(ov.Model([turned], [lr], "by hand")) == expected
 
 
-def test_the_chains_are_what_their_names_say() -> None:
+def test_a_chain_holds_only_products_of_its_kind() -> None:
     pytest.importorskip("openvino")
     from bench.limit import CHAIN, _chain
 
@@ -51,7 +51,7 @@ def sides() -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def test_each_side_is_held_against_the_reference_at_its_best() -> None:
+def test_each_side_is_compared_with_the_reference_at_its_best_batch_size() -> None:
     found = over_reference(sides())
     assert found["tbsrn openvino bf16"] == {
         "throughput": 10, "best": 8.5, "cpu_time": 10, "batch_of_1": 10, "batch_of_8": 10
@@ -65,7 +65,7 @@ def test_each_side_is_held_against_the_reference_at_its_best() -> None:
     }
 
 
-def test_the_chart_shows_every_side_with_its_factor() -> None:
+def test_the_chart_shows_every_side_with_its_ratio_to_the_reference() -> None:
     report = {"machine": "a & b", "rounds": 3, "sides": sides(), "over_reference": over_reference(sides())}
     words = [node.text or "" for node in ElementTree.fromstring(chart(report)).iter() if node.text]
     assert set(sides()) <= set(words)
@@ -77,14 +77,14 @@ def adder(first: int) -> Callable[[int], tuple[int, int]]:
     return lambda second: (first + second, os.getpid())
 
 
-def test_workers_answer_in_processes_of_their_own() -> None:
+def test_each_worker_runs_in_a_separate_process() -> None:
     workers = [Worker(adder, first) for first in (10, 20)]
     try:
         sums, processes = zip(*(worker.ask(n) for n in (1, 2) for worker in workers), strict=True)
         assert sums == (11, 21, 12, 22)
         assert len({*processes, os.getpid()}) == 3
         with pytest.raises(EOFError):
-            workers[0].ask("what cannot be added")
+            workers[0].ask("not a number")
     finally:
         for worker in workers:
             worker.close()
