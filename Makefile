@@ -1,4 +1,4 @@
-# Text Telescope. `make help` says what there is; nothing but python3 (3.11 or 3.12) and make is needed before.
+# Text Telescope. `make help` lists the targets. Requires python3 (3.11 or 3.12) and make.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: $(VENV)/.serve ## Install what serving needs and start the service on http://localhost:8000
+serve: $(VENV)/.serve ## Install the service and start it on http://localhost:8000
 	$(BIN)/python -m app serve $(ARGS)
 
 test: $(VENV)/.develop ## Install everything and run the tests (ARGS="-k batcher" for some)
@@ -22,7 +22,7 @@ lint: $(VENV)/.develop ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.develop ## Put the code into the project's format
+format: $(VENV)/.develop ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -40,5 +40,5 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[cpu,onnx,paddle,train,ocr,bulk,otel,dev]'
-	$(PIP) --no-deps rapidocr-onnxruntime rapidocr-paddle  # their lists want opencv-python, which would overwrite the headless build
+	$(PIP) --no-deps rapidocr-onnxruntime rapidocr-paddle  # they require opencv-python, which would overwrite the headless build
 	@touch $@ $(VENV)/.serve
