@@ -45,8 +45,8 @@ def pair(of: Samples, number: int, *, epoch: int = 0, placed: bool = False) -> P
 
 
 def same(a: Pair, b: Pair) -> bool:
-    told = (a.label, a.text, a.box, a.sharp, a.latin) == (b.label, b.text, b.box, b.sharp, b.latin)
-    return told and np.array_equal(a.lr, b.lr) and np.array_equal(a.hr, b.hr)
+    described = (a.label, a.text, a.box, a.sharp, a.latin) == (b.label, b.text, b.box, b.sharp, b.latin)
+    return described and np.array_equal(a.lr, b.lr) and np.array_equal(a.hr, b.hr)
 
 
 def greek() -> None:
@@ -76,7 +76,7 @@ def test_numbers_are_stored_crops_then_low_ones_then_rendered_words(tmp_path: Pa
 
 
 @pytest.mark.parametrize("placed", [False, True])
-def test_a_low_crop_is_lr_and_has_no_hr_but_its_text_is_told(placed: bool, tmp_path: Path) -> None:
+def test_a_low_crop_is_lr_and_has_no_hr_but_its_text_is_kept(placed: bool, tmp_path: Path) -> None:
     of = samples(crops(tmp_path), low=8)
     for number in range(5, 13):
         one = pair(of, number, placed=placed)
@@ -126,11 +126,12 @@ def test_a_batch_is_of_one_size_and_its_latin_rows_come_first(tmp_path: Path) ->
         sizes.add(batch.lr.shape)
         placed = batch.lr.shape[2:] == (32, 96)
         rows = sorted((pair(of, n, epoch=epoch, placed=placed) for n in numbers), key=lambda one: not one.latin)
-        assert batch.told.latin == sum(one.latin for one in rows)
+        assert batch.reading_targets.latin == sum(one.latin for one in rows)
         for row, one in enumerate(rows):  # every column in the same order
-            told = batch.told
-            assert (batch.labels[row], told.texts[row], bool(told.sharp[row])) == (one.label, one.text, one.sharp)
-            assert told.boxes[row].tolist() == list(one.box)
+            targets = batch.reading_targets
+            assert (batch.labels[row], targets.texts[row]) == (one.label, one.text)
+            assert bool(targets.sharp[row]) == one.sharp
+            assert targets.boxes[row].tolist() == list(one.box)
             assert np.array_equal(np.rint(255 * batch.hr[row].transpose(1, 2, 0)), one.hr)
             assert np.array_equal(np.rint(255 * batch.lr[row].transpose(1, 2, 0)), one.lr)
     assert sizes == {(8, 3, 16, 64), (8, 3, 32, 96)}
@@ -156,7 +157,7 @@ def test_dark_crops_are_made_bright_in_their_share_and_so_is_their_lr(tmp_path: 
     assert 10 < sum(mean < 128 for mean in means) < 40
 
 
-def test_text_that_runs_downwards_is_not_told_where_it_is_placed(tmp_path: Path) -> None:
+def test_text_that_runs_downwards_is_not_a_target_where_it_is_placed(tmp_path: Path) -> None:
     upright = word("market").transpose(1, 0, 2)
     path = write_tar(tmp_path / "crops.tar", [("market", upright), ("I", upright), ("market", word("market"))])
     of = samples(path, window_heights=(24, 48))
@@ -203,5 +204,6 @@ def test_a_batch_knows_what_it_was_collated_from() -> None:
     ]
     batch = collate(pairs, unreadable=3)
     assert isinstance(batch, Batch)
-    assert (batch.labels, batch.unreadable, batch.told.texts, batch.told.latin) == (("a", ""), 3, ("a", "βγ"), 1)
-    assert batch.told.boxes.tolist() == [[1, 2, 3, 4], [0, 0, 16, 8]]
+    targets = batch.reading_targets
+    assert (batch.labels, batch.unreadable, targets.texts, targets.latin) == (("a", ""), 3, ("a", "βγ"), 1)
+    assert targets.boxes.tolist() == [[1, 2, 3, 4], [0, 0, 16, 8]]

@@ -154,7 +154,7 @@ def test_a_kind_of_pairs_too_rare_for_a_pool_is_refused(
     _, complained = ended(started("train", *rehearsal(tmp_path, crops, "run.seconds=12", *settings)), code=2)
     assert complained.count("\n") == 1
     assert f"the share of {name} is 0.00" in complained
-    assert "give them 0.01 or more, or leave out what is rare" in complained
+    assert "make it at least 0.01, or 0" in complained
 
 
 def test_resuming_is_refused_with_what_to_do_instead(crops: Path, tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_steps_learn_average_and_report_their_means() -> None:
     averaged = dict(of.average.network.named_parameters())
     assert not same(weights(of), averaged)
     assert of.figures() == {"mse": 0, "reading": 0, "grad_norm": 0}
-    assert of.capture() == "no CUDA: every step is run as it is"
+    assert of.capture() == "no CUDA: steps run without graphs"
 
 
 def test_a_gradient_that_is_no_number_changes_no_weight() -> None:

@@ -23,7 +23,7 @@ from training.config import TrainConfig  # noqa: E402
 from training.config_file import build_config  # noqa: E402
 from training.data.fonts import find_fonts  # noqa: E402
 from training.data.framing import place  # noqa: E402
-from training.data.samples import Batch, Told, code_points  # noqa: E402
+from training.data.samples import Batch, ReadingTargets, code_points  # noqa: E402
 from training.data.synth import SynthConfig, render_word  # noqa: E402
 from training.engines import torch_reading  # noqa: E402
 from training.engines.torch import telescope  # noqa: E402
@@ -477,7 +477,8 @@ def settings(**top: object) -> TrainConfig:
 def batch(text: str = MARKET) -> Batch:
     lr = np.random.default_rng(0).random((1, 3, 32, 96), np.float32)
     hr, box = shown(text)
-    return Batch((text,), lr, hr[None].numpy(), about=Told((text,), box[None].numpy(), np.ones(1, bool), 1))
+    targets = ReadingTargets((text,), box[None].numpy(), np.ones(1, bool), 1)
+    return Batch((text,), lr, hr[None].numpy(), targets=targets)
 
 
 def test_a_step_reports_the_reading_and_adds_it_by_its_weight() -> None:

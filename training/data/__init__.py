@@ -1,1 +1,1 @@
-"""Pairs to learn from: stored (lmdb), rendered (synth, fonts, glyphs, grounds, words), degraded (degrade)."""
+"""Training pairs: stored (lmdb), rendered (synth, fonts, glyphs, grounds, words), degraded (degrade)."""

@@ -1,4 +1,4 @@
-"""One task to one sample of a pair data set; what the processes of `make-data` do.
+"""Builders of `make-data`: each makes one sample of one task.
 
 Crop  -> CropBuilder -> Made | Skipped        index -> WordBuilder -> Made
 """
@@ -22,12 +22,12 @@ from training.data.synth import SynthConfig, render_word
 from training.data.words import load_words, random_word
 from training.errors import DataError
 
-ATTEMPTS = 20  # at a word that the fonts can draw, before the fonts are blamed
+ATTEMPTS = 20  # words to try for a sample before the fonts are blamed
 
 
 @dataclass(frozen=True)
 class Made:
-    """A sample as it is stored: its label and PNG bytes; lr is None where the crop is stored alone."""
+    """A sample to store: its label and PNG bytes; lr is None if the crop is stored alone."""
 
     label: str
     hr: bytes
@@ -41,7 +41,7 @@ class Skipped:
 
 
 class CropBuilder:
-    """Crops at least min_height pixels high, degraded by `config`; config None keeps the crop alone."""
+    """Degrades crops of at least min_height pixels; config None stores the crop alone."""
 
     def __init__(self, *, config: DegradeConfig | None, seed: int, min_height: int) -> None:
         self._config, self._seed, self._min_height = config, seed, min_height
@@ -53,7 +53,7 @@ class CropBuilder:
         return _made(crop.label, rgb, self._config, sample_seed(self._seed, crop.name))
 
     def refuses(self, crop: Crop) -> Skipped | None:
-        """Why this crop gives no sample, without making one."""
+        """The reason why this crop gives no sample, or None; makes no sample."""
         rgb = self._accept(crop)
         return rgb if isinstance(rgb, Skipped) else None
 
@@ -68,7 +68,7 @@ class CropBuilder:
 
 
 class WordBuilder:
-    """Rendered words, each from its index alone; words and grounds are read from their files here."""
+    """Renders words, each from its index alone. words: a word list. grounds: a folder of photographs."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class WordBuilder:
         self._synth = synth or SynthConfig()
 
     def __call__(self, index: int) -> Made:
-        """Sample `index`; a word that no font can draw gives way to another, so every index has a sample."""
+        """Make sample `index`; a word that no font can draw is replaced by another."""
         for attempt in range(ATTEMPTS):
             seed = sample_seed(self._seed, f"word {index} attempt {attempt}")
             text = random_word(np.random.default_rng(seed), words=self._words)
@@ -96,10 +96,10 @@ class WordBuilder:
                 last = error
                 continue
             return _made(text, rgb, self._config, seed)
-        raise DataError(f"{ATTEMPTS} words could not be rendered, the last since {last}")
+        raise DataError(f"{ATTEMPTS} words could not be rendered, the last because {last}")
 
     def refuses(self, index: int) -> None:
-        """Nothing is refused."""
+        """None: every index gives a sample."""
 
 
 def _made(label: str, rgb: Rgb, config: DegradeConfig | None, seed: int) -> Made:

@@ -1,9 +1,9 @@
-"""Labelled crops of a tar or folder in memory, to train on as they are.
+"""Labelled crops of a tar or folder in memory, for training without `make-data`.
 
-    data.train: [word_crops.tar]     with labels.tsv (path, tab, text), as `make-data` takes it
+    data.train: [word_crops.tar]     with labels.tsv (path, tab, text), as for `make-data`
 
-Each call of `read` decodes. Crops of the same text are all held out, or none: a word that was trained on tells
-little about words that were not.
+`read` decodes a crop each time. Crops of the same text are all trained on or all held out, as a word seen in
+training says little about unseen ones.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 class CropStore:
     """One part of a tar or folder, in the order of its labels.
 
-    held_out: share of the words that "train" lacks. low: the crops that are too low to be an HR, instead of the
-    others. unreadable: crops that could not be decoded so far. Raises DataError as `CropSource` does.
+    held_out: share of the words left out of "train". low: take the crops that are too low for HR, instead of the
+    higher ones. unreadable: crops that could not be decoded so far. Raises DataError as `CropSource` does.
     """
 
     def __init__(self, path: Path, *, part: Part = "train", held_out: float = 0.0, low: bool = False) -> None:
@@ -79,4 +79,4 @@ def _is_low(crop: Crop) -> bool:
     try:
         return len(decode_crop(crop)) < MIN_HEIGHT
     except DataError:
-        return False  # `read` tells of it
+        return False  # `read` warns about it

@@ -1,4 +1,4 @@
-"""Labelled word crops of a folder or tar, and the LR/HR pair that is made of one.
+"""Labelled word crops of a folder or tar, and the LR/HR pair made from one.
 
     labels.tsv: path, tab, text     -> CropSource -> Crop -> decode_crop -> make_pair -> (hr, lr)
 
@@ -24,14 +24,14 @@ from training.data.degrade_config import DegradeConfig, preset
 from training.errors import DataError
 
 LABELS = "labels.tsv"
-MIN_HEIGHT = 28  # pixels: lower crops are no HR, for they would have to be enlarged to HR_HEIGHT
-HR_HEIGHT = 32  # pixels: TextZoom's, and what the lengths in DegradeConfig are stated for
+MIN_HEIGHT = 28  # pixels: lower crops would have to be enlarged too much for HR
+HR_HEIGHT = 32  # pixels: TextZoom's; lengths in DegradeConfig are for this height
 SEED = 1024  # the published configuration's
 
 
 @dataclass(frozen=True)
 class Crop:
-    """One labelled crop. content: the encoded picture, None where `labels.tsv` names a file that is not there."""
+    """One labelled crop. content: the encoded picture, None if the file in `labels.tsv` is missing."""
 
     name: str
     label: str
@@ -63,7 +63,7 @@ class CropSource:
 
 
 def decode_crop(crop: Crop) -> Rgb:
-    """uint8 (H, W, 3) RGB; DataError says why there is no picture."""
+    """uint8 (H, W, 3) RGB. DataError if the file is missing or cannot be decoded."""
     if crop.content is None:
         raise DataError(f"{crop.name} is not there")
     try:
@@ -76,8 +76,8 @@ def decode_crop(crop: Crop) -> Rgb:
 def make_pair(rgb: Rgb, *, config: DegradeConfig, seed: int) -> tuple[Rgb, Rgb]:
     """A sharp crop -> (hr, lr): HR of height 32 with the crop's proportion, LR of half its sides.
 
-    Brought to one height first, for the blur is stated in pixels of a 32 px word: at 64 px it would be half
-    as strong. The stretch to 128x32 is left to the reader of the pair, so that blur stays round.
+    The crop is resized before it is degraded, as the blur is in pixels of a 32 px word: at 64 px it would be half
+    as strong. It is stretched to 128x32 only when the pair is read, so that the blur stays round.
     """
     height, width = rgb.shape[:2]
     even = max(4, 2 * round(width * HR_HEIGHT / height / 2))
@@ -86,18 +86,18 @@ def make_pair(rgb: Rgb, *, config: DegradeConfig, seed: int) -> tuple[Rgb, Rgb]:
 
 
 def sample_seed(seed: int, name: str) -> int:
-    """A sample's own seed, from the run's and its name: leaving others out does not change it."""
+    """Seed of one sample, from the run's seed and the sample's name: independent of other samples."""
     return int.from_bytes(blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "big")
 
 
 def named_config(name: str) -> DegradeConfig:
-    """A preset by name, "default" being DegradeConfig as it stands; ConfigError lists the names."""
+    """A preset by name, or "default" for DegradeConfig(); ConfigError lists the names."""
     return DegradeConfig() if name == "default" else preset(name)
 
 
 @contextmanager
 def _reader(path: Path) -> Iterator[Callable[[str], bytes | None]]:
-    """A function from a name to its bytes, None where there are none, of a folder or a tar."""
+    """A function that reads a file of a folder or tar by its name -> bytes, or None if it is missing."""
     if path.is_dir():
         yield lambda name: _read_file(path / name)
         return

@@ -1,12 +1,12 @@
-"""Degradation: a sharp HR crop becomes the LR crop a camera would have delivered.
+"""Degradation: a sharp HR crop becomes the LR crop of a camera, screen or scanner.
 
     HR -> misalign -> blur -> shrink x2 -> light -> noise -> sharpen -> JPEG -> LR     a photograph
     HR -> sub-pixels of a screen -> rescale -> JPEG -> LR                              `screen_share`
     HR -> grey, blur -> shrink x2 -> grain, black and white -> JPEG -> LR              `scan_share`
 
 A minority (`heavy_share`) first goes through a second, rougher round at full size, in the spirit of
-BSRGAN (Zhang et al., ICCV 2021) and Real-ESRGAN (Wang et al., ICCVW 2021). Ranges follow what TextZoom's
-own pairs and later work on text super-resolution show; each stands in `DegradeConfig` with its reason.
+BSRGAN (Zhang et al., ICCV 2021) and Real-ESRGAN (Wang et al., ICCVW 2021). Ranges follow TextZoom's pairs
+and later work on text super-resolution; `DegradeConfig` gives the reason of each.
 
     from training.data.degrade import degrade, degrade_pair
     from training.data.degrade_config import preset
@@ -32,17 +32,17 @@ Image: TypeAlias = np.ndarray  # float32 (H, W, 3) RGB in 0..255 between the ope
 _SHARP_JPEG = (80, 95)  # quality; below, blocks show in a crop of 16 px
 _FILTERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-# Longest blur of high text, HR px: the service brings a crop that is more blurred to a smaller scale first.
+# Longest blur of high text, HR px: the service shrinks more blurred crops first.
 MAX_SIGMA_PX = 5.0  # 2.5 LR px
 MAX_RADIUS_PX = 6.5  # a disk blurs like a Gaussian of half its radius, and looks harder
 MAX_MOTION_PX = 12.0  # a smear's deviation is its length over 3.5
 
 
 def degrade(hr: np.ndarray, *, config: DegradeConfig = FULL, seed: int, scale: float = 1.0) -> np.ndarray:
-    """An LR crop of half the height and width, as a camera, a screen or a scanner might have given it.
+    """Make an LR crop of half the height and width, as from a camera, a screen or a scanner.
 
     hr: uint8 (H, W, 3) RGB, H and W even and at least 4. seed: non-negative. scale: height of the text in
-    pixels over 32; blur grows with it up to MAX_SIGMA_PX and its like. ValueError for another array or scale.
+    pixels over 32; blur grows with it up to the MAX_ limits. ValueError for another array or scale.
     Returns uint8 (H/2, W/2, 3) RGB.
     """
     return degrade_pair(hr, config=config, seed=seed, scale=scale)[1]
@@ -51,14 +51,14 @@ def degrade(hr: np.ndarray, *, config: DegradeConfig = FULL, seed: int, scale: f
 def degrade_pair(
     hr: np.ndarray, *, config: DegradeConfig = FULL, seed: int, scale: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The target and the LR crop: `degrade` with what is to be restored from its result.
+    """Make an LR crop, and the target to restore from it -> (target, lr). Arguments as for `degrade`.
 
-    The target is hr itself, except for a scan: there it has the scan's grey and contrast, since nothing in
-    the LR crop tells the colours, and a network taught to guess them would tint every scan.
+    The target is hr, except for a scan: then it has the scan's grey and contrast, because the LR crop has no
+    colours, and a network trained to guess them would tint every scan.
     """
     _check(hr, scale)
     rng = np.random.default_rng(seed)
-    # Without a share nothing is drawn, so that a seed gives what it gave before there was one.
+    # No draw without a share, so that seeds of older configurations give the same pixels.
     kind = rng.random() if any(config.kind_shares) else 1.0
     sharp, screen, scan, clean = np.cumsum(config.kind_shares)
     if kind < sharp:
@@ -89,7 +89,7 @@ def _photograph(
     if not clean and rng.random() < config.heavy_share:
         img = _rough_round(img, config, rng, scale)
     img = cv2.resize(img, (width // 2, height // 2), interpolation=_filter(config, rng))
-    img = _light(img, config, rng)  # after the optics' blur: a sensor exposes, and saturates, what it sees
+    img = _light(img, config, rng)  # after the blur, as in a camera: the sensor is behind the lens
     if clean:
         return _to_uint8(img)
     if rng.random() < config.noise_share:
@@ -113,13 +113,13 @@ def _sharp(hr: np.ndarray, config: DegradeConfig, rng: np.random.Generator) -> n
 
 
 def _screen(hr: np.ndarray, config: DegradeConfig, rng: np.random.Generator) -> np.ndarray:
-    """Letters drawn with the thirds of a screen's pixels, perhaps shown at another size after."""
+    """Letters drawn with sub-pixels of a screen, perhaps rescaled afterwards."""
     height, width = hr.shape[0] // 2, hr.shape[1] // 2
     rescaled = rng.random() < config.screen_rescaled_share
     scale = rng.uniform(*config.screen_scale) if rescaled else 1.0
     size = max(2, round(width / scale)), max(2, round(height / scale))  # of the screen's own pixels
     third = (1 if rng.random() < 0.5 else -1) * hr.shape[1] / size[0] / 3  # HR px; sub-pixels are RGB or BGR
-    # The mean over a pixel's area, a third of a pixel apart, is what renderers filter sub-pixels to.
+    # Renderers filter sub-pixels to means over a pixel's area, a third of a pixel apart.
     channels = [_moved(hr[..., i].astype(np.float32), (i - 1) * third) for i in range(3)]
     img = cv2.resize(cv2.merge(channels), size, interpolation=cv2.INTER_AREA)
     if rescaled:
@@ -141,7 +141,7 @@ def _scan(
     sigma = rng.uniform(*_scaled(config.scan_sigma_px, scale, MAX_SIGMA_PX))
     lr = cv2.GaussianBlur(grey, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     lr = cv2.resize(lr, (hr.shape[1] // 2, hr.shape[0] // 2), interpolation=_filter(config, rng))
-    # Levels of the blurred crop: by those of the sharp one, blurred thin strokes would count as paper.
+    # Levels of the blurred crop: with the sharp crop's, blurred thin strokes would count as paper.
     low, high = np.percentile(lr, (3, 97))
     contrast = max(16.0, high - low)  # a plain crop stays plain
     middle = low + (high - low) * rng.uniform(0.4, 0.6)
@@ -162,11 +162,11 @@ def _misalign(img: Image, config: DegradeConfig, rng: np.random.Generator) -> Im
     height, width = img.shape[:2]
     shift = rng.uniform(-config.shift_px, config.shift_px, (2, 1))
     corners = shift + rng.uniform(-config.corner_px, config.corner_px, (2, 4))  # x and y of each corner's move
-    # Moves are blended between the corners instead of drawn as a true perspective, which on a 4:1 crop
-    # turns 0.8 px at the corners into 3 px at the middle.
+    # Moves are interpolated between the corners: on a 4:1 crop, a true perspective would turn 0.8 px at the
+    # corners into 3 px at the middle.
     x, y = (corners.astype(np.float32) @ _corner_weights(height, width)).reshape(2, height, width)
     columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    # Cubic: linear would blur by a random amount of its own, which the ranges below do not count.
+    # Cubic: linear would add a random blur that the ranges do not count.
     warped = cv2.remap(img, x + columns, y + rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped)
 
@@ -201,7 +201,7 @@ def _blur_kernel(config: DegradeConfig, rng: np.random.Generator, scale: float) 
 
 
 def _scaled(lengths: Range, scale: float, limit: float) -> Range:
-    """The range for text `scale` times as high; its ends are cut, so that draws do not pile up at the limit."""
+    """The range for text `scale` times as high; cut before drawing, so that draws do not pile up at the limit."""
     return min(lengths[0] * scale, limit), min(lengths[1] * scale, limit)
 
 
@@ -231,7 +231,7 @@ def _noise(img: Image, std: float, grey_share: float, rng: np.random.Generator) 
 def _jpeg(img: np.ndarray, quality: int) -> np.ndarray:
     _, data = cv2.imencode(".jpg", img[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    assert bgr is not None, "what was just encoded decodes"
+    assert bgr is not None, "the JPEG was encoded here"
     return np.ascontiguousarray(bgr[..., ::-1])
 
 

@@ -40,15 +40,15 @@ class DegradeConfig:
     ConfigError names a range that is reversed, a share outside [0, 1], or shares that exceed 1 together.
     """
 
-    sharp_share: float = 0.0  # shrunk, perhaps a JPEG, nothing else: what is readable must stay so
+    sharp_share: float = 0.0  # shrunk, perhaps a JPEG, nothing else: readable text must stay readable
     screen_share: float = 0.0  # a screenshot: letters with colour fringes, no lens and no noise
     screen_rescaled_share: float = 0.5  # pages and messengers show pictures at another size
-    screen_scale: Range = (0.7, 1.4)  # of that size: below, the letters are no longer those of a screen
+    screen_scale: Range = (0.7, 1.4)  # of that size: below, letters no longer look like a screen's
     scan_share: float = 0.0  # a scan or photocopy: grey, paper made white and ink black
     scan_sigma_px: Range = (0.4, 1.6)  # glass and toner blur little
     scan_gain: Range = (1.0, 2.5)  # steepness of the soft threshold; 1: a grey scan, 2.5: a third photocopy
     scan_grain: Range = (0.01, 0.08)  # of the contrast, before the threshold, which clears the paper of most
-    clean_share: float = 0.0  # blur and shrink alone: noise must not be what tells the blur
+    clean_share: float = 0.0  # blur and shrink alone, so that noise does not reveal the blur
     misalign_share: float = 0.8  # LR and HR of TextZoom are two photographs, registered but never exactly
     shift_px: float = 1.0  # whole-crop shift, each axis, plus or minus
     corner_px: float = 0.8  # extra move of each corner (slight perspective); with the shift at most 1.8 px
@@ -57,10 +57,10 @@ class DegradeConfig:
     brightness: Range = (-20.0, 20.0)  # added, of 255
     gaussian_share: float = 0.8  # most residual blur of a zoom-out is close to Gaussian
     sigma_px: Range = (0.4, 2.8)  # 0.4: barely visible; 2.8: strokes of a 32 px word run together
-    sigma_tail_px: Range = (2.8, 4.0)  # the worst crops people send
-    sigma_tail_share: float = 0.08  # a tail, so that training does not live in it
+    sigma_tail_px: Range = (2.8, 4.0)  # the worst crops of users
+    sigma_tail_share: float = 0.08  # rare, as most crops are better
     anisotropy: Range = (0.5, 1.0)  # minor over major axis: hand shake smears one direction
-    defocus_share: float = 0.12  # disks: a lens out of focus; what remains of 1 is short motion
+    defocus_share: float = 0.12  # disks: a lens out of focus; the rest of 1 is short motion
     defocus_radius_px: Range = (0.8, 3.2)
     motion_px: Range = (2.0, 6.0)  # "short": under a stroke's spacing at 32 px high
     filter_weights: tuple[float, float, float] = (0.4, 0.3, 0.3)  # area, linear, cubic: unknown resizers
@@ -71,10 +71,10 @@ class DegradeConfig:
     sharpen_amount: Range = (0.2, 0.6)  # mild unsharp mask of sigma 1 LR px; 1.0 would double the noise too
     jpeg_share: float = 0.6  # most crops were a JPEG once
     jpeg_quality: tuple[int, int] = (45, 95)
-    heavy_share: float = 0.1  # full BSRGAN ranges only as a minority: more of it teaches to invent strokes
+    heavy_share: float = 0.1  # a minority: more of BSRGAN's ranges teaches to invent strokes
     heavy_sigma_px: Range = (0.5, 2.5)
-    heavy_scale: Range = (0.5, 1.0)  # first resize; text was enlarged and shrunk before it came to us
-    heavy_noise_std: Range = (1.0, 15.0)  # BSRGAN goes to 25, where words of 16 px are gone for good
+    heavy_scale: Range = (0.5, 1.0)  # first resize: text may have been resized before
+    heavy_noise_std: Range = (1.0, 15.0)  # BSRGAN: up to 25, which destroys words of 16 px
     heavy_jpeg_quality: tuple[int, int] = (30, 90)
 
     def __post_init__(self) -> None:
@@ -90,12 +90,12 @@ class DegradeConfig:
 
     @property
     def kind_shares(self) -> tuple[float, float, float, float]:
-        """Shares of what is no photograph: sharp, screen, scan, clean."""
+        """Shares of sharp, screen, scan and clean crops; the rest are ordinary photographs."""
         return self.sharp_share, self.screen_share, self.scan_share, self.clean_share
 
 
 FULL = DegradeConfig()
-# What people send, over the whole range, for a target in register with its LR and of the same exposure.
+# The whole range of users' crops; the target is aligned with its LR and has the same exposure.
 CROPS = DegradeConfig(
     misalign_share=0.0, light_share=0.0, sharp_share=0.12, screen_share=0.06, scan_share=0.05, clean_share=0.2,
     sigma_px=(0.3, 3.4), sigma_tail_px=(3.4, 4.2), sigma_tail_share=0.05, noise_share=0.75, heavy_share=0.07,

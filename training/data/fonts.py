@@ -1,11 +1,11 @@
-"""Fonts for rendered words: found on this machine, in a folder, or Pillow's own as the last resort.
+"""Fonts for rendered words: installed ones, a folder's, or Pillow's own as the last resort.
 
     fonts = find_fonts()                      # installed ones
     fonts = find_fonts(Path("my_fonts"))      # only that folder's
 
-A `Font` is a path, and a face within a collection (.ttc); FreeType objects are cached by size. A font
-without a glyph of a word is left out of the choice for that word. Pictures therefore depend on the fonts
-present: to repeat them elsewhere, keep the folder of fonts beside the seed.
+A `Font` is a path, and a face within a collection (.ttc); FreeType objects are cached by size. A word is drawn
+only in fonts that have all its glyphs. Images therefore depend on the fonts present: to repeat them elsewhere,
+keep the folder of fonts with the seed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from PIL import ImageFont
 from training.errors import DataError
 
 _SUFFIXES = {".ttf", ".otf", ".ttc"}
-# Fonts that map letters to symbols look complete to a glyph test, so names have to tell them apart.
+# Fonts that map letters to symbols look complete to a glyph test, so they are recognised by name.
 _NOT_TEXT = ("symbol", "dingbat", "emoji", "icon", "awesome", "lastresort", "stixsiz", "stixnonuni", "math",
              "cmsy", "cmex", "cmmi", "d050000l", "standardsymbols", "music", "braille")  # fmt: skip
-# Characters that tell whether a font has a script, by the first word of a character's Unicode name.
+# Characters that show whether a font has a script, by the first word of a character's Unicode name.
 _SAMPLES = {
     "LATIN": "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
     "DIGIT": "0123456789",
@@ -42,13 +42,13 @@ _SAMPLES = {
     "HANGUL": "가한",
 }
 _EAST_ASIAN = frozenset(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"))
-_BASIC = ("LATIN", "DIGIT")  # of a font for Latin; symbol fonts may have either
-_TEST_EM = 24  # pixels at which glyphs are looked at
-_STYLES = re.compile(r"[-_ ].*|(Condensed|Narrow|Display|Bold|Oblique|Italic).*")  # what follows a family's name
+_BASIC = ("LATIN", "DIGIT")  # both needed for Latin, as symbol fonts may have either
+_TEST_EM = 24  # pixels, for tests of glyphs
+_STYLES = re.compile(r"[-_ ].*|(Condensed|Narrow|Display|Bold|Oblique|Italic).*")  # after a family's name
 
 
 class Font(NamedTuple):
-    """A font file, and which face of a collection; path None is the Aileron (CC0) that Pillow carries."""
+    """A font file, and the number of a collection's face; path None is Pillow's bundled Aileron (CC0)."""
 
     path: str | None
     face: int = 0
@@ -76,7 +76,7 @@ def find_fonts(folder: Path | None = None) -> tuple[Font, ...]:
 
     A text font has Latin letters and digits, or Cyrillic, Greek, Chinese, Japanese or Korean characters.
 
-    Without a folder: the system's, matplotlib's, and those of Python packages that announce `fonts_ttf`
+    Without a folder: the system's, matplotlib's, and fonts of Python packages with the entry point `fonts_ttf`
     (such as font-roboto). DataError when a named folder is missing or holds no usable font.
     """
     if folder is not None and not folder.is_dir():
@@ -92,12 +92,12 @@ def find_fonts(folder: Path | None = None) -> tuple[Font, ...]:
 def choose_font(text: str, fonts: Sequence[Font], rng: np.random.Generator) -> Font:
     """A random font among those with every glyph of the text; DataError when none has.
 
-    A family is drawn by the root of its size, then one of its fonts: thirty cuts of one design should not
-    outweigh five designs of one cut.
+    A family is drawn, weighted by the square root of its number of fonts, then one of its fonts: thirty fonts of
+    one design should not outweigh five designs.
     """
     order = np.random.default_rng(rng.integers(2**32) if len(fonts) > 1 else 0)  # one draw, however many fail
     families, weights = _families(tuple(fonts), frozenset(map(_script, text)))
-    # Times of first events at these rates are in a weighted random order; `choice` takes 70 us for it.
+    # Exponential times at these rates give a weighted random order; `choice` would take 70 us.
     for family in np.argsort(order.exponential(size=len(families)) / weights):
         members = families[family]
         for member in order.permutation(len(members)):
@@ -111,7 +111,7 @@ def _families(fonts: tuple[Font, ...], scripts: frozenset[str]) -> tuple[list[li
     """The fonts that have these scripts, by family, and each family's weight."""
     sample = "".join(_SAMPLES.get(script, "") for script in scripts)
     having = [font for font in fonts if font.has(sample)]
-    if not scripts & _EAST_ASIAN:  # letters of fonts made for Chinese are an extra there, and narrow and thin
+    if not scripts & _EAST_ASIAN:  # Latin letters of Chinese fonts are narrow and thin
         having = [font for font in having if not font.has(_SAMPLES["CJK"])] or having
     families: dict[str, list[Font]] = {}
     for font in having:

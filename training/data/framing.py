@@ -1,11 +1,11 @@
-"""How a word fills what the network is shown: stretched as TextZoom has it, or at a scale of its own.
+"""How a word fills the network's input: stretched as in TextZoom, or placed at a scale of its own.
 
     lr, hr of any size -> stretch -> the whole word, resized to 16 x 64 without keeping its proportion
-    a sharp crop       -> place   -> on a canvas such as 64 x 192 at any scale: a word in its continued edge, or
-                                     a piece of one that is too large
+    a sharp crop       -> place   -> on a canvas such as 64 x 192 at any scale: a word with its edges continued,
+                                     or a piece of a larger word
 
-A service brings crops in at the scale that their blur asks for, and letters there are as high, narrow or wide as
-they are. One network serves both if it has seen both.
+The service scales a crop by its blur and keeps its proportions, so letters differ in height and width. A network
+trained on both framings serves both.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def stretch(lr: Rgb, hr: Rgb, spec: PixelSpec) -> tuple[Rgb, Rgb]:
 class Placed:
     """A canvas, uint8 (H, W, 3) RGB, and where the text lies on it.
 
-    wide: the text's whole width is there. high: its whole height is.
+    wide: the canvas shows the text's whole width. high: it shows the whole height.
     """
 
     canvas: Rgb
@@ -44,14 +44,14 @@ class Placed:
 
 
 def place(rgb: Rgb, *, height: int, canvas: tuple[int, int], rng: np.random.Generator) -> Placed:
-    """A crop brought to a height in pixels, anywhere on a canvas (height, width), its edges continued.
+    """Resize a crop to a height in pixels and put it anywhere on a canvas (height, width), edges continued.
 
-    Of one that is larger than the canvas, a piece from anywhere.
+    If it is larger than the canvas, put a random piece of it there.
     """
     width = max(4, round(rgb.shape[1] * height / rgb.shape[0]))
     rgb = resize(rgb, height=height, width=width)
     (top, above), (left, before) = (
-        _fit(size, room, rng) for size, room in zip((height, width), canvas, strict=True)
+        _fit(size, space, rng) for size, space in zip((height, width), canvas, strict=True)
     )
     piece = rgb[above : above + canvas[0], before : before + canvas[1]]
     high, wide = piece.shape[:2]
@@ -61,8 +61,8 @@ def place(rgb: Rgb, *, height: int, canvas: tuple[int, int], rng: np.random.Gene
     return Placed(filled, box, wide=wide == width, high=high == height)
 
 
-def _fit(size: int, room: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Where something starts in its room, and how much of its beginning is cut off."""
-    spare = room - size
+def _fit(size: int, space: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Start of the crop on one axis of the canvas, and the number of its first pixels that are cut off."""
+    spare = space - size
     start = int(rng.integers(abs(spare), endpoint=True))
     return (start, 0) if spare >= 0 else (0, start)

@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 from training.data.fonts import Font
 from training.errors import DataError
 
-EM_PX = 48  # capitals are then 35 px high: an HR crop is 32 high, and drawing glyphs is the dearest step
-_CROP_PX = 64  # highest crop for which that is enough; a word blown up further would be a soft target
+EM_PX = 48  # capitals are then 35 px high: an HR crop is 32 high, and drawing glyphs is the slowest step
+_CROP_PX = 64  # highest crop for this em; enlarged further, a word would be a soft target
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class GlyphStyle:
     outline_px: int = 0  # width of the rim around the bold stroke
     spacing_px: float = 0.0  # extra advance after each letter
     rise: float = 0.0  # of a bent baseline's middle over its ends, as a fraction of the width
-    neighbour: Literal["above", "below", "right"] | None = None  # where another word may peep in
+    neighbour: Literal["above", "below", "right"] | None = None  # side where part of another word shows
     neighbour_text: str = ""
 
 
@@ -53,14 +53,14 @@ def draw_word(text: str, font: Font, style: GlyphStyle, *, height_px: int = _CRO
     bend = style.rise * pieces[-1].end
     pad, line = em, round(1.2 * em)
     size = (int(pieces[-1].end) + 3 * pad, int(3.4 * em + abs(bend)))
-    # One layer where there is no rim: drawing glyphs is the dearest step.
+    # One layer if there is no rim, to save time.
     layers = [Image.new("L", size) for _ in range(2 if style.outline_px else 1)]
     pens = [ImageDraw.Draw(layer) for layer in layers]
     top = line + max(0.0, bend)
 
-    def put(what: str, x: float, y: float) -> None:
+    def put(letters: str, x: float, y: float) -> None:
         for pen, stroke in zip(pens, (style.bold_px, style.bold_px + style.outline_px), strict=False):
-            pen.text((x, y), what, font=face, fill=255, stroke_width=stroke)
+            pen.text((x, y), letters, font=face, fill=255, stroke_width=stroke)
 
     for piece in pieces:
         t = (piece.start + piece.end) / pieces[-1].end - 1.0  # from -1 at the first letter to 1 at the last
@@ -71,7 +71,7 @@ def draw_word(text: str, font: Font, style: GlyphStyle, *, height_px: int = _CRO
     places = {"above": (pad, top - line), "below": (pad, top + line), "right": (box[2] + 0.3 * em, top)}
     if style.neighbour:
         put(style.neighbour_text, *places[style.neighbour])
-    reach = em // 2  # as far as margins ever show
+    reach = em // 2  # the widest margin
     frame = (max(0, box[0] - reach), max(0, box[1] - reach), box[2] + reach, box[3] + reach)
     cut = [np.asarray(layer.crop(frame)) for layer in layers]
     inner = (box[0] - frame[0], box[1] - frame[1], box[2] - frame[0], box[3] - frame[1])
@@ -104,7 +104,7 @@ def _pieces(text: str, face: ImageFont.FreeTypeFont, style: GlyphStyle) -> list[
 
 
 def _at_least_tall(box: tuple[int, int, int, int], em: int) -> tuple[int, int, int, int]:
-    # A lone dash or dot is not blown up to the crop's height: it keeps the size it has in a line.
+    # A lone dash or dot is not enlarged to the crop's height: it keeps its size within a line.
     left, top, right, bottom = box
     lack = max(0, round(0.45 * em) - (bottom - top))
     return left, top - lack // 2, right, bottom + lack - lack // 2

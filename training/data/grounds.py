@@ -1,11 +1,11 @@
-"""What rendered words stand on: plain, gradient, procedural texture, a page, or a piece of a photograph.
+"""Backgrounds of rendered words: plain, gradient, procedural texture, a page, or a piece of a photograph.
 
-Photographs come only from a folder of the user's (`load_grounds`). Without one the textures below stand
-in: octave noise, brick, planks, asphalt, two-tone signs. They break up plain areas as real walls do, but
-they are not photographs and a model trained on them alone has not seen real clutter.
+Photographs come only from the user's folder (`load_grounds`). Without one, textures replace them: octave noise,
+brick, planks, asphalt, two-tone signs. They vary as real walls do, but a model trained on them alone has not seen
+real clutter.
 
-Grounds are planar, (3, H, W): numpy spreads a mask or a colour over planes several times faster than
-over interleaved pixels.
+Grounds are planar, (3, H, W): numpy broadcasts a mask or a colour over planes several times faster than over
+interleaved pixels.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def gradient(start: np.ndarray, end: np.ndarray, size: tuple[int, int], rng: np.
 
 
 def scenery(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """float32 (3, H, W) in 0..255: loud and coloured, in the place of the photograph behind a subtitle."""
+    """float32 (3, H, W) in 0..255: a strong, coloured ground behind a subtitle, in place of a photograph."""
     near, far = rng.uniform(0.0, 255.0, (2, 1)) + rng.normal(
         0.0, 35.0, (2, 3)
     )  # films are less coloured than signs
@@ -91,7 +91,7 @@ def page_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def planes(colour: np.ndarray) -> np.ndarray:
-    """A colour (3,) as float32 (3, 1, 1), to be spread over planes."""
+    """A colour (3,) as float32 (3, 1, 1), to broadcast over planes."""
     return colour.astype(np.float32)[:, None, None]
 
 

@@ -1,15 +1,14 @@
 """Word crops in the LMDB layout of TextZoom, read as published.
 
-    num-samples                  how many, as decimal text; written last
-    label-%09d                   what is written, UTF-8, counted from 1
+    num-samples                  number of samples, as decimal text; written last
+    label-%09d                   the text, UTF-8; numbers start at 1
     image_hr-%09d, image_lr-%09d the crop twice, an encoded picture (PNG, JPEG, ...)
     image-%09d                   instead of the two: a crop alone, as recogniser data sets have it
 
     for subset in find_subsets([Path("TextZoom/test")]):   # easy, hard, medium
         for sample in subset: ...
 
-`training.data.lmdb_writer` writes them, in `<folder>.partial` until all is there: no reader takes that
-for data.
+`training.data.lmdb_writer` writes to `<folder>.partial`, which readers skip, and renames it when it is complete.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ DATA_FILE = "data.mdb"
 PARTIAL_SUFFIX = ".partial"
 
 _log = logging.getLogger(__name__)
-# (process, device, inode) -> environment. LMDB lets a process open a file once only, and training may
-# well evaluate on the folder that it trains on.
+# (process, device, inode) -> environment. A process may open an LMDB file only once, but a run may train and
+# evaluate on the same folder.
 _shared: weakref.WeakValueDictionary[tuple[int, int, int], lmdb.Environment] = weakref.WeakValueDictionary()
 
 
 def _forget_environments() -> None:
-    """An environment must not be used after a fork; the child closes its copies and opens anew."""
+    """Close the environments in a forked child, which must not use its parent's; it opens its own."""
     for environment in list(_shared.values()):
         environment.close()
     _shared.clear()
@@ -54,7 +53,7 @@ os.register_at_fork(after_in_child=_forget_environments)
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One word. hr, lr: uint8 (H, W, 3) RGB of any size; lr is None where only one crop is stored."""
+    """One word. hr, lr: uint8 (H, W, 3) RGB of any size; lr is None if only one crop is stored."""
 
     label: str
     hr: Rgb
@@ -64,7 +63,7 @@ class Sample:
 class Subset:
     """One LMDB folder, open for reading; safe to pickle to workers and to use after a fork.
 
-    name: what reports call it. unreadable: samples skipped so far by this process.
+    name: its name in reports. unreadable: samples skipped so far by this process.
     DataError at once when the folder is missing, half-written, or no LMDB.
     """
 
@@ -89,8 +88,7 @@ class Subset:
     def read(self, index: int) -> Sample | None:
         """Sample 0 <= index < len(self); None, a warning and one more `unreadable` if it cannot be read.
 
-        A warning and not an error: TextZoom as published holds broken pictures, and one of them must not
-        end an epoch.
+        A warning and not an error: TextZoom as published has broken pictures, which must not end an epoch.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self.folder}")
@@ -103,13 +101,13 @@ class Subset:
             return None
 
     def label(self, index: int) -> str:
-        """What sample 0 <= index < len(self) says, without decoding pictures; "" if it has no label."""
+        """Text of sample 0 <= index < len(self), without decoding pictures; "" if it has no label."""
         with self._environment().begin() as transaction:
             return (transaction.get(b"label-%09d" % (index + 1)) or b"").decode(errors="replace")
 
     def close(self) -> None:
-        """Let go of the file; the next read opens it again."""
-        self._opened = None  # the file is closed with its last user
+        """Close the file; the next read opens it again."""
+        self._opened = None  # LMDB closes the file when no subset uses it
 
     def _environment(self) -> lmdb.Environment:
         if self._opened is None or self._opened[0] != os.getpid():
@@ -164,10 +162,9 @@ def _open_for_reading(folder: Path) -> lmdb.Environment:
 
 
 def _checked_count(environment: lmdb.Environment, folder: Path) -> int:
-    """num-samples, once the file is known to be whole; DataError says what is missing.
+    """Read num-samples of a complete file. DataError if the file is incomplete.
 
-    The length is compared first: reading a page beyond the end of a truncated file is no exception but
-    the death of the process (SIGBUS).
+    The file's length is checked first: reading beyond the end of a truncated file kills the process (SIGBUS).
     """
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     present = (folder / DATA_FILE).stat().st_size

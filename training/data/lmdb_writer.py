@@ -1,11 +1,11 @@
 """Write word crops in the LMDB layout of `training.data.lmdb`: all or nothing, and resumable.
 
     with LmdbWriter(Path("pairs"), recipe="seed 7, 1000 words") as writer:
-        for label, hr, lr in items[len(writer):]:   # len(writer): what an earlier run had written
+        for label, hr, lr in items[len(writer):]:   # len(writer): samples of an interrupted run
             writer.add(label, hr=hr, lr=lr)
 
 Samples go to `pairs.partial` in transactions of 256; `finish` writes num-samples, flushes, and renames.
-A writer killed at any point leaves a `.partial` without a count or a complete folder, nothing between.
+A killed writer leaves either a `.partial` without a count, or a complete folder.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from model_store.durable import flush_to_disk
 from training.data.lmdb import COUNT, PARTIAL_SUFFIX, Rgb
 from training.errors import DataError
 
-WRITTEN = b"partial-written"  # only while a writer is at work: samples so far
-RECIPE = b"partial-recipe"  # what is being made; stays in finished data as a record
-COMMIT_EVERY = 256  # samples: what a killed writer loses at most, at a few MB of memory
+WRITTEN = b"partial-written"  # samples so far; absent from finished data
+RECIPE = b"partial-recipe"  # description of the data set; kept in finished data
+COMMIT_EVERY = 256  # samples that a killed writer loses at most; a few MB of memory
 FIRST_MAP_BYTES = 64 << 20  # grows by doubling; the file itself only takes what is used
 
 
 class LmdbWriter:
-    """Writes one LMDB folder, all or nothing, and takes up again where a killed writer left off.
+    """Writes one LMDB folder, all or nothing, and continues the `.partial` of a killed writer.
 
-    recipe: what is being made, in the caller's words; a `.partial` left by another recipe is refused, so
-    that two data sets never mix. Leaving the block by an exception keeps the `.partial` for the next run.
+    recipe: description of the data set; a `.partial` with another recipe is refused, so that two data sets never
+    mix. An exception in the block keeps the `.partial` for the next run.
     """
 
     def __init__(self, folder: Path, *, recipe: str) -> None:
@@ -46,7 +46,7 @@ class LmdbWriter:
         except (OSError, lmdb.Error) as error:
             raise DataError(f"cannot write {self._partial}: {error}") from error
         self._pending: list[tuple[bytes, bytes]] = []
-        self._committed = self._take_up(recipe)
+        self._committed = self._begin(recipe)
         self._count = self._committed
 
     def __len__(self) -> int:
@@ -93,8 +93,8 @@ class LmdbWriter:
             self._commit([(WRITTEN, b"%d" % self._count)])
             self._environment.close()
 
-    def _take_up(self, recipe: str) -> int:
-        """Note the recipe in a new partial, or check it against an old one -> samples already there."""
+    def _begin(self, recipe: str) -> int:
+        """Store the recipe in a new partial, or compare it with an old one's -> number of samples in it."""
         with self._environment.begin(write=True) as transaction:
             earlier = transaction.get(RECIPE)
             if earlier is not None and earlier != recipe.encode():
@@ -130,7 +130,7 @@ class LmdbWriter:
 
 
 def encode_png(picture: Rgb | bytes) -> bytes:
-    """uint8 (H, W, 3) RGB -> PNG bytes; bytes pass through. Lossless: degradation is made, not stored."""
+    """uint8 (H, W, 3) RGB -> PNG bytes; bytes pass through. Lossless, as JPEG would add a degradation."""
     if isinstance(picture, bytes):
         return picture
     buffer = io.BytesIO()

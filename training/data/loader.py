@@ -2,8 +2,8 @@
 
     step -> epoch and place -> sample numbers of this rank -> worker: read, render, degrade -> Batch
 
-Every batch follows from (seed, step) alone: to resume is to ask for batches from a step on, and the number
-of workers changes nothing but the speed.
+A batch depends on (seed, step) alone, so a run can resume at any step, and the number of workers changes only the
+speed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from training.errors import ConfigError
 class Loader:
     """Endless batches of `samples`.
 
-    batch_size: of this rank. rank, world: which of how many processes this is; together they see each
-    sample once an epoch. What does not fill a last batch is left out: all ranks take the same number of
-    steps, and batch statistics of a few pictures are noise. Another epoch leaves out other samples.
-    Raises ConfigError if there is not even one batch.
+    batch_size: of this rank. rank, world: number of this process, and of processes; together they see each
+    sample once an epoch. An incomplete last batch is left out: all ranks take the same number of steps, and batch
+    statistics of a few images are noise. Every epoch leaves out other samples. Raises ConfigError if there is no
+    full batch.
     """
 
     samples: Samples
@@ -63,7 +63,7 @@ class Loader:
 
 
 class _Batcher:
-    """What a worker process does: (epoch, sample numbers) -> their batch."""
+    """Worker of `ordered_map`: (epoch, sample numbers) -> their batch."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
@@ -74,7 +74,7 @@ class _Batcher:
 
 
 def validation_batches(samples: Samples, *, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
-    """All samples, or the first `limit`, in order and the same every time; unreadable ones are left out."""
+    """All samples, or the first `limit`, in the same order every time; unreadable ones are left out."""
     pairs: list[Pair] = []
     for number in range(min(len(samples), limit or len(samples))):
         pair = samples.pair(number, epoch=VALIDATION_EPOCH)
@@ -87,7 +87,7 @@ def validation_batches(samples: Samples, *, batch_size: int, limit: int | None =
         yield collate(pairs)
 
 
-@lru_cache(maxsize=2)  # a step asks for the order of its epoch, thousands of times in a row
+@lru_cache(maxsize=2)  # all steps of an epoch need the same order
 def _order(length: int, seed: int, epoch: int | None) -> np.ndarray:
     if epoch is None:
         return np.arange(length)

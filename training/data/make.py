@@ -6,8 +6,8 @@
 
     crops or words -> processes: decode or render, degrade, PNG -> in order -> LmdbWriter
 
-A run that was killed goes on where it stopped when it is started again, and ends with the same samples as
-one that was not. The recipe in the LMDB names what pixels depend on: another recipe does not go on with it.
+The same command continues a killed run, and ends with the same samples as an uninterrupted one. The recipe in the
+LMDB names everything that pixels depend on; a run with another recipe is refused.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):
-    """What to make: one task a sample, done by a builder that each process makes for itself."""
+    """One data set to make: a task for each sample, and the builder that each process makes for itself."""
 
     tasks: Iterable[Any]
     total: int
@@ -55,25 +55,26 @@ class Job(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=f"folder or tar with labels.tsv, or the word `{RENDERED}`")
     parser.add_argument("out", type=Path, help="the LMDB folder to write; with several presets, their parent")
-    parser.add_argument("--preset", default="default", help="degradations, by comma (default: %(default)s)")
-    parser.add_argument("--single", action="store_true", help="crops alone, for pretrain-recogniser")
-    parser.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
+    parser.add_argument("--preset", default="default", help="degradations, comma-separated (default: %(default)s)")
+    parser.add_argument("--single", action="store_true", help="store HR without LR, for pretrain-recogniser")
+    parser.add_argument("--seed", type=int, default=SEED, help="random seed (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: every core)")
     crops = parser.add_argument_group("crops")
-    crops.add_argument("--min-height", type=int, default=MIN_HEIGHT, help="of HR, pixels (default: %(default)s)")
+    height = "least height of HR in pixels (default: %(default)s)"
+    crops.add_argument("--min-height", type=int, default=MIN_HEIGHT, help=height)
     words = parser.add_argument_group("rendered words")
-    words.add_argument("--count", type=int, default=1000, help="samples (default: %(default)s)")
-    words.add_argument("--words", type=Path, help="word list, one a line (default: made-up words)")
-    words.add_argument("--fonts", type=Path, help="folder of fonts (default: those installed)")
-    words.add_argument("--grounds", type=Path, help="folder of photographs behind the words")
+    words.add_argument("--count", type=int, default=1000, help="number of samples (default: %(default)s)")
+    words.add_argument("--words", type=Path, help="file of words, one per line (default: made-up words)")
+    words.add_argument("--fonts", type=Path, help="folder of fonts (default: installed ones)")
+    words.add_argument("--grounds", type=Path, help="folder of photographs for the background")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make one LMDB for each preset; prints what was written and what was left out."""
+    """Make one LMDB for each preset, and print the numbers of samples written and left out."""
     if min(args.count, args.min_height, args.workers) < 1 or args.seed < 0:
         raise ConfigError("--count, --min-height and --workers must be positive, --seed not negative")
     presets = [None] if args.single else args.preset.split(",")
-    jobs = [(preset, _job(args, preset)) for preset in presets]  # every mistake shows before the first is made
+    jobs = [(preset, _job(args, preset)) for preset in presets]  # checks all arguments before work starts
     try:
         for preset, job in jobs:
             out = args.out / preset if preset and len(presets) > 1 else args.out
@@ -98,7 +99,7 @@ def _job(args: argparse.Namespace, preset: str | None) -> Job:
     about |= {"rendered": args.count, "fonts": _digest([font.name for font in fonts])}
     about |= {"words": args.words and _digest(args.words.read_text("utf-8") if args.words.is_file() else "")}
     about |= {"grounds": args.grounds and args.grounds.name}
-    word_builder()  # a missing word list or photograph is said here, not by a process
+    word_builder()  # fails here, not in a process, if the word list or photographs are missing
     return Job(range(args.count), args.count, word_builder, about)
 
 
@@ -126,7 +127,7 @@ def _make(out: Path, job: Job, *, workers: int) -> None:
 
 
 def _pass_over(tasks: Iterator[Any], builder: CropBuilder | WordBuilder, written: int) -> Iterator[Skipped | None]:
-    """Draw the tasks that an earlier run has written, with those that it skipped between them."""
+    """Skip the tasks of an earlier run -> for each, None if it wrote a sample, else the reason why not."""
     while written:
         try:
             reason = builder.refuses(next(tasks))
@@ -150,4 +151,4 @@ def _stored_recipe(folder: Path) -> str:
         with lmdb.open(str(folder), readonly=True, lock=False) as environment, environment.begin() as stored:
             return (stored.get(RECIPE) or b"").decode()
     except lmdb.Error:
-        return ""  # no LMDB: the writer says so
+        return ""  # no LMDB: the writer raises

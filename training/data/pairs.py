@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class PairSet:
-    """Pairs under one name. lr: uint8 (h, w, 3), hr: (scale*h, scale*w, 3); names tell crops apart.
+    """Pairs under one name. lr: uint8 (h, w, 3), hr: (scale*h, scale*w, 3); names: of the crops.
 
     unreadable, too_low: samples left out.
     """
@@ -59,10 +59,10 @@ def read_pairs(
     min_height: int,
     limit: int | None = None,
 ) -> tuple[list[PairSet], bool]:
-    """Every set of pairs below `data`, and whether they were degraded here (else they were stored so).
+    """Every set of pairs below `data`, and whether they were degraded here; else they were stored.
 
-    presets, seed, min_height: of the degradation, for crops only. limit: the first so many of each set.
-    DataError says why a path is no data, or that nothing in it is usable.
+    presets, seed, min_height: of the degradation, for crops only. limit: most pairs of each set.
+    DataError if `data` holds no usable pair.
     """
     begun = not data.exists() and data.with_name(data.name + PARTIAL_SUFFIX).exists()
     if begun or (data.is_dir() and next(data.rglob(DATA_FILE), None) is not None):
@@ -70,7 +70,7 @@ def read_pairs(
     if data.is_dir() and not (data / LABELS).is_file():
         raise DataError(f"{data} holds neither an LMDB ({DATA_FILE}) nor {LABELS}")
     if spec.scale != 2:
-        raise DataError(f"degradation halves, and the network's scale is {spec.scale}: give stored pairs")
+        raise DataError(f"degradation halves crops, but the network's scale is {spec.scale}: give stored pairs")
     source = CropSource(data)
     sets = [_degraded(source, name, spec, seed, min_height, limit) for name in presets]
     return sets, True
@@ -84,7 +84,7 @@ def _stored(subset: Subset, spec: PixelSpec, limit: int | None) -> PairSet:
         if sample is None:
             continue
         if sample.lr is None:
-            raise DataError(f"{subset.folder} holds crops alone, not pairs; evaluate on those it was made from")
+            raise DataError(f"{subset.folder} holds crops without LR; evaluate on the crops it was made from")
         pairs.add(f"{number + 1:09d}", sample.label, lr=sample.lr, hr=sample.hr, spec=spec)
     pairs.unreadable = subset.unreadable
     return _checked(pairs, subset.folder)

@@ -1,4 +1,4 @@
-"""Work spread over processes with the results in order and a bounded number under way.
+"""Maps items over processes, with the results in order and a bounded number in progress.
 
     for pair in ordered_map(partial(CropBuilder, seed=7), crops, workers=2): ...
 
@@ -25,8 +25,8 @@ from training.errors import DataError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CHUNK = 16  # items a message: at 1 ms an item, passing them on is then a few per cent
-AHEAD = 4  # chunks under way for each process; more would only fill memory
+CHUNK = 16  # items per message: at 1 ms an item, messages then cost a few per cent
+AHEAD = 4  # chunks in progress per process; more would only fill memory
 
 _worker: Callable[[Any], Any] | None = None  # of this process
 
@@ -36,9 +36,9 @@ def ordered_map(
 ) -> Generator[Result, None, None]:
     """`make_worker()(item)` for each item, in order. make_worker, items and results must pickle.
 
-    workers: processes; 0 works in this one. An exception of the worker ends the iteration, as does a worker's
-    death (DataError); closing the iterator ends the processes, and so does the end of this one, however it
-    ends. Items are drawn as they are needed.
+    workers: processes; 0 works in this one. An exception of a worker ends the iteration, and so does its death
+    (DataError). The processes end when the iterator is closed or this process ends, even if killed. Items are
+    drawn on demand.
     """
     if not workers:
         yield from map(make_worker(), items)
@@ -63,14 +63,14 @@ def ordered_map(
 
 def _start(make_worker: Callable[[], Callable[[Any], Any]]) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; this one's parent ends it
-    cv2.setNumThreads(1)  # the processes are the parallelism; threads within each would fight over the cores
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process; the parent ends this one
+    cv2.setNumThreads(1)  # threads would compete with the other processes for cores
     end_with_parent()
     _worker = make_worker()
 
 
 def end_with_parent() -> None:
-    """End this process when its parent ends, which, if killed, closes nothing that its children wait for."""
+    """End this process when its parent ends: a killed parent cannot end it."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 
@@ -82,5 +82,5 @@ def _wait_for_parent() -> None:
 
 
 def _work(items: list[Any]) -> list[Any]:
-    assert _worker is not None, "the initializer runs first"
+    assert _worker is not None, "_start has run"
     return [_worker(item) for item in items]

@@ -1,9 +1,9 @@
-"""Pairs made by processes for as long as they are wanted, through shared memory, in no order.
+"""Endless random pairs made by processes and passed through shared memory, in no fixed order.
 
     Samples -> makers: a random pair -> the slab of its kind -> `take` -> the caller's own copy
 
-For runs that meet every pair a few times and have no time to wait for one: `training.data.loader` has the order,
-and with it the resumption, that this gives up.
+For runs of a fixed time, which never wait for a pair and reuse each a few times. They cannot be resumed, as runs
+with the fixed order of `training.data.loader` can.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from training.data.samples import LONGEST, Pair, Samples, code_points
 from training.errors import DataError
 from training.stop import SIGNALS
 
-SLAB = 64  # pairs a message: a few milliseconds of work for every process, a millisecond of copying
-SLABS = 4  # for each process, so that none waits for the caller
+SLAB = 64  # pairs per message: a millisecond of copying
+SLABS = 4  # per process, so that none waits for the caller
 
-Columns = Mapping[str, np.ndarray]  # of N pairs, as `Layout` has them
+Columns = Mapping[str, np.ndarray]  # of N pairs, as in `Layout`
 
 
 class Kind(NamedTuple):
@@ -41,7 +41,7 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """How pairs lie in memory: name -> (shape of one, dtype).
+    """Memory layout of pairs, in columns: name -> (shape of one pair, dtype).
 
     lr (h, w, 3), hr (H, W, 3): uint8 RGB. codes: `code_points` of the text. whole, sharp: see `Pair`. box: of HR.
     """
@@ -63,7 +63,7 @@ class Layout:
 
     @property
     def bytes(self) -> int:
-        """Of a slab."""
+        """Size of a slab."""
         return SLAB * sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in self.columns.values())
 
     def views(self, buffer: memoryview) -> dict[str, np.ndarray]:
@@ -77,7 +77,7 @@ class Layout:
 
 
 def kind_shares(samples: Samples) -> dict[Kind, float]:
-    """The kinds of pairs that a run learns from, and the share of each. Stretched words are Latin alone."""
+    """The kinds of training pairs, and the share of each. Stretched pairs are Latin only."""
     placed, other = samples.config.window_share, samples.other_share
     found = {}
     if placed < 1:
@@ -90,14 +90,14 @@ def kind_shares(samples: Samples) -> dict[Kind, float]:
 
 
 def layouts(samples: Samples) -> dict[Kind, Layout]:
-    """How pairs of each kind lie in memory."""
+    """Memory layout of each kind of pairs."""
     spec, config = samples.spec, samples.config
     sizes = {True: config.window, False: (spec.height, spec.width)}
     return {kind: Layout(sizes[kind.placed], spec.scale) for kind in kind_shares(samples)}
 
 
 class Makers:
-    """Processes that make random pairs of `samples`; a context, at whose end they are gone.
+    """Processes that make random pairs of `samples`; the end of the `with` block kills them.
 
     Raises DataError when all of them have died.
     """
@@ -119,7 +119,7 @@ class Makers:
         ]
 
     def __enter__(self) -> Makers:
-        # Ctrl-C goes to every process. The parent saves, and kills these after: their signals stay blocked.
+        # Ctrl-C goes to every process: block it in these, as the parent saves first and then kills them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             for process in self._processes:
@@ -132,9 +132,9 @@ class Makers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for messages in (self._free, self._full):
-            messages.cancel_join_thread()  # unread messages must not delay the end of this process
+            messages.cancel_join_thread()  # else unread messages delay the end of this process
         for process in self._processes:
-            process.kill()  # they hold nothing but memory that goes with the slabs
+            process.kill()  # they hold only the slabs' memory
         for process in self._processes:
             process.join()
         for slab in self._slabs:
@@ -150,19 +150,19 @@ class Makers:
                 break
             except queue.Empty:
                 if not any(process.is_alive() for process in self._processes):
-                    raise DataError("every process that makes pairs has died; its error stands above") from None
+                    raise DataError("every process that makes pairs has died; see the error above") from None
                 if time.monotonic() >= end:
                     return None
         views = self.layouts[kind].views(self._slabs[number].buf)
         columns = {name: view.copy() for name, view in views.items()}
-        del views  # of memory that shall be closed
+        del views  # else the memory cannot be closed
         self._free.put(number)
         self.made += SLAB
         return kind, columns
 
 
 def _make(samples: Samples, names: list[str], free: Any, full: Any, seed: list[int]) -> None:  # noqa: ANN401
-    """What a process does until it is killed."""
+    """Make pairs until this process is killed."""
     end_with_parent()
     cv2.setNumThreads(1)
     slabs = [shared_memory.SharedMemory(name) for name in names]

@@ -3,10 +3,9 @@
     stored pair --------------------------------------------> stretched to LR and HR size
     stored crop or rendered word -> 32 px high -> degrade --> the same
                                  -> placed on a canvas at a scale of its own -> degrade
-    a crop too low to be an HR -----------------------------> LR, and nothing but its label to learn
+    a crop too low for HR ----------------------------------> LR, with its label as the only target
 
-A sample depends on nothing but (seed, epoch, number), so that a step number says what is learnt from next,
-on any number of processes.
+A sample depends on (seed, epoch, number) alone, so a step has the same samples on any number of processes.
 """
 
 from __future__ import annotations
@@ -33,22 +32,21 @@ from training.errors import DataError
 
 Nchw = npt.NDArray[np.float32]  # (N, 3, H, W) in [0, 1]
 
-VALIDATION_EPOCH = 2**31 - 1  # no training epoch has this number, so no rendered word is met in both
-UPRIGHT = 1.3  # times its width a crop's height may be to show a line that recognisers can read
-LONGEST = 24  # characters of a text as code points; of a longer one nothing is told
-BASIC_PLANE = 0x10000  # code points; what lies beyond is rare
-LATIN = ("latin", "accents")  # scripts whose characters every Latin recogniser knows, or may
-ENLARGED = 1.1  # times its height a crop may be to serve as HR; more is soft itself
-TRIES = 64  # neighbours to try in the place of an unreadable sample; more in a row is no accident
+VALIDATION_EPOCH = 2**31 - 1  # no training epoch, so no rendered word is in both
+UPRIGHT = 1.3  # most height over width of a crop with a horizontal line of text
+LONGEST = 24  # most characters of a text for the reading loss
+BASIC_PLANE = 0x10000  # code points; characters beyond are rare
+LATIN = ("latin", "accents")  # scripts that Latin recognisers read, in part or whole
+ENLARGED = 1.1  # times its height a crop may be as HR; more would be soft
+TRIES = 64  # neighbours to try for an unreadable sample; more in a row mean damaged data
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One word to learn from: lr (height, width, 3), hr `scale` times that, uint8 RGB.
+    """One training pair: lr (height, width, 3), hr `scale` times that, uint8 RGB.
 
-    label: what the picture says; "" where it shows a piece of the word. text: what the whole word says; "" where
-    that tells nothing about the picture, since rows of it are missing. box: where the text lies on HR. sharp:
-    HR is one, and not an enlarged LR. latin: the text is.
+    label: text of the image; "" if it shows a piece of the word. text: the whole word, even of a piece; "" if rows
+    of it are cut off. box: place of the text on HR. sharp: HR is not an enlarged LR. latin: the text is Latin.
     """
 
     label: str
@@ -61,10 +59,10 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
-    """What a reading loss is told of N pictures: see `Pair`. boxes: float32 (N, 4). sharp: bool (N,).
+class ReadingTargets:
+    """Targets of the reading loss for N pairs: see `Pair`. boxes: float32 (N, 4). sharp: bool (N,).
 
-    latin: the first so many pictures are Latin, the others not.
+    latin: number of Latin pairs, which come first.
     """
 
     texts: tuple[str, ...]
@@ -75,7 +73,7 @@ class Told:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one step learns from: lr (N, 3, h, w) and hr (N, 3, H, W) in [0, 1]; labels: N texts.
+    """Data of one step: lr (N, 3, h, w) and hr (N, 3, H, W) in [0, 1]; labels: N texts.
 
     unreadable: stored samples that could not be read and were replaced by their neighbours.
     """
@@ -84,24 +82,24 @@ class Batch:
     lr: Nchw
     hr: Nchw
     unreadable: int = 0
-    about: Told | None = None
+    targets: ReadingTargets | None = None
 
     @property
-    def told(self) -> Told:
-        """`about`, or that every picture is its label's, whole."""
-        if self.about is not None:
-            return self.about
+    def reading_targets(self) -> ReadingTargets:
+        """`targets`, or by default that each label is the text of its whole image."""
+        if self.targets is not None:
+            return self.targets
         count, _, height, width = self.hr.shape
         boxes = np.tile(np.array([0, 0, width, height], np.float32), (count, 1))
-        return Told(self.labels, boxes, np.ones(count, bool), count)
+        return ReadingTargets(self.labels, boxes, np.ones(count, bool), count)
 
 
 @dataclass
 class Samples:
-    """Stored and rendered words as one numbered collection; goes to worker processes by pickling.
+    """Stored and rendered words as one numbered collection, pickled to worker processes.
 
-    Numbers below `stored` are those of the roots in order; then come crops too low to be an HR, a random one for
-    each number, and rendered words, new ones in every epoch.
+    Numbers below `stored` are the roots' samples in order; then come random crops too low for HR, and rendered
+    words, new ones in every epoch.
     """
 
     subsets: Sequence[Subset | CropStore]
@@ -129,9 +127,9 @@ class Samples:
         return self.rendered / len(self) * others / sum(shares.values())
 
     def batch(self, numbers: Sequence[int], *, epoch: int) -> Batch:
-        """The samples of these numbers, an unreadable one replaced by the next that can be read.
+        """The samples of these numbers, an unreadable one replaced by the next readable one.
 
-        All of them stretched, or all placed: a batch has one size.
+        All are stretched or all are placed, as a batch has one size.
         """
         draw = np.random.default_rng([self.seed, epoch, numbers[0], len(numbers)]).random()
         placed = draw < self.config.window_share
@@ -161,21 +159,19 @@ class Samples:
         raise DataError(f"{TRIES} samples in a row cannot be read, from number {number} on; is the data damaged?")
 
     def _rendered(self, word_seed: int, render_seed: int) -> tuple[Sample, bool]:
-        """A rendered text, and whether its script is Latin; one that no font can draw gives way to another."""
+        """A rendered text, and whether its script is Latin; one that no font can draw is replaced."""
         rng, shares = np.random.default_rng(word_seed), self.config.scripts
-        photos = self._photos()
+        synth, photos = self.config.synth, self._photos()
         for _ in range(TRIES):
             script = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
             text = random_text(rng, script=script, words=self.words)
             try:
-                hr = render_word(
-                    text, config=self.config.synth, fonts=self.fonts, seed=render_seed, grounds=photos
-                )
+                hr = render_word(text, config=synth, fonts=self.fonts, seed=render_seed, grounds=photos)
             except DataError as error:
                 last = error
                 continue
             return Sample(text, hr), script in LATIN
-        raise DataError(f"{TRIES} texts in a row could not be rendered, the last since {last}")
+        raise DataError(f"{TRIES} texts in a row could not be rendered, the last because {last}")
 
     def _stored(self, number: int) -> Sample | None:
         for subset in self.subsets:
@@ -196,7 +192,7 @@ class Samples:
                 raise DataError("data.window_share needs crops to degrade, and these pairs have an LR already")
             return self._placed(hr, label, degrade_seed, rng, latin)
         if lr is None:
-            # In its own proportion, and stretched after: a lens does not know that the crop will be.
+            # Degraded in its own proportions and then stretched, so that the blur is a lens's.
             hr, lr = make_pair(hr, config=self.config.degrade, seed=degrade_seed)
         lr, hr = stretch(lr, hr, self.spec)
         return Pair(label, lr, hr, label, _all_of(hr), latin=latin)
@@ -208,7 +204,7 @@ class Samples:
         found = place(rgb, height=height, canvas=self._canvas, rng=rng)
         scale = height / HR_HEIGHT
         hr, lr = degrade_pair(found.canvas, config=self.config.degrade, seed=degrade_seed, scale=scale)
-        upright = len(label) > 2 and len(rgb) > UPRIGHT * rgb.shape[1]  # a line that runs downwards, or is turned
+        upright = len(label) > 2 and len(rgb) > UPRIGHT * rgb.shape[1]  # a vertical or rotated line
         text = label if found.high and not upright else ""
         return Pair(label if found.whole else "", lr, hr, text, found.box, latin=latin)
 
@@ -233,18 +229,18 @@ class Samples:
 
     def _photos(self) -> Sequence[np.ndarray] | None:
         if self._grounds is None and self.config.grounds is not None:
-            self._grounds = load_grounds(self.config.grounds)  # here and not before: too large to send about
+            self._grounds = load_grounds(self.config.grounds)  # here and not before: too large to pickle
         return self._grounds
 
 
 def training_samples(config: DataConfig, spec: PixelSpec, *, seed: int) -> Samples:
-    """What is trained on. DataError names a root, font folder or word list that cannot be used."""
+    """The training samples. DataError names a root, font folder or word list that cannot be used."""
     return _samples(config, open_roots(config.train, held_out=config.held_out), config.rendered, spec, seed)
 
 
 def validation_samples(config: DataConfig, spec: PixelSpec, *, seed: int) -> Samples:
-    """What is evaluated on; take `epoch=VALIDATION_EPOCH`."""
-    config = replace(config, window_share=0.0, low=0)  # figures of one geometry, and every word whole
+    """The validation samples; take `epoch=VALIDATION_EPOCH`."""
+    config = replace(config, window_share=0.0, low=0)  # one geometry, and whole words
     return _samples(config, open_roots(config.validation), config.rendered_validation, spec, seed)
 
 
@@ -255,7 +251,7 @@ def collate(pairs: Sequence[Pair], *, unreadable: int = 0) -> Batch:
         lr=_nchw([pair.lr for pair in pairs]),
         hr=_nchw([pair.hr for pair in pairs]),
         unreadable=unreadable,
-        about=Told(
+        targets=ReadingTargets(
             texts=tuple(pair.text for pair in pairs),
             boxes=np.array([pair.box for pair in pairs], np.float32),
             sharp=np.array([pair.sharp for pair in pairs]),
@@ -265,7 +261,7 @@ def collate(pairs: Sequence[Pair], *, unreadable: int = 0) -> Batch:
 
 
 def code_points(texts: Sequence[str]) -> npt.NDArray[np.int32]:
-    """int32 (N, LONGEST): Unicode code points, 0 after the end; of a text that is too long or empty, all 0."""
+    """int32 (N, LONGEST): Unicode code points, 0 after the end; all 0 for a text that is too long or empty."""
     codes = np.zeros((len(texts), LONGEST), np.int32)
     for row, text in zip(codes, texts, strict=True):
         if len(text) <= LONGEST:
@@ -286,10 +282,10 @@ def _samples(
     config: DataConfig, subsets: Sequence[Subset | CropStore], rendered: int, spec: PixelSpec, seed: int
 ) -> Samples:
     if spec.scale != 2:
-        raise DataError(f"degradation halves, and the network's scale is {spec.scale}; only 2 can be trained")
+        raise DataError(f"degradation halves crops, so model.scale must be 2, not {spec.scale}")
     low = [CropStore(root, held_out=config.held_out, low=True) for root in config.train if is_crops(root)]
     if config.low and not any(map(len, low)):
-        raise DataError("data.low needs a root of data.train that is a tar or folder of crops, some of them low")
+        raise DataError("data.low needs a root of data.train that is a tar or folder with low crops")
     return Samples(
         subsets=subsets,
         low=[store for store in low if len(store)] if config.low else [],

@@ -1,7 +1,7 @@
-"""Words of scripts, made up from their letters, syllables and characters; no word list, so no licence.
+"""Words of several scripts, made up from letters, syllables and characters, so that no word list is needed.
 
-Chinese characters, kanji and Korean syllables are those of the national standards for everyday text,
-read out of Python's own codecs.
+Chinese characters, kanji and Korean syllables come from the national standards for everyday
+text, through Python's codecs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Alphabet:
-    """What syllables are made of; letters: all of them, for strings of no language."""
+    """Parts of syllables; letters: the whole alphabet, for random strings."""
 
     onsets: tuple[str, ...]
     vowels: tuple[str, ...]
@@ -57,7 +57,7 @@ GREEK = Alphabet(
     codas=("", "", "", "ς", "ς", "ν", "ρ", "λ"),  # lower() and upper() know where a final sigma stands
     letters="αβγδεζηθικλμνξοπρστυφχψωάέήίόύώϊϋ",
 )
-CYRILLIC = (RUSSIAN, RUSSIAN, UKRAINIAN, SERBIAN)  # by how much is written in them
+CYRILLIC = (RUSSIAN, RUSSIAN, UKRAINIAN, SERBIAN)  # Russian is the most common
 
 # One language each: German, French, Spanish, Portuguese, Italian, Swedish, Danish, Icelandic, Polish, Czech,
 # Hungarian, Romanian, Turkish, Croatian, Latvian.
@@ -71,7 +71,7 @@ KATAKANA = "".join(map(chr, range(ord("ァ"), ord("ン") + 1))) + "ーー"  # lo
 
 def made_up(rng: Rng, alphabet: Alphabet) -> str:
     """A lower-case word of one to three syllables, or one time in five a string of any letters."""
-    if rng.random() < 0.2:  # no language at all, so that no letter sequence stays unseen
+    if rng.random() < 0.2:  # random letters, so that no letter sequence stays unseen
         return "".join(pick(rng, alphabet.letters) for _ in range(int(rng.integers(2, 9))))
     syllables = rng.choice([1, 2, 3], p=[0.4, 0.45, 0.15])  # scene words have 5 letters on average
     groups = (alphabet.onsets, alphabet.vowels, alphabet.codas)
@@ -79,7 +79,7 @@ def made_up(rng: Rng, alphabet: Alphabet) -> str:
 
 
 def accented(word: str, rng: Rng) -> str:
-    """The lower-case word with about half its letters that have one in some European language accented."""
+    """The lower-case word with about half the letters accented that can be in one European language."""
     by_base: dict[str, str] = {}
     for letter in pick(rng, ACCENTED):
         base = _BASES.get(letter) or unicodedata.normalize("NFD", letter)[0]
@@ -114,7 +114,7 @@ CHARACTERS: dict[str, Callable[[Rng], str]] = {"chinese": chinese, "japanese": j
 
 @lru_cache(maxsize=3)
 def _characters(codec: str, last_row: int) -> str:
-    """The characters from row 0xB0 on, where all three standards put what is used most."""
+    """The characters from row 0xB0 on, in all three standards the most common ones."""
     cells = (bytes([row, cell]) for row in range(0xB0, last_row + 1) for cell in range(0xA1, 0xFF))
     return "".join(cell.decode(codec, errors="ignore") for cell in cells)
 

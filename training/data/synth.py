@@ -2,7 +2,7 @@
 
     text -> font, glyph masks -> perspective -> ground, shadow, rim, fill -> light -> lens -> RGB
 
-Shares of the words may be subtitles (white or yellow, dark rim, loud ground) or text of a screen instead.
+A share of the words may be subtitles (white or yellow, dark rim, strong ground) or text of a screen instead.
 
     from training.data.fonts import find_fonts
     rgb = render_word("Harbour", config=SynthConfig(), fonts=find_fonts(), seed=7)
@@ -36,10 +36,10 @@ Rng: TypeAlias = np.random.Generator
 class SynthConfig:
     """Ranges of every choice; lengths without a unit are fractions of the crop's height.
 
-    A pair (low, high) is drawn from uniformly; a share is a probability. ConfigError when one has no sense.
+    A pair (low, high) is drawn from uniformly; a share is a probability. ConfigError names an impossible value.
     """
 
-    height_px: tuple[int, int] = (32, 64)  # HR is 32 high; shrinking more than that sharpens some
+    height_px: tuple[int, int] = (32, 64)  # HR is 32 high; shrinking from 64 sharpens some words
     fill: tuple[float, float] = (0.62, 0.92)  # ink height: detectors cut tightly, with little margin
     margin: tuple[float, float] = (0.06, 0.35)  # ground left and right of the ink
     stretch: tuple[float, float] = (0.8, 1.25)  # condensed to wide, beyond what the fonts hold
@@ -67,8 +67,8 @@ class SynthConfig:
     min_contrast: float = 55.0  # luma between ink and ground before light, of 255: less is not readable
     lens_sigma_px: tuple[float, float] = (0.25, 0.75)  # rendered edges are sharper than any camera's
     noise_std: tuple[float, float] = (0.0, 3.0)  # of 255
-    subtitle_share: float = 0.0  # films and memes: read by their rim, where signs have a quiet ground
-    screen_share: float = 0.0  # pages and windows: no camera, so straight, evenly lit and without noise
+    subtitle_share: float = 0.0  # films and memes: a rim makes them readable on any ground
+    screen_share: float = 0.0  # pages and windows: straight, evenly lit, no noise
 
     def __post_init__(self) -> None:
         check_ranges(self, positive=("height_px", "fill", "stretch", "lens_sigma_px"), signed=("spacing",))
@@ -86,13 +86,13 @@ def render_word(
 ) -> np.ndarray:
     """A word as scene text, uint8 (H, W, 3) RGB, H within config.height_px, W by the word's proportion.
 
-    grounds: photographs, uint8 (h, w, 3) RGB (see `load_grounds`); without them textures stand in.
+    grounds: photographs, uint8 (h, w, 3) RGB (see `load_grounds`); without them, textures replace them.
     DataError when the text is blank or no font has all its characters.
     """
     if not text.strip():
         raise DataError("cannot render a blank word")
     rng = np.random.default_rng(seed)
-    # Without a share nothing is drawn, so that a seed gives what it gave before there was one.
+    # No draw without a share, so that seeds of older configurations give the same pixels.
     kind = rng.random() if config.subtitle_share or config.screen_share else 1.0
     subtitle = kind < config.subtitle_share
     screen = not subtitle and kind < config.subtitle_share + config.screen_share
@@ -118,7 +118,7 @@ def render_word(
 
 @lru_cache(maxsize=16)
 def _on_screen(config: SynthConfig) -> SynthConfig:
-    """What a browser draws: nothing in the way between the letters and the pixels."""
+    """Settings of screen text: no lens, noise, rim or shadow."""
     return replace(
         _upright(config), outline_share=0.0, drop_shadow_share=0.0, min_contrast=90.0,
         lens_sigma_px=(0.05, 0.25), noise_std=(0.0, 0.0),
@@ -127,12 +127,12 @@ def _on_screen(config: SynthConfig) -> SynthConfig:
 
 @lru_cache(maxsize=16)
 def _as_subtitle(config: SynthConfig) -> SynthConfig:
-    """Letters heavy enough that a dark rim leaves them white."""
+    """Settings of subtitles: letters heavy enough to stay white inside a dark rim."""
     return replace(_upright(config), bold_share=0.8, outline_share=1.0, outline_px=(2, 4))
 
 
 def _upright(config: SynthConfig) -> SynthConfig:
-    """Type set by a machine and seen by no camera."""
+    """Settings of text that no camera has seen: straight, evenly lit and unworn."""
     return replace(
         config, arc_share=0.0, rotate_deg=0.0, shear=0.0, perspective=0.0, stretch=(0.95, 1.05),
         spacing=(0.0, 0.08), spacing_share=0.2, bold_px=(1, 1), glow_share=0.0, bevel_share=0.0,
@@ -222,7 +222,7 @@ def _readable(ink: np.ndarray, ground_luma: float, floor: float) -> np.ndarray:
 
 
 def _quieter(ground: np.ndarray, mean: np.ndarray, limit: float) -> np.ndarray:
-    """The ground with its green's standard deviation held to a limit, so that it does not drown the ink."""
+    """The ground with the standard deviation of its green limited, so that the ink stays readable."""
     spread = float(ground[1].std())
     return ground if spread <= limit else planes(mean) + (ground - planes(mean)) * np.float32(limit / spread)
 

@@ -46,7 +46,7 @@ _MARKS = {
 _DIGIT_PATTERNS = ("#", "##", "###", "####", "20##", "19##", "$#.##", "#.##", "##:##", "##%", "####-####",
                    "##########", "#,###", "##A", "No.##")  # fmt: skip
 _BARE_GREEK = str.maketrans("ΆΈΉΊΌΎΏ", "ΑΕΗΙΟΥΩ")  # Greek capitals drop their accents
-_LONGEST = 8  # characters of Chinese, Japanese and Korean: more of them make a crop wider than any word
+_LONGEST = 8  # characters of Chinese, Japanese and Korean: more make a crop too wide
 _MIXED_PATTERNS = ("@@####", "@@@###", "@##", "@#", "##@@###", "@-##", "###@")
 
 
@@ -65,7 +65,7 @@ def load_words(path: Path) -> tuple[str, ...]:
 def random_word(rng: np.random.Generator, *, words: Sequence[str] | None = None) -> str:
     """One word as it may stand on a sign: 75 % letters, 15 % digits, 10 % mixed; three cases.
 
-    With a list, the letters are one of its words and keep the other shares. ASCII unless the list is not.
+    words: a list for the words of letters. ASCII if the list is.
     """
     kind = rng.random()
     if kind < 0.15:
@@ -79,9 +79,9 @@ def random_word(rng: np.random.Generator, *, words: Sequence[str] | None = None)
 def random_text(rng: np.random.Generator, *, script: str, words: Sequence[str] | None = None) -> str:
     """A word or, 30 % of the time, a short line of two or three words with spaces between, in one of SCRIPTS.
 
-    words: a list of Latin words, used for "latin" and, with accents put on, for "accents". Digits and marks
+    words: a list of Latin words, used for "latin" and, with accents added, for "accents". Digits and marks
     occur in every script; Chinese, Japanese and Korean hold 1 to 8 characters and sometimes a Latin word
-    among them. ConfigError names the scripts when `script` is none of them.
+    among them. ConfigError lists the scripts if `script` is unknown.
     """
     if script not in SCRIPTS:
         raise ConfigError(f"no script {script!r}; there are: {', '.join(SCRIPTS)}")
@@ -89,13 +89,13 @@ def random_text(rng: np.random.Generator, *, script: str, words: Sequence[str] |
     text = " ".join(_piece(rng, script, words, first=i == 0) for i in range(count))
     if script in CHARACTERS and len(text) > _LONGEST:
         text = text[:_LONGEST].rstrip()
-    # Marks last: cut ones would stand open.
+    # Marks last, else a cut leaves brackets open.
     return pick(rng, _MARKS[script]).format(text) if rng.random() < 0.15 else text
 
 
 def _piece(rng: np.random.Generator, script: str, words: Sequence[str] | None, *, first: bool) -> str:
     if script == "latin" or (not first and rng.random() < 0.2):
-        return random_word(rng, words=words)  # numbers and Latin names stand beside every script
+        return random_word(rng, words=words)  # numbers and Latin names occur in every script
     if script in CHARACTERS:
         return CHARACTERS[script](rng) + (
             _fill("##"[: int(rng.integers(1, 3))], rng) if rng.random() < 0.1 else ""
@@ -107,7 +107,7 @@ def _piece(rng: np.random.Generator, script: str, words: Sequence[str] | None, *
 
 def _cased(word: str, rng: np.random.Generator) -> str:
     case = rng.random()
-    if case < 0.45:  # signs shout: capitals are near half of what word data sets hold
+    if case < 0.45:  # capitals are nearly half of the words in data sets
         return word.upper().translate(_BARE_GREEK)
     return word.capitalize() if case < 0.75 else word.lower()
 

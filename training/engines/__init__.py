@@ -1,10 +1,10 @@
-"""Engines: what a training run needs of a deep-learning framework, numpy in and numpy out.
+"""Engines: one deep-learning framework each, behind an interface of numpy arrays.
 
     config -> open_telescope(config) -> step(batch), ..., predict(lr), save_weights(path)
     config -> open_recogniser(config) -> step(batch), ..., read(images), save_weights(path)
 
-The loop (`training.trainer`), the data and the checkpoints know no framework. To add one: a module with
-`telescope(config)` and `recogniser(config)`, and its line in ENGINES.
+The training loop, the data and the checkpoints depend on no framework. To add an engine, write a module with
+`telescope(config)` and `recogniser(config)`, and add it to ENGINES.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from training.errors import ConfigError, MissingExtra
 
 Arrays = dict[str, np.ndarray]
 
-# name -> module, imported when asked for, and the extra that brings its framework
+# name -> module, imported on demand, and the pip extra that installs its framework
 ENGINES = {"paddle": ("training.engines.paddle", "train"), "torch": ("training.engines.torch", "torch")}
 
 
 class NonFinite(Exception):
-    """A loss or gradient is not a number; the weights have not been changed. Carries the step's values."""
+    """A loss or gradient is infinite or NaN; the weights are unchanged. values: the step's losses."""
 
     def __init__(self, values: Mapping[str, float]) -> None:
         self.values = dict(values)
@@ -37,10 +37,10 @@ class NonFinite(Exception):
 
 
 class Engine(Protocol):
-    """A network that learns. With several processes, each holds one and calls the same methods in step.
+    """A network in training. With several processes, each has an engine, and all call the same methods.
 
-    rank, world: which of how many processes this is; rank 0 evaluates and writes.
-    architecture: the arguments that make the network, as JSON values; a checkpoint of another is refused.
+    rank, world: number of this process, and of processes; rank 0 evaluates and writes.
+    architecture: the network's arguments, as JSON values; a checkpoint with other ones is refused.
     """
 
     rank: int
@@ -48,20 +48,20 @@ class Engine(Protocol):
     architecture: dict[str, Any]
 
     def step(self, batch: Batch, *, step: int, learning_rate: float) -> dict[str, float]:
-        """Learn from one batch -> "loss", its parts, and "grad_norm" before clipping, averaged over ranks.
+        """Train on one batch -> "loss", its parts, and "grad_norm" before clipping, averaged over ranks.
 
-        Randomness follows from (seed, rank, step) alone, so a resumed run repeats it. Raises NonFinite, on
-        every rank, before any weight changes; running batch statistics may be spoilt, so a run ends there.
+        Random numbers depend on (seed, rank, step) alone, so a resumed run repeats them. Raises NonFinite on
+        every rank before any weight changes; end the run then, as running batch statistics may be NaN.
         """
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set on any rank; every rank has to ask."""
+        """Whether the flag is set on any rank; every rank must call this."""
 
     def state(self) -> Arrays:
-        """All that learning goes on from: weights, optimiser, averaged weights, loss scaling."""
+        """The arrays to resume from: weights, optimiser, averaged weights, loss scaling."""
 
     def load_state(self, state: Arrays, *, origin: str) -> None:
-        """Take up a `state`. Raises KeyMismatch naming what does not fit."""
+        """Resume from a `state`. Raises KeyMismatch naming the arrays that do not fit."""
 
     def save_weights(self, path: Path, *, source: Mapping[str, Any]) -> None:
         """Write the (averaged) weights in the format that the other commands read."""
@@ -74,7 +74,7 @@ class TelescopeEngine(Engine, Protocol):
 
 class RecogniserEngine(Engine, Protocol):
     def read(self, images: Nchw) -> list[str]:
-        """What images (N, 3, H, W) in [0, 1] say."""
+        """Read images (N, 3, H, W) in [0, 1]: one word each."""
 
 
 def open_telescope(config: TrainConfig) -> TelescopeEngine:
@@ -90,15 +90,15 @@ def open_recogniser(config: PretrainConfig) -> RecogniserEngine:
 
 
 def step_seed(seed: int, *, rank: int, step: int) -> int:
-    """Seed of a framework's own draws (dropout) in one step: no generator state has to be stored."""
+    """Seed of the framework's random numbers (dropout) in one step, so that no generator state is stored."""
     return int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0])
 
 
 def start_weights(config: TrainConfig, weights: Arrays, *, fresh: Arrays) -> Arrays:
-    """What `model.init` holds of the network that is trained, which has the weights `fresh` so far.
+    """Fit the weights of `model.init` to the configured network, whose random weights are `fresh`.
 
-    Without an STN or attention, their weights are left. Attention that `init` lacks starts from fresh weights
-    with its output at zero, so that the network is still the function that it was.
+    Weights of an STN or attention that is switched off are dropped. Attention that `model.init` lacks gets fresh
+    weights and an output of zero, so that the network computes the same function as before.
     """
     parts = {"stn_head.": config.model.stn, ".multihead.": config.model.attention}
     left = [part for part, wanted in parts.items() if not wanted]
@@ -109,7 +109,7 @@ def start_weights(config: TrainConfig, weights: Arrays, *, fresh: Arrays) -> Arr
 
 
 def group(state: Arrays, prefix: str) -> Arrays:
-    """Entries of `state` below `prefix/`, without it."""
+    """Entries of `state` under `prefix/`, with the prefix removed."""
     return {k.removeprefix(f"{prefix}/"): v for k, v in state.items() if k.startswith(f"{prefix}/")}
 
 
@@ -120,7 +120,7 @@ def _module(config: CommonConfig) -> ModuleType:
 
 
 def engine_module(name: str) -> ModuleType:
-    """The module of an engine. MissingExtra says what to install."""
+    """The module of an engine. MissingExtra names the pip extra to install."""
     path, extra = ENGINES[name]
     try:
         return importlib.import_module(path)

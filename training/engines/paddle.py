@@ -44,7 +44,7 @@ from training.recogniser_file import load_recogniser, save_recogniser
 from training.tbsrn import TBSRN
 from training.text_focus import encode_labels
 
-Parts = Mapping[str, Tensor]  # scalars; "loss" is what to minimise
+Parts = Mapping[str, Tensor]  # scalars; "loss" is minimised
 Loss = Callable[[Batch], Parts]
 
 
@@ -71,7 +71,7 @@ class PaddleEngine(BaseEngine):
         self.average = Average(copy.deepcopy(network), decay) if decay else None
         amp = config.run.amp
         self._scaler = paddle.amp.GradScaler(init_loss_scaling=2.0**15) if amp == "float16" else None
-        if self._scaler is not None:  # it lowers its factor when float16 gradients overflow, and goes on
+        if self._scaler is not None:  # after an overflow of float16 gradients, it only lowers its factor
             self.unchecked = frozenset({"grad_norm"})
 
     def gradients(self, batch: Batch) -> Arrays:
@@ -97,7 +97,7 @@ class PaddleEngine(BaseEngine):
     def load_state(self, state: Arrays, *, origin: str) -> None:
         set_weights(self.network, group(state, "network"), origin=origin)
         load_optimiser(self._optimiser, self.network, group(state, "optimiser"))
-        if self.average is not None:  # averaging may be switched on in the middle of a run
+        if self.average is not None:  # averaging may be switched on when a run is resumed
             weights = group(state, "average") or group(state, "network")
             set_weights(self.average.network, weights, origin=origin)
         if self._scaler is not None and (stored := group(state, "scaler")):
@@ -106,7 +106,7 @@ class PaddleEngine(BaseEngine):
 
     @property
     def evaluated(self) -> nn.Layer:
-        """The network to evaluate and keep, in evaluation mode: the averaged one if there is one."""
+        """The network to evaluate and save, in evaluation mode: the averaged one if there is one."""
         network = self.network if self.average is None else self.average.network
         network.eval()
         return network
@@ -137,7 +137,7 @@ class PaddleEngine(BaseEngine):
         if self._scaler is None:
             self._optimiser.step()
         else:
-            self._scaler.step(self._optimiser)  # leaves the step out when float16 has overflowed
+            self._scaler.step(self._optimiser)  # skips the update after a float16 overflow
             self._scaler.update()
 
     def _clear_gradients(self) -> None:
@@ -148,7 +148,7 @@ class PaddleEngine(BaseEngine):
 
 
 class PaddleTelescope(PaddleEngine):
-    """TBSRN under the text-focused loss."""
+    """TBSRN with the text-focused loss."""
 
     @paddle.no_grad()
     def predict(self, lr: Nchw) -> Nchw:
@@ -162,7 +162,7 @@ class PaddleTelescope(PaddleEngine):
 
 
 class PaddleRecogniser(PaddleEngine):
-    """The recogniser, under the cross-entropy of each character."""
+    """The recogniser with the cross-entropy of each character."""
 
     @paddle.no_grad()
     def read(self, images: Nchw) -> list[str]:
@@ -176,7 +176,7 @@ class PaddleRecogniser(PaddleEngine):
 
 
 def telescope(config: TrainConfig) -> PaddleTelescope:
-    """TBSRN, fresh or from `model.init`, ready to learn. Raises ConfigError, CheckpointError."""
+    """TBSRN, fresh or from `model.init`, ready to train. Raises ConfigError, CheckpointError."""
     _set_up(config)
     network: nn.Layer = _telescope_network(config)
     if config.model.batch_norm == "synchronised":
@@ -200,7 +200,7 @@ def telescope(config: TrainConfig) -> PaddleTelescope:
 
 
 def recogniser(config: PretrainConfig) -> PaddleRecogniser:
-    """A fresh recogniser, ready to learn to read HR."""
+    """A fresh recogniser, ready to train on HR."""
     _set_up(config)
     sizes = RecogniserConfig.small() if config.reader.size == "small" else RecogniserConfig()
     network = Recogniser(RecogniserConfig(**(vars(sizes) | {"dropout": config.reader.dropout})))
@@ -230,6 +230,6 @@ def _set_up(config: CommonConfig) -> None:
     except (ValueError, RuntimeError, NotImplementedError) as exc:
         raise RunError(f"device {config.device} cannot be used: {exc}") from exc
     check_amp(config.run.amp)
-    # Paddle says so of every batch normalisation in every run; nothing is to be done about it.
+    # Paddle warns about every batch normalisation in every run; the warning is harmless.
     warnings.filterwarnings("ignore", "When training, we now always track global mean", UserWarning)
     paddle.seed(config.seed)  # the same on every rank: all start from the same weights

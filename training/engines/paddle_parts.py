@@ -13,14 +13,13 @@ from training.config import OptimiserConfig
 from training.engines import Arrays
 from training.errors import ConfigError, KeyMismatch
 
-MOMENTS = ("moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0")  # what Paddle's Adam stores
+MOMENTS = ("moment1_0", "moment2_0", "beta1_pow_acc_0", "beta2_pow_acc_0")  # names in the state of Paddle's Adam
 
 
 class Average:
-    """Exponential moving average of the weights; batch statistics are taken as they are.
+    """Exponential moving average of the weights; batch statistics are copied, not averaged.
 
-    The decay grows from 0.1 towards its value, (1 + step) / (10 + step), so that the random start is soon
-    forgotten.
+    The decay grows from 0.1 to its value, as (1 + step) / (10 + step), so that the start is soon forgotten.
     """
 
     def __init__(self, network: nn.Layer, decay: float) -> None:
@@ -31,7 +30,7 @@ class Average:
     @paddle.no_grad()
     def update(self, network: nn.Layer, step: int) -> None:
         decay = min(self._decay, (1 + step) / (10 + step))
-        # Paddle lists batch statistics among the parameters, as ones that do not learn.
+        # Paddle lists batch statistics among the parameters, with stop_gradient set.
         learnt = {name for name, parameter in network.named_parameters() if not parameter.stop_gradient}
         current = network.state_dict()
         for name, mean in self.network.state_dict().items():
@@ -60,13 +59,13 @@ def place() -> str:
 
 
 def check_amp(amp: str) -> None:
-    """ConfigError where Paddle would silently go on in float32."""
+    """Raise ConfigError on a CPU, where Paddle would silently compute in float32."""
     if amp != "none" and place() == "cpu":
-        raise ConfigError(f"run.amp is {amp}, which Paddle has on GPUs only; use run.amp=none on a CPU")
+        raise ConfigError(f"run.amp is {amp}, which Paddle supports on GPUs only; use run.amp=none on a CPU")
 
 
 def freeze_batch_norm(network: nn.Layer) -> None:
-    """Let batch normalisation use its running statistics and leave them as they are."""
+    """Make batch normalisation use its running statistics and leave them unchanged."""
     for layer in network.sublayers():
         if isinstance(layer, nn.BatchNorm2D):
             layer.eval()
@@ -94,9 +93,9 @@ def same_on_all_ranks(network: nn.Layer) -> None:
 def average_gradients(network: nn.Layer) -> None:
     """Replace every gradient by its mean over all processes, in one exchange.
 
-    A parameter that a rank did not use counts as zero there; one that no rank used keeps no gradient. Done in
-    the open instead of by `paddle.DataParallel`, whose hooks crash when a network outlives its wrapper;
-    overlapping the exchange with the backward pass would gain little for TBSRN's 13 MB.
+    A parameter without a gradient counts as zero, unless it has none on every rank. Not by
+    `paddle.DataParallel`: its hooks crash when a network outlives its wrapper, and overlapping the exchange with
+    the backward pass would gain little for TBSRN's 13 MB.
     """
     world = paddle.distributed.get_world_size()
     if world == 1:
@@ -132,8 +131,7 @@ def adam(network: nn.Layer, config: OptimiserConfig) -> paddle.optimizer.Adam:
 def optimiser_arrays(optimiser: paddle.optimizer.Adam, network: nn.Layer) -> Arrays:
     """Adam's state under `<parameter>/<moment>`.
 
-    Paddle files it under names such as conv2d_7.w_0 that count every layer made so far in the process, and
-    so differ between a run and its resumption.
+    Paddle's own names, such as conv2d_7.w_0, count all layers made in the process, so a resumed run has others.
     """
     stored = optimiser.state_dict()
     return {
@@ -145,7 +143,7 @@ def optimiser_arrays(optimiser: paddle.optimizer.Adam, network: nn.Layer) -> Arr
 
 
 def load_optimiser(optimiser: paddle.optimizer.Adam, network: nn.Layer, arrays: Arrays) -> None:
-    """Take up `optimiser_arrays`. Raises KeyMismatch for state of parameters that are not there."""
+    """Restore `optimiser_arrays`. Raises KeyMismatch for parameters that the network lacks."""
     names = {name: parameter.name for name, parameter in network.named_parameters()}
     unknown = sorted({key.rpartition("/")[0] for key in arrays} - names.keys())
     if unknown:

@@ -5,9 +5,9 @@
     python -m training train -c training/configs/tiny.yml --engine torch
     torchrun --nproc_per_node 4 -m training train -c training/configs/telescope.yml --engine torch
 
-For hardware that Paddle has no build for, and on CPUs with bfloat16 several times faster than Paddle. What
-a run writes is what the Paddle engine writes, and goes on there. Repeats to the digit on a CPU; on a GPU
-sums in another order round otherwise.
+Runs on hardware for which Paddle has no build, and several times faster than Paddle on CPUs with bfloat16. Its
+weights and saved state have the Paddle engine's format. A run repeats exactly on a CPU; on a GPU, sums are added
+in varying order and so round differently.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ from training.engines.torch_weights import (
 from training.errors import ConfigError, RunError
 from training.text_focus import encode_labels
 
-Parts = Mapping[str, Tensor]  # scalars; "loss" is what to minimise
-Loss = Callable[[nn.Module, Batch, int], Parts]  # the network, which may be a compiled one, and the step
+Parts = Mapping[str, Tensor]  # scalars; "loss" is minimised
+Loss = Callable[[nn.Module, Batch, int], Parts]  # network, perhaps compiled; batch; step
 
 
 class TorchEngine(BaseEngine):
@@ -110,7 +110,7 @@ class TorchEngine(BaseEngine):
     def load_state(self, state: Arrays, *, origin: str) -> None:
         set_weights(self.network, group(state, "network"), origin=origin)
         load_optimiser(self._optimiser, self.network, group(state, "optimiser"), self.config.optimiser)
-        if self.average is not None:  # averaging may be switched on in the middle of a run
+        if self.average is not None:  # averaging may be switched on when a run is resumed
             weights = group(state, "average") or group(state, "network")
             set_weights(self.average.network, weights, origin=origin)
         for name, value in group(state, "loss").items():
@@ -119,7 +119,7 @@ class TorchEngine(BaseEngine):
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network to evaluate and keep, in evaluation mode: the averaged one if there is one."""
+        """The network to evaluate and save, in evaluation mode: the averaged one if there is one."""
         if self.average is None:
             return self.network.eval()
         self.average.copy_statistics(self.network)
@@ -155,7 +155,7 @@ class TorchEngine(BaseEngine):
 
 
 class TorchTelescope(TorchEngine):
-    """TBSRN under the text-focused loss."""
+    """TBSRN with the text-focused loss."""
 
     @torch.no_grad()
     def predict(self, lr: Nchw) -> Nchw:
@@ -169,7 +169,7 @@ class TorchTelescope(TorchEngine):
 
 
 class TorchRecogniser(TorchEngine):
-    """The recogniser, under the cross-entropy of each character."""
+    """The recogniser with the cross-entropy of each character."""
 
     def read(self, images: Nchw) -> list[str]:
         network = self.evaluated
@@ -183,7 +183,7 @@ class TorchRecogniser(TorchEngine):
 
 
 def telescope(config: TrainConfig) -> TorchTelescope:
-    """TBSRN, fresh or from `model.init`, ready to learn. Raises ConfigError, CheckpointError."""
+    """TBSRN, fresh or from `model.init`, ready to train. Raises ConfigError, CheckpointError."""
     device = set_up(config)
     network: nn.Module = placed_on(open_network(config), device)
     if config.model.batch_norm == "synchronised":
@@ -210,7 +210,7 @@ def telescope(config: TrainConfig) -> TorchTelescope:
 
 
 def telescope_loss(config: TrainConfig, device: torch.device) -> TextFocusedLoss:
-    """The loss that a configuration asks for, with its recognisers, on a device."""
+    """The configured loss with its recognisers, on a device."""
     loss = config.loss
     dtype = torch.float16 if device.type == "cuda" and config.run.amp != "none" else torch.float32
     reader = load_recogniser(config.recogniser) if loss.text_focus and config.recogniser else None
@@ -220,7 +220,7 @@ def telescope_loss(config: TrainConfig, device: torch.device) -> TextFocusedLoss
 
 
 def recogniser(config: PretrainConfig) -> TorchRecogniser:
-    """A fresh recogniser, ready to learn to read HR."""
+    """A fresh recogniser, ready to train on HR."""
     device = set_up(config)
     sizes = RecogniserConfig.small() if config.reader.size == "small" else RecogniserConfig()
     network = placed_on(Recogniser(dataclasses.replace(sizes, dropout=config.reader.dropout)), device)
@@ -234,7 +234,7 @@ def recogniser(config: PretrainConfig) -> TorchRecogniser:
 
 
 def predictor(path: Path) -> tuple[dict[str, Any], Callable[[Nchw], Nchw]]:
-    """A checkpoint's architecture, and LR -> SR on a GPU if there is one. Raises CheckpointError."""
+    """A checkpoint's architecture, and a function LR -> SR, on a GPU if there is one. Raises CheckpointError."""
     network = load_telescope(path)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     placed_on(network, device)
@@ -252,13 +252,13 @@ def _images(images: Nchw, device: torch.device) -> Tensor:
 
 
 def placed_on(network: nn.Module, device: torch.device) -> Any:  # noqa: ANN401 - the module it was given
-    """On its device, with channels last in memory: tensor cores and oneDNN's bfloat16 want them so."""
+    """Move to a device, channels last in memory: the fast layout of tensor cores and of oneDNN's bfloat16."""
     moved: Any = network.to(device)
     return moved.to(memory_format=torch.channels_last)
 
 
 def open_network(config: TrainConfig) -> TBSRN:
-    """TBSRN as `model` says, fresh or from `model.init`."""
+    """The configured TBSRN, fresh or from `model.init`."""
     network = TBSRN(**config.model.architecture)
     if config.model.init is not None:
         start = to_arrays(load_telescope(config.model.init))
@@ -268,9 +268,9 @@ def open_network(config: TrainConfig) -> TBSRN:
 
 
 def set_up(config: CommonConfig) -> torch.device:
-    """The device that a run computes on, with the random state of its seed. Raises ConfigError, RunError."""
+    """Choose the run's device and seed PyTorch. Raises ConfigError, RunError."""
     if config.run.amp == "float16":
-        raise ConfigError("run.amp is float16, which the torch engine does not scale losses for; use bfloat16")
+        raise ConfigError("run.amp is float16, which the torch engine does not support; use bfloat16")
     try:
         device = join(config.device)
     except (ValueError, RuntimeError) as exc:

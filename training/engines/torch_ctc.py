@@ -1,4 +1,4 @@
-"""Connectionist temporal classification, of fixed shapes: what a CUDA graph can hold."""
+"""Connectionist temporal classification with fixed shapes, as a CUDA graph needs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IMPOSSIBLE = -1e4  # a log-probability; infinities give gradients that are no numbers
+IMPOSSIBLE = -1e4  # a log-probability; with -inf, gradients would be NaN
 
 
 def ctc(log_probabilities: Tensor, ids: Tensor) -> Tensor:
-    """-log of the probability of each row's word (Graves et al., ICML 2006); 0 where it has none or none fits.
+    """-log of the probability of each row's word (Graves et al., ICML 2006); 0 for no word or too long a one.
 
-    log_probabilities: (N, T, C), class 0 the blank. ids: int64 (N, L), 0 after a word's end. Of fixed shapes, with
-    no wait for the device, which PyTorch's own asks for the lengths.
+    log_probabilities: (N, T, C), class 0 the blank. ids: int64 (N, L), 0 after a word's end. Unlike
+    PyTorch's own, never waits for the device to get the lengths.
     """
     count, places, _ = log_probabilities.shape
     lengths = (ids > 0).sum(1)
@@ -34,7 +34,7 @@ def ctc(log_probabilities: Tensor, ids: Tensor) -> Tensor:
 
 
 def reads(log_probabilities: Tensor, ids: Tensor) -> Tensor:
-    """bool (N,): whether the best class at each place gives just the word. Shapes as for `ctc`."""
+    """bool (N,): whether the best classes spell exactly the word. Shapes as for `ctc`."""
     count, places, _ = log_probabilities.shape
     best = log_probabilities.argmax(-1)
     kept = (best != F.pad(best[:, :-1], (1, 0))) & (best > 0)

@@ -1,4 +1,4 @@
-"""Held-out words, read where the network is."""
+"""Evaluation on held-out words, on the network's device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHEET_ROWS = 12
 
 
 class Judge:
-    """Held-out words, read on the device by the loss's readers in full precision and colour, and by `others`."""
+    """Reads held-out words by the loss's readers, on the device in full precision and colour, and by `others`."""
 
     def __init__(self, config: TrainConfig, device: torch.device, others: Sequence[TextReader] = ()) -> None:
         model = config.model
@@ -33,7 +33,7 @@ class Judge:
 
     @property
     def names(self) -> list[str]:
-        """The readers'."""
+        """Names of the readers."""
         return list(self._readers)
 
     def plain(self, readers: Sequence[str]) -> dict[str, Figures]:

@@ -13,7 +13,7 @@ from training.architecture import LAYER_NORM_EPSILON, DropoutMode
 
 
 class Dropout(nn.Module):
-    """In either convention: `downscale_in_infer` is the usual one times 1 - p, in training and evaluation."""
+    """Dropout in either convention: `downscale_in_infer` is the usual one times 1 - p, in both modes."""
 
     def __init__(self, p: float, mode: DropoutMode) -> None:
         super().__init__()
@@ -27,8 +27,8 @@ class Dropout(nn.Module):
 class LayerNorm(nn.Module):
     """a_2 * (x - mean) / (unbiased std + 1e-6) + b_2 over the last axis: (..., features) -> the same.
 
-    As PyTorch's own norm, which is one pass: its std is sqrt((n - 1) / n) of the unbiased one. The epsilon,
-    here under the root, differs by 1e-6 of a standard deviation.
+    Computed by PyTorch's layer norm, in one pass: its std is sqrt((n - 1) / n) of the unbiased one. Its epsilon
+    is under the root, which changes results by 1e-6 of a standard deviation.
     """
 
     def __init__(self, features: int) -> None:
@@ -51,9 +51,9 @@ class MultiHeadAttention(nn.Module):
         self.dropout = Dropout(dropout, mode)
 
     def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
-        """Attend within x, float (N, L, width), fused: the maps are never in memory.
+        """Self-attention over x, float (N, L, width), fused: the maps are never in memory.
 
-        causal: to oneself and what precedes alone.
+        causal: each position attends only to itself and earlier ones.
         """
         weight = torch.cat([linear.weight for linear in self.linears[:3]])  # one product instead of three
         bias = torch.cat([linear.bias for linear in self.linears[:3]])
@@ -66,7 +66,7 @@ class MultiHeadAttention(nn.Module):
         """Attend from query (N, Q, width) to places (N, K, width), and the maps (N, heads, Q, K) after dropout."""
         q, k, v = (self._split_heads(self.linears[i](x)) for i, x in enumerate((query, places, places)))
         scores = (q @ k.transpose(-2, -1)).float() / math.sqrt(q.shape[-1])
-        maps = self.dropout(scores.softmax(-1))  # float32: the loss takes small differences between them
+        maps = self.dropout(scores.softmax(-1))  # float32: the loss depends on small differences
         joined = (maps.to(v.dtype) @ v).transpose(1, 2).flatten(2)
         return self.linears[3](joined), maps
 

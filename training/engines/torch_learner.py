@@ -1,4 +1,4 @@
-"""Steps that never wait for the device: pairs drawn, clipped and averaged there, as CUDA graphs."""
+"""Training steps that never wait for the device: they draw, clip and average there, as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from training.engines.torch_parts import Average
 from training.engines.torch_pool import Pool
 from training.engines.torch_reading import Reader, Words
 
-STATISTICS_MOMENTUM = 0.02  # of batch normalisation: over some fifty batches, for they are averaged with nothing
+STATISTICS_MOMENTUM = 0.02  # of batch normalisation: over some fifty batches, as nothing else averages them
 
 
 class Learner:
     """A network, its loss and its optimiser over a pool.
 
-    other_share: of the rows of placed batches, those that are not Latin.
+    other_share: share of rows in placed batches that are not Latin.
     """
 
     def __init__(self, config: TrainConfig, pool: Pool, *, other_share: float) -> None:
@@ -47,7 +47,7 @@ class Learner:
         )
         self.sums = torch.zeros(4, device=self.device)  # mse, reading, norm, steps
         self._graphs: dict[tuple[bool, int], Callable[[], None]] = {}
-        self.steps, self._met = 0, {True: 0, False: 0}
+        self.steps, self._batches = 0, {True: 0, False: 0}
         self._learning: Any = self.network
         if config.run.compile:
             self._learning = torch.compile(self.network, dynamic=False)
@@ -56,23 +56,23 @@ class Learner:
                 reader.compile_networks()
 
     def step(self, rate: float) -> None:
-        """One batch, at a learning rate."""
+        """Train on one batch."""
         if self._cuda:
             self._rate.fill_(rate)
         else:
             self._optimiser.param_groups[0]["lr"] = rate
         share = self.config.data.window_share
         placed = math.floor((self.steps + 1) * share) > math.floor(self.steps * share)
-        turn = self._met[placed] % self.turns
-        self._met[placed] += 1
+        turn = self._batches[placed] % self.turns
+        self._batches[placed] += 1
         self._graphs.get((placed, turn), lambda: self._step(placed, turn))()
         self.average.update(self.network, self.steps)
         self.steps += 1
 
     def capture(self) -> str:
-        """Make graphs of the steps if the device has graphs; says what came of it."""
+        """Capture the steps as CUDA graphs if possible -> a line for the log."""
         if not self._cuda:
-            return "no CUDA: every step is run as it is"
+            return "no CUDA: steps run without graphs"
         kept = {name: value.clone() for name, value in self.network.state_dict().items()}
         kinds = [(placed, turn) for placed in self._placements() for turn in range(self.turns)]
         try:
@@ -89,17 +89,17 @@ class Learner:
                     self._step(placed, turn)
                 memory = memory or graph.pool()
                 self._graphs[placed, turn] = graph.replay
-            told = f"{len(kinds)} graphs, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
-        except Exception as exc:  # capturing can fail in many ways; training without a graph is slower, not wrong
+            result = f"{len(kinds)} graphs, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
+        except Exception as exc:  # capturing fails in many ways, and training without it is only slower
             self._graphs = {}
             torch.cuda.synchronize()
             self._optimiser.zero_grad(set_to_none=False)
-            told = f"no graphs, every step is run as it is: {exc!r:.500}"
-        self._forget(kept)
-        return told
+            result = f"no graphs, steps run without them: {exc!r:.500}"
+        self._undo_trials(kept)
+        return result
 
     def parts(self) -> dict[str, float]:
-        """Seconds a batch of the network, the readers and the optimiser, each run alone as it is."""
+        """Seconds per batch of drawing, network, readers and optimiser, each timed alone and without a graph."""
         placed = self._placements()[0]
         kept = {name: value.clone() for name, value in self.network.state_dict().items()}
         lr, hr, words = self._batch(placed)
@@ -134,7 +134,7 @@ class Learner:
                 self._wait()
                 times.append(time.perf_counter() - started)
             found[name] = min(times[1:])
-        self._forget(kept)
+        self._undo_trials(kept)
         return found
 
     def figures(self) -> dict[str, float]:
@@ -173,16 +173,16 @@ class Learner:
 
     @torch.no_grad()
     def _learn(self) -> Tensor:
-        """Clip the gradients, take a step unless one is no number, and return their norm."""
+        """Clip the gradients and update the weights, if the norm is finite -> the norm before clipping."""
         norm = clip_grad_norm_(self.network.parameters(), self.config.optimiser.clip_norm)
         optimiser: Any = self._optimiser
-        optimiser.found_inf, optimiser.grad_scale = (~norm.isfinite()).float(), None  # read by the fused step
+        optimiser.found_inf, optimiser.grad_scale = (~norm.isfinite()).float(), None  # read by Adam
         optimiser.step()
         optimiser.zero_grad(set_to_none=not self._cuda)
         return norm
 
-    def _forget(self, kept: Mapping[str, Tensor]) -> None:
-        """Back to the weights before some trial steps, and an optimiser and loss that know nothing of them."""
+    def _undo_trials(self, kept: Mapping[str, Tensor]) -> None:
+        """Undo trial steps: restore the weights `kept`, and reset the optimiser, the loss and the sums."""
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 value.copy_(kept[name])

@@ -3,8 +3,8 @@
     lr -> [STN, training only] -> block1 -> 5 x (conv-conv-attention, residual) -> block7
        -> + block1 -> pixel shuffle -> tanh -> sr
 
-Chen, Li, Xue: Scene Text Telescope, CVPR 2021. Batch statistics: PyTorch keeps the unbiased variance as the
-running one and Paddle the biased, so evaluation after training differs by the sample's size, not the step.
+Chen, Li, Xue: Scene Text Telescope, CVPR 2021. PyTorch's running variance is unbiased and Paddle's biased, so
+training steps agree but evaluation after them differs slightly.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from training.engines.torch_layers import FeedForward, LayerNorm, MultiHeadAtten
 class TBSRN(nn.Module):
     """float32 (N, 3, H, W) RGB in [0, 1] -> (N, 3, scale*H, scale*W) in (-1, 1).
 
-    H, W and the arguments as in `training.tbsrn.TBSRN`. Raises ConfigError naming the argument that is impossible.
+    H, W and the arguments as in `training.tbsrn.TBSRN`. Raises ConfigError naming an impossible argument.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class TBSRN(nn.Module):
 
 
 class FeatureEnhancer(nn.Module):
-    """Attention, if any, over positions, each joined with its encoding: (N, C, H, W) -> (N, C, H, W).
+    """Attention, if any, over positions joined with their encodings: (N, C, H, W) -> (N, C, H, W).
 
-    At the trained size over all of them. At another, attention works within each tile of the trained size, the
-    last ones filled up with the edge; without attention every position has the encoding of the trained middle.
+    At the trained size, attention spans all positions. At other sizes it works within tiles of the trained size,
+    the last ones padded with the edge; without attention, every position has the encoding of the trained middle.
     """
 
     position: Tensor
@@ -112,7 +112,7 @@ class FeatureEnhancer(nn.Module):
         self.mul_layernorm3 = LayerNorm(joined)
         self.linear = nn.Linear(joined, channels)
         encoding = torch.from_numpy(position_encoding_2d(channels, height, width)).flatten(1).T  # (H*W, C)
-        self.register_buffer("position", encoding.contiguous(), persistent=False)  # follows from the size
+        self.register_buffer("position", encoding.contiguous(), persistent=False)  # computed from the size
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -126,7 +126,7 @@ class FeatureEnhancer(nn.Module):
         return from_tiles(tiles, height, width)
 
     def _enhanced(self, x: Tensor, position: Tensor) -> Tensor:
-        """position: (H*W, C), or (C,) for all alike."""
+        """position: (H*W, C), or (C,) for every position."""
         tokens = x.flatten(2).transpose(1, 2)  # (N, H*W, C), no copy where channels come last in memory
         tokens = torch.cat([tokens, position.to(tokens.dtype).expand_as(tokens)], dim=-1)  # (N, H*W, 2C)
         if self.multihead is not None:
@@ -137,7 +137,7 @@ class FeatureEnhancer(nn.Module):
 
 
 def into_tiles(x: Tensor, height: int, width: int) -> Tensor:
-    """(N, C, H, W) -> (N * tiles, C, height, width), row by row, the edge repeated in the last of each."""
+    """(N, C, H, W) -> (N * tiles, C, height, width), row by row, the last ones padded with the edge."""
     below, right = -x.shape[2] % height, -x.shape[3] % width
     if below or right:
         x = F.pad(x, (0, right, 0, below), mode="replicate")
@@ -147,7 +147,7 @@ def into_tiles(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def from_tiles(tiles: Tensor, height: int, width: int) -> Tensor:
-    """What `into_tiles` took apart, (N, C, height, width)."""
+    """Join the tiles of `into_tiles` -> (N, C, height, width)."""
     rows, columns = -(-height // tiles.shape[2]), -(-width // tiles.shape[3])
     grid = tiles.permute(0, 2, 3, 1).unflatten(0, (-1, rows, columns))  # (N, rows, columns, h, w, C)
     return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)[:, :, :height, :width]
@@ -205,7 +205,7 @@ class STNHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.stn_fc1(self.stn_convnet(x).flatten(1))
-        # 0.1 slows the points down against the rest of the network, as the published head does
+        # 0.1, as published: the points move more slowly than the rest of the network
         return self.stn_fc2(0.1 * features).unflatten(1, (CONTROL_POINTS, 2))
 
 
@@ -222,7 +222,7 @@ class ThinPlateSpline(nn.Module):
     def forward(self, images: Tensor, points: Tensor) -> Tensor:
         """images: float (N, C, H, W); points: (N, 20, 2) in 0..1. Returns (N, C, H, W).
 
-        In float32 throughout: bfloat16 knows a coordinate of 64 pixels to a quarter of one.
+        In float32: bfloat16 rounds a coordinate of 64 pixels to a quarter pixel.
         """
         with torch.autocast(images.device.type, enabled=False):
             source = (self.weights @ points.float()).clamp(0.0, 1.0)  # (N, H*W, 2)

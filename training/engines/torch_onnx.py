@@ -2,11 +2,11 @@
 
     OnnxModule(path)(images) -> the graph's output
 
-Knows the operators of the PP-OCR recognisers (v4 and v6), by the ONNX operator specification; another raises
+Supports the operators of the PP-OCR recognisers (v4 and v6), as ONNX specifies them; any other raises
 UnknownOperator. Weights are frozen and batch normalisation uses its running statistics.
 
-Shapes and integer constants are Python lists and never on a device: a forward waits for no GPU, and can be
-captured as a CUDA graph.
+Shapes and integer constants stay Python lists, so that a forward pass never waits for the GPU and can be captured
+as a CUDA graph.
 """
 
 # ruff: noqa: ANN401  (attributes come as the file holds them)
@@ -30,19 +30,19 @@ Attributes = dict[str, Any]
 
 
 class UnknownOperator(TrainingError):
-    """The graph holds an operator that is not known here."""
+    """The graph has an operator that this module does not support."""
 
 
 class UnreadableNetwork(TrainingError):
-    """The file is none, or holds no ONNX graph."""
+    """The file is missing or holds no ONNX graph."""
 
 
 class OnnxModule(nn.Module):
     def __init__(self, path: Path, *, before_softmax: bool = False) -> None:
-        """before_softmax: give the logits that go into the last softmax.
+        """before_softmax: return the logits, which are the input of the last softmax.
 
-        Raises UnreadableNetwork, or UnknownOperator naming one.
-        metadata: what the file says of itself, such as the characters of a recogniser.
+        metadata: entries of the file, such as a recogniser's characters. Raises UnreadableNetwork, or
+        UnknownOperator naming one.
         """
         super().__init__()
         try:
@@ -53,8 +53,8 @@ class OnnxModule(nn.Module):
         last = len(graph.node)
         if before_softmax:
             last = max(i for i, node in enumerate(graph.node) if node.op_type == "Softmax")
-        self._names: dict[str, str] = {}  # of what is on the device: the graph's name -> the buffer's
-        self._integers: dict[str, Any] = {"": None}  # an input that is left out is named ""
+        self._names: dict[str, str] = {}  # of tensors on the device: the graph's name -> the buffer's
+        self._integers: dict[str, Any] = {"": None}  # "" names an omitted input
         for tensor in graph.initializer:
             self._keep(tensor.name, tensor)
         self._nodes = []
@@ -64,13 +64,13 @@ class OnnxModule(nn.Module):
                 self._keep(node.output[0], attributes["value"])
                 continue
             if node.op_type not in _OPERATORS:
-                raise UnknownOperator(f"{path} holds the operator {node.op_type}, which is not known here")
+                raise UnknownOperator(f"{path} holds the operator {node.op_type}, which is not supported")
             self._nodes.append((_OPERATORS[node.op_type], list(node.input), list(node.output), attributes))
         self._input = graph.input[0].name
         self._output = graph.node[last].input[0] if before_softmax else graph.output[0].name
 
     def keep_outputs(self, kept: Tensor, of: int) -> None:
-        """Compute these of the `of` outputs alone: every weight whose last axis has that length is narrowed."""
+        """Compute only some of the `of` outputs, by narrowing every weight whose last axis has that length."""
         for name in self._names.values():
             weight = getattr(self, name)
             if weight.ndim and weight.shape[-1] == of:
@@ -122,7 +122,7 @@ def _padded(
     value: float = 0,
     **_: Any,
 ) -> tuple[Tensor, list[int]]:
-    """The picture, padded where PyTorch's own symmetric padding cannot express it, and what is left for that."""
+    """The image and the symmetric padding left to PyTorch; asymmetric padding is applied here."""
     top, left, bottom, right = pads
     if auto_pad == b"SAME_UPPER":
         need = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(x.shape[2:], kernel, strides, strict=True)]
@@ -141,7 +141,7 @@ def _batch_norm(
 
 def _reshape(x: Any, shape: list[int], **_: Any) -> Any:
     if not isinstance(x, Tensor):
-        assert not shape, "of integers, only a single one is ever reshaped, to a number"
+        assert not shape, "the only integers reshaped are lists of one, to a number"
         return x[0] if isinstance(x, list) else x
     return x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(shape)])
 

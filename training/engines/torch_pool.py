@@ -1,4 +1,4 @@
-"""The newest pairs that makers have made, on the device."""
+"""Training pairs on the device."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from training.data.pool import SLAB, Columns, Kind, Layout
 
 
 class Pool:
-    """The newest pairs of each kind on the device, drawn from at random there."""
+    """Holds the newest pairs of each kind on the device, and draws random ones there."""
 
     def __init__(self, layouts: Mapping[Kind, Layout], *, size: int, device: torch.device) -> None:
-        size = SLAB * math.ceil(size / SLAB)  # pairs come in slabs, and none is cut at the end
+        size = SLAB * math.ceil(size / SLAB)  # pairs come in whole slabs
         self.device, self._size = device, size
         self._pinned = device.type == "cuda"
         self._made = dict.fromkeys(layouts, 0)
@@ -39,7 +39,7 @@ class Pool:
         return min(self._made[kind], self._size)
 
     def add(self, kind: Kind, columns: Columns) -> None:
-        """Pairs over the oldest ones."""
+        """Replace the oldest pairs by new ones."""
         count = len(columns["codes"])
         at = self._made[kind] % self._size
         for name, array in columns.items():

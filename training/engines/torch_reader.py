@@ -1,4 +1,4 @@
-"""The recogniser in PyTorch, the same function as `training.recogniser`, and the loss that asks it.
+"""The recogniser in PyTorch, the same function as `training.recogniser`, and the loss that uses it.
 
     image -> grey -> residual CNN -> places;   word -> decoder, attending to the places -> logits, attention
     sr, hr, labels -> TextFocusedLoss -> loss, mse, attention, recognition
@@ -23,12 +23,12 @@ from training.engines.torch_reading import ReadingLoss, Words
 from training.engines.torch_views import gaussian, soften
 from training.text_focus import ALPHABET, LabelBatch, LossConfig, encode_labels, weight_table
 
-LENS_PX = 1.4  # of SR: the blur of a usual lens and sensor, by which SR of the same scene would become LR
-ENDS = (("conv", "bn"),) * 3 + (("conv2", "conv2_bn"),)  # of each stage, as the published weights name them
+LENS_PX = 1.4  # of SR: blur of a usual lens and sensor, to turn SR into LR
+ENDS = (("conv", "bn"),) * 3 + (("conv2", "conv2_bn"),)  # last layers of each stage, as published
 
 
 class Recogniser(nn.Module):
-    """Reads words of [0-9a-z] off images in [0, 1]."""
+    """Reads words of [0-9a-z] in images in [0, 1]."""
 
     def __init__(self, config: RecogniserConfig) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Recogniser(nn.Module):
 
     @torch.no_grad()
     def read(self, images: Tensor, *, longest: int = 25) -> list[str]:
-        """What the images say, the likeliest character at each step, at most `longest` of them."""
+        """The words in the images: the likeliest character at each step, at most `longest` of them."""
         features = self.encode(images)
         words = torch.zeros(len(images), 1, dtype=torch.int64, device=images.device)
         for _ in range(longest):
@@ -79,7 +79,7 @@ class Recogniser(nn.Module):
         return [text.split(ALPHABET[0], 1)[0] for text in texts]
 
     def freeze(self, *, dropout: bool = False) -> None:
-        """Evaluation mode without gradients for its weights; `dropout` leaves the dropout alone on."""
+        """Switch to evaluation mode and freeze the weights; dropout=True keeps dropout on."""
         self.eval().requires_grad_(False)
         for layer in self.modules():
             layer.training = dropout and isinstance(layer, Dropout | MultiHeadAttention)
@@ -145,7 +145,7 @@ class ResidualBlock(nn.Module):
 
 
 class TextFocusedLoss(nn.Module):
-    """`loss(sr, batch, words)` -> scalars "loss", "mse", and what the configuration adds to it by name."""
+    """`loss(sr, hr, labels, ...)` -> scalars by name: "loss", "mse", and the other parts that are configured."""
 
     log_weights: Tensor
     lens: Tensor
@@ -172,8 +172,7 @@ class TextFocusedLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """sr, hr: float32 (N, 3, H, W), hr in [0, 1]. labels: any text, "" for mse alone.
 
-        words, turn: for the reading. lr (N, 3, h, w): given where not every row of `words` has a sharp HR; SR is
-        then held to LR in those rows.
+        words, turn: for `ReadingLoss`. lr: (N, 3, h, w), the target of rows without a sharp HR.
         """
         config = self.config
         mse = F.mse_loss(sr, hr) if words is None or lr is None else self._held(sr, hr, lr, words.sharp)
@@ -183,16 +182,13 @@ class TextFocusedLoss(nn.Module):
             parts |= {"attention": attention, "recognition": recognition}
             total = total + config.attention_weight * attention + config.recognition_weight * recognition
         if self.reading is not None:
-            assert words is not None, "the readers ask what the pictures say"
+            assert words is not None, "the readers need the words"
             parts["reading"] = self.reading(sr, hr, words, turn=turn)
             total = total + config.reader_weight * parts["reading"]
         return {"loss": config.scale * total, **parts}
 
     def _held(self, sr: Tensor, hr: Tensor, lr: Tensor, sharp: Tensor) -> Tensor:
-        """Mean squared error to HR, and where that is none, of SR as a lens would show it, to LR.
-
-        A crop of so few pixels has no sharper original to compare SR with.
-        """
+        """Mean squared error of SR to HR; in rows without a sharp HR, of blurred and shrunk SR to LR."""
         shrunk = F.avg_pool2d(soften(sr, self.lens), 2)
         to_hr, to_lr = ((a - b).square().mean((1, 2, 3)) for a, b in ((sr, hr), (shrunk, lr)))
         return torch.where(sharp, to_hr, to_lr).mean()
@@ -200,13 +196,13 @@ class TextFocusedLoss(nn.Module):
     def _text_focus(
         self, recogniser: Recogniser, sr: Tensor, hr: Tensor, labels: Sequence[str]
     ) -> tuple[Tensor, Tensor]:
-        known = [row for row, label in enumerate(labels) if label]  # pieces of words have none
+        known = [row for row, label in enumerate(labels) if label]  # a piece of a word has no label
         if not known:
             return 0 * sr.sum(), 0 * sr.sum()
         if len(known) < len(labels):
             sr, hr = sr[known], hr[known]
         words = encode_labels([labels[row] for row in known])
-        with torch.no_grad():  # what HR says is the target
+        with torch.no_grad():  # HR's reading is the target
             hr_logits, target = recogniser(hr, words)
         sr_logits, attention_map = recogniser(sr, words)
         attention = F.l1_loss(attention_map, target)

@@ -1,18 +1,17 @@
-"""Real recognisers in the loss: SR shall say what HR says, to networks that other people read with.
+"""The reading loss: published recognisers should read SR as they read HR.
 
-    SR, HR -> grey, softened, the word alone, 48 px high -> a recogniser -> what it says at each place
-           -> a row's loss: of its label where HR itself is misread, else of HR's reading
-           -> its gradient at SR, cut at a running quantile of the rows' lengths, over N -> the pull
+    SR, HR -> grey, blurred, cropped to the word, 48 px high -> recogniser -> log-probabilities at each place
+           -> loss of each row: CTC of its label if HR is misread, else divergence from HR's reading
+           -> its gradient at SR, clipped at a running quantile of the rows' norms, over N
 
-The pull is taken at a detached SR and only then weighted, so `loss.reader_weight` weighs. It is cut, not
-stretched: a word that is read already pulls a hundred thousand times less than another, and shall.
+The gradient is taken at a detached SR and weighted afterwards, so `loss.reader_weight` is its true weight. It is
+clipped but never scaled up: a word that is read already has a gradient a hundred thousand times smaller.
 
-Two recognisers agree about little of what they ask for: nearly all of it is colour, or finer than 1.5 px, where
-each sees patterns of its own. Grey and softened by 0.7 px they read HR as well as before (80 and 77 % of 96 words,
-81 and 75 without), and ask for none of that.
+The gradients of two recognisers agree little: most of each is colour, or patterns finer than 1.5 px. In grey and
+blurred by 0.7 px, gradients have neither, and HR is read as well (80 and 77 % of 96 words; 81 and 75 without).
 
-The published text-focused loss asks a recogniser of its own, which has to be trained first and reads less well
-than today's. PP-OCR's ship inside wheels as ONNX. What is trained against some has to be judged by others.
+The published text-focused loss needs its own recogniser, which must be trained first and reads less well than
+PP-OCR's, which are in Python wheels as ONNX. Evaluate with other recognisers than the loss has.
 """
 
 from __future__ import annotations
@@ -42,16 +41,16 @@ WEIGHTS = {
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 LATIN_END = 0x250  # code points below are Latin letters, with and without accents, digits and punctuation
 FOLLOWED = 0.02  # share of each batch in the running quantile
-RAISED = 64.0  # times the losses, so that their gradients are not too small for float16 on the way back
+RAISED = 64.0  # factor on the losses, else their gradients underflow in float16
 
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """What N pictures say, and where, on their device.
+    """Text of N images and its place, on their device.
 
-    codes: int (N, LONGEST), Unicode code points of the whole word, 0 after its end; all 0 where it is unknown.
-    whole: bool (N,), the picture shows all of it. boxes: float32 (N, 4), left, top, right, bottom of the text in
-    pixels of HR. sharp: bool (N,), HR is one, and not an enlarged LR. latin: the first so many rows are Latin.
+    codes: int (N, LONGEST), Unicode code points of the whole word, 0 after its end; all 0 if unknown.
+    whole: bool (N,), the image shows the whole word. boxes: float32 (N, 4), left, top, right, bottom of the text
+    in pixels of HR. sharp: bool (N,), HR is no enlarged LR. latin: number of Latin rows, which come first.
     """
 
     codes: Tensor
@@ -62,13 +61,13 @@ class Words:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> Words:
-        told = batch.told
+        targets = batch.reading_targets
         return cls(
-            codes=torch.from_numpy(code_points(told.texts)).to(device),
+            codes=torch.from_numpy(code_points(targets.texts)).to(device),
             whole=torch.tensor([bool(label) for label in batch.labels], device=device),
-            boxes=torch.from_numpy(told.boxes).to(device),
-            sharp=torch.from_numpy(told.sharp).to(device),
-            latin=told.latin,
+            boxes=torch.from_numpy(targets.boxes).to(device),
+            sharp=torch.from_numpy(targets.sharp).to(device),
+            latin=targets.latin,
         )
 
 
@@ -76,9 +75,9 @@ class Reader(nn.Module):
     """A recogniser whose input gets gradients.
 
     name: a key of WEIGHTS, or the path of an ONNX file of PP-OCR's kind.
-    every_script: also score all of its characters, of which PP-OCRv6 knows 18,708, and not the Latin ones alone.
+    every_script: score all of its characters too (18,708 in PP-OCRv6), not only the Latin ones.
     dtype: float16 for GPUs; in bfloat16 PP-OCRv4 misreads one word in twenty more.
-    Raises MissingExtra for a key whose package is missing, ConfigError for anything else that is no file.
+    Raises MissingExtra for a key whose package is missing, ConfigError for a missing file.
     """
 
     tables: Tensor
@@ -92,7 +91,7 @@ class Reader(nn.Module):
         for every in (False, True)[: 1 + every_script]:
             network = OnnxModule(path, before_softmax=True)
             if "character" not in network.metadata:
-                raise ConfigError(f"{path} names no characters; expected a recogniser as PP-OCR exports it")
+                raise ConfigError(f"{path} names no characters; expected a recogniser exported by PP-OCR")
             known = network.metadata["character"].split("\n")
             kept = [i for i, one in enumerate(known) if every or (len(one) == 1 and ord(one) < LATIN_END)]
             network.keep_outputs(torch.tensor([0, *(i + 1 for i in kept), len(known) + 1]), of=len(known) + 2)
@@ -111,17 +110,17 @@ class Reader(nn.Module):
             return F.log_softmax(network(bgr).float(), dim=-1)
 
     def classes(self, codes: Tensor, *, every_script: bool = False) -> Tensor:
-        """Code points (N, L) as classes; 0 where there is none or it is not known."""
+        """Classes of code points (N, L); 0 for none and for an unknown one."""
         return self.tables[int(every_script)][codes.long()]
 
     def compile_networks(self) -> None:
-        """Compile for the shapes to come: minutes of waiting, and less memory traffic after them."""
+        """Compile for the next shapes: takes minutes, and saves memory traffic afterwards."""
         compiled: Any = [torch.compile(network, dynamic=False) for network in self.networks]
         self.networks = nn.ModuleList(compiled)
 
     @torch.no_grad()
     def texts(self, views: Tensor) -> list[str]:
-        """What each picture says, in the largest of its alphabets."""
+        """The text of each view, in the larger alphabet if there are two."""
         best = self(views, every_script=len(self.networks) > 1).argmax(-1).tolist()
         alphabet = self.alphabets[-1]
         rows = (zip(row, [0, *row], strict=False) for row in best)
@@ -129,7 +128,7 @@ class Reader(nn.Module):
 
 
 class ReadingLoss(nn.Module):
-    """`loss(sr, hr, words, turn)` -> a scalar: its value the mean of the rows' losses, its gradient the pull."""
+    """`loss(sr, hr, words, turn)` -> a scalar with the mean of the rows' losses, and the clipped gradient."""
 
     limits: Tensor
     softening: Tensor
@@ -140,12 +139,12 @@ class ReadingLoss(nn.Module):
         self._config = config
         readers = [Reader(name, every_script=every_script, dtype=dtype) for name in config.readers]
         self.readers = nn.ModuleList(readers)
-        self.register_buffer("limits", torch.zeros(len(readers)))  # 0: nothing was read yet
+        self.register_buffer("limits", torch.zeros(len(readers)))  # 0 before the first step
         self.register_buffer("luma", torch.tensor(LUMA)[None, :, None, None], persistent=False)
         self.register_buffer("softening", gaussian(config.reader_soften_px), persistent=False)
 
     def forward(self, sr: Tensor, hr: Tensor, words: Words, *, turn: int) -> Tensor:
-        """sr, hr: float32 (N, 3, H, W) in [0, 1]. turn: a step's number; the readers take turns by it."""
+        """sr, hr: float32 (N, 3, H, W) in [0, 1]. turn: the step, which chooses the reader if they alternate."""
         count = len(self.readers)
         chosen = [turn % count] if self._config.reader_turns else range(count)
         total = sr.new_zeros(())
@@ -170,7 +169,7 @@ class ReadingLoss(nn.Module):
         return losses.detach().mean(), pull
 
     def _losses(self, index: int, sr: Tensor, hr: Tensor, words: Words) -> Tensor:
-        """(N,): each row's, 0 where the reader does not know the script."""
+        """(N,): loss of each row, 0 if the reader lacks the script."""
         parts = []
         for rows, every_script in ((slice(0, words.latin), False), (slice(words.latin, len(sr)), True)):
             if rows.start == rows.stop:
@@ -187,7 +186,7 @@ class ReadingLoss(nn.Module):
         reader, codes = self._reader(index), words.codes[rows]
         ids = reader.classes(codes, every_script=every_script)
         known = (codes[:, 0] > 0) & ((ids > 0) | (codes == 0)).all(1)
-        unspaced = (codes != ord(" ")).all(1)  # readers differ in whether they give a line's spaces
+        unspaced = (codes != ord(" ")).all(1)  # not all readers return the spaces of a line
         spelt = known & words.whole[rows] & unspaced
         follows = F.kl_div(reading, target, log_target=True, reduction="none").sum(-1).mean(-1)
         by_label = self._config.reader_ctc * ctc(reading, ids) / reading.shape[1]
@@ -210,7 +209,7 @@ class ReadingLoss(nn.Module):
 
 
 def _table(alphabet: str) -> Tensor:
-    """int64 (65536,): the class of each code point, 0 where there is none."""
+    """int64 (65536,): the class of each code point, 0 for none."""
     table = np.zeros(BASIC_PLANE, np.int64)
     for number, character in enumerate(alphabet):
         if number and ord(character) < BASIC_PLANE and not table[ord(character)]:

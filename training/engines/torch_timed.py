@@ -1,12 +1,11 @@
-"""Training against the clock: everything that a few minutes of a GPU can teach.
+"""Training for a fixed time, `run.seconds`: made for some minutes of a GPU.
 
     makers: uint8 pairs -> pool on the device -> step, a CUDA graph for each reader and kind of batch -> averaged
-    weights -> judged on the device by words read
+    weights -> evaluated on the device by words read
 
-A step never waits for the device: pairs are drawn there, clipping and the average stay there, figures are summed
-there and fetched every ten seconds. Where a graph cannot be captured the step runs as it is. Pairs are met several
-times and in no order, so a run cannot be taken up; what it saved on the way is where the next one starts
-(`model.init`).
+A step never waits for the device: drawing, clipping and averaging run there, and figures are summed there and
+fetched every ten seconds. Steps that cannot be captured as graphs run without them. Pairs repeat, in no fixed
+order, so a run cannot be resumed; the next one can start from its weights (`model.init`).
 
     python -m training train -c training/configs/ten-minutes.yml
 """
@@ -26,7 +25,7 @@ import torch
 from torch import nn
 
 from model_store.manifest import PixelSpec
-from training.config import TrainConfig
+from training.config import OptimiserConfig, TrainConfig
 from training.config_file import config_tree
 from training.data.pool import Makers, kind_shares
 from training.data.samples import Samples, training_samples
@@ -40,12 +39,12 @@ from training.errors import ConfigError, RunError
 from training.held_out import Figures, score
 from training.stop import INTERRUPTED, StopRequest
 
-AHEAD = 8  # steps that may wait for the GPU; more would only delay the end
-POOL_SHARE = 0.2  # of the time, at most, to fill the pool with `FIRST` pairs of each kind
-FIRST = 4  # batches of each kind that must be there before the first step
-RAREST = 0.01  # share of a kind of pairs: a maker hands them over 64 at a time
-JUDGING_SHARE = 0.07  # of the time, for the words at the end
-SAVES = 5  # on the way
+AHEAD = 8  # steps queued for the GPU; more would only delay the end
+POOL_SHARE = 0.2  # of the time, at most, to fill the pool
+FIRST = 4  # batches of each kind in the pool before the first step
+RAREST = 0.01  # least share of a kind of pairs, as makers collect 64 of a kind
+JUDGING_SHARE = 0.07  # of the time, for the evaluation at the end
+SAVES = 5  # times during a run
 AVERAGE, LAST = "average.safetensors", "last.safetensors"
 
 
@@ -76,41 +75,47 @@ class Log:
 
 
 def train(config: TrainConfig) -> None:
-    """Train for `run.seconds` in all, and leave weights, figures and a sheet in `config.out`.
+    """Train for `run.seconds` in all, and write weights, figures and a sheet to `config.out`.
 
-    Raises RunError if a run is there already.
+    Raises RunError if it holds a run already.
     """
     if (config.out / AVERAGE).exists():
         raise RunError(f"{config.out} holds a run already; give another out=DIR")
     log, device, samples = Log(config.out), set_up(config), open_samples(config)
     seconds = config.run.seconds
-    assert seconds is not None, "the trainer asks for a run against the clock only when there is a time"
+    assert seconds is not None, "only a run with run.seconds comes here"
     judge = Judge(config, device)
     with StopRequest() as stop, open_makers(config, samples) as makers:
         log.say(f"{config.data.workers} processes make pairs of {len(samples)} samples; device {device}")
         pool = filled_pool(makers, config, device, log, stop, until=seconds * POOL_SHARE)
         learner = Learner(config, pool, other_share=samples.other_share)
         start = copy.deepcopy(learner.average.network)
-        log.say("seconds a batch, each part alone: " + _listed(learner.parts(), "{:.4f}"))
+        log.say("seconds per batch, each part alone: " + _listed(learner.parts(), "{:.4f}"))
         log.say(learner.capture())
         learn(learner, makers, log, stop, until=seconds * (1 - JUDGING_SHARE))
     learner.average.copy_statistics(learner.network)
+    _finish(learner, judge, log, start=start, made=makers.made)
+
+
+def _finish(learner: Learner, judge: Judge, log: Log, *, start: nn.Module, made: int) -> None:
+    """Save the weights, and evaluate the averaged ones against the `start`. made: number of pairs."""
+    config, steps = learner.config, learner.steps
     about = {
-        "steps": learner.steps,
-        "pairs": learner.steps * config.run.batch_size,
-        "made": makers.made,
+        "steps": steps,
+        "pairs": steps * config.run.batch_size,
+        "made": made,
         "seconds": round(log.seconds),
         "config": config_tree(config),
     }
     for name, network in ((LAST, learner.network), (AVERAGE, learner.average.network)):
         save(config.out / name, network, about)
     networks = {"start": start, "sr": learner.average.network}
-    plain, made = judge.plain(judge.names), judge.figures(networks, judge.names)
-    found = {preset: {**plain[preset], **made[preset]} for preset in plain}
+    plain, enlarged = judge.plain(judge.names), judge.figures(networks, judge.names)
+    found = {preset: {**plain[preset], **enlarged[preset]} for preset in plain}
     report(log, found, judge.names)
     (config.out / "evaluation.json").write_text(json.dumps({"about": about, "figures": found}, indent=1))
     judge.sheet(networks).save(config.out / "sheet.png")
-    log.say(f"{config.out / AVERAGE}: {learner.steps} steps, {about['pairs']} pairs")
+    log.say(f"{config.out / AVERAGE}: {steps} steps, {about['pairs']} pairs")
 
 
 def filled_pool(
@@ -123,9 +128,9 @@ def filled_pool(
     until: float,
     total: int = 0,
 ) -> Pool:
-    """A pool with enough pairs of every kind to begin, and `total` made in all unless that takes too long.
+    """A pool with enough pairs of every kind to begin, and `total` pairs in all if the time allows.
 
-    Ends the program if a stop is requested: nothing is learnt yet.
+    Exits if a stop is requested, as there is nothing to save yet.
     """
     pool = Pool(makers.layouts, size=config.data.pool, device=device)
     need = FIRST * config.run.batch_size
@@ -142,18 +147,15 @@ def filled_pool(
 
 
 def learn(learner: Learner, makers: Makers, log: Log, stop: StopRequest, *, until: float) -> None:
-    """Steps until so many seconds of the log, or `run.steps`."""
+    """Train until the log has run for `until` seconds, or for `run.steps`."""
     config, begin = learner.config, log.seconds
-    optimiser = config.optimiser
     shown, seen, save_at, events = begin, 0, begin + until / SAVES, []
     every = 10.0 if learner.device.type == "cuda" else 15.0
     steps = config.run.steps
     while log.seconds < until and not stop.requested and (steps is None or learner.steps < steps):
         by_time = (log.seconds - begin) / (until - begin)
         through = min(1.0, by_time if steps is None else learner.steps / steps)
-        cosine = optimiser.final_share + (1 - optimiser.final_share) * 0.5 * (1 + math.cos(math.pi * through))
-        warm = min(1.0, (learner.steps + 1) / (optimiser.warmup_steps + 1))
-        learner.step(optimiser.learning_rate * cosine * warm)
+        learner.step(_learning_rate(config.optimiser, learner.steps, through))
         for _ in range(AHEAD):
             found = makers.take()
             if found is None:
@@ -175,8 +177,14 @@ def learn(learner: Learner, makers: Makers, log: Log, stop: StopRequest, *, unti
         _show(learner, makers, log, steps=learner.steps - seen, seconds=log.seconds - shown, through=through)
 
 
+def _learning_rate(config: OptimiserConfig, step: int, through: float) -> float:
+    """Cosine from `through` = 0 to 1, after a linear warm-up."""
+    cosine = config.final_share + (1 - config.final_share) * 0.5 * (1 + math.cos(math.pi * through))
+    return config.learning_rate * cosine * min(1.0, (step + 1) / (config.warmup_steps + 1))
+
+
 def _show(learner: Learner, makers: Makers, log: Log, *, steps: int, seconds: float, through: float) -> None:
-    """A row of metrics.csv about the last so many steps."""
+    """Write a row of metrics.csv about the last `steps` steps."""
     batch = learner.config.run.batch_size
     values = learner.figures()
     row = {
@@ -213,14 +221,14 @@ def open_samples(config: TrainConfig) -> Samples:
 def open_makers(config: TrainConfig, samples: Samples) -> Makers:
     if config.loss.text_focus or not config.data.workers or config.optimiser.clip != "global" or config.model.stn:
         raise ConfigError(
-            "run.seconds wants loss.text_focus=false, model.stn=false, optimiser.clip=global, data.workers from 1"
+            "run.seconds needs loss.text_focus=false, model.stn=false, optimiser.clip=global, data.workers above 0"
         )
     kind, share = min(kind_shares(samples).items(), key=lambda item: item[1])
     if share < RAREST:
         name = f"{'placed' if kind.placed else 'stretched'} pairs of {'Latin' if kind.latin else 'other'} scripts"
         raise ConfigError(
-            f"by data.window_share, data.scripts and data.rendered the share of {name} is {share:.4f}, and a pool "
-            f"of them would take too long to fill; give them {RAREST} or more, or leave out what is rare"
+            f"by data.window_share, data.scripts and data.rendered the share of {name} is {share:.4f}, too small "
+            f"to fill a pool in time; make it at least {RAREST}, or 0"
         )
     return Makers(samples, workers=config.data.workers, seed=config.seed)
 

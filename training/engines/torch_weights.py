@@ -3,7 +3,7 @@
     TBSRN, Recogniser <-> arrays under our names (Paddle's), linear weights as [in, out]
     load_telescope(path), load_recogniser(path): ours or published; save_telescope, save_recogniser: ours
 
-The modules have FudanOCR's names, so its files need no renaming: `load_state_dict` takes them.
+The modules use FudanOCR's names, so that `load_state_dict` loads its files without renaming.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _READER = re.compile(r"^(embedding_word|generator_word)\.")
 
 
 class Place(NamedTuple):
-    """Where an array of ours is in a module, by PyTorch's name, and whether it lies there transposed."""
+    """Place of an array of ours in a module: PyTorch's name, and whether PyTorch stores it transposed."""
 
     name: str
     transposed: bool
 
 
 def places(module: nn.Module) -> dict[str, Place]:
-    """Our name of every array that is kept -> its place; PyTorch's batch counters are not."""
+    """Our name of every stored array -> its place; PyTorch's batch counters are not stored."""
     layers = dict(module.named_modules())
     found = {}
     for name in module.state_dict():
@@ -59,15 +59,15 @@ def to_arrays(module: nn.Module) -> Weights:
 
 
 def as_array(tensor: torch.Tensor, place: Place) -> np.ndarray:
-    """A tensor at a place of a module, or one of its shape such as a gradient, as ours; a copy."""
+    """Copy a tensor of a module, or its gradient, into our layout."""
     array = tensor.detach().cpu().numpy()
     return np.array(array.T if place.transposed else array, order="C")
 
 
 def set_weights(module: nn.Module, weights: Weights, *, origin: str, layout: Layout = "paddleocr") -> None:
-    """Give a module exactly its weights. layout: "fudanocr" for arrays as PyTorch has them.
+    """Set all weights of a module. layout: "fudanocr" for arrays in PyTorch's layout.
 
-    Raises KeyMismatch, listing every kind by name.
+    Raises KeyMismatch, listing missing, unknown and misshapen arrays by name.
     """
     known = places(module)
     if layout == "fudanocr":
@@ -120,7 +120,7 @@ def save_recogniser(path: Path, network: Recogniser, *, source: Mapping[str, Any
 
 
 def _from_torch(weights: Weights, known: Mapping[str, Place]) -> Weights:
-    """Arrays under PyTorch's names as ours; an unknown name passes, to be refused by name."""
+    """Rename and transpose PyTorch's arrays to ours; unknown names stay, for `check_keys` to refuse."""
     ours = {place.name: (name, place.transposed) for name, place in known.items()}
     renamed = {}
     for name, value in weights.items():
