@@ -213,7 +213,7 @@ def settings_table() -> str:
         f"| `{PREFIX}{name.upper()}` | {_default(field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
-    return "\n".join(["| variable | default | |", "|---|---|---|", *rows])
+    return "\n".join(["| variable | default | consequence |", "|---|---|---|", *rows])
 
 
 def _default(value: object) -> str:
