@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 SOURCE = {"type": "prometheus", "uid": "prometheus"}
-COLUMNS = 24  # of Grafana's grid
+COLUMNS = 24  # width of Grafana's grid
 JOB = 'job=~"$job"'
 REQUESTS = f'{JOB},route=~"/v1/super-resolve.*"'
 MODELS = f'{JOB},model=~"$model"'
@@ -41,25 +41,25 @@ def panel(title: str, unit: str, queries: dict[str, str], *, kind: str = "timese
 def stats() -> list[Panel]:
     shown = [
         ("Replicas ready", "none", f"sum(telescope_ready{{{JOB}}})", "Replicas that take requests."),
-        ("Requests", "reqps", per_second("telescope_requests_total", REQUESTS), "A second."),
-        ("Images", "cps", per_second("telescope_images_total", MODELS), "A second, of every outcome."),
+        ("Requests", "reqps", per_second("telescope_requests_total", REQUESTS), "Requests a second."),
+        ("Images", "cps", per_second("telescope_images_total", MODELS), "Images a second, with any outcome."),
         (
             "Refused",
             "percentunit",
             f"max(telescope:refused:ratio_rate5m{{{JOB}}})",
-            "Of the requests of five minutes: overload, a key's limit, no key.",
+            "Share of the requests of five minutes that were refused: overload, a rate limit, or no valid key.",
         ),
         (
             "Failed or late",
             "percentunit",
             f"max(telescope:errors:ratio_rate5m{{{MODELS}}})",
-            "Of the images of five minutes.",
+            "Share of the images of five minutes that failed or missed their deadline.",
         ),
         (
             "Slower than 1 s",
             "percentunit",
             f"max(telescope:slow:ratio_rate5m{{{JOB}}})",
-            "Of the requests of five minutes; the objective is 1 %.",
+            "Share of the requests of five minutes; the objective is below 1 %.",
         ),
     ]
     return [panel(title, unit, {title: expr}, kind="stat", about=about) for title, unit, expr, about in shown]
@@ -75,7 +75,7 @@ def models() -> Panel:
     return made
 
 
-def users() -> list[Panel]:
+def requests_and_images() -> list[Panel]:
     """Panels of requests and responses, as clients see them."""
     requests = per_second("telescope_requests_total", REQUESTS, "outcome")
     images = per_second("telescope_images_total", MODELS, "model, version, outcome")
@@ -87,15 +87,15 @@ def users() -> list[Panel]:
     budget = {window: f"telescope:slow:ratio_rate{window}{{{JOB}}}" for window in ("5m", "30m", "1h", "6h")}
     return [
         panel("Requests by outcome", "reqps", {"{{outcome}}": requests}),
-        panel("Time of a request", "s", times, about="First byte in to last byte out; a refusal is quick."),
-        panel("Slower than 1 s, over these windows", "percentunit", budget, about="The objective is 1 %."),
+        panel("Time of a request", "s", times, about="From the first byte in to the last out; also refusals."),
+        panel("Slower than 1 s, over these windows", "percentunit", budget, about="The objective is below 1 %."),
         panel("Images by outcome", "cps", {"{{model}}:{{version}} {{outcome}}": images}),
         panel("Images by method and reason", "cps", {"{{method}}, {{reason}}": f"{decisions} > 0"}),
         panel("Requests by API key", "reqps", {"{{key}} {{outcome}}": keys}),
     ]
 
 
-def insides() -> list[Panel]:
+def replicas() -> list[Panel]:
     """Panels of each replica's queue, predictor and resources."""
     phases = {
         "decode": quantile(0.95, "telescope_decode_seconds", JOB),
@@ -158,7 +158,7 @@ def dashboard() -> dict[str, Any]:
     panels = [
         *laid_out(stats(), width=4, height=4, top=0),
         *laid_out([models()], width=COLUMNS, height=5, top=4),
-        *laid_out([*users(), *insides()], width=8, height=8, top=9),
+        *laid_out([*requests_and_images(), *replicas()], width=8, height=8, top=9),
     ]
     return {
         "uid": "text-telescope",

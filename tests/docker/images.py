@@ -1,9 +1,9 @@
-"""Dockerfiles built and their images run without a Docker engine, by Debian's buildah.
+"""Builds the Dockerfiles with Debian's buildah and runs their images, without a Docker engine.
 
-    debootstrap  ->  a Debian that is tagged with the name that FROM gives  ->  buildah build  ->  Running
+    debootstrap  ->  plain Debian, tagged with the image name in FROM  ->  buildah build  ->  Container
 
-The stand-in for a base image is plain Debian with its own Python, so what a base adds (CUDA, Paddle) is not there.
-A container is a process in mount and network namespaces of its own: read-only root, no capability, only loopback.
+Plain Debian with its own Python replaces each base image, so additions of a base image (CUDA, Paddle) are missing.
+A container is a process in new mount and network namespaces: read-only root, no capabilities, loopback only.
 """
 
 import json
@@ -19,7 +19,8 @@ from tests.app.process import wait_until
 from tests.conftest import REPOSITORY
 from tests.docker.conftest import DOCKER
 
-_PASSED_ON = ("cert", "index-url", "proxy", "timeout", "trusted-host")  # of this machine's pip configuration
+# Options of this machine's pip configuration.
+_PASSED_ON = ("cert", "index-url", "proxy", "timeout", "trusted-host")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEBIAN = "python3,python3-pip,python-is-python3,ca-certificates"
 _HERE = Path("/proc/self/ns/net")
@@ -35,7 +36,7 @@ exec "$@"
 
 
 class Storage:
-    """Images and containers in a folder of their own."""
+    """Images and containers in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -55,13 +56,13 @@ class Storage:
         return done.stdout.strip()
 
     def mounted(self, image: str) -> Path:
-        """The root file system of a new container."""
+        """The path of a new container's root file system."""
         container = self.buildah("from", "--pull-never", image)
         self._containers.append(container)
         return Path(self.buildah("mount", container))
 
     def make_base(self, *names: str) -> None:
-        """A minimal Debian under these names."""
+        """Create an image with a minimal Debian and tag it with these names."""
         root = self.mounted("scratch")
         done = subprocess.run(
             ["debootstrap", "--variant=minbase", f"--include={_DEBIAN}", "bookworm", str(root)],
@@ -69,14 +70,14 @@ class Storage:
             text=True,
         )
         assert done.returncode == 0, done.stdout[-3000:]
-        subprocess.run(["umount", "-l", root / "proc", root / "sys"], capture_output=True)  # debootstrap's
+        subprocess.run(["umount", "-l", root / "proc", root / "sys"], capture_output=True)  # left by debootstrap
         container = self._containers[-1]
         self.buildah("config", "--env", _PATH, container)
         image = self.buildah("commit", "--quiet", container)
         self.buildah("tag", image, *names)
 
     def build(self, kind: str, **arguments: str) -> "Image":
-        """docker/<kind>.Dockerfile, with these build arguments."""
+        """Build docker/<kind>.Dockerfile with these build arguments."""
         certificates = "/etc/ssl/certs/ca-certificates.crt"
         self.buildah(
             *("build", "--isolation", "chroot", "--network", "host", "--pull-never", "--format", "docker"),
@@ -103,12 +104,12 @@ class Image:
         return dict(inspected["Docker"]["config"])
 
     def run(self, *, tmpfs: str = "", **environment: str) -> "Container":
-        """The image's own command, with a writable folder at `tmpfs`."""
+        """Run the image's command, with a writable folder at `tmpfs` if given."""
         return Container(self, self.storage.mounted(f"localhost/{self.name}"), tmpfs, environment)
 
 
 class Container:
-    """One process and what is run beside it; `output` is there once it has ended."""
+    """The process of a container, and commands in its namespaces. `output` is set when the process has ended."""
 
     def __init__(self, image: Image, root: Path, tmpfs: str, environment: dict[str, str]) -> None:
         self.image = image
@@ -125,7 +126,7 @@ class Container:
         wait_until(lambda: self.popen.poll() is not None or network.readlink() != _HERE.readlink())
 
     def run(self, *command: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """A command beside the first one, in its namespaces and with its environment."""
+        """Run another command in the namespaces and with the environment of the first."""
         joined = ["nsenter", f"--target={self.popen.pid}", "--mount", "--net", *self._inside, *command]
         return subprocess.run(joined, input=given, capture_output=True, timeout=60)
 
@@ -148,14 +149,14 @@ class Container:
 
 
 def bases(kind: str) -> set[str]:
-    """The images that docker/<kind>.Dockerfile is built on."""
+    """The base images of docker/<kind>.Dockerfile."""
     found = re.findall(r"^FROM (\S+)(?: AS (\S+))?", (DOCKER / f"{kind}.Dockerfile").read_text(), re.MULTILINE)
     return {image for image, _ in found} - {stage for _, stage in found}
 
 
 def _pip_configuration() -> str:
-    """How pip reaches its index on this machine, for pip inside a build."""
+    """The part of this machine's pip configuration that pip needs inside a build to reach its index."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
     found = re.findall(r"^(?:global|:env:|install)\.([a-z-]+)='(.*)'$", listed.stdout, re.MULTILINE)
-    settings = dict(reversed(found))  # the environment is listed first and counts most
+    settings = dict(reversed(found))  # the environment is listed first and has priority
     return "\n".join(["[global]", *(f"{name} = {settings[name]}" for name in _PASSED_ON if name in settings)])

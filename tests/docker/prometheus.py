@@ -1,4 +1,4 @@
-"""Debian's Prometheus with the project's rules, in front of services on loopback addresses."""
+"""Debian's Prometheus with the project's rules, which scrapes services on loopback addresses."""
 
 import re
 import socket
@@ -16,7 +16,7 @@ RULES = ("recording.yml", "alerts.yml")
 
 
 class Prometheus:
-    """Scrapes and evaluates twice a second what docker/prometheus/prometheus.yml does every five."""
+    """Prometheus with docker/prometheus/prometheus.yml, but an interval of half a second instead of five."""
 
     def __init__(self, folder: Path, *targets: str) -> None:
         config = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
@@ -47,9 +47,9 @@ class Prometheus:
             return False
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        answer = self._client.get("/api/v1/query", params={"query": expression}).json()
-        assert answer["status"] == "success", f"{expression}: {answer}"
-        return list(answer["data"]["result"])
+        response = self._client.get("/api/v1/query", params={"query": expression}).json()
+        assert response["status"] == "success", f"{expression}: {response}"
+        return list(response["data"]["result"])
 
     def stop(self) -> None:
         self._client.close()
@@ -63,16 +63,16 @@ def free_port() -> int:
         return int(opened.getsockname()[1])
 
 
-def both_ways(alert: str) -> str:
-    """An alert's condition with comparisons that answer 0 or 1 instead of dropping what does not fulfil them.
+def with_bool_comparisons(alert: str) -> str:
+    """The condition of an alert with comparisons that return 0 or 1 instead of dropping series.
 
-    So it gives an answer, whether or not it fires, as long as every metric in it is there.
+    It returns a value whether or not the alert fires, if every metric in it exists.
     """
     return re.sub(r"(?<![=!])(==|!=|>=|<=|>|<)(?!~)", r"\1 bool", alert)
 
 
 def rules(kind: str) -> dict[str, str]:
-    """Name -> expression of every rule of a kind, "record" or "alert"."""
+    """Name -> expression of each rule of a kind, "record" or "alert"."""
     files = [yaml.safe_load((DOCKER / "prometheus" / name).read_text()) for name in RULES]
     return {
         rule[kind]: rule["expr"]

@@ -1,4 +1,4 @@
-"""The load balancer of the compose profile `scale`, as Debian's HAProxy, in front of two services."""
+"""The load balancer of the compose profile `scale`, run with Debian's HAProxy in front of two services."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ def replicas(launch: Launch) -> list[Process]:
 
 @pytest.fixture
 def balancer(replicas: list[Process], tmp_path: Path) -> Iterator[str]:
-    """Its address; docker/haproxy/haproxy.cfg as it is, with these replicas in place of Docker's."""
+    """The address of HAProxy with docker/haproxy/haproxy.cfg and these replicas instead of Docker's."""
     servers = [f"server {i} {one.url().removeprefix('http://')}" for i, one in enumerate(replicas)]
     (tmp_path / "replicas.cfg").write_text("\n".join(["backend replicas", *servers, ""]))
     address = f"127.0.0.1:{free_port()}"
@@ -55,7 +55,7 @@ def test_the_configuration_with_the_replicas_of_the_compose_project_is_valid() -
 
 def test_no_request_is_lost_while_a_replica_drains_under_load(replicas: list[Process], balancer: str) -> None:
     endings: Counter[str] = Counter()
-    before = [_answered(one.url()) for one in replicas]
+    before = [_completed(one.url()) for one in replicas]
 
     async def client(number: int, over: asyncio.Event) -> None:
         while not over.is_set():
@@ -74,11 +74,11 @@ def test_no_request_is_lost_while_a_replica_drains_under_load(replicas: list[Pro
 
     asyncio.run(scenario())
     assert set(endings) == {"right"}, endings
-    assert _answered(replicas[1].url()) > before[1] + 100
+    assert _completed(replicas[1].url()) > before[1] + 100
     assert httpx.get(f"{balancer}/balancerz").status_code == 200
 
 
-def test_the_balancer_is_down_when_no_replica_is_ready_and_keeps_metrics_to_itself(
+def test_the_balancer_hides_metrics_and_is_down_when_no_replica_is_ready(
     replicas: list[Process], balancer: str
 ) -> None:
     assert httpx.get(f"{balancer}/metrics").status_code == 404
@@ -87,7 +87,7 @@ def test_the_balancer_is_down_when_no_replica_is_ready_and_keeps_metrics_to_itse
     wait_until(lambda: httpx.get(f"{balancer}/balancerz").status_code == 503, 10)
 
 
-def _answered(url: str) -> float:
+def _completed(url: str) -> float:
     lines = httpx.get(f"{url}/metrics").text.splitlines()
     name = 'telescope_requests_total{outcome="ok",route="/v1/super-resolve"}'
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))

@@ -1,4 +1,4 @@
-"""docker-compose.yml: valid, confined, in agreement with the files that it mounts and the service's settings."""
+"""docker-compose.yml is valid, confines its containers, and agrees with its mounted files and the settings."""
 
 import re
 import subprocess
@@ -38,7 +38,7 @@ def test_docker_compose_understands_every_profile() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_profiles_hold_what_they_are_for() -> None:
+def test_each_profile_starts_its_containers() -> None:
     for profile, names in PROFILES.items():
         assert {n for n, s in SERVICES.items() if s.get("profiles") == (profile and [profile])} == names
     assert SERVICES["replica"]["deploy"]["replicas"] > 1
@@ -47,7 +47,7 @@ def test_the_profiles_hold_what_they_are_for() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_is_pinned_confined_limited_and_checked(name: str) -> None:
+def test_a_container_is_pinned_confined_limited_and_checked(name: str) -> None:
     service = SERVICES[name]
     assert re.search(r":v?\d+\.\d+\.\d+", service["image"])
     assert service["read_only"]
@@ -63,12 +63,12 @@ def test_a_service_is_pinned_confined_limited_and_checked(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_replica_has_time_to_drain_room_for_its_queue_and_as_many_threads_as_cores(name: str) -> None:
+def test_a_replica_has_time_to_drain_memory_for_its_queue_and_one_thread_per_core(name: str) -> None:
     service = SERVICES[name]
     assert seconds(service["stop_grace_period"]) >= DEFAULTS.drain_timeout_s + 15
     settings = {key.removeprefix("TELESCOPE_").lower(): value for key, value in service["environment"].items()}
     assert settings.keys() <= Settings.model_fields.keys()
-    assert not settings.keys() & {"drain_timeout_s", "drain_grace_s"}  # else the first line is about other numbers
+    assert not settings.keys() & {"drain_timeout_s", "drain_grace_s"}  # the first assertion uses the defaults
     limits = service["deploy"]["resources"]["limits"]
     assert int(limits["memory"].removesuffix("G")) * GIB >= AT_REST_BYTES + held_bytes()
     if name != "gpu":
@@ -84,7 +84,7 @@ def test_the_balancer_waits_longer_than_any_request() -> None:
     assert seconds(SERVICES["balancer"]["stop_grace_period"]) > longest_s
 
 
-def test_what_is_mounted_and_scraped_and_balanced_is_there() -> None:
+def test_mounted_files_scraped_services_and_balanced_replicas_exist() -> None:
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]

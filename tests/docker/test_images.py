@@ -1,4 +1,4 @@
-"""The images, really built, and the service in them asked for a picture."""
+"""Builds the images and sends a picture to the service in each."""
 
 import os
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ pytestmark = [
 ASK = """
 import sys, urllib.request as u
 url, head = "http://127.0.0.1:8000/v1/super-resolve", {"Content-Type": "image/png"}
-with u.urlopen(u.Request(url, sys.stdin.buffer.read(), head)) as answer:
-    print(answer.headers["X-Model-Digest"], file=sys.stderr)
-    sys.stdout.buffer.write(answer.read())
+with u.urlopen(u.Request(url, sys.stdin.buffer.read(), head)) as response:
+    print(response.headers["X-Model-Digest"], file=sys.stderr)
+    sys.stdout.buffer.write(response.read())
 """
 
 
@@ -43,7 +43,7 @@ def cpu(storage: Storage) -> Image:
 
 @pytest.fixture(scope="module")
 def gpu(storage: Storage) -> Image:
-    """As written, but with Paddle's build for CPU, which is all that can be had and run here."""
+    """The GPU image with Paddle's CPU build, which needs no GPU."""
     return storage.build("gpu", PADDLE="paddlepaddle", PADDLE_INDEX="file:///nowhere")
 
 
@@ -55,7 +55,7 @@ def become_healthy(container: Container) -> None:
     assert container.popen.poll() is None, container.stop() or container.output
 
 
-def assert_answers(container: Container) -> None:
+def assert_super_resolves(container: Container) -> None:
     crop = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()
     done = container.run("python", "-c", ASK, given=crop)
     assert done.returncode == 0, done.stderr
@@ -64,10 +64,10 @@ def assert_answers(container: Container) -> None:
     assert done.stderr.decode().strip() == ModelStore(BUNDLED).resolve("tbsrn").digest
 
 
-def test_the_cpu_image_serves_with_a_read_only_root_and_no_privileges_and_drains(cpu: Image) -> None:
+def test_the_cpu_image_serves_and_drains_without_privileges_on_a_read_only_root(cpu: Image) -> None:
     with cpu.run() as container:
         become_healthy(container)
-        assert_answers(container)
+        assert_super_resolves(container)
         status = Path(f"/proc/{container.popen.pid}/status").read_text()
         assert "CapEff:\t0000000000000000" in status
         assert "Uid:\t10001\t10001\t10001\t10001" in status
@@ -92,10 +92,10 @@ def test_the_cpu_image_holds_the_service_a_model_and_one_runtime(cpu: Image) -> 
     assert cpu.config["Labels"]["org.opencontainers.image.revision"] == "abc"
 
 
-def test_the_gpu_image_serves_with_paddle_and_refuses_to_start_without_the_gpu_it_asks_for(gpu: Image) -> None:
+def test_the_gpu_image_serves_with_paddle_and_does_not_start_without_its_gpu(gpu: Image) -> None:
     with gpu.run(tmpfs="/tmp", TELESCOPE_DEVICE="cpu") as container:
         become_healthy(container)
-        assert_answers(container)
+        assert_super_resolves(container)
         assert container.stop() == 0, container.output
     with gpu.run(tmpfs="/tmp") as container:
         assert container.wait() == 2

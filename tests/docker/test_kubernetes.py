@@ -1,4 +1,4 @@
-"""The manifests as kubectl renders them: valid, and their numbers fit the service's settings."""
+"""The Kubernetes manifests, rendered by kubectl, are valid and agree with the service's settings."""
 
 import functools
 import re
@@ -26,7 +26,7 @@ __all__ = ["fake_store", "launch"]  # fixtures
 pytestmark = needs("kubectl")
 
 VARIANTS = ("base", "overlays/gpu", "overlays/hpa", "overlays/keda")
-CUSTOM = {  # kind -> the model of its operator's schema
+CUSTOM = {  # kind -> module with the schema of its operator
     "ServiceMonitor": "cloudcoil.models.prometheus_operator.v1",
     "ScaledObject": "cloudcoil.models.keda.v1alpha1",
 }
@@ -37,7 +37,7 @@ DEFAULTS = Settings.model_construct()
 
 @functools.cache
 def rendered(variant: str) -> dict[str, Manifest]:
-    """kind -> manifest."""
+    """Kind -> manifest."""
     command = [str(find("kubectl")), "kustomize", DOCKER / "kubernetes" / variant]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -56,7 +56,7 @@ def container(variant: str) -> Manifest:
 
 
 def invalid(manifest: Manifest) -> str:
-    """What its schema finds wrong; an unknown field is wrong, too."""
+    """The first violation of the schema, or ""; an unknown field is a violation, too."""
     kind = manifest["kind"]
     if kind not in CUSTOM:
         validator = pytest.importorskip("kubernetes_validate")
@@ -84,7 +84,7 @@ def test_a_misspelt_field_would_be_noticed(kind: str) -> None:
     assert invalid(manifest | {"spec": manifest["spec"] | {"replicaz": 1}})
 
 
-def test_the_variants_hold_what_they_are_for() -> None:
+def test_each_variant_holds_its_manifests() -> None:
     base = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
     monitored = base | {"ServiceMonitor"}
     assert {variant: set(rendered(variant)) for variant in VARIANTS} == {
@@ -118,12 +118,12 @@ def test_every_selector_finds_the_pods_and_every_port_is_one_of_theirs(variant: 
     if monitor := found.get("ServiceMonitor"):
         assert monitor["spec"]["selector"]["matchLabels"].items() <= found["Service"]["metadata"]["labels"].items()
         assert {end["port"] for end in monitor["spec"]["endpoints"]} <= {port["name"] for port in service["ports"]}
-    assert re.fullmatch(r"text-telescope.*", found["Service"]["metadata"]["name"])  # the job that alerts look at
+    assert re.fullmatch(r"text-telescope.*", found["Service"]["metadata"]["name"])  # the job name in the alerts
     assert 'job=~"text-telescope.*"' in rules("alert")["TelescopeDown"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_pod_has_no_privileges_time_to_drain_and_room_for_its_queue(variant: str) -> None:
+def test_a_pod_has_no_privileges_and_enough_time_to_drain_and_memory_for_its_queue(variant: str) -> None:
     spec, only = pod(variant), container(variant)
     assert spec["securityContext"]["runAsNonRoot"]
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -135,7 +135,7 @@ def test_a_pod_has_no_privileges_time_to_drain_and_room_for_its_queue(variant: s
     }
     settings = {entry["name"].removeprefix("TELESCOPE_").lower() for entry in only["env"]}
     assert settings <= set(Settings.model_fields)
-    assert not settings & {"drain_grace_s", "drain_timeout_s"}  # else the next line is about other numbers
+    assert not settings & {"drain_grace_s", "drain_timeout_s"}  # the next assertion uses the defaults
     assert spec["terminationGracePeriodSeconds"] >= pre_stop_s(variant) + DEFAULTS.drain_timeout_s + 15
     assert int(only["resources"]["limits"]["memory"].removesuffix("Gi")) * GIB >= AT_REST_BYTES + held_bytes()
     assert only["image"].rpartition(":")[2] not in ("", "latest")
@@ -146,15 +146,15 @@ def pre_stop_s(variant: str) -> int:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_probes_ask_what_they_are_for(variant: str) -> None:
+def test_each_probe_requests_its_endpoint(variant: str) -> None:
     only = container(variant)
     assert only["livenessProbe"]["httpGet"]["path"] == "/livez"  # 200 while draining or overloaded
     for probe in ("startupProbe", "readinessProbe"):
         assert only[probe]["httpGet"]["path"] == "/readyz"
 
 
-def test_no_request_is_lost_when_a_pod_is_ended_as_the_deployment_says(launch: Callable[..., Process]) -> None:
-    """Kubernetes waits preStop and sends SIGTERM; nodes learn in between to ask other pods, some of them late."""
+def test_no_request_is_lost_when_kubernetes_ends_a_pod(launch: Callable[..., Process]) -> None:
+    """Kubernetes waits for preStop, then sends SIGTERM; meanwhile nodes learn, some late, to use other pods."""
     leaving, staying = (launch(BATCH_S="0.02") for _ in range(2))
     endpoints = [leaving.url(), staying.url()]
     waiting_s = pre_stop_s("base")

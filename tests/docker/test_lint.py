@@ -1,4 +1,4 @@
-"""What can be said of the Dockerfiles without building them."""
+"""Checks of the Dockerfiles that need no build."""
 
 import subprocess
 import tomllib
@@ -13,7 +13,7 @@ KINDS = ("cpu", "gpu", "train")
 
 
 @needs("hadolint")
-def test_the_dockerfiles_are_lint_free() -> None:
+def test_the_dockerfiles_pass_hadolint() -> None:
     files = sorted(DOCKER.glob("*.Dockerfile"))
     assert {file.stem for file in files} == set(KINDS)
     done = subprocess.run([str(find("hadolint")), *files], capture_output=True, text=True)
@@ -21,7 +21,7 @@ def test_the_dockerfiles_are_lint_free() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_image_is_pinned_labelled_with_this_version_and_runs_as_nobody(kind: str) -> None:
+def test_an_image_is_pinned_labelled_with_this_version_and_runs_without_root(kind: str) -> None:
     text = (DOCKER / f"{kind}.Dockerfile").read_text()
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     (base,) = bases(kind)

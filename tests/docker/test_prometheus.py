@@ -1,4 +1,4 @@
-"""Rules, alerts and dashboard, against Debian's Prometheus scraping a service under load."""
+"""Rules, alerts and dashboard, with Debian's Prometheus, which scrapes a service under load."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from app.http.api_keys import new_key
 from tests.app.process import Process, wait_until
 from tests.conftest import REPOSITORY
 from tests.docker.conftest import DOCKER, needs
-from tests.docker.prometheus import Prometheus, both_ways, rules
+from tests.docker.prometheus import Prometheus, rules, with_bool_comparisons
 
 GRAFANA = DOCKER / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards" / "telescope.json").read_text())
@@ -31,7 +31,7 @@ CROP = REPOSITORY / "examples" / "crops" / "harbour.png"
 
 
 @needs("promtool")
-def test_prometheus_takes_its_configuration_and_every_alert_fires_when_it_should() -> None:
+def test_prometheus_accepts_its_configuration_and_every_alert_fires_when_it_should() -> None:
     folder = DOCKER / "prometheus"
     for command in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]):
         done = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True)
@@ -41,12 +41,12 @@ def test_prometheus_takes_its_configuration_and_every_alert_fires_when_it_should
     assert fired == set(rules("alert"))
 
 
-def test_the_dashboard_is_the_one_that_its_program_makes() -> None:
+def test_the_dashboard_is_the_output_of_its_program() -> None:
     program = [sys.executable, GRAFANA / "make_dashboard.py"]
     assert json.loads(subprocess.run(program, capture_output=True, check=True).stdout) == DASHBOARD
 
 
-def test_the_dashboard_fits_its_grid_and_its_data_source() -> None:
+def test_the_panels_do_not_overlap_and_use_the_provisioned_data_source() -> None:
     source = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text())
     assert {target["datasource"]["uid"] for panel in DASHBOARD["panels"] for target in panel["targets"]} == {
         source["datasources"][0]["uid"]
@@ -63,7 +63,7 @@ def test_the_dashboard_fits_its_grid_and_its_data_source() -> None:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Scraping a service on the bundled model that answers, refuses and is sent what is no picture."""
+    """Prometheus, which scrapes a service with the bundled model that completes, refuses and fails requests."""
     key, stored = new_key("shop")
     process = Process(
         TELESCOPE_API_KEYS=stored.entry(),
@@ -89,13 +89,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 
 async def _load(url: str, key: str, over: threading.Event) -> None:
-    """Six clients in a queue with room for four, and one who sends no picture; five minutes at most."""
+    """Six clients for a queue of four, and one that sends an invalid picture; at most five minutes."""
 
     async def client(data: bytes) -> None:
         while not over.is_set():
-            with suppress(httpx.TransportError):  # on a busy machine a connection may rest until it is closed
-                answer = await http.post("/v1/super-resolve?mode=always", content=data)
-                await asyncio.sleep(0.3 if answer.is_error else 0)
+            with suppress(httpx.TransportError):  # on a busy machine an idle connection may be closed
+                response = await http.post("/v1/super-resolve?mode=always", content=data)
+                await asyncio.sleep(0.3 if response.is_error else 0)
 
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "image/png"}
     with suppress(TimeoutError):
@@ -104,14 +104,14 @@ async def _load(url: str, key: str, over: threading.Event) -> None:
 
 
 def assert_has_data(prometheus: Prometheus, expression: str) -> None:
-    asked = expression.replace("$__rate_interval", "15s").replace("$job", ".+").replace("$model", ".+")
-    assert "$" not in asked
-    wait_until(lambda: _numbers(prometheus, asked) or time.sleep(0.2), 60)
+    query = expression.replace("$__rate_interval", "15s").replace("$job", ".+").replace("$model", ".+")
+    assert "$" not in query
+    wait_until(lambda: _numbers(prometheus, query) or time.sleep(0.2), 60)
 
 
 def _numbers(prometheus: Prometheus, expression: str) -> bool:
-    answer = prometheus.query(expression)
-    return bool(answer) and all(series["value"][1] != "NaN" for series in answer)
+    found = prometheus.query(expression)
+    return bool(found) and all(series["value"][1] != "NaN" for series in found)
 
 
 pytest_live = needs("prometheus")
@@ -125,18 +125,18 @@ def test_a_recording_rule_records(prometheus: Prometheus, record: str) -> None:
 
 @pytest_live
 @pytest.mark.parametrize("alert", rules("alert"))
-def test_an_alert_looks_at_what_the_service_exports(prometheus: Prometheus, alert: str) -> None:
-    assert_has_data(prometheus, both_ways(rules("alert")[alert]))
+def test_an_alert_uses_metrics_that_the_service_exports(prometheus: Prometheus, alert: str) -> None:
+    assert_has_data(prometheus, with_bool_comparisons(rules("alert")[alert]))
 
 
 @pytest_live
 @pytest.mark.parametrize("panel", PANELS)
-def test_a_panel_shows_something(prometheus: Prometheus, panel: str) -> None:
+def test_a_panel_shows_data(prometheus: Prometheus, panel: str) -> None:
     assert_has_data(prometheus, PANELS[panel])
 
 
 @pytest_live
-def test_the_dashboard_can_be_narrowed_to_a_job_and_a_model(prometheus: Prometheus) -> None:
+def test_the_dashboard_can_be_filtered_by_job_and_model(prometheus: Prometheus) -> None:
     for variable in DASHBOARD["templating"]["list"]:
         found = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"])
         assert found
@@ -145,6 +145,6 @@ def test_the_dashboard_can_be_narrowed_to_a_job_and_a_model(prometheus: Promethe
 
 
 @pytest_live
-def test_a_misspelt_metric_would_be_noticed(prometheus: Prometheus) -> None:
+def test_a_misspelt_metric_has_no_data(prometheus: Prometheus) -> None:
     assert not _numbers(prometheus, "sum(rate(telescope_reqests_total[15s]))")
-    assert not _numbers(prometheus, both_ways("telescope_redy == 0 and telescope_ready == 0"))
+    assert not _numbers(prometheus, with_bool_comparisons("telescope_redy == 0 and telescope_ready == 0"))

@@ -1,9 +1,9 @@
-"""Nothing lost, nothing mixed up, whatever clients, predictors and pictures do.
+"""Reliability: no response is lost or mixed up when clients, predictors or pictures misbehave.
 
-Every picture is tagged (a colour of its own) and the fake predictor repeats pixels, so an answer shows which
-question it belongs to; every scenario ends with `assert_settled`. Publishing while it is killed is tested in
-tests/model_store/test_store.py, the batcher's rules in tests/app/batching/test_batcher.py.
+Each picture has its own colour (its tag) and the fake predictor repeats pixels, so a response shows its request.
+Every scenario ends with `assert_settled`. tests/model_store/test_store.py tests a kill during publishing, and
+tests/app/batching/test_batcher.py the rules of the batcher.
 
-    python -m pytest -m reliability      what runs with every change
-    python -m bench reliability          the same scenarios, longer, as one table
+    python -m pytest -m reliability      the tests
+    python -m bench reliability          the same scenarios for longer, as one table
 """

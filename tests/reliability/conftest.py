@@ -19,7 +19,7 @@ Serve = Callable[..., Server]
 
 @pytest.fixture
 def serve(fake_store: Path) -> Iterator[Serve]:
-    """serve(runtime, max_queue_windows=64, ...): a service of the test's own."""
+    """serve(runtime, max_queue_windows=64, ...) starts a service for this test, in this process."""
     running: list[Server] = []
 
     def begin(runtime: FaultyRuntime | None = None, **settings: Any) -> Server:
@@ -33,7 +33,7 @@ def serve(fake_store: Path) -> Iterator[Serve]:
 
 @pytest.fixture
 def two_versions(fake_store: Path, tmp_path: Path) -> Path:
-    """A store of the test's own that holds tbsrn:1 and tbsrn:2."""
+    """A model store for this test, with tbsrn:1 and tbsrn:2."""
     root = tmp_path / "store"
     shutil.copytree(fake_store, root)
     first = ModelStore(root).resolve("tbsrn:1")
@@ -51,7 +51,7 @@ def two_versions(fake_store: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def launch(start: Callable[..., Process], fake_store: Path) -> Callable[..., Process]:
-    """launch(TELESCOPE_...="...", BATCH_S="0.01"): tests/reliability/fake_service.py, ready to serve."""
+    """launch(TELESCOPE_...="...", BATCH_S="0.01") runs tests/reliability/fake_service.py, ready to serve."""
 
     def launch(**environment: str) -> Process:
         environment = {"TELESCOPE_MODEL_STORE": str(fake_store), "TELESCOPE_LOG_LEVEL": "warning"} | environment

@@ -1,4 +1,4 @@
-"""Pictures from hell: small valid files of every accepted format, and endlessly many seeded mutations of them.
+"""Damaged pictures: small valid files of every accepted format, and any number of seeded mutations of them.
 
 for data in mutants(seed=0, inputs=50_000):
     probe(data, ...).decode()
@@ -16,9 +16,9 @@ from PIL import Image
 
 from tests.app.http.test_bad_input import chunk, hollow_png
 
-MOST_BYTES = 100_000  # of one input: every byte may be looked at by a decoder
+MOST_BYTES = 100_000  # of one input; limits the time that a decoder needs
 _LARGE = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF]
-_INFLATES = zlib.compress(bytes(50_000_000), 9)  # 50 kB of file
+_INFLATES = zlib.compress(bytes(50_000_000), 9)  # 50 kB compressed
 _EXIF = b"Exif\0\0II*\0\x08\0\0\0"
 
 
@@ -29,7 +29,7 @@ def saved(image: Image.Image, image_format: str, **options: Any) -> bytes:
 
 
 def seeds() -> dict[str, bytes]:
-    """Valid files: every format, mode and compression that is decoded, and several that should be refused."""
+    """Files of every format, mode and compression that the service decodes, and several that it must refuse."""
     rgb = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 20, 3), np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -59,11 +59,11 @@ def seeds() -> dict[str, bytes]:
 
 
 def _bombs(rgb: Image.Image) -> dict[str, bytes]:
-    """Small files that ask for much: pixels, memory behind a text or profile, directories without end."""
+    """Small files that claim or expand to much: pixels, compressed texts and profiles, endless directories."""
     start, end = b"\x89PNG\r\n\x1a\n", chunk(b"IEND", b"")
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20, 12, 8, 2, 0, 0, 0))
     pixels = chunk(b"IDAT", zlib.compress(bytes(61 * 12)))
-    loop = _EXIF + struct.pack("<HHHIII", 1, 0x8769, 4, 1, 8, 8)  # a directory that holds itself
+    loop = _EXIF + struct.pack("<HHHIII", 1, 0x8769, 4, 1, 8, 8)  # a directory that contains itself
     many = _EXIF + struct.pack("<H", 4000) + struct.pack("<HHII", 0x0112, 2, 0xFFFFFF0, 8) * 4000
     jpeg, png = saved(rgb, "JPEG"), saved(rgb, "PNG")
     tiff = struct.pack("<2sHIH", b"II", 42, 8, 2) + struct.pack("<HHII", 256, 4, 0xFFFFFFF, 8) * 2
@@ -86,7 +86,7 @@ def _bombs(rgb: Image.Image) -> dict[str, bytes]:
 
 
 def mutants(*, seed: int, inputs: int) -> Iterator[bytes]:
-    """The valid files first, then one to four changes to one of them, the same for the same seed."""
+    """The valid files, then files with one to four random changes. The same seed gives the same files."""
     chance = random.Random(seed)
     files = list(seeds().values())
     yield from files[:inputs]
@@ -100,7 +100,7 @@ def mutants(*, seed: int, inputs: int) -> Iterator[bytes]:
 
 
 def _place(chance: random.Random, data: bytearray) -> int:
-    """Any byte, but every other time one of the head, where the sizes and counts are."""
+    """A random position; half of the time among the first 200 bytes, where the sizes and counts are."""
     return chance.randrange(max(1, min(len(data), 200) if chance.random() < 0.5 else len(data)))
 
 
@@ -152,7 +152,7 @@ _CHANGES: tuple[Callable[[random.Random, bytearray, list[bytes]], None], ...] = 
 
 
 def _mend_png(data: bytearray) -> None:
-    """Right checksums, so that a damaged chunk reaches its parser."""
+    """Correct the checksums, so that the decoder parses a damaged chunk instead of refusing it."""
     at = 8
     while data.startswith(b"\x89PNG") and at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")

@@ -1,6 +1,6 @@
-"""The service as a process, in front of the fake predictor: exact answers, a known capacity, its own memory.
+"""The service with the fake predictor as a separate process: exact results, known capacity, memory of its own.
 
-python -m tests.reliability.fake_service serve --port 0      # and BATCH_S, LEAK_BYTES, FAULT_EVERY
+python -m tests.reliability.fake_service serve --port 0      # environment: BATCH_S, LEAK_BYTES, FAULT_EVERY
 """
 
 import argparse
@@ -12,7 +12,7 @@ from app.errors import InferenceFailed
 from app.inference.predictor import Predictor
 from app.main import create_app
 from app.server.server import bind, serve
-from app.serving.model_service import LoadedModel
+from app.serving.loading import LoadedModel
 from app.settings import load_settings
 from app.telemetry.logs import configure_logging
 from model_store.pixels import Nchw
@@ -21,7 +21,7 @@ from tests.reliability.faults import FaultyRuntime
 
 
 class TroubledRuntime(FaultyRuntime):
-    """Keeps some bytes of every batch for ever, and fails a batch of several now and then (0: never)."""
+    """Leaks LEAK_BYTES a batch, and fails one in FAULT_EVERY batches (0: none; single images never fail)."""
 
     def __init__(self) -> None:
         super().__init__(batch_s=float(os.environ.get("BATCH_S", "0")))
@@ -36,8 +36,8 @@ class TroubledRuntime(FaultyRuntime):
         self._ran += 1
         if 0 < self._fault_every <= self._ran and len(lr_nchw) > 1:
             self._ran = 0
-            raise InferenceFailed("a fault that was ordered")
-        self.batches.clear()  # noted for tests in the same process; here it would be a leak of its own
+            raise InferenceFailed("injected fault")
+        self.batches.clear()  # the list is for tests in the same process; here it would grow without end
         return super().run(lr_nchw)
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     bound = bind(settings)
 
     def load(artefact: Artefact) -> LoadedModel:
-        artefact.files("onnx")  # as every runtime does: each is held against its digest
+        artefact.files("onnx")  # verifies the digest of each file, as every runtime does
         predictor = Predictor(TroubledRuntime, spec=artefact.manifest.pixels, batch_sizes=settings.batch_sizes)
         return LoadedModel(artefact, predictor)
 

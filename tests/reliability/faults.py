@@ -1,4 +1,4 @@
-"""Runtimes that misbehave on demand."""
+"""A runtime that fails on demand, and its faults."""
 
 import threading
 import time
@@ -11,12 +11,12 @@ from app.errors import OutOfMemory
 from model_store.pixels import Nchw
 from tests.app.fakes import FakeRuntime
 
-Fault = Callable[[Nchw, Nchw], Nchw]  # (questions, right answers) -> what is answered instead
-POISON = 250 / 255  # a pixel of this value sets the fault off
+Fault = Callable[[Nchw, Nchw], Nchw]  # (input, correct output) -> output instead
+POISON = 250 / 255  # a pixel of this value triggers the fault
 
 
 class FaultyRuntime(FakeRuntime):
-    """A fault, when there is one, strikes every batch that holds POISON; `inside` is set within a batch."""
+    """Applies `fault`, if set, to every batch that contains POISON; sets `inside` at the start of a batch."""
 
     def __init__(self, *, batch_s: float = 0) -> None:
         super().__init__()
@@ -30,14 +30,14 @@ class FaultyRuntime(FakeRuntime):
         time.sleep(self._batch_s)
         sr = super().run(lr_nchw)
         if len(lr_nchw) >= self.out_of_memory_from:
-            raise OutOfMemory("no room for this batch")
+            raise OutOfMemory("not enough memory for this batch")
         if self.fault and np.isclose(lr_nchw, POISON, atol=1e-3).any():
             return self.fault(lr_nchw, sr)
         return sr
 
 
 def raises(lr: Nchw, sr: Nchw) -> Nchw:
-    raise RuntimeError("the driver has a bad day")
+    raise RuntimeError("driver error")
 
 
 def not_a_number(lr: Nchw, sr: Nchw) -> Nchw:

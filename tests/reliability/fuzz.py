@@ -1,4 +1,4 @@
-"""What becomes of damaged pictures: read, refused with a word of ours, or (a defect) anything else."""
+"""Decodes damaged pictures: each must be read or refused with one of our errors; anything else is a defect."""
 
 import time
 from collections import Counter
@@ -13,7 +13,7 @@ MAX_PIXELS = 4_000_000  # the service's default
 
 @dataclass
 class Fuzzed:
-    """Outcomes by name: `read`, one of our errors, or what escaped; the slowest input's CPU seconds."""
+    """Counts of outcomes (`read`, an error class, `escaped ...`), escaped inputs, CPU seconds of the slowest."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     escaped: list[str] = field(default_factory=list)
@@ -27,7 +27,7 @@ class Fuzzed:
 def read_all(pictures: Iterable[bytes]) -> Fuzzed:
     fuzzed = Fuzzed()
     for data in pictures:
-        since = time.thread_time()  # not the clock on the wall: the machine may be busy
+        since = time.thread_time()  # CPU time instead of wall time, because the machine may be busy
         outcome = _read(data)
         fuzzed.slowest_s = max(fuzzed.slowest_s, time.thread_time() - since)
         fuzzed.outcomes[outcome] += 1
@@ -44,6 +44,6 @@ def _read(data: bytes) -> str:
         return type(exc).__name__
     except Exception as exc:
         return f"escaped {exc!r}"
-    if rgb.shape[:2] != (picture.height, picture.width):  # what was admitted is not what is in memory
+    if rgb.shape[:2] != (picture.height, picture.width):  # the checked size differs from the decoded size
         return f"escaped probed {picture}, decoded {rgb.shape}"
     return "read"

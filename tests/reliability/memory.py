@@ -1,4 +1,4 @@
-"""A process's memory over time: flat, or growing with the work."""
+"""A process's memory, and its growth over time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ def rss(pid: int) -> int:
 
 
 def peak_rss(pid: int) -> int:
-    """The most that it ever was."""
+    """The highest resident bytes of a process so far (Linux)."""
     return _status_bytes(pid, "VmHWM")
 
 
@@ -24,10 +24,9 @@ def _status_bytes(pid: int, field: str) -> int:
 
 
 def growth(samples: Sequence[int], *, warm_up: float = 0.4) -> float:
-    """Bytes a sample by which memory grows after the warm-up: the median of all slopes (Theil-Sen).
+    """Growth of memory after the warm-up in bytes per sample: the median of all slopes (Theil-Sen).
 
-    Caches and the allocator's arenas grow in a few steps and then no more, which moves a median little; a leak
-    moves every slope.
+    Caches and the allocator's arenas grow in a few steps, which hardly change the median; a leak changes all.
     """
     settled = np.array(samples[int(warm_up * len(samples)) :], float)
     first, last = np.triu_indices(len(settled), 1)

@@ -13,8 +13,8 @@ from app.errors import DeadlineExceeded, Overloaded
 from tests.app.batching.test_batcher import ask, batcher, now
 from tests.app.fakes import FakeExecutor, in_virtual_time
 
-# A batch costs 6 ms and 3 ms an image: larger ones are worth waiting for.
-MIX = (*(1,) * 12, 3, 8, 16, 64)  # sizes of requests: words, lines, and what pages are cut into
+# A batch takes 6 ms plus 3 ms an image, so larger batches are more efficient.
+MIX = (*(1,) * 12, 3, 8, 16, 64)  # sizes of requests in images: words, lines, pages
 SECONDS = {size: 0.006 + 0.003 * size for size in (1, 2, 4, 8, 16)}
 CAPACITY_PER_S = 16 / SECONDS[16]
 

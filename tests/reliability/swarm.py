@@ -1,4 +1,4 @@
-"""Many clients on raw sockets, each with a picture of its own, and what became of them."""
+"""Many clients on raw sockets, each with a picture of its own colour, and the outcomes of their requests."""
 
 import asyncio
 import json
@@ -14,11 +14,10 @@ import numpy as np
 
 from app import errors
 from app.imaging.decode import decode
-from tests.app.conftest import Server, picture, png, wait_until
-from tests.app.test_http import assert_reconciled
+from tests.app.conftest import Server, assert_reconciled, picture, png, wait_until
 
 GAUGES = ("queue_windows", "admitted_windows", "admitted_bytes", "body_bytes", "requests_in_progress")
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, as a client does that was killed
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, as for a killed client
 
 
 def colour(tag: int) -> tuple[int, int, int]:
@@ -26,7 +25,7 @@ def colour(tag: int) -> tuple[int, int, int]:
 
 
 def post(body: bytes, *, headers: str = "") -> bytes:
-    """The bytes of a request for one picture, on a connection that ends with its answer."""
+    """The bytes of a request with one picture, on a connection that closes after its response."""
     head = (
         "POST /v1/super-resolve HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: image/png\r\n"
         f"Content-Length: {len(body)}\r\n{headers}\r\n"
@@ -44,7 +43,7 @@ async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def exchange(url: str, request: bytes) -> bytes:
-    """The whole answer, head and body. Raises OSError for a connection that breaks."""
+    """The whole response, head and body. Raises OSError if the connection breaks."""
     reader, writer = await connect(url)
     try:
         writer.write(request)
@@ -54,7 +53,7 @@ async def exchange(url: str, request: bytes) -> bytes:
 
 
 async def ask(url: str, tag: int, *, headers: str = "") -> str:
-    """How one question ended: right, mixed, unreachable, lost (no whole answer), or the problem's code."""
+    """The outcome of one request: right, mixed, unreachable, lost (incomplete response), or the problem's code."""
     try:
         return ending(await exchange(url, tagged(tag, headers=headers)), tag)
     except ConnectionRefusedError:
@@ -63,20 +62,20 @@ async def ask(url: str, tag: int, *, headers: str = "") -> str:
         return "lost"
 
 
-def ending(answer: bytes, tag: int) -> str:
-    head, _, body = answer.partition(b"\r\n\r\n")
+def ending(response: bytes, tag: int) -> str:
+    head, _, body = response.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200 "):
         return str(json.loads(body)["code"]) if body else "lost"
     try:
         sr = decode(body)
     except errors.ServiceError:
-        return "lost"  # the answer was cut off
+        return "lost"  # the response was cut off
     expected = picture(colour(tag), height=32, width=128)
     return "right" if np.array_equal(sr, expected) else "mixed"
 
 
 async def ask_all(url: str, tags: Iterable[int], *, at_once: int, headers: str = "") -> Counter[str]:
-    """One question for each tag from so many clients, each asking its next when it has its answer."""
+    """One request for each tag, from `at_once` clients, each with one request at a time."""
     waiting = iter(tags)
     endings: Counter[str] = Counter()
 
@@ -88,8 +87,8 @@ async def ask_all(url: str, tags: Iterable[int], *, at_once: int, headers: str =
     return endings
 
 
-async def vanish(url: str, sent: bytes, *, reset: bool) -> None:
-    """A client that sends this and is gone, with or without a farewell."""
+async def disconnect(url: str, sent: bytes, *, reset: bool) -> None:
+    """A client that sends some bytes and disconnects: with RST if `reset`, otherwise with FIN."""
     _, writer = await connect(url)
     with suppress(OSError):
         writer.write(sent)
@@ -101,15 +100,15 @@ async def vanish(url: str, sent: bytes, *, reset: bool) -> None:
 
 
 async def storm(url: str, clients: int) -> None:
-    """Clients that send half of their request, in the head or in the body, and vanish, all at once."""
+    """Clients that all at once send part of a request, up to the middle of its head or body, and disconnect."""
     whole = tagged(0)
     body_at = whole.index(b"\r\n\r\n") + 4
     cuts = (body_at // 2, (body_at + len(whole)) // 2)
-    await asyncio.gather(*(vanish(url, whole[: cuts[i % 2]], reset=i % 4 < 2) for i in range(clients)))
+    await asyncio.gather(*(disconnect(url, whole[: cuts[i % 2]], reset=i % 4 < 2) for i in range(clients)))
 
 
 def metrics(url: str) -> dict[str, float]:
-    """Summed over labels."""
+    """The service's metrics, summed over labels."""
     found: Counter[str] = Counter()
     for line in httpx.get(f"{url}/metrics").text.splitlines():
         if line[0] != "#":
@@ -119,19 +118,19 @@ def metrics(url: str) -> dict[str, float]:
 
 
 def activate(url: str, ref: str, key: str) -> int:
-    """The status of a switch to another version."""
+    """Switch to another version; return the status of the response."""
     return httpx.post(f"{url}/v1/models/{ref}/activate", headers={"X-API-Key": key}, timeout=60).status_code
 
 
 def assert_settled(server: Server) -> None:
-    """Nobody is left inside, nothing is held for anybody, and everyone who came was counted with an outcome."""
+    """No request is in progress, nothing is held in memory, and every received request has one counted outcome."""
     for gauge in GAUGES:
         wait_until(lambda name=f"telescope_{gauge}": server.metric(name) == 0, 30)  # type: ignore[misc]
     assert_reconciled(server)
 
 
-def assert_recovered(server: Server, *, questions: int = 32) -> None:
-    """The service answers everyone rightly, and is at rest afterwards."""
-    endings = asyncio.run(ask_all(server.url, range(questions), at_once=16))
-    assert endings == {"right": questions}
+def assert_recovered(server: Server, *, requests: int = 32) -> None:
+    """The service gives every client the right response, and holds nothing afterwards."""
+    endings = asyncio.run(ask_all(server.url, range(requests), at_once=16))
+    assert endings == {"right": requests}
     assert_settled(server)

@@ -1,11 +1,10 @@
-"""Clients that leave, at any moment and in any number, cost the others nothing."""
+"""Clients that disconnect at any moment, in any number, do not affect other clients."""
 
 import asyncio
 import re
 import socket
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,18 +28,17 @@ from tests.reliability.swarm import (
 )
 
 pytestmark = pytest.mark.reliability
-Leave = Callable[[], None]
 
 
 class Client:
-    """One that sends what it is told to and leaves when it is told to."""
+    """A client that sends bytes, and reads or disconnects when the test calls for it."""
 
     def __init__(self, server: Server, sent: bytes) -> None:
         self.connection = connect(server)
         self.connection.sendall(sent)
 
     def read(self, *, pause_s: float) -> int:
-        """How many bytes come until the connection ends, a pause after each MiB."""
+        """Read to the end of the connection, with a pause after each MiB; return the number of bytes."""
         received = 0
         with self.connection:
             while data := self.connection.recv(2**20, socket.MSG_WAITALL):
@@ -48,7 +46,7 @@ class Client:
                 time.sleep(pause_s)
         return received
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.connection.close()
 
@@ -58,14 +56,14 @@ def cancelled(server: Server) -> bool:
 
 
 @pytest.mark.parametrize("share", [0.2, 0.9], ids=["head", "body"])
-def test_a_client_that_leaves_while_sending(serve: Serve, share: float) -> None:
+def test_a_client_that_disconnects_while_sending(serve: Serve, share: float) -> None:
     server, whole = serve(), tagged(0)
-    Client(server, whole[: int(share * len(whole))]).leave()
+    Client(server, whole[: int(share * len(whole))]).disconnect()
     assert_recovered(server)
 
 
 @pytest.mark.parametrize(("where", "phase"), [(decode.Probed, "decode"), (encode, "encode")])
-def test_a_client_that_leaves_while_its_picture_is_read_or_written(
+def test_a_client_that_disconnects_while_its_picture_is_decoded_or_encoded(
     serve: Serve, where: Any, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside, go_on = threading.Event(), threading.Event()
@@ -73,26 +71,26 @@ def test_a_client_that_leaves_while_its_picture_is_read_or_written(
 
     def held(*arguments: Any) -> Any:
         inside.set()
-        assert go_on.wait(30), "the test forgot to let it go on"
+        assert go_on.wait(30), "the test did not release it"
         return work(*arguments)
 
-    server, question = serve(), tagged(7)
-    monkeypatch.setattr(decode.Probed, "is_small", lambda *_: False)  # as with a larger one, a thread does it
+    server, request = serve(), tagged(7)
+    monkeypatch.setattr(decode.Probed, "is_small", lambda *_: False)  # use a thread
     monkeypatch.setattr(where, phase, held)
     ran = len(server.runtime.batches)
-    client = Client(server, question)
+    client = Client(server, request)
     assert inside.wait(30)
-    client.leave()
+    client.disconnect()
     wait_until(lambda: cancelled(server))
     assert server.metric("telescope_admitted_windows") == 0
     go_on.set()
     monkeypatch.undo()
     assert_settled(server)
-    assert len(server.runtime.batches) - ran == (phase == "encode"), "a picture was computed for nobody"
+    assert len(server.runtime.batches) - ran == (phase == "encode"), "computed without a client"
     assert_recovered(server)
 
 
-def test_a_client_that_leaves_while_its_batch_runs_or_before(serve: Serve) -> None:
+def test_a_client_that_disconnects_while_its_batch_runs_or_queues(serve: Serve) -> None:
     runtime = FaultyRuntime()
     server = serve(runtime, batch_sizes=(1,))
     ran = len(runtime.batches)
@@ -103,39 +101,39 @@ def test_a_client_that_leaves_while_its_batch_runs_or_before(serve: Serve) -> No
     queued = Client(server, tagged(2))
     wait_until(lambda: server.metric("telescope_queue_windows") == 1)
     for client in (queued, running):
-        client.leave()
+        client.disconnect()
     assert_settled(server)  # before the batch ends
     assert server.metric("telescope_requests_total", outcome="cancelled") == 2
     with ThreadPoolExecutor(1) as pool:
         later = pool.submit(asyncio.run, ask(server.url, 3))
         wait_until(lambda: server.metric("telescope_queue_windows") == 1)
         runtime.gate.set()
-        assert later.result() == "right"  # and not the answer of the batch that ran before
+        assert later.result() == "right"  # and not the result of the batch that ran before
     assert len(runtime.batches) == ran + 2
     assert_recovered(server)
 
 
-def test_a_client_that_leaves_while_it_reads_its_answer(serve: Serve, noise: bytes) -> None:
+def test_a_client_that_disconnects_while_it_reads_its_response(serve: Serve, noise: bytes) -> None:
     server = serve()
     client = Client(server, noise)
     assert client.connection.recv(100).startswith(b"HTTP/1.1 200 ")
-    client.leave()
+    client.disconnect()
     wait_until(lambda: not server._server.server_state.connections)
     assert_recovered(server)
 
 
 @pytest.fixture(scope="module")
 def noise() -> bytes:
-    """A question whose answer is larger than what sockets hold."""
+    """A request whose response is larger than the buffers of sockets."""
     pixels = np.random.default_rng(0).integers(0, 255, (1200, 1200, 3), np.uint8)
     return post(encode.encode(pixels, "jpeg"))
 
 
-def test_answers_that_nobody_reads_are_bounded_and_cut_off(serve: Serve, noise: bytes) -> None:
+def test_unread_responses_are_bounded_and_cut_off(serve: Serve, noise: bytes) -> None:
     server = serve(max_answer_bytes=10**6, answer_timeout_s=1)
     idle = Client(server, noise)
     wait_until(lambda: server.metric("telescope_answer_bytes") > 10**6)
-    assert server.metric("telescope_requests_in_progress") == 1, "it has not ended before it is read"
+    assert server.metric("telescope_requests_in_progress") == 1, "a request ends only when its response is read"
     assert asyncio.run(ask(server.url, 1)) == "overloaded"
     wait_until(lambda: not server._server.server_state.connections, 30)
     head = idle.connection.recv(500, socket.MSG_PEEK)
@@ -144,7 +142,7 @@ def test_answers_that_nobody_reads_are_bounded_and_cut_off(serve: Serve, noise: 
     assert_recovered(server)
 
 
-def test_a_client_that_reads_slowly_gets_its_whole_answer(serve: Serve, noise: bytes) -> None:
+def test_a_client_that_reads_slowly_gets_its_whole_response(serve: Serve, noise: bytes) -> None:
     server = serve(answer_timeout_s=2)
     client, since = Client(server, noise), time.monotonic()
     assert client.read(pause_s=0.35) > 6 * 10**6
@@ -152,7 +150,7 @@ def test_a_client_that_reads_slowly_gets_its_whole_answer(serve: Serve, noise: b
     assert_recovered(server)
 
 
-def test_a_storm_of_clients_that_send_half_and_vanish(serve: Serve) -> None:
+def test_a_thousand_clients_that_disconnect_within_their_requests(serve: Serve) -> None:
     server = serve()
 
     async def both() -> dict[str, int]:
@@ -163,10 +161,10 @@ def test_a_storm_of_clients_that_send_half_and_vanish(serve: Serve) -> None:
 
     assert asyncio.run(both()) == {"right": 200}
     wait_until(lambda: not server._server.server_state.connections, 30)
-    assert_recovered(server, questions=64)
+    assert_recovered(server, requests=64)
 
 
-def test_a_storm_that_comes_while_the_predictor_is_held(serve: Serve) -> None:
+def test_clients_that_disconnect_while_the_predictor_is_busy(serve: Serve) -> None:
     runtime = FaultyRuntime()
     server = serve(runtime, max_queue_windows=64)
     runtime.gate.clear()
@@ -181,11 +179,11 @@ def test_a_storm_that_comes_while_the_predictor_is_held(serve: Serve) -> None:
     assert_recovered(server)
 
 
-def test_bodies_that_drip_end_at_the_deadline_and_hold_nobody_up(serve: Serve) -> None:
+def test_slowly_sent_bodies_end_at_the_deadline_and_delay_no_other_request(serve: Serve) -> None:
     server = serve()
     late = tagged(0, headers="X-Request-Timeout-Ms: 500\r\n")
 
-    async def drips() -> bytes:
+    async def send_slowly() -> bytes:
         host, port = server.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(late[:-40])
@@ -194,33 +192,33 @@ def test_bodies_that_drip_end_at_the_deadline_and_hold_nobody_up(serve: Serve) -
             if not answering.done():
                 writer.write(bytes([byte]))
                 await asyncio.wait([answering], timeout=0.05)
-        answer = await answering
+        status_line = await answering
         writer.close()
-        return answer
+        return status_line
 
     async def both() -> tuple[list[bytes], dict[str, int]]:
-        slow = asyncio.gather(*(drips() for _ in range(100)))
+        slow = asyncio.gather(*(send_slowly() for _ in range(100)))
         endings = await ask_all(server.url, range(100), at_once=8)
         return await slow, endings
 
-    answers, endings = asyncio.run(both())
+    status_lines, endings = asyncio.run(both())
     assert endings == {"right": 100}
-    assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)
+    assert all(line.startswith(b"HTTP/1.1 408 ") for line in status_lines)
     assert_recovered(server)
 
 
-def test_pictures_of_a_request_that_was_left_reach_nobody_else(serve: Serve) -> None:
-    """Requests that leave at random moments, among others that stay."""
+def test_results_of_a_cancelled_request_reach_no_other_client(serve: Serve) -> None:
+    """Some clients disconnect at different moments while others wait for their responses."""
     server = serve(FaultyRuntime(batch_s=0.01))
 
-    async def impatient(tag: int) -> None:
+    async def disconnecting(tag: int) -> None:
         asked = asyncio.create_task(ask(server.url, tag))
         await asyncio.wait([asked], timeout=0.002 * (tag % 20))
         asked.cancel()
         await asyncio.wait([asked])
 
     async def both() -> dict[str, int]:
-        leaving = asyncio.gather(*(impatient(tag) for tag in range(200)))
+        leaving = asyncio.gather(*(disconnecting(tag) for tag in range(200)))
         endings = await ask_all(server.url, range(1000, 1100), at_once=20)
         await leaving
         return endings
@@ -229,7 +227,7 @@ def test_pictures_of_a_request_that_was_left_reach_nobody_else(serve: Serve) -> 
     assert_recovered(server)
 
 
-def test_a_hundred_requests_over_every_limit_are_refused_and_forgotten(serve: Serve) -> None:
+def test_a_hundred_requests_over_every_limit_are_refused_and_leave_nothing(serve: Serve) -> None:
     server = serve(max_request_bytes=4096)
     for _ in range(100):
         assert server.post(b"x" * 5000).json()["code"] == "too_many_bytes"

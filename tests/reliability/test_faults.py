@@ -1,4 +1,4 @@
-"""A predictor that fails harms the image it fails on, and no other."""
+"""A failure of the predictor on one image affects only that image."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +12,11 @@ from tests.reliability.faults import FAULTS, Fault, FaultyRuntime
 from tests.reliability.swarm import ask, ask_all, assert_recovered, assert_settled, tagged
 
 pytestmark = pytest.mark.reliability
-POISONED = 250  # this tag's colour is the poison
+POISONED = 250  # the colour of this tag triggers the fault
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_image_that_the_predictor_fails_on_fails_alone(serve: Serve, fault: Fault) -> None:
+def test_a_failing_image_spares_its_batch(serve: Serve, fault: Fault) -> None:
     runtime = FaultyRuntime()
     server = serve(runtime)
     runtime.fault = fault
@@ -34,7 +34,7 @@ def test_an_image_that_the_predictor_fails_on_fails_alone(serve: Serve, fault: F
 
 
 @pytest.mark.parametrize("fits", [1, 3, 8])
-def test_running_out_of_memory_costs_time_and_no_answer(serve: Serve, fits: int) -> None:
+def test_running_out_of_memory_loses_no_response(serve: Serve, fits: int) -> None:
     runtime = FaultyRuntime()
     server = serve(runtime)
     runtime.out_of_memory_from = fits + 1
@@ -46,10 +46,10 @@ def test_running_out_of_memory_costs_time_and_no_answer(serve: Serve, fits: int)
         assert asked.result() == {"right": 64}
     ran = len(runtime.batches)
     assert_recovered(server)
-    assert max(runtime.batches[ran:]) <= fits, "the size that has no room was tried again at once"
+    assert max(runtime.batches[ran:]) <= fits, "a batch size that did not fit was tried again at once"
 
 
-def test_a_predictor_out_of_memory_on_one_image_fails_it_and_lives(serve: Serve) -> None:
+def test_the_service_recovers_after_running_out_of_memory_on_single_images(serve: Serve) -> None:
     runtime = FaultyRuntime()
     server = serve(runtime, batch_sizes=(1, 2))
     runtime.out_of_memory_from = 1
@@ -59,7 +59,7 @@ def test_a_predictor_out_of_memory_on_one_image_fails_it_and_lives(serve: Serve)
     assert_recovered(server)
 
 
-def test_answers_of_a_predictor_that_hung_reach_none_of_those_who_ask_later(serve: Serve) -> None:
+def test_results_of_a_hung_batch_reach_no_later_request(serve: Serve) -> None:
     runtime = FaultyRuntime()
     server = serve(runtime, hang_timeout_s=0.5)
     runtime.inside.clear()
@@ -71,13 +71,13 @@ def test_answers_of_a_predictor_that_hung_reach_none_of_those_who_ask_later(serv
     assert set(late) <= {"deadline_exceeded", "not_ready"}
     wait_until(lambda: server.client.get("/readyz").status_code == 503)
     assert asyncio.run(ask(server.url, 1)) == "not_ready"
-    assert_settled(server)  # while it still hangs: nobody waits for it
+    assert_settled(server)  # while it still hangs, no request waits for it
     runtime.gate.set()
     wait_until(lambda: server.client.get("/readyz").status_code == 200)
-    assert_recovered(server, questions=64)
+    assert_recovered(server, requests=64)
 
 
-def test_a_request_of_many_images_gets_each_answer_in_its_place_though_some_fail(serve: Serve) -> None:
+def test_a_request_of_many_images_gets_each_result_in_its_place_though_one_fails(serve: Serve) -> None:
     runtime = FaultyRuntime()
     server = serve(runtime)
     runtime.fault = FAULTS[0]

@@ -20,13 +20,13 @@ def test_a_flood_costs_no_goodput_and_admitted_requests_are_in_time(within_s: fl
 
 
 @pytest.mark.parametrize("sizes", [MIX, (1, 1, 1, 64), (17, 3, 1)])
-def test_a_flood_of_requests_of_mixed_sizes_costs_no_goodput_either(sizes: Sequence[int]) -> None:
+def test_a_flood_of_requests_of_mixed_sizes_costs_no_goodput(sizes: Sequence[int]) -> None:
     seen = flood(3, sizes=sizes, within_s=1, seconds=10)
     assert seen.goodput_per_s > 0.9 * CAPACITY_PER_S
     assert seen.expired == seen.mixed == 0
     assert len(seen.waits_s) + seen.refused == seen.offered
     for size in sizes:
-        assert seen.finished[size] > 5, "requests of this size are kept out"
+        assert seen.finished[size] > 5, "requests of this size are always refused"
 
 
 def test_below_its_capacity_the_service_refuses_no_request() -> None:
@@ -45,7 +45,7 @@ def test_single_images_wait_at_most_two_batches_longer_because_of_large_requests
 
 @pytest.mark.parametrize("large", [1, 8])
 def test_a_large_request_among_single_images_has_a_turn_in_every_round(large: int) -> None:
-    """64 images take 64 rounds, each of one image of every client."""
+    """64 images take 64 rounds; in each round every client runs one image."""
     _, pages = share_with(singles=32, large=large)
     assert pages.wait_s(0.99) < 64 * (32 + large) / CAPACITY_PER_S
     assert pages.expired == 0

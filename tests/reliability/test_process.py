@@ -1,4 +1,4 @@
-"""Signals, kills and memory: the service as a process of its own."""
+"""Signals, kills and memory, with the service as a separate process."""
 
 import asyncio
 import signal
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.reliability
 Launch = Callable[..., Process]
 
 
-def test_sigterm_under_load_answers_whoever_was_let_in_and_refuses_the_rest(launch: Launch) -> None:
+def test_sigterm_under_load_completes_admitted_requests_and_refuses_new_ones(launch: Launch) -> None:
     process = launch(BATCH_S="0.05", TELESCOPE_BATCH_SIZES="1,2", TELESCOPE_DRAIN_GRACE_S="1")
     url = process.url()
 
     async def newcomers() -> Counter[str]:
-        """One after the other until nobody is there any more."""
+        """One request after the other until the service is unreachable."""
         endings: Counter[str] = Counter()
         while not endings["unreachable"]:
             endings[await ask(url, 5000 + endings.total())] += 1
@@ -43,14 +43,14 @@ def test_sigterm_under_load_answers_whoever_was_let_in_and_refuses_the_rest(laun
 
     before, later = asyncio.run(scenario())
     assert process.wait() == 0
-    assert set(before) <= {"right", "not_ready"}  # some had not been let in yet
+    assert set(before) <= {"right", "not_ready"}  # some had not been admitted yet
     assert before["right"] > 80
     assert later["not_ready"] > 0
     assert later["mixed"] == 0
-    assert later["lost"] <= 1  # the one that the system had connected when the listening socket closed
+    assert later["lost"] <= 1  # a connection that the system had accepted when the listening socket closed
 
 
-def test_a_service_that_is_killed_under_load_serves_again_after_a_restart(launch: Launch) -> None:
+def test_a_service_killed_under_load_serves_again_after_a_restart(launch: Launch) -> None:
     process = launch(BATCH_S="0.05", TELESCOPE_BATCH_SIZES="1,2")
     url = process.url()
     with ThreadPoolExecutor(1) as pool:
@@ -66,14 +66,14 @@ def test_a_service_that_is_killed_under_load_serves_again_after_a_restart(launch
 
 
 @pytest.mark.parametrize("after_s", [0, 0.03])
-def test_a_service_that_is_killed_while_it_switches_models_leaves_the_store_readable(
+def test_a_service_killed_while_it_switches_models_leaves_the_store_readable(
     launch: Launch, two_versions: Path, after_s: float
 ) -> None:
     key, stored = new_key("operator", admin=True)
     environment = {
         "TELESCOPE_MODEL_STORE": str(two_versions),
         "TELESCOPE_API_KEYS": stored.entry(),
-        "BATCH_S": "0.01",  # so that warming takes a while
+        "BATCH_S": "0.01",  # makes the warm-up slow enough to be interrupted
     }
     process = launch(**environment)
     url = process.url()
@@ -87,7 +87,7 @@ def test_a_service_that_is_killed_while_it_switches_models_leaves_the_store_read
     held = ModelStore(two_versions).artefacts()
     assert [artefact.manifest.ref for artefact in held] == ["tbsrn:1", "tbsrn:2"]
     for artefact in held:
-        assert artefact.files("onnx"), "each file is the one that was published"
+        assert artefact.files("onnx"), "the files match the published digests"
     assert asyncio.run(ask(launch(**environment).url(), 1, headers=f"X-API-Key: {key}\r\n")) == "right"
 
 
@@ -106,12 +106,12 @@ def test_a_hundred_requests_over_the_limits_leave_nothing_in_memory(launch: Laun
         for request in too_much:
             for _ in range(times):
                 try:
-                    answer = await exchange(url, request)
-                except OSError:  # refused before it was all sent
+                    response = await exchange(url, request)
+                except OSError:  # refused before the whole request was sent
                     continue
-                assert answer.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 422 ")), answer[:100]
+                assert response.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 422 ")), response[:100]
 
-    asyncio.run(refused(30))  # what is needed once
+    asyncio.run(refused(30))  # allocates memory that later requests reuse
     before = rss(process.popen.pid)
     asyncio.run(refused(100))
     assert rss(process.popen.pid) - before < MIB
@@ -123,51 +123,51 @@ def test_forty_clients_that_read_nothing_hold_no_more_than_the_limit(launch: Lau
     process = launch(TELESCOPE_MAX_ANSWER_BYTES="20000000", TELESCOPE_ANSWER_TIMEOUT_S="60")
     url, pid = process.url(), process.popen.pid
     pixels = np.random.default_rng(0).integers(0, 255, (1300, 1300, 3), np.uint8)
-    question = post(encode(pixels, "jpeg"))  # an answer is 6 MB
+    request = post(encode(pixels, "jpeg"))  # a response is 6 MB
 
     async def refused() -> int:
-        """How many of forty clients that ask one after the other, and read no more than the status."""
+        """The number of refused requests of forty clients that connect in turn and read only the status."""
         writers, statuses = [], Counter[bytes]()
         for _ in range(40):
             reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"), limit=1000)
-            writer.write(question)
+            writer.write(request)
             statuses[(await reader.readline()).split()[1]] += 1
             writers.append(writer)
         assert metrics(url)["telescope_answer_bytes"] < 30e6
         held = rss(pid) - before
         for writer in writers:
             writer.transport.abort()
-        assert held < 100 * MIB  # forty answers would be 230
+        assert held < 100 * MIB  # forty responses would hold 230
         return statuses[b"429"]
 
-    for _ in range(2):  # what is needed once
-        asyncio.run(exchange(url, question))
+    for _ in range(2):  # allocates memory that later requests reuse
+        asyncio.run(exchange(url, request))
     before = rss(pid)
     assert asyncio.run(refused()) > 20
     wait_until(lambda: metrics(url)["telescope_answer_bytes"] == 0, 30)
     assert asyncio.run(ask_all(url, range(20), at_once=4)) == {"right": 20}
 
 
-async def soaked(url: str, pid: int, *, rounds: int, questions: int) -> list[int]:
-    """Resident bytes after each of so many rounds of work, with some clients that vanish in between."""
+async def memory_over(url: str, pid: int, *, rounds: int, requests: int) -> list[int]:
+    """Resident bytes after each round of requests; between rounds some clients disconnect."""
     samples = []
     for number in range(rounds):
-        tags = range(number * questions, (number + 1) * questions)
-        assert await ask_all(url, tags, at_once=8) == {"right": questions}
+        tags = range(number * requests, (number + 1) * requests)
+        assert await ask_all(url, tags, at_once=8) == {"right": requests}
         await storm(url, 10)
         samples.append(rss(pid))
     return samples
 
 
 @pytest.mark.parametrize("leak_bytes", [0, 4 * KIB], ids=["as it is", "with a planted leak"])
-def test_memory_is_flat_however_much_is_asked(launch: Launch, leak_bytes: int) -> None:
+def test_memory_stays_flat_over_many_requests(launch: Launch, leak_bytes: int) -> None:
     process = launch(LEAK_BYTES=str(leak_bytes), TELESCOPE_BATCH_SIZES="1")
-    samples = asyncio.run(soaked(process.url(), process.popen.pid, rounds=30, questions=40))
+    samples = asyncio.run(memory_over(process.url(), process.popen.pid, rounds=30, requests=40))
     grows = growth(samples) / 40  # bytes a request
     assert (grows > 2 * KIB) == bool(leak_bytes), f"{grows:.0f} bytes a request: {samples}"
 
 
-def test_the_check_for_leaks_sees_through_noise_and_steps() -> None:
+def test_the_leak_check_ignores_noise_and_single_steps() -> None:
     noise = np.random.default_rng(0).normal(0, 100 * KIB, 100)
     assert abs(growth([int(x) for x in noise])) < 5 * KIB
     assert abs(growth([0] * 60 + [5 * MIB] * 40)) < 5 * KIB
