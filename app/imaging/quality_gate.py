@@ -3,7 +3,7 @@
     crop -> estimate -> blur, noise                      \\
     calibration-<version>.json -> the recogniser's Rule   } -> QualityGate.decide -> Decision
 
-A model without calibration super-resolves every crop that is not blank.
+A model without calibration super-resolves every crop.
 """
 
 from dataclasses import dataclass
