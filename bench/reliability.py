@@ -77,7 +77,7 @@ def _launch(store: Path) -> Process:
         TELESCOPE_LOG_LEVEL="error",
         TELESCOPE_API_KEYS=STORED.entry(),
         BATCH_S="0.005",
-        FAULT_EVERY="15",  # more than the ten batches of a warm-up
+        FAULT_EVERY="15",
     )
     wait_until(lambda: ready(process.url()), 60)
     return process

@@ -24,6 +24,14 @@ def test_capacity_is_reported_for_each_number_of_cores(tmp_path: Path) -> None:
     assert figures["ms, batch of 16 on every stream"] > figures["ms, batch of 1 on every stream"] > 0
 
 
+def test_reliability_reports_faults_and_no_lost_or_mixed_response(tmp_path: Path) -> None:
+    out = tmp_path / "reliability.json"
+    main(["reliability", "--minutes", "0.01", "--inputs", "300", "--out", str(out)])
+    figures = json.loads(out.read_text())
+    assert figures["faults injected (failed batches)"] > 0
+    assert figures["answers lost"] == figures["answers mixed"] == figures["switches that failed"] == 0
+
+
 def test_sizes_are_reported_with_their_tiles(tmp_path: Path) -> None:
     main(["sizes", "--rounds", "1", "--out", str(tmp_path)])
     assert "| 300 x 2000 | 0.2 | 6 of 32x128 |" in (tmp_path / "table.md").read_text()

@@ -21,12 +21,12 @@ from tests.reliability.faults import FaultyRuntime
 
 
 class TroubledRuntime(FaultyRuntime):
-    """Leaks LEAK_BYTES a batch, and fails one in FAULT_EVERY batches (0: none; single images never fail)."""
+    """Leaks LEAK_BYTES a batch, and fails one in `fault_every` batches (0: none; single images never fail)."""
 
     def __init__(self) -> None:
         super().__init__(batch_s=float(os.environ.get("BATCH_S", "0")))
         self._leak_bytes = int(os.environ.get("LEAK_BYTES", "0"))
-        self._fault_every = int(os.environ.get("FAULT_EVERY", "0"))
+        self.fault_every = 0
         self._ran = 0
         self._kept: list[object] = []
 
@@ -34,7 +34,7 @@ class TroubledRuntime(FaultyRuntime):
         if self._leak_bytes:
             self._kept.append(np.ones(self._leak_bytes, np.uint8))
         self._ran += 1
-        if 0 < self._fault_every <= self._ran and len(lr_nchw) > 1:
+        if 0 < self.fault_every <= self._ran and len(lr_nchw) > 1:
             self._ran = 0
             raise InferenceFailed("injected fault")
         self.batches.clear()  # the list is for tests in the same process; here it would grow without end
@@ -51,7 +51,9 @@ def main() -> None:
 
     def load(artefact: Artefact) -> LoadedModel:
         artefact.files("onnx")  # verifies the digest of each file, as every runtime does
-        predictor = Predictor(TroubledRuntime, spec=artefact.manifest.pixels, batch_sizes=settings.batch_sizes)
+        runtime = TroubledRuntime()
+        predictor = Predictor(lambda: runtime, spec=artefact.manifest.pixels, batch_sizes=settings.batch_sizes)
+        runtime.fault_every = int(os.environ.get("FAULT_EVERY", "0"))  # no faults during the warm-up
         return LoadedModel(artefact, predictor)
 
     loaded = [load(ModelStore(settings.model_store).resolve(ref)) for ref in settings.model]
