@@ -120,7 +120,7 @@ def test_sigterm_to_all_of_its_processes_ends_a_run_early_and_it_saves(crops: Pa
     process = started("train", *rehearsal(tmp_path, crops, "run.seconds=500"))
     assert process.stdout is not None
     for line in process.stdout:
-        if "every step is run as it is" in line:
+        if "steps run without graphs" in line:
             break
     os.killpg(process.pid, signal.SIGTERM)
     said, complained = ended(process)
