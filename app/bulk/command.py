@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from app.bulk.entries import JobOptions, KindName
+from app.bulk.job import Engine, run
 from app.imaging.encode import Format
 from app.imaging.quality_gate import routing_policy
 from app.settings import load_settings
@@ -31,16 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def bulk(arguments: dict[str, Any]) -> int:
     """Exit code: 0 if every picture succeeded, else 1. Raises as `job.run` does."""
-    from app.bulk.job import Engine, run
-
-    geometry = arguments.pop("geometry")
-    options = JobOptions(
-        arguments.pop("format"),
-        geometry,
-        routing_policy(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry),
-        arguments.pop("images", None),
-    )
-    job = {name: arguments.pop(name) for name in ("kind", "unit_size") if name in arguments}
-    engine = Engine(**{name: arguments.pop(name) for name in ("workers", "address") if name in arguments})
-    source, output = arguments.pop("source"), arguments.pop("output")
-    return 1 if run(source, output, options, load_settings(**arguments), engine=engine, **job) else 0
+    take = arguments.pop
+    policy = routing_policy(take("mode", None), take("recogniser", None), arguments["geometry"])
+    options = JobOptions(take("format"), take("geometry"), policy, take("images", None))
+    engine = Engine(take("workers", 0), take("address", None))
+    job = {name: take(name) for name in ("source", "output", "kind", "unit_size") if name in arguments}
+    return 1 if run(**job, options=options, engine=engine, settings=load_settings(**arguments)) else 0

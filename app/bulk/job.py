@@ -2,20 +2,22 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from app.bulk.entries import JobOptions, KindName
 from app.bulk.kinds import kind_of, open_kind
 from app.bulk.ledger import Ledger, UnitRef
-from app.bulk.progress import Progress
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
 from app.serving.loading import LoadedModel
 from app.settings import Settings
 from model_store.store import ModelStore
 
+EVERY_S = 10.0  # between lines of progress
 UNIT_SIZE = 1000  # pictures of a folder or LMDB: about a minute on one core, the most that a kill can lose
 
 
@@ -31,6 +33,42 @@ class Engine:
         if wanted or not self.workers:
             return wanted
         return 1 if self.address else max(1, (os.cpu_count() or 1) // self.workers)
+
+
+@dataclass
+class Progress:
+    """A line every few seconds, for a terminal and a log alike.
+
+    Share and time left are computed from the units' weights, known before any shard is opened.
+    """
+
+    weight: int
+    done_weight: int  # begins with the units done in earlier runs
+    say: Callable[[str], None]  # receives each line
+    clock: Callable[[], float] = time.monotonic
+    pictures: int = 0  # in this run
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        self._before = self.done_weight
+        self._started = self._said = self.clock()
+
+    def add(self, outcome: Outcome) -> None:
+        self.done_weight += outcome.ref.weight
+        if outcome.record:
+            self.pictures += outcome.record.pictures
+            self.failed += len(outcome.record.failed)
+        if self.clock() - self._said >= EVERY_S:
+            self._said = self.clock()
+            self.say(self.line())
+
+    def line(self) -> str:
+        seconds = max(1e-9, self.clock() - self._started)
+        worked, todo = self.done_weight - self._before, self.weight - self.done_weight
+        left = timedelta(seconds=round(seconds * todo / worked)) if worked else "?"
+        share = f"{100 * self.done_weight / max(1, self.weight):.1f} %"
+        pictures = f"{self.pictures} pictures at {self.pictures / seconds:.1f}/s"
+        return f"{share}  {pictures}, {self.failed} failed, {left} left"
 
 
 def run(
@@ -65,12 +103,12 @@ def run(
     with ledger.job(parameters, opened.units(unit_size)):
         not_done = _work(task, ledger, engine, model)
         opened.close()
-        totals = ledger.list_failures(not_done)
-    done = totals.pictures - totals.failed
-    _print(f"{done} pictures done, {totals.failed} failed, {len(not_done)} units not done")
-    if totals.failed or not_done:
+        pictures, listed = ledger.list_failures(not_done)
+    failed = listed - len(not_done)
+    _print(f"{pictures - failed} pictures done, {failed} failed, {len(not_done)} units not done")
+    if listed:
         _print(f"the list with reasons: {ledger.failures}")
-    return totals.failed + len(not_done)
+    return listed
 
 
 def _work(task: Task, ledger: Ledger, engine: Engine, model: LoadedModel | None) -> list[tuple[UnitRef, str]]:
@@ -95,8 +133,10 @@ def _outcomes(task: Task, todo: Sequence[UnitRef], engine: Engine, model: Loaded
         return iter(())
     if not engine.workers:
         return map(Worker(task, model), todo)
-    from app.bulk.on_ray import on_ray
-
+    try:
+        from app.bulk.on_ray import on_ray
+    except ImportError as exc:
+        raise StartupError("--workers needs Ray: pip install 'text-telescope[bulk]'.") from exc
     return on_ray(task, todo, workers=engine.workers, address=engine.address)
 
 

@@ -1,13 +1,15 @@
 """The kinds of input, and the kind of a path. A library is imported only for the kind that needs it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import get_args
 
 from app.bulk.entries import Entry, EntryResult, JobOptions, KindName, Unit
+from app.bulk.inputs import claim, is_picture
 from app.bulk.ledger import Ledger
-from app.bulk.upscale import SUFFIXES
 from app.errors import StartupError
 
 MODULES: dict[KindName, tuple[str, str]] = {
@@ -16,32 +18,71 @@ MODULES: dict[KindName, tuple[str, str]] = {
     "parquet": ("app.bulk.parquets", "Parquets"),
     "lmdb": ("app.bulk.lmdbs", "Lmdbs"),
 }
+ENDINGS: dict[KindName, tuple[str, ...]] = {  # of paths; the first is that of the output
+    "tar": (".tar", ".tar.gz", ".tgz", ".tar.xz"),
+    "parquet": (".parquet",),
+    "lmdb": ("/data.mdb",),
+}
 
 
-class Kind(Protocol):
+@dataclass(frozen=True)
+class Kind(ABC):
     """Reads one kind of input, and writes the results in the same kind."""
 
+    name: KindName
+    source: Path
+    ledger: Ledger
+    options: JobOptions
+
+    @abstractmethod
     def units(self, size: int) -> Iterator[Unit]:
         """All units. size: pictures or keys per unit, for kinds without shards. Raises StartupError."""
-        ...
 
+    @abstractmethod
     def read(self, unit: Unit) -> Iterator[Entry]:
         """All entries of the unit, in order. Raises the library's exceptions if the unit cannot be read."""
-        ...
 
+    @abstractmethod
     def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
         """results: one per entry. On return, the unit's output is complete and on disk."""
-        ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most kinds have nothing left to do
         """Called when no unit is in progress; may be called again."""
-        ...
+
+    @property
+    def root(self) -> Path:
+        return self.source if self.source.is_dir() else self.source.parent
+
+    def files(self) -> Iterator[str]:
+        """The files of the kind, relative to `root`, sorted."""
+        for path in sorted(_files(self.source)):
+            if str(path).endswith(ENDINGS[self.name]) and path.is_file():
+                yield str(path.relative_to(self.root))
+
+
+class Shards(Kind):
+    """The common part of tar and Parquet: every file is a unit, and becomes a file of the same name."""
+
+    def units(self, size: int) -> Iterator[Unit]:
+        """Raises StartupError if two files have the same target."""
+        endings = ENDINGS[self.name]
+        targets: dict[str, str] = {}
+        for shard in self.files():
+            target = shard.removesuffix(next(filter(shard.endswith, endings))) + endings[0]
+            claim(targets, target, shard)
+            yield Unit(shard, (self.root / shard).stat().st_size, (shard, target))
+
+    def shard(self, unit: Unit) -> Path:
+        return self.root / unit.content[0]
+
+    def target(self, unit: Unit) -> Path:
+        return self.ledger.output / unit.content[1]
 
 
 def open_kind(name: KindName, source: Path, ledger: Ledger, options: JobOptions) -> Kind:
     module, cls = MODULES[name]
     try:
-        kind: Kind = getattr(import_module(module), cls)(source, ledger, options)
+        kind: Kind = getattr(import_module(module), cls)(name, source, ledger, options)
     except ModuleNotFoundError as exc:
         raise StartupError(f"{name} needs the package {exc.name}: pip install 'text-telescope[bulk]'.") from exc
     return kind
@@ -51,19 +92,18 @@ def kind_of(source: Path) -> KindName:
     """The kind of the files at a path. Raises StartupError if it holds no known kind or several."""
     if not source.exists():
         raise StartupError(f"{source} does not exist.")
-    paths = source.rglob("*") if source.is_dir() else [source]
-    kinds = {kind for path in paths if (kind := _kind_of_file(path))}
+    kinds = {kind for path in _files(source) if (kind := _kind_of_file(path))}
     if len(kinds) != 1:
         holds = " and ".join(sorted(kinds)) or "nothing that is known"
         raise StartupError(f"{source} holds {holds}; name one of {', '.join(get_args(KindName))} with --kind.")
     return kinds.pop()
 
 
+def _files(source: Path) -> Iterable[Path]:
+    return source.rglob("*") if source.is_dir() else [source]
+
+
 def _kind_of_file(path: Path) -> KindName | None:
-    if path.name.endswith((".tar", ".tar.gz", ".tgz", ".tar.xz")):
-        return "tar"
-    if path.suffix == ".parquet":
-        return "parquet"
-    if path.name == "data.mdb":
-        return "lmdb"
-    return "folder" if path.suffix.lower() in SUFFIXES else None
+    if is_picture(path.name):
+        return "folder"
+    return next((kind for kind, endings in ENDINGS.items() if str(path).endswith(endings)), None)

@@ -10,17 +10,18 @@ staging/, parts/   unfinished files
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
-from app.bulk.entries import Failure, Unit
-from app.bulk.publish import published, write_whole
+from app.bulk.entries import EntryResult, Failure, Unit
 from app.errors import StartupError
+from model_store.durable import flush_to_disk
 
 FOLDER = "_bulk"  # readers of data sets skip names that begin with an underscore
 NOT_DONE = "unit_not_done"
@@ -44,17 +45,19 @@ class Record:
     failed: list[Failure] = field(default_factory=list)
     enlarged: dict[str, list[str]] = field(default_factory=dict)
 
-
-class Totals(NamedTuple):
-    pictures: int  # of all units that are done, including failed pictures
-    failed: int
+    def add(self, result: EntryResult) -> EntryResult:
+        self.pictures += result.entry.is_picture
+        if result.failure:
+            self.failed.append(result.failure)
+        elif result.decision and not result.decision.infers:
+            self.enlarged.setdefault(result.decision.reason, []).append(result.entry.name)
+        return result
 
 
 class Ledger:
     def __init__(self, output: Path) -> None:
         self.output = output
         self._folder = output / FOLDER
-        self.staging = self._folder / "staging"
         self.parts = self._folder / "parts"
         self.failures = self._folder / "failed.jsonl"
 
@@ -73,8 +76,8 @@ class Ledger:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as exc:
                 raise StartupError(f"Another job is writing to {self.output}; wait until it has ended.") from exc
-            for leftover in (self.staging, self._folder / "begun"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            for leftover in ("staging", "begun"):
+                shutil.rmtree(self._folder / leftover, ignore_errors=True)
             for folder in ("staging", "begun", "parts", "done"):
                 (self._folder / folder).mkdir(exist_ok=True)
             self._plan(parameters, units)
@@ -85,17 +88,37 @@ class Ledger:
         if job.exists():
             earlier = json.loads(job.read_bytes())
             for name in parameters:
-                before, now = earlier.get(name), parameters[name]
-                if before != now:
+                if (before := earlier.get(name)) != (now := parameters[name]):
                     raise StartupError(
                         f"{self.output} was begun with {name} {before!r}, not {now!r}; go on with that, or choose "
                         "another folder."
                     )
             return
-        with published(self._folder / "plan.jsonl", staging=self.staging) as partial, partial.open("w") as plan:
+        with self.published(self._folder / "plan.jsonl") as partial, partial.open("w") as plan:
             for unit in units:
                 plan.write(json.dumps([unit.weight, unit.name, unit.content]) + "\n")
-        write_whole(job, json.dumps(parameters, indent=1).encode() + b"\n", staging=self.staging)
+        with self.published(job) as partial:
+            partial.write_text(json.dumps(parameters, indent=1) + "\n")
+
+    @contextmanager
+    def published(self, target: Path, *, flush: bool = True) -> Iterator[Path]:
+        """A temporary path to write to; at the end it is renamed to the target.
+
+        So a file appears whole or not at all, even after a kill or, if flushed, a power cut. flush: False if the
+        caller flushes many files at once.
+        """
+        partial = self._folder / "staging" / f"{uuid4().hex}.partial"
+        try:
+            yield partial
+            if flush:
+                flush_to_disk(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.replace(target)
+            if flush:
+                flush_to_disk(target.parent)
+        finally:
+            with suppress(OSError):
+                partial.unlink()
 
     def refs(self) -> Iterator[UnitRef]:
         offset = 0
@@ -111,7 +134,7 @@ class Ledger:
         return Unit(name, weight, tuple(content))
 
     def done(self) -> set[int]:
-        return {int(entry.name.split(".")[0]) for entry in os.scandir(self._folder / "done")}
+        return {int(path.stem) for path in (self._folder / "done").iterdir()}
 
     def record(self, number: int) -> Record | None:
         """None if the unit is not done."""
@@ -124,7 +147,8 @@ class Ledger:
 
     def finish(self, number: int, record: Record) -> None:
         """Mark the unit as done. Call it after the unit's output is complete."""
-        write_whole(self._done(number), json.dumps(asdict(record)).encode() + b"\n", staging=self.staging)
+        with self.published(self._done(number)) as partial:
+            partial.write_text(json.dumps(asdict(record)) + "\n")
 
     def begin(self, number: int) -> int:
         """Note an attempt at the unit -> the number of earlier attempts in this run."""
@@ -133,21 +157,21 @@ class Ledger:
             begun.write(b".")
         return earlier
 
-    def list_failures(self, not_done: Iterable[tuple[UnitRef, str]]) -> Totals:
-        """Write failed.jsonl: the failures of every record, and the units that are not done with the reason."""
-        pictures = failed = 0
-        with published(self.failures, staging=self.staging) as partial, partial.open("w") as listed:
-            for number in sorted(self.done()):
-                record = self.record(number)
-                assert record
+    def list_failures(self, not_done: Iterable[tuple[UnitRef, str]]) -> tuple[int, int]:
+        """Write failed.jsonl: the failures of every record, and the units that are not done with the reason.
+
+        Returns the number of pictures in all records, including failed ones, and of lines in the list.
+        """
+        done = (record for number in sorted(self.done()) if (record := self.record(number)))
+        undone = (Record(self.unit(ref).name, failed=[Failure("", NOT_DONE, why)]) for ref, why in not_done)
+        pictures = listed = 0
+        with self.published(self.failures) as partial, partial.open("w") as lines:
+            for record in chain(done, undone):
                 pictures += record.pictures
-                failed += len(record.failed)
+                listed += len(record.failed)
                 for failure in record.failed:
-                    listed.write(json.dumps({"unit": record.unit, **asdict(failure)}) + "\n")
-            for ref, reason in not_done:
-                failure = Failure("", NOT_DONE, reason)
-                listed.write(json.dumps({"unit": self.unit(ref).name, **asdict(failure)}) + "\n")
-        return Totals(pictures, failed)
+                    lines.write(json.dumps({"unit": record.unit, **asdict(failure)}) + "\n")
+        return pictures, listed
 
     def _done(self, number: int) -> Path:
         return self._folder / "done" / f"{number:07d}.json"

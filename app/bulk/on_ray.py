@@ -10,26 +10,29 @@ import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import ray
+import ray.data
+
 from app.bulk.ledger import UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
 
 STARTS = 3  # Ray waits half a minute for its own processes; a busy machine may need longer
 STORE_BYTES = 128 << 20  # of Ray's object store on this machine; only numbers and records pass through it
+QUIET: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
 
 
 def on_ray(task: Task, refs: Iterable[UnitRef], *, workers: int, address: str | None) -> Iterator[Outcome]:
     """The outcome of each unit, in order of completion. address: of a running cluster; None starts one here.
 
-    Raises StartupError if the package is missing or the cluster does not respond.
+    Raises StartupError if the cluster does not respond.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
-    try:
-        import ray
-        import ray.data
-    except ImportError as exc:
-        raise StartupError("--workers needs Ray: pip install 'text-telescope[bulk]'.") from exc
-    _connect(ray, workers, address, threads=task.settings.threads)
+    cpus = max(1, task.settings.threads)  # of each worker
+    if address:
+        _connect(address)
+    else:
+        _start(cpus * workers)
     ray.data.DataContext.get_current().enable_progress_bars = False  # our own line counts pictures
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     todo = [ref._asdict() for ref in refs]
@@ -38,7 +41,7 @@ def on_ray(task: Task, refs: Iterable[UnitRef], *, workers: int, address: str | 
         fn_constructor_args=(task,),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
-        num_cpus=max(1, task.settings.threads),
+        num_cpus=cpus,
         num_gpus=1 if task.settings.device.startswith("gpu") else 0,
     )
     try:
@@ -48,33 +51,27 @@ def on_ray(task: Task, refs: Iterable[UnitRef], *, workers: int, address: str | 
         ray.shutdown()
 
 
-def _connect(ray: Any, workers: int, address: str | None, *, threads: int) -> None:  # noqa: ANN401  untyped
-    quiet = {"logging_level": "warning", "log_to_driver": False}
-    if address:
-        try:
-            _check_listening(address)
-            ray.init(address=address, **quiet)
-        except (OSError, RuntimeError, ValueError) as exc:
-            raise StartupError(f"No Ray cluster answers at {address}: {exc}") from exc
-        return
-    # Ray's CPUs only count actors: declare enough for all workers, even if the machine has fewer.
-    cpus = max(workers * max(1, threads), os.cpu_count() or 1)
-    own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+def _connect(address: str) -> None:
+    host, colon, port = address.rpartition(":")
+    try:
+        if colon and port.isdigit():  # fail at once if no server listens; Ray itself would retry for ten minutes
+            socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=10).close()
+        ray.init(address=address, **QUIET)
+    except (OSError, RuntimeError, ValueError) as exc:
+        raise StartupError(f"No Ray cluster answers at {address}: {exc}") from exc
+
+
+def _start(cpus: int) -> None:
+    """cpus: of all workers; Ray's CPUs only count actors, so they may be more than the machine has."""
+    own: dict[str, Any] = {"num_cpus": max(cpus, os.cpu_count() or 1), "object_store_memory": STORE_BYTES}
     for left in reversed(range(STARTS)):
         try:
-            ray.init(address="local", **own, **quiet)  # else Ray joins any cluster that runs here
+            ray.init(address="local", include_dashboard=False, **own, **QUIET)  # else Ray joins any cluster here
             return
         except Exception as exc:  # Ray also raises bare exceptions here
             ray.shutdown()
             if not left:
                 raise StartupError(f"Ray does not start on this machine: {exc}") from exc
-
-
-def _check_listening(address: str) -> None:
-    """Raises OSError at once if no server listens; Ray itself would retry for ten minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=10).close()
 
 
 class _Actor:

@@ -5,16 +5,14 @@ Three columns are added: `telescope_method`, `telescope_reason` and, for failed 
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.bulk.entries import Entry, EntryResult, JobOptions, Unit
-from app.bulk.ledger import Ledger
-from app.bulk.publish import published
-from app.bulk.shards import shard_paths, shards
+from app.bulk.entries import Entry, EntryResult, Unit
+from app.bulk.kinds import Shards
 from app.errors import StartupError
 
 ROWS = 1024  # per row group, and in memory at once: tens of megabytes of crops
@@ -22,35 +20,29 @@ KEYS = ("__key__", "key", "id")  # columns that name a row in the list of failur
 ADDED = ("telescope_method", "telescope_reason", "telescope_error")
 
 
-class Parquets:
-    def __init__(self, source: Path, ledger: Ledger, options: JobOptions) -> None:
-        self._source = source
-        self._ledger = ledger
-        self._images = options.images
-
+class Parquets(Shards):
     def units(self, size: int) -> Iterator[Unit]:
-        for unit in shards(self._source, (".parquet",), target_suffix=".parquet"):
-            shard, _ = shard_paths(self._source, unit, self._ledger.output)
+        for unit in super().units(size):
+            shard = self.shard(unit)
             with suppress(pa.ArrowInvalid):  # damaged: its worker reports it
                 self._column(pq.read_schema(shard), shard)
             yield unit
 
     def read(self, unit: Unit) -> Iterator[Entry]:
-        shard, _ = shard_paths(self._source, unit, self._ledger.output)
+        shard = self.shard(unit)
         with pq.ParquetFile(shard) as file:
             column = self._column(file.schema_arrow, shard)
             key = next((name for name in KEYS if name in file.schema_arrow.names), None)
-            row = 0
+            row = count()
             for batch in file.iter_batches(ROWS, columns=[column, *([key] if key else [])]):
-                names = batch[key] if key else [f"row {n}" for n in range(row, row + batch.num_rows)]
+                names = batch[key] if key else [f"row {next(row)}" for _ in range(batch.num_rows)]
                 for name, picture in zip(names, _bytes(batch[column]), strict=True):
                     yield Entry(str(name), picture.as_py() or b"")
-                row += batch.num_rows
 
     def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
-        shard, target = shard_paths(self._source, unit, self._ledger.output)
+        shard = self.shard(unit)
         remaining = iter(results)
-        with pq.ParquetFile(shard) as file, published(target, staging=self._ledger.staging) as partial:
+        with pq.ParquetFile(shard) as file, self.ledger.published(self.target(unit)) as partial:
             column = self._column(file.schema_arrow, shard)
             schema = _with_added(file.schema_arrow)
             with pq.ParquetWriter(partial, schema) as writer:
@@ -61,14 +53,11 @@ class Parquets:
     def _column(self, schema: pa.Schema, shard: Path) -> str:
         """The pictures' column. Raises StartupError if no column or several can be meant."""
         candidates: list[str] = [field.name for field in schema if _holds_bytes(field.type)]
-        wanted = [name for name in candidates if self._images in (None, name)]
+        wanted = [name for name in candidates if self.options.images in (None, name)]
         if len(wanted) != 1:
             found = " or ".join(candidates) or "no column"
             raise StartupError(f"{shard} has pictures in {found}; name the one column with --images.")
         return wanted[0]
-
-    def close(self) -> None:
-        """Nothing is left to do."""
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
@@ -97,6 +86,5 @@ def _filled(batch: pa.RecordBatch, column: str, rows: list[EntryResult], schema:
 
 def _with_added(schema: pa.Schema) -> pa.Schema:
     kept = {name: value for name, value in (schema.metadata or {}).items() if name != b"huggingface"}
-    for name in ADDED:
-        schema = schema.append(pa.field(name, pa.string()))
-    return schema.with_metadata(kept)  # Hugging Face's metadata lists the columns, and would refuse the added ones
+    # Hugging Face's metadata lists the columns, and would refuse the added ones.
+    return pa.schema([*schema, *(pa.field(name, pa.string()) for name in ADDED)], kept)

@@ -5,23 +5,21 @@
 The upscaler is `Local`, or the client of a service (`app/__main__.py`).
 """
 
-import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
 from app.bulk.entries import Entry, EntryResult
 from app.bulk.in_process import InProcess
+from app.bulk.inputs import SUFFIXES, batched, claim, is_picture
 from app.bulk.pipeline import BulkPipeline
 from app.errors import StartupError
 from app.settings import Settings
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 Jobs = dict[Path, Path]  # target -> source
 
 
@@ -41,21 +39,18 @@ Upscaler = Callable[[Sequence[bytes]], Sequence[Upscaled | str]]  # in order; a 
 class Summary:
     """Counts over all crops."""
 
-    done: Counter[tuple[str, str]]  # by method and reason
+    done: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # method -> reasons
     failed: int = 0
 
     def description(self) -> str:
         """`600 crops: 270 super-resolved (blurred 270), 330 enlarged (sharp 310, noisy 20)`"""
-        methods: dict[str, list[tuple[str, int]]] = {}
-        for (method, reason), count in self.done.most_common():
-            methods.setdefault(method, []).append((reason, count))
-        parts = [
-            f"{sum(count for _, count in reasons)} {method.replace('_', '-')} "
-            f"({', '.join(f'{reason} {count}' for reason, count in reasons)})"
-            for method, reasons in methods.items()
-        ]
+        counts = {method: reasons.total() for method, reasons in self.done.items()}
+        parts = []
+        for method in sorted(counts, key=counts.__getitem__, reverse=True):
+            reasons = ", ".join(f"{reason} {count}" for reason, count in self.done[method].most_common())
+            parts.append(f"{counts[method]} {method.replace('_', '-')} ({reasons})")
         parts += [f"{self.failed} failed"] if self.failed else []
-        return f"{self.done.total() + self.failed} crops: {', '.join(parts)}"
+        return f"{sum(counts.values()) + self.failed} crops: {', '.join(parts)}"
 
 
 def find(inputs: Sequence[Path], out: Path) -> Jobs:
@@ -71,10 +66,7 @@ def find(inputs: Sequence[Path], out: Path) -> Jobs:
     for path in inputs:
         root = path if path.is_dir() else path.parent
         for source in _sources(path, out):
-            target = (out / source.relative_to(root)).with_suffix(".png")
-            if target in jobs:
-                raise StartupError(f"{jobs[target]} and {source} would both become {target}; upscale them apart.")
-            jobs[target] = source
+            claim(jobs, (out / source.relative_to(root)).with_suffix(".png"), source)
     sources = {source.resolve() for source in jobs.values()}
     for target in jobs:
         if target.resolve() in sources:
@@ -87,20 +79,19 @@ def _sources(path: Path, out: Path) -> list[Path]:
         raise StartupError(f"{path} does not exist.")
     if not path.is_dir():
         return [path]
-    own = out.resolve() if out.resolve() != path.resolve() else None
-    found = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    sources = sorted(p for p in found if own is None or own not in p.resolve().parents)
-    if not sources:
-        raise StartupError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
-    return sources
+    found = sorted(below for below in path.rglob("*") if is_picture(below.name) and below.is_file())
+    if out.resolve() != path.resolve():
+        found = [source for source in found if out.resolve() not in source.resolve().parents]
+    if not found:
+        raise StartupError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
+    return found
 
 
 def upscale(jobs: Jobs, upscaler: Upscaler, *, batch: int) -> Summary:
     """Write every target, `batch` crops at a time; each failure prints one line to stderr."""
-    summary = Summary(Counter())
-    left = iter(jobs.items())
+    summary = Summary()
     with tqdm(total=len(jobs), unit="crop", disable=None) as progress:
-        while chunk := list(islice(left, batch)):
+        for chunk in batched(jobs.items(), batch):
             for source, problem in _chunk(chunk, upscaler, summary):
                 summary.failed += 1
                 tqdm.write(f"{source}: {problem}", file=sys.stderr)
@@ -126,16 +117,14 @@ def _chunk(chunk: Sequence[tuple[Path, Path]], upscaler: Upscaler, summary: Summ
         except OSError as exc:
             yield source, str(exc)
         else:
-            summary.done[result.method, result.reason] += 1
+            summary.done[result.method][result.reason] += 1
 
 
 class Local:
     """The upscaler of this process."""
 
     def __init__(self, in_process: InProcess, *, settings: Settings) -> None:
-        self._pipeline = BulkPipeline(
-            in_process, image_format="png", settings=settings, threads=os.cpu_count() or 1
-        )
+        self._pipeline = BulkPipeline(in_process, image_format="png", settings=settings)
 
     def __call__(self, crops: Sequence[bytes]) -> list[Upscaled | str]:
         return [_upscaled(result) for result in self._pipeline(Entry("", crop) for crop in crops)]

@@ -1,12 +1,10 @@
 """A worker runs one unit after the other with its own warmed model, in this process or as an actor."""
 
 import logging
-import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.bulk.entries import EntryResult, JobOptions, KindName
+from app.bulk.entries import JobOptions, KindName
 from app.bulk.in_process import InProcess
 from app.bulk.kinds import open_kind
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
@@ -69,19 +67,9 @@ class Worker:
     def _run(self, ref: UnitRef) -> Record:
         unit = self._ledger.unit(ref)
         record = Record(unit.name)
-        self._kind.write(ref.number, unit, _recorded(self._pipeline(self._kind.read(unit)), record))
+        self._kind.write(ref.number, unit, map(record.add, self._pipeline(self._kind.read(unit))))
         self._ledger.finish(ref.number, record)
         return record
-
-
-def _recorded(results: Iterable[EntryResult], record: Record) -> Iterator[EntryResult]:
-    for result in results:
-        record.pictures += result.entry.is_picture
-        if result.failure:
-            record.failed.append(result.failure)
-        elif result.decision and not result.decision.infers:
-            record.enlarged.setdefault(result.decision.reason, []).append(result.entry.name)
-        yield result
 
 
 def _pipeline(task: Task, model: LoadedModel) -> BulkPipeline:
@@ -92,5 +80,4 @@ def _pipeline(task: Task, model: LoadedModel) -> BulkPipeline:
             f"{task.digest[:12]} where the job was started; every machine must see the same model store."
         )
     in_process = InProcess(model.predictor, model.pipeline, geometry=options.geometry, policy=options.policy)
-    threads = settings.threads or os.cpu_count() or 1
-    return BulkPipeline(in_process, image_format=options.format, settings=settings, threads=threads)
+    return BulkPipeline(in_process, image_format=options.format, settings=settings)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from app.bulk.entries import Failure, JobOptions, Unit
-from app.bulk.job import Engine, run
+from app.bulk.job import Engine, Progress, run
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
-from app.bulk.progress import Progress
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
 from app.imaging.decode import decode
