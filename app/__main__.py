@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.bulk.command import add_arguments, bulk
+from app.bulk.job import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
 from app.imaging.quality_gate import QualityGate, RoutingPolicy, routing_policy
 from app.settings import Settings, load_settings, settings_table

@@ -12,16 +12,12 @@ KindName = Literal["folder", "tar", "parquet", "lmdb"]
 
 @dataclass(frozen=True)
 class JobOptions:
-    """The options of a job, the same for all its pictures.
-
-    images: selects one of several pictures of a sample: a Parquet column, a prefix of LMDB keys, or an ending of
-    names in a tar.
-    """
+    """The options of a job, the same for all its pictures."""
 
     format: Format
     geometry: Geometry
     policy: RoutingPolicy
-    images: str | None
+    images: str | None  # selects the pictures: a Parquet column, a prefix of LMDB keys, or an ending of names
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from app.bulk.entries import Entry, EntryResult, Failure, Unit
-from app.bulk.inputs import batched, claim, is_picture
-from app.bulk.kinds import Kind
+from app.bulk.kinds import Kind, batched, claim, is_picture
 
 
 class Folders(Kind):

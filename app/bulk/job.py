@@ -1,5 +1,6 @@
-"""A job: begin or resume it, run every unit that is not done, list the failures."""
+"""`python -m app bulk`: begin or resume a job, run every unit that is not done, list the failures."""
 
+import argparse
 import os
 import sys
 import time
@@ -7,14 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, get_args
 
 from app.bulk.entries import JobOptions, KindName
 from app.bulk.kinds import kind_of, open_kind
 from app.bulk.ledger import Ledger, UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
+from app.imaging.encode import Format
+from app.imaging.quality_gate import routing_policy
 from app.serving.loading import LoadedModel
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from model_store.store import ModelStore
 
 EVERY_S = 10.0  # between lines of progress
@@ -69,6 +73,35 @@ class Progress:
         share = f"{100 * self.done_weight / max(1, self.weight):.1f} %"
         pictures = f"{self.pictures} pictures at {self.pictures / seconds:.1f}/s"
         return f"{share}  {pictures}, {self.failed} failed, {left} left"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that are not given stay out of the namespace (argument_default=SUPPRESS)."""
+    parser.add_argument("source", type=Path, metavar="INPUT", help="a shard, or a folder of shards or pictures")
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help="a folder; the same command resumes a job")
+    parser.add_argument("--kind", choices=get_args(KindName), help="kind of INPUT, if it holds several")
+    parser.add_argument(
+        "--images",
+        metavar="NAME",
+        help="the pictures to read: a Parquet column, a prefix of LMDB keys, or an ending of names in tars",
+    )
+    parser.add_argument("--format", choices=get_args(Format), default="png")
+    parser.add_argument("--geometry", choices=("native", "telescope"), default="native")
+    parser.add_argument("--mode", choices=("auto", "always"), help="auto: only crops that it helps to read")
+    parser.add_argument("--recogniser", metavar="NAME", help="the reader; other crops stay as they are")
+    parser.add_argument("--workers", type=int, metavar="N", help="Ray Data actors; default: this process alone")
+    parser.add_argument("--address", help="of a running Ray cluster; auto: the cluster of this machine")
+    parser.add_argument("--unit-size", type=int, metavar="N", help="pictures per unit of a folder or LMDB")
+
+
+def bulk(arguments: dict[str, Any]) -> int:
+    """Exit code: 0 if every picture succeeded, else 1. Raises as `run` does."""
+    take = arguments.pop
+    policy = routing_policy(take("mode", None), take("recogniser", None), arguments["geometry"])
+    options = JobOptions(take("format"), take("geometry"), policy, take("images", None))
+    engine = Engine(take("workers", 0), take("address", None))
+    job = {name: take(name) for name in ("source", "output", "kind", "unit_size") if name in arguments}
+    return 1 if run(**job, options=options, engine=engine, settings=load_settings(**arguments)) else 0
 
 
 def run(

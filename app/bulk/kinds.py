@@ -4,14 +4,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from app.bulk.entries import Entry, EntryResult, JobOptions, KindName, Unit
-from app.bulk.inputs import claim, is_picture
 from app.bulk.ledger import Ledger
 from app.errors import StartupError
 
+T = TypeVar("T")
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # of pictures, in any case
 MODULES: dict[KindName, tuple[str, str]] = {
     "folder": ("app.bulk.folders", "Folders"),
     "tar": ("app.bulk.tars", "Tars"),
@@ -23,6 +25,24 @@ ENDINGS: dict[KindName, tuple[str, ...]] = {  # of paths; the first is that of t
     "parquet": (".parquet",),
     "lmdb": ("/data.mdb",),
 }
+
+
+def is_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last may be shorter; as `itertools.batched` of Python 3.12."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
+
+
+def claim(targets: dict[T, T], target: T, source: T) -> None:
+    """Note the source of a target. Raises StartupError if another source has the same target."""
+    if target in targets:
+        raise StartupError(f"{targets[target]} and {source} would both become {target}; process them separately.")
+    targets[target] = source
 
 
 @dataclass(frozen=True)

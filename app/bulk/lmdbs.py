@@ -12,8 +12,7 @@ from pathlib import Path
 import lmdb
 
 from app.bulk.entries import Entry, EntryResult, Unit
-from app.bulk.inputs import batched
-from app.bulk.kinds import Kind
+from app.bulk.kinds import Kind, batched
 from app.errors import StartupError
 
 MAP_BYTES = 1 << 40  # of address space; the file grows as needed

@@ -6,8 +6,7 @@ from io import BytesIO
 from pathlib import PurePosixPath
 
 from app.bulk.entries import Entry, EntryResult, Failure, Unit
-from app.bulk.inputs import is_picture
-from app.bulk.kinds import Shards
+from app.bulk.kinds import Shards, is_picture
 
 
 class Tars(Shards):

@@ -14,9 +14,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app.bulk.entries import Entry, EntryResult
-from app.bulk.in_process import InProcess
-from app.bulk.inputs import SUFFIXES, batched, claim, is_picture
-from app.bulk.pipeline import BulkPipeline
+from app.bulk.in_process import BulkPipeline, InProcess
+from app.bulk.kinds import SUFFIXES, batched, claim, is_picture
 from app.errors import StartupError
 from app.settings import Settings
 

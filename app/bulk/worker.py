@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.bulk.entries import JobOptions, KindName
-from app.bulk.in_process import InProcess
+from app.bulk.in_process import BulkPipeline, InProcess
 from app.bulk.kinds import open_kind
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
-from app.bulk.pipeline import BulkPipeline
 from app.errors import ServiceError, StartupError
 from app.serving.loading import LoadedModel, load_model
 from app.settings import Settings
