@@ -20,7 +20,7 @@ class Folders(Kind):
             targets: dict[str, str] = {}
             for name in sorted(filter(is_picture, names)):
                 path = Path(folder, name).relative_to(self.source)
-                claim(targets, path.with_suffix(self._suffix).name, str(path))
+                claim(targets, f"{path.stem}.{self.options.format}", str(path))
                 yield str(path)
 
     def read(self, unit: Unit) -> Iterator[Entry]:
@@ -33,11 +33,7 @@ class Folders(Kind):
     def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
         for result in results:
             if not result.failure:
-                target = (self.ledger.output / result.entry.name).with_suffix(self._suffix)
+                target = (self.ledger.output / result.entry.name).with_suffix(f".{self.options.format}")
                 with self.ledger.published(target, flush=False) as partial:
                     partial.write_bytes(result.data)
         os.sync()  # once per unit: two flushes per picture would be slower than a GPU
-
-    @property
-    def _suffix(self) -> str:
-        return f".{self.options.format}"

@@ -9,7 +9,6 @@ device always has its next batch. Decoding and encoding also spread over a pool 
 """
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -62,11 +61,9 @@ class InProcess:
     def infer(self, prepared: Sequence[Prepared]) -> list[list[Chw]]:
         """The SR tiles of each crop, in order. Raises InferenceFailed."""
         tiles = [tile for one in prepared for tile in one.tiles]
-        by_size: dict[Size, list[int]] = defaultdict(list)
-        for index, tile in enumerate(tiles):
-            by_size[tile.shape[1], tile.shape[2]].append(index)
         sr_tiles: dict[int, Chw] = {}
-        for size, indices in by_size.items():
+        for size in {(tile.shape[1], tile.shape[2]) for tile in tiles}:
+            indices = (index for index, tile in enumerate(tiles) if tile.shape[1:] == size)
             for some in batched(indices, self.predictor.sizes(size)[-1]):
                 sr_tiles |= zip(some, self._run(np.stack([tiles[index] for index in some]), size), strict=True)
         ordered = (sr_tiles[index] for index in range(len(tiles)))
@@ -136,11 +133,8 @@ class BulkPipeline:
         try:
             sr_tiles = iter(self._in_process.infer([step[1] for step in chunk if isinstance(step, tuple)]))
         except InferenceFailed:
-            return [_isolated(self._infer_alone, step) for step in chunk]
-        return [_isolated(lambda prepared: (prepared, next(sr_tiles)), step) for step in chunk]
-
-    def _infer_alone(self, prepared: Prepared) -> Inferred:
-        return prepared, self._in_process.infer([prepared])[0]
+            return [_isolated(lambda one: (one, self._in_process.infer([one])[0]), step) for step in chunk]
+        return [_isolated(lambda one: (one, next(sr_tiles)), step) for step in chunk]
 
     def _encode(self, inferred: Inferred) -> tuple[bytes, Decision]:
         prepared, sr = inferred

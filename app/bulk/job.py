@@ -41,14 +41,10 @@ class Engine:
 
 @dataclass
 class Progress:
-    """A line every few seconds, for a terminal and a log alike.
-
-    Share and time left are computed from the units' weights, known before any shard is opened.
-    """
+    """Lines for a terminal or a log. Share and time left follow from weights, known before a shard is opened."""
 
     weight: int
     done_weight: int  # begins with the units done in earlier runs
-    say: Callable[[str], None]  # receives each line
     clock: Callable[[], float] = time.monotonic
     pictures: int = 0  # in this run
     failed: int = 0
@@ -64,7 +60,7 @@ class Progress:
             self.failed += len(outcome.record.failed)
         if self.clock() - self._said >= EVERY_S:
             self._said = self.clock()
-            self.say(self.line())
+            _print(self.line())
 
     def line(self) -> str:
         seconds = max(1e-9, self.clock() - self._started)
@@ -149,7 +145,7 @@ def _work(task: Task, ledger: Ledger, engine: Engine, model: LoadedModel | None)
     refs, done = list(ledger.refs()), ledger.done()
     todo = [ref for ref in refs if ref.number not in done]
     weight = sum(ref.weight for ref in refs)
-    progress = Progress(weight=weight, done_weight=weight - sum(ref.weight for ref in todo), say=_print)
+    progress = Progress(weight=weight, done_weight=weight - sum(ref.weight for ref in todo))
     not_done = []
     for outcome in _outcomes(task, todo, engine, model):
         if outcome.fatal:
@@ -165,7 +161,7 @@ def _outcomes(task: Task, todo: Sequence[UnitRef], engine: Engine, model: Loaded
     if not todo:
         return iter(())
     if not engine.workers:
-        return map(Worker(task, model), todo)
+        return map(Worker(task, model).run, todo)
     try:
         from app.bulk.on_ray import on_ray
     except ImportError as exc:

@@ -14,12 +14,7 @@ from app.errors import StartupError
 
 T = TypeVar("T")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # of pictures, in any case
-MODULES: dict[KindName, tuple[str, str]] = {
-    "folder": ("app.bulk.folders", "Folders"),
-    "tar": ("app.bulk.tars", "Tars"),
-    "parquet": ("app.bulk.parquets", "Parquets"),
-    "lmdb": ("app.bulk.lmdbs", "Lmdbs"),
-}
+CLASSES: dict[KindName, str] = {"folder": "Folders", "tar": "Tars", "parquet": "Parquets", "lmdb": "Lmdbs"}
 ENDINGS: dict[KindName, tuple[str, ...]] = {  # of paths; the first is that of the output
     "tar": (".tar", ".tar.gz", ".tgz", ".tar.xz"),
     "parquet": (".parquet",),
@@ -73,11 +68,10 @@ class Kind(ABC):
     def root(self) -> Path:
         return self.source if self.source.is_dir() else self.source.parent
 
-    def files(self) -> Iterator[str]:
+    def files(self) -> list[str]:
         """The files of the kind, relative to `root`, sorted."""
-        for path in sorted(_files(self.source)):
-            if str(path).endswith(ENDINGS[self.name]) and path.is_file():
-                yield str(path.relative_to(self.root))
+        found = (path for path, kind in _known_paths(self.source) if kind == self.name and path.is_file())
+        return sorted(str(path.relative_to(self.root)) for path in found)
 
 
 class Shards(Kind):
@@ -100,30 +94,28 @@ class Shards(Kind):
 
 
 def open_kind(name: KindName, source: Path, ledger: Ledger, options: JobOptions) -> Kind:
-    module, cls = MODULES[name]
     try:
-        kind: Kind = getattr(import_module(module), cls)(name, source, ledger, options)
+        kind: type[Kind] = getattr(import_module(f"app.bulk.{name}s"), CLASSES[name])
     except ModuleNotFoundError as exc:
         raise StartupError(f"{name} needs the package {exc.name}: pip install 'text-telescope[bulk]'.") from exc
-    return kind
+    return kind(name, source, ledger, options)
 
 
 def kind_of(source: Path) -> KindName:
     """The kind of the files at a path. Raises StartupError if it holds no known kind or several."""
     if not source.exists():
         raise StartupError(f"{source} does not exist.")
-    kinds = {kind for path in _files(source) if (kind := _kind_of_file(path))}
+    kinds = {kind for _, kind in _known_paths(source)}
     if len(kinds) != 1:
         holds = " and ".join(sorted(kinds)) or "nothing that is known"
         raise StartupError(f"{source} holds {holds}; name one of {', '.join(get_args(KindName))} with --kind.")
     return kinds.pop()
 
 
-def _files(source: Path) -> Iterable[Path]:
-    return source.rglob("*") if source.is_dir() else [source]
-
-
-def _kind_of_file(path: Path) -> KindName | None:
-    if is_picture(path.name):
-        return "folder"
-    return next((kind for kind, endings in ENDINGS.items() if str(path).endswith(endings)), None)
+def _known_paths(source: Path) -> Iterator[tuple[Path, KindName]]:
+    for path in source.rglob("*") if source.is_dir() else [source]:
+        if is_picture(path.name):
+            yield path, "folder"
+        for kind, endings in ENDINGS.items():
+            if str(path).endswith(endings):
+                yield path, kind

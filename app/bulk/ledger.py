@@ -23,8 +23,6 @@ from app.bulk.entries import EntryResult, Failure, Unit
 from app.errors import StartupError
 from model_store.durable import flush_to_disk
 
-FOLDER = "_bulk"  # readers of data sets skip names that begin with an underscore
-NOT_DONE = "unit_not_done"
 ATTEMPTS = 3  # per unit and run: a worker may also be killed for the fault of another process
 
 
@@ -57,7 +55,7 @@ class Record:
 class Ledger:
     def __init__(self, output: Path) -> None:
         self.output = output
-        self._folder = output / FOLDER
+        self._folder = output / "_bulk"  # readers of data sets skip names that begin with an underscore
         self.parts = self._folder / "parts"
         self.failures = self._folder / "failed.jsonl"
 
@@ -87,8 +85,8 @@ class Ledger:
         job = self._folder / "job.json"
         if job.exists():
             earlier = json.loads(job.read_bytes())
-            for name in parameters:
-                if (before := earlier.get(name)) != (now := parameters[name]):
+            for name, now in parameters.items():
+                if (before := earlier.get(name)) != now:
                     raise StartupError(
                         f"{self.output} was begun with {name} {before!r}, not {now!r}; go on with that, or choose "
                         "another folder."
@@ -163,7 +161,7 @@ class Ledger:
         Returns the number of pictures in all records, including failed ones, and of lines in the list.
         """
         done = (record for number in sorted(self.done()) if (record := self.record(number)))
-        undone = (Record(self.unit(ref).name, failed=[Failure("", NOT_DONE, why)]) for ref, why in not_done)
+        undone = (Record(self.unit(ref).name, failed=[Failure("", "unit_not_done", why)]) for ref, why in not_done)
         pictures = listed = 0
         with self.published(self.failures) as partial, partial.open("w") as lines:
             for record in chain(done, undone):

@@ -24,22 +24,20 @@ class Lmdbs(Kind):
         """`size` keys each. Raises StartupError for an environment without pictures."""
         for file in self.files():
             with _transaction(self.root / file) as reading:
-                prefix = self._prefix(reading.cursor(), self.root / file)
+                prefix = self._prefix(reading.cursor(), (self.root / file).parent)
                 for keys in batched(map(bytes, reading.cursor().iternext(values=False)), size):
                     pictures = sum(key.startswith(prefix.encode()) for key in keys)
                     name = str(Path(file).parent)
                     shown = f"{name} from {keys[0].decode(errors='replace')}"
                     yield Unit(shown, max(1, pictures), (name, prefix, keys[0].hex(), keys[-1].hex()))
 
-    def _prefix(self, cursor: lmdb.Cursor, path: Path) -> str:
+    def _prefix(self, cursor: lmdb.Cursor, folder: Path) -> str:
         prefixes = PREFIXES if self.options.images is None else (self.options.images,)
         for prefix in prefixes:
             if cursor.set_range(prefix.encode()) and bytes(cursor.key()).startswith(prefix.encode()):
                 return prefix
         wanted = " or ".join(map(repr, prefixes))
-        raise StartupError(
-            f"{path.parent} has no key that begins with {wanted}; name the pictures' with --images."
-        )
+        raise StartupError(f"{folder} has no key that begins with {wanted}; name the pictures' with --images.")
 
     def read(self, unit: Unit) -> Iterator[Entry]:
         name, prefix, first, last = unit.content

@@ -7,7 +7,7 @@ own writers keep no order within a shard and cannot resume a job.
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
@@ -22,7 +22,7 @@ STORE_BYTES = 128 << 20  # of Ray's object store on this machine; only numbers a
 QUIET: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
 
 
-def on_ray(task: Task, refs: Iterable[UnitRef], *, workers: int, address: str | None) -> Iterator[Outcome]:
+def on_ray(task: Task, refs: Sequence[UnitRef], *, workers: int, address: str | None) -> Iterator[Outcome]:
     """The outcome of each unit, in order of completion. address: of a running cluster; None starts one here.
 
     Raises StartupError if the cluster does not respond.
@@ -35,8 +35,8 @@ def on_ray(task: Task, refs: Iterable[UnitRef], *, workers: int, address: str | 
         _start(cpus * workers)
     ray.data.DataContext.get_current().enable_progress_bars = False  # our own line counts pictures
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    todo = [ref._asdict() for ref in refs]
-    outcomes = ray.data.from_items(todo, override_num_blocks=len(todo)).map_batches(
+    rows = ray.data.from_items([ref._asdict() for ref in refs], override_num_blocks=len(refs))
+    outcomes = rows.map_batches(
         _Actor,
         fn_constructor_args=(task,),
         batch_size=1,
@@ -74,12 +74,9 @@ def _start(cpus: int) -> None:
                 raise StartupError(f"Ray does not start on this machine: {exc}") from exc
 
 
-class _Actor:
+class _Actor(Worker):
     """Adapts a worker to Ray Data, which passes columns of one row."""
-
-    def __init__(self, task: Task) -> None:
-        self._worker = Worker(task)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Outcome]]:
         ref = UnitRef(*(int(batch[name][0]) for name in UnitRef._fields))
-        return {"outcome": [self._worker(ref)]}
+        return {"outcome": [self.run(ref)]}

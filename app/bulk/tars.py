@@ -32,9 +32,8 @@ class Tars(Shards):
                 yield Entry(member.name, data, is_input, _copied(member), failure)
 
     def _is_input(self, member: tarfile.TarInfo) -> bool:
-        ending = self.options.images
-        ending_fits = ending is None or member.name.endswith(f".{ending}")
-        return member.isreg() and ending_fits and is_picture(member.name)
+        ending = "" if self.options.images is None else f".{self.options.images}"
+        return member.isreg() and member.name.endswith(ending) and is_picture(member.name)
 
     def _target_name(self, name: str) -> str:
         return str(PurePosixPath(name).with_suffix(f".{self.options.format}"))

@@ -49,21 +49,20 @@ class Worker:
         except (ServiceError, ModelStoreError) as exc:
             self._cannot_start = str(exc)
 
-    def __call__(self, ref: UnitRef) -> Outcome:
+    def run(self, ref: UnitRef) -> Outcome:
         if self._cannot_start:
             return Outcome(ref, None, self._cannot_start, fatal=True)
-        done = self._ledger.record(ref.number)  # by a worker that was killed before it could report it
-        if done:
+        if done := self._ledger.record(ref.number):  # by a worker that was killed before it could report it
             return Outcome(ref, done)
         if self._ledger.begin(ref.number) >= ATTEMPTS:
             return Outcome(ref, None, f"Its worker died {ATTEMPTS} times; look at its memory and its input.")
         try:
-            return Outcome(ref, self._run(ref))
+            return Outcome(ref, self._record(ref))
         except Exception as exc:  # a full disk or a damaged shard must not stop the other units
             log.exception("unit %d", ref.number)
             return Outcome(ref, None, f"{type(exc).__name__}: {exc}")
 
-    def _run(self, ref: UnitRef) -> Record:
+    def _record(self, ref: UnitRef) -> Record:
         unit = self._ledger.unit(ref)
         record = Record(unit.name)
         self._kind.write(ref.number, unit, map(record.add, self._pipeline(self._kind.read(unit))))

@@ -192,15 +192,14 @@ def test_a_picture_that_skips_the_network_is_recorded(
     assert record.enlarged == {"sharp": ["sharp.png"]}
 
 
-def test_progress_estimates_the_time_left() -> None:
+def test_progress_estimates_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    said: list[str] = []
-    progress = Progress(weight=1000, done_weight=200, say=said.append, clock=lambda: now[0])
+    progress = Progress(weight=1000, done_weight=200, clock=lambda: now[0])
     for now[0] in (6.0, 12.0):
         progress.add(
             Outcome(UnitRef(0, 0, 100), Record("a", pictures=50, failed=[Failure("x", "empty_body", "")]))
         )
-    assert said == ["40.0 %  100 pictures at 8.3/s, 2 failed, 0:00:36 left"]
+    assert capsys.readouterr().err.splitlines() == ["40.0 %  100 pictures at 8.3/s, 2 failed, 0:00:36 left"]
 
 
 def test_batches_are_full_although_crops_have_several_windows(
@@ -247,7 +246,7 @@ def test_a_unit_that_kills_its_workers_is_given_up(tmp_path: Path, fake_store: P
         (ref,) = ledger.refs()
         for _ in range(ATTEMPTS):
             ledger.begin(ref.number)  # and the worker is gone
-        outcome = Worker(task, model)(ref)
+        outcome = Worker(task, model).run(ref)
     assert outcome.record is None
     assert not outcome.fatal
     assert "died 3 times" in outcome.problem
@@ -255,7 +254,7 @@ def test_a_unit_that_kills_its_workers_is_given_up(tmp_path: Path, fake_store: P
 
 def test_a_worker_with_another_model_stops_the_job(tmp_path: Path, fake_store: Path, model: LoadedModel) -> None:
     task = Task(tmp_path, tmp_path / "out", "folder", RGB_PNG, Settings(model_store=fake_store), "another")
-    outcome = Worker(task, model)(UnitRef(0, 0, 1))
+    outcome = Worker(task, model).run(UnitRef(0, 0, 1))
     assert outcome.fatal
     assert "every machine must see the same model store" in outcome.problem
 
