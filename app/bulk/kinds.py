@@ -71,7 +71,7 @@ class Kind(ABC):
     def files(self) -> list[str]:
         """The files of the kind, relative to `root`, sorted."""
         found = (path for path, kind in _known_paths(self.source) if kind == self.name and path.is_file())
-        return sorted(str(path.relative_to(self.root)) for path in found)
+        return [str(path.relative_to(self.root)) for path in sorted(found)]
 
 
 class Shards(Kind):
