@@ -282,7 +282,7 @@ def _samples(
     config: DataConfig, subsets: Sequence[Subset | CropStore], rendered: int, spec: PixelSpec, seed: int
 ) -> Samples:
     if spec.scale != 2:
-        raise DataError(f"degradation halves crops, so model.scale must be 2, not {spec.scale}")
+        raise DataError(f"degradation halves crops, so model.scale must be 2, and the scale is {spec.scale}")
     low = [CropStore(root, held_out=config.held_out, low=True) for root in config.train if is_crops(root)]
     if config.low and not any(map(len, low)):
         raise DataError("data.low needs a root of data.train that is a tar or folder with low crops")

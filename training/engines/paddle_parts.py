@@ -61,7 +61,7 @@ def place() -> str:
 def check_amp(amp: str) -> None:
     """Raise ConfigError on a CPU, where Paddle would silently compute in float32."""
     if amp != "none" and place() == "cpu":
-        raise ConfigError(f"run.amp is {amp}, which Paddle supports on GPUs only; use run.amp=none on a CPU")
+        raise ConfigError(f"run.amp is {amp}, which Paddle has on GPUs only; use run.amp=none on a CPU")
 
 
 def freeze_batch_norm(network: nn.Layer) -> None:
