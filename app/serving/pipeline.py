@@ -37,7 +37,7 @@ class CropPipeline:
         """sizes: input sizes of the network beside the trained one."""
         self.spec = spec
         self.gate = gate
-        self._sizes = tuple(dict.fromkeys([(spec.height, spec.width), *sizes]))
+        self.sizes = tuple(dict.fromkeys([(spec.height, spec.width), *sizes]))
 
     def output_size(self, height: int, width: int, options: CropOptions) -> Size:
         """Height and width of the result for a crop of this size, unless the crop is kept as it is."""
@@ -74,4 +74,4 @@ class CropPipeline:
         return tiling.mixed(sr, tiling.enlarge(prepared.rgb, output), decision.strength)
 
     def _layout(self, height: int, width: int, scale: float) -> Layout:
-        return tiling.plan(height, width, scale=scale, spec=self.spec, sizes=self._sizes)
+        return tiling.plan(height, width, scale=scale, spec=self.spec, sizes=self.sizes)

@@ -127,7 +127,7 @@ class CropRunner:
         """
         good = [crop for crop in crops if isinstance(crop, Crop)]
         return self._batcher.admit(
-            windows=sum(self._windows(crop.largest) for crop in good),
+            windows=sum(self._most_windows(crop) for crop in good),
             nbytes=sum(self._memory(crop) for crop in good) + more_bytes,
             deadline=deadline,
         )
@@ -152,7 +152,7 @@ class CropRunner:
                     with self._tracing.span("decode"):
                         prepared, decode_s = await self.call(self._prepare, crop, inline=crop.small)
                     used = prepared.layout if prepared.decision.infers else None
-                    admission.release(self._windows(crop.largest) - self._windows(used))
+                    admission.release(self._most_windows(crop) - self._windows(used))
                     tiles = await admission.infer(prepared.tiles) if used else []
                     self._tracing.inferred(tiles)
                     with self._tracing.span("encode"):
@@ -181,6 +181,17 @@ class CropRunner:
         """Bytes of a crop's picture, its result, and its tiles in float32 before and after the network."""
         tiles = 4 * 3 * crop.largest.pixels * (1 + self._pipeline.spec.scale**2) if crop.largest else 0
         return 3 * (prod(crop.size) + prod(crop.output)) + tiles
+
+    def _most_windows(self, crop: Crop) -> int:
+        """The work of any layout that the crop may get: none has more pixels than the largest.
+
+        The largest need not be the most work: a tile of 24x96 is 2.25 times as many pixels as a window, and counts
+        as three.
+        """
+        if not crop.largest:
+            return 0
+        pixels = crop.largest.pixels
+        return max(pixels // prod(tile) * self._batcher.windows(tile) for tile in self._pipeline.sizes)
 
     def _windows(self, layout: Layout | None) -> int:
         return layout.tiles * self._batcher.windows(layout.tile) if layout else 0

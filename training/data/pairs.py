@@ -84,7 +84,7 @@ def _stored(subset: Subset, spec: PixelSpec, limit: int | None) -> PairSet:
         if sample is None:
             continue
         if sample.lr is None:
-            raise DataError(f"{subset.folder} holds crops alone, without LR; evaluate on the crops it was made from")
+            raise DataError(f"{subset.folder} holds crops alone, no LR; evaluate on the crops it was made from")
         pairs.add(f"{number + 1:09d}", sample.label, lr=sample.lr, hr=sample.hr, spec=spec)
     pairs.unreadable = subset.unreadable
     return _checked(pairs, subset.folder)
