@@ -3,16 +3,15 @@
 probe (header only, every limit) -> Probed.decode (pixels, orientation, RGB)
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from math import inf
-from typing import Literal
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from app.errors import EmptyBody, ImageTooSmall, TooManyPixels, UndecodableImage, UnsupportedFormat
+from app.imaging.encode import Format
 from model_store.pixels import Rgb
 
 # No other format is ever decoded: each one is another parser to attack.
@@ -32,8 +31,17 @@ _KNOWN_BUT_NOT_DECODED = {
 }
 SMALL_BYTES = 8 * 1024
 SMALL_PIXELS = 4096  # 128 x 32
-_INFLATED = (b"iCCP", b"iTXt", b"zTXt")  # PNG chunks of which one KiB may inflate to a MiB, in 3 ms
+_INFLATED = (b"iCCP", b"iTXt", b"zTXt")  # compressed chunks of a PNG: 1 KiB may become 1 MiB, which takes 3 ms
 MAX_JPEG_SCANS = 100  # a progressive JPEG has about ten; each scan costs as much as the whole picture
+_TURNS = {  # EXIF orientation -> turn that makes the stored pixels upright; from 5 on it swaps width and height
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # Pillow's own guard only warns below twice this size, in a way that is not thread-safe; `probe` refuses first.
 Image.MAX_IMAGE_PIXELS = None
@@ -41,7 +49,7 @@ Image.MAX_IMAGE_PIXELS = None
 
 @dataclass(frozen=True)
 class Probed:
-    """A picture whose header has been read: its size in the orientation it is shown in.
+    """A picture whose header has been read. width, height: upright, as it is shown and decoded.
 
     is_short: reading the header took a fraction of a millisecond.
     """
@@ -49,14 +57,15 @@ class Probed:
     width: int
     height: int
     is_short: bool
+    _orientation: int  # as EXIF counts
     _data: bytes  # and not the opened image, whose inflated text chunks may take a thousand times as much memory
 
-    def is_small(self, output: Literal["png", "jpeg", "webp"]) -> bool:
+    def is_small(self, output: Format) -> bool:
         """Whether decoding it and encoding a picture of twice its size takes at most about a millisecond."""
         return self.is_short and self.width * self.height <= SMALL_PIXELS and output != "webp"
 
     def decode(self) -> Rgb:
-        """-> uint8 (H, W, 3), upright by its EXIF orientation.
+        """-> uint8 (height, width, 3), upright.
 
         Grey is repeated, transparency is laid over white, CMYK and palettes are converted and 16 bits are
         scaled to 8. Raises UndecodableImage when the data after the header is damaged or missing.
@@ -64,9 +73,8 @@ class Probed:
         image = _open(self._data)
         try:
             image.load()
-            if image.info or image.format != "PNG":  # a PNG without metadata has no orientation
-                _turn_upright(image)
-            return np.asarray(_to_rgb(image))
+            rgb = _to_rgb(image)
+            return np.asarray(rgb.transpose(_TURNS[self._orientation]) if self._orientation in _TURNS else rgb)
         except (MemoryError, UnsupportedFormat):
             raise
         except Exception as exc:  # Pillow's plugins raise many types while parsing
@@ -80,14 +88,16 @@ def probe(data: bytes, *, max_pixels: float = inf, min_side_px: int = 1) -> Prob
 
     Raises EmptyBody, UnsupportedFormat, UndecodableImage, TooManyPixels or ImageTooSmall.
     """
-    height, width = _shown_size(data)
+    with _open(data) as image:
+        orientation = _orientation(image)
+        height, width = image.size if orientation >= 5 else image.size[::-1]
     if width * height > max_pixels:
         raise TooManyPixels(f"The image has {width} x {height} pixels; at most {max_pixels} are accepted.")
     if min(width, height) < min_side_px:
         raise ImageTooSmall(
             f"The image is {width} x {height} pixels; each side must be at least {min_side_px} to hold text."
         )
-    return Probed(width, height, is_short(data), data)
+    return Probed(width, height, is_short(data), orientation, data)
 
 
 def is_short(*files: bytes) -> bool:
@@ -120,29 +130,21 @@ def _open(data: bytes) -> Image.Image:
     if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         image.close()
         raise UndecodableImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans.")
+    if image.format == "TIFF":
+        image.info.pop("xmp", None)  # Pillow would turn the pixels by it, but not swap width and height
     return image
 
 
-def _shown_size(data: bytes) -> tuple[int, int]:
-    """Height and width."""
-    with _open(data) as image:
-        width, height = image.size
-        return (width, height) if _lies_on_its_side(image) else (height, width)
-
-
-def _lies_on_its_side(image: Image.Image) -> bool:
-    """Whether EXIF swaps width and height. A TIFF's own size is already swapped; a PNG's late EXIF is ignored."""
-    if image.format == "TIFF" or "exif" not in image.info:
-        return False
+def _orientation(image: Image.Image) -> int:
+    """From the EXIF or XMP data before the pixels. 1, upright, for a TIFF, which Pillow itself turns."""
+    if image.format == "TIFF":
+        return 1
     try:
-        return image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        exif = Image.Image.getexif(image)  # a PNG's own method would also look behind the pixels
+        found = exif.get(ExifTags.Base.Orientation)
+        return int(found) if found in _TURNS else 1
     except Exception:  # a damaged EXIF block is no reason to refuse a picture
-        return False
-
-
-def _turn_upright(image: Image.Image) -> None:
-    with suppress(Exception):  # a damaged EXIF block: the picture stays as it lies
-        ImageOps.exif_transpose(image, in_place=True)  # a copy would no longer know its TIFF tags
+        return 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -153,6 +153,40 @@ def test_exif_orientation_is_undone(orientation: int, image_format: str) -> None
     assert (decode(data) == RGB).all()
 
 
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def oriented_by_xmp(image_format: str) -> bytes:
+    image, options = Image.fromarray(RGB), {}
+    if image_format == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
+    elif image_format == "TIFF":
+        options["tiffinfo"] = {700: XMP}
+    else:
+        options["xmp"] = XMP
+    return saved(image, image_format, **options)
+
+
+def png_with_exif_after_the_pixels() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(Image.fromarray(RGB), "PNG", exif=exif)
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    return data[:start] + data[end:-12] + data[start:end] + data[-12:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [*map(oriented_by_xmp, ["PNG", "JPEG", "TIFF", "WEBP"]), png_with_exif_after_the_pixels()],
+    ids=["PNG", "JPEG", "TIFF", "WEBP", "late EXIF"],
+)
+def test_a_decoded_picture_has_the_probed_size(data: bytes) -> None:
+    picture = probe(data, **LIMITS)
+    assert picture.decode().shape == (picture.height, picture.width, 3)
+
+
 def test_a_damaged_exif_block_does_not_spoil_the_picture() -> None:
     data = saved(Image.fromarray(RGB), "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert (decode(data) == RGB).all()
