@@ -63,7 +63,7 @@ def parse(text: str | bytes, *, max_regions: int) -> list[Corners]:
 def _corners(region: Any, index: int) -> Corners:  # noqa: ANN401  any JSON value
     try:
         points = np.array(region, np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # OverflowError: an integer beyond float64
         points = np.empty(0)
     if points.shape in ((4,), (2, 2)) and np.isfinite(points).all():
         left, top, right, bottom = points.reshape(-1)

@@ -173,6 +173,7 @@ def test_a_region_over_the_edge_is_clipped() -> None:
         ('[[0, 0, 9, 9], [1, 2, 3, "far"]]', "Region 1 is"),
         ("[[0, 0, NaN, 9]]", "Region 0 is"),
         ("[[0, 0, 1e999, 9]]", "Region 0 is"),
+        (f"[[1{'0' * 400}, 0, 10, 10]]", "Region 0 is"),
         ("[[[0, 0], [1, 1], [2, 2]]]", "Region 0 is"),
         ("[null]", "Region 0 is null"),
     ],
