@@ -66,6 +66,9 @@ class Connection(HttpToolsProtocol):
         self._head_timeout = self.loop.call_later(HEAD_TIMEOUT_S, self._refuse, b"408 Request Timeout")
 
     def _refuse(self, status: bytes) -> None:
+        if self.cycle and not self.cycle.response_complete:  # the client would read the refusal as a part of it
+            self.transport.abort()
+            return
         self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
         self.transport.close()
 

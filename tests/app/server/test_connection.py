@@ -85,6 +85,20 @@ def test_a_head_that_does_not_arrive_in_time_gets_408(server: Server, monkeypatc
             assert response.count(b"HTTP/1.1 200 ") == sent.count(b"\r\n\r\n")
 
 
+def test_a_second_head_that_does_not_arrive_leaves_the_first_response_unmixed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 0.2)
+    server.runtime.gate.clear()
+    picture, received = png(), b""
+    head = START + b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(picture)
+    with connect(server) as client, suppress(ConnectionResetError):
+        client.sendall(head + picture + b"GET /livez")
+        received = client.recv(1000)
+    server.runtime.gate.set()
+    assert received == b""
+
+
 def test_the_head_timeout_does_not_limit_the_response_time(
     start_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
