@@ -105,6 +105,8 @@ def kind_of(source: Path) -> KindName:
     """The kind of the files at a path. Raises StartupError if it holds no known kind or several."""
     if not source.exists():
         raise StartupError(f"{source} does not exist.")
+    if source.is_file() and is_picture(source.name):
+        raise StartupError(f"{source} is one picture; use `python -m app upscale`.")
     kinds = {kind for _, kind in _known_paths(source)}
     if len(kinds) != 1:
         holds = " and ".join(sorted(kinds)) or "nothing that is known"

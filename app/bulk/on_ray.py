@@ -16,6 +16,7 @@ import ray.data
 from app.bulk.ledger import UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
+from app.inference.runtimes import choose
 
 STARTS = 3  # Ray waits half a minute for its own processes; a busy machine may need longer
 STORE_BYTES = 128 << 20  # of Ray's object store on this machine; only numbers and records pass through it
@@ -25,10 +26,13 @@ QUIET: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
 def on_ray(task: Task, refs: Sequence[UnitRef], *, workers: int, address: str | None) -> Iterator[Outcome]:
     """The outcome of each unit, in order of completion. address: of a running cluster; None starts one here.
 
-    Raises StartupError if the cluster does not respond.
+    Raises StartupError if the cluster does not respond, or the device must be named.
     """
+    settings = task.settings
+    if settings.device == "auto" and settings.runtime != "openvino" and choose("auto", "auto") == "paddle":
+        raise StartupError("--workers needs --device gpu:0, for a GPU for each worker, or --device cpu.")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
-    cpus = max(1, task.settings.threads)  # of each worker
+    cpus = max(1, settings.threads)  # of each worker
     if address:
         _connect(address)
     else:
@@ -42,7 +46,7 @@ def on_ray(task: Task, refs: Sequence[UnitRef], *, workers: int, address: str | 
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
         num_cpus=cpus,
-        num_gpus=1 if task.settings.device.startswith("gpu") else 0,
+        num_gpus=1 if settings.device.startswith("gpu") else 0,
     )
     try:
         for row in outcomes.iter_rows():

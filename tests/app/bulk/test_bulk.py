@@ -11,6 +11,7 @@ import pytest
 
 from app.bulk.entries import Failure, JobOptions, Unit
 from app.bulk.job import Engine, Progress, run
+from app.bulk.kinds import kind_of
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
@@ -291,6 +292,22 @@ def test_an_ambiguous_input_is_refused(tmp_path: Path, job: Job, files: dict[str
     write_folder(tmp_path / "in", files)
     with pytest.raises(StartupError, match=said):
         job()
+
+
+def test_a_single_picture_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"00.png": PNGS["00"]})
+    with pytest.raises(StartupError, match=r"00\.png is one picture; use `python -m app upscale`"):
+        kind_of(tmp_path / "00.png")
+
+
+def test_workers_on_a_machine_with_a_gpu_need_a_device(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_ray = pytest.importorskip("app.bulk.on_ray")
+    monkeypatch.setattr(on_ray, "choose", lambda *_: "paddle")
+    write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
+    with pytest.raises(StartupError, match="--workers needs --device gpu:0"):
+        job(engine=Engine(workers=1))
 
 
 def test_a_missing_cluster_is_reported_at_once(tmp_path: Path, job: Job) -> None:
