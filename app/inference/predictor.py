@@ -37,8 +37,8 @@ class Predictor:
     ) -> None:
         """Opens the runtime and warms every batch size of every input size; returns when it is ready to serve.
 
-        batch_sizes: for the trained input size; for a larger input size, the ones that are no more work than
-        the largest. input_sizes: beside the trained one.
+        batch_sizes: for tiles of the trained size. A larger tile gets those whose batch holds no more windows
+        than the largest batch of the trained size. input_sizes: the other sizes of tiles.
 
         Raises the errors of `open_runtime`, and StartupError if a warm-up batch fails.
         """
@@ -52,7 +52,8 @@ class Predictor:
         except BaseException:
             self._threads.stop()
             raise
-        self.streams = self._runtime.streams
+        self.runtime, self.device = self._runtime.name, self._runtime.device
+        self.precision, self.streams = self._runtime.precision, self._runtime.streams
         self._threads.grow(self.streams)
         try:
             self.batch_seconds: Mapping[Size, Mapping[int, float]] = {
@@ -69,18 +70,6 @@ class Predictor:
     def _batches(self, image: Size) -> tuple[int, ...]:
         windows = ceil(prod(image) / (self.spec.height * self.spec.width))
         return tuple(size for size in self.batch_sizes if size == 1 or size * windows <= self.batch_sizes[-1])
-
-    @property
-    def runtime(self) -> str:
-        return self._runtime.name
-
-    @property
-    def device(self) -> str:
-        return self._runtime.device
-
-    @property
-    def precision(self) -> str:
-        return self._runtime.precision
 
     async def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w), N one of `sizes` of (h, w) -> SR. Raises InferenceFailed."""

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 from app.errors import InferenceFailed, OutOfMemory, StartupError
 from model_store.pixels import Nchw
+from model_store.store import Artefact
 
 ANY_SIZE = "-any-size"  # suffix of a kind of files: the network's form for sizes other than the trained one
 Precision = Literal["auto", "fp32", "bf16", "fp16"]  # of the products; input and output are float32
@@ -42,6 +44,10 @@ def pick_precision(asked: Precision, offered: Sequence[str], *, where: str) -> s
             "choose that, or auto."
         )
     return asked
+
+
+def onnx_file(artefact: Artefact, kind: str) -> Path:
+    return next(path for path in artefact.files(kind) if path.suffix == ".onnx")
 
 
 # The libraries' messages for it: they have no exception class of its own.

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from app.errors import StartupError
-from app.inference.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, pick_precision
+from app.inference.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, onnx_file, pick_precision
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
@@ -34,14 +34,15 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors alone: a failure raises an exception, too
-        self._trained = (artefact.manifest.pixels.height, artefact.manifest.pixels.width)
+        self._trained = artefact.manifest.input_sizes[0]
         self._session = self._opened(artefact, "onnx", options)
-        self._any_size = self._opened(artefact, "onnx" + ANY_SIZE, options) if artefact.manifest.any_size else None
+        has_others = artefact.manifest.any_size
+        self._any_size = self._opened(artefact, "onnx" + ANY_SIZE, options) if has_others else self._session
         self._input, self._output = self._session.get_inputs()[0].name, self._session.get_outputs()[0].name
         self._staging: dict[tuple[int, ...], ort.OrtValue] = {}  # batch's shape -> its input on the GPU
 
     def _opened(self, artefact: Artefact, kind: str, options: ort.SessionOptions) -> ort.InferenceSession:
-        path = next(path for path in artefact.files(kind) if path.suffix == ".onnx")
+        path = onnx_file(artefact, kind)
         wanted, names = _providers(self.device, self.precision)
         try:
             session = ort.InferenceSession(str(path), options, providers=wanted)
@@ -55,7 +56,6 @@ class OnnxRuntime:
     def run(self, lr_nchw: Nchw) -> Nchw:
         try:
             session = self._session if lr_nchw.shape[2:] == self._trained else self._any_size
-            assert session is not None, f"no form for images of {lr_nchw.shape}"
             if self.device != "cpu":
                 return self._run_on_gpu(lr_nchw, session)
             (sr,) = session.run(None, {self._input: lr_nchw})

@@ -8,14 +8,13 @@ time: threads that share a batch wait for each other after every layer.
 import threading
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import openvino as ov
 
 from app.errors import StartupError
-from app.inference.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, pick_precision
+from app.inference.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, onnx_file, pick_precision
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
@@ -45,18 +44,17 @@ class OpenVinoRuntime:
         }
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
-        path = _onnx(artefact, "onnx")
-        trained = (artefact.manifest.pixels.height, artefact.manifest.pixels.width)
-        self._trained: Shape = (3, *trained)
+        path = onnx_file(artefact, "onnx")
+        self._trained: Shape = (3, *artefact.manifest.input_sizes[0])
         self._config = config
         self._compiled: dict[Shape, ov.CompiledModel] = {}
         self._lock = threading.Lock()
         self._idle: dict[Shape, list[ov.InferRequest]] = defaultdict(list)
         try:
             self._network = core.read_model(path)
-            self._any_size = (
-                core.read_model(_onnx(artefact, "onnx" + ANY_SIZE)) if artefact.manifest.any_size else None
-            )
+            self._any_size = self._network
+            if artefact.manifest.any_size:
+                self._any_size = core.read_model(onnx_file(artefact, "onnx" + ANY_SIZE))
             self._hint: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
             self.streams = self._measured_streams()
         except RuntimeError as exc:
@@ -89,7 +87,6 @@ class OpenVinoRuntime:
 
     def _compile(self, shape: Shape, hint: dict[str, object]) -> ov.CompiledModel:
         network = self._network if shape[1:] == self._trained else self._any_size
-        assert network is not None, f"no form for images of {shape}"
         fixed = network.clone()
         fixed.reshape(list(shape))
         return ov.Core().compile_model(fixed, "CPU", self._config | hint)
@@ -115,10 +112,6 @@ class OpenVinoRuntime:
             return 1
         self._compiled[single] = apart
         return threads
-
-
-def _onnx(artefact: Artefact, kind: str) -> Path:
-    return next(path for path in artefact.files(kind) if path.suffix == ".onnx")
 
 
 def together_pays(together: Callable[[], object], at_once: Callable[[], object]) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from pathlib import Path
 from typing import Any
 
 from app.errors import StartupError
@@ -32,12 +31,15 @@ class PaddleRuntime:
                 "paddlepaddle-gpu build for your CUDA version, or set TELESCOPE_DEVICE=cpu."
             )
         self._threads = threads or os.cpu_count() or 1  # Paddle's own default is 1
-        self._trained = (artefact.manifest.pixels.height, artefact.manifest.pixels.width)
+        self._trained = artefact.manifest.input_sizes[0]
         self._network = self._opened(artefact, "paddle")
-        self._any_size = self._opened(artefact, "paddle" + ANY_SIZE) if artefact.manifest.any_size else None
+        has_others = artefact.manifest.any_size
+        self._any_size = self._opened(artefact, "paddle" + ANY_SIZE) if has_others else self._network
 
     def _opened(self, artefact: Artefact, kind: str) -> "_Network":
-        program, weights = self._files(artefact, kind)
+        paths = artefact.files(kind)
+        weights = next(path for path in paths if path.suffix == ".pdiparams")
+        program = next(path for path in paths if path.suffix in (".json", ".pdmodel"))
 
         from paddle import inference  # after `visible_gpus` has prepared the environment
 
@@ -59,7 +61,6 @@ class PaddleRuntime:
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         network = self._network if lr_nchw.shape[2:] == self._trained else self._any_size
-        assert network is not None, f"no form for images of {lr_nchw.shape}"
         try:
             return network.run(lr_nchw)
         except Exception as exc:
@@ -67,13 +68,6 @@ class PaddleRuntime:
 
     def close(self) -> None:
         del self._network, self._any_size
-
-    @staticmethod
-    def _files(artefact: Artefact, kind: str) -> tuple[Path, Path]:
-        paths = artefact.files(kind)
-        weights = next(path for path in paths if path.suffix == ".pdiparams")
-        program = next(path for path in paths if path.suffix in (".json", ".pdmodel"))
-        return program, weights
 
 
 class _Network:
