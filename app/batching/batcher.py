@@ -35,7 +35,7 @@ class Observer(Protocol):
 
     def batch_ran(self, *, size: int, items: int, seconds: float, waits_s: Sequence[float]) -> None: ...
 
-    def batch_failed(self, *, size: int, items: int) -> None: ...
+    def batch_failed(self) -> None: ...
 
 
 class Batcher:
@@ -185,7 +185,7 @@ class Batcher:
                 sr = await self._execute(batch.stack())
         except Exception as exc:
             log.error("a batch of %d failed", items, exc_info=exc)
-            self._observer.batch_failed(size=size, items=items)
+            self._observer.batch_failed()
             self._retry(batch, exc)
         else:
             seconds = self._clock() - batch.started_at

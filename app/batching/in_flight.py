@@ -6,6 +6,7 @@ import numpy as np
 
 from app.batching.queue import InferenceResult, Item
 from app.errors import InferenceFailed, OutOfMemory
+from app.telemetry.tracing import BatchSpan
 from model_store.pixels import Nchw
 
 
@@ -39,7 +40,7 @@ class Batch:
             row[:] = item.lr
         return lr
 
-    def finish(self, sr: Nchw, *, seconds: float, traced: object) -> None:
+    def finish(self, sr: Nchw, *, seconds: float, traced: BatchSpan) -> None:
         """Give every image its row; the rows of the padding are dropped."""
         for item, wait_s, row in zip(self.items, self.waits_s, sr, strict=False):
             if not item.result.done():

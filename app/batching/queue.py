@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from app.batching.plan import Plans, Size
 from app.errors import DeadlineExceeded, NotReady
+from app.telemetry.tracing import BatchSpan
 from model_store.pixels import Nchw
 
 Chw = npt.NDArray[np.float32]  # (3, H, W)
@@ -32,7 +33,7 @@ class InferenceResult:
     sr: Chw
     queue_s: float
     inference_s: float
-    batch: object = None  # from `Tracing.batch`
+    batch: BatchSpan
 
 
 @dataclass(eq=False)

@@ -73,7 +73,7 @@ class ServedModel:
         ]
         self._settings = settings
         self._upload_bytes = metrics.upload_bytes
-        self._metrics = metrics.for_model(manifest.name, manifest.version)
+        self._metrics = ModelMetrics(metrics, manifest.name, manifest.version)
         self._pipeline = model.pipeline
         self.batcher = Batcher(
             self.predictor.run,

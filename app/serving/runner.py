@@ -154,7 +154,7 @@ class CropRunner:
                     used = prepared.layout if prepared.decision.infers else None
                     admission.release(self._most_windows(crop) - self._windows(used))
                     tiles = await admission.infer(prepared.tiles) if used else []
-                    self._tracing.inferred(tiles)
+                    self._tracing.inferred((tile.batch, tile.queue_s) for tile in tiles)
                     with self._tracing.span("encode"):
                         sr = [tile.sr for tile in tiles]
                         result, encode_s = await self.call(self._finish, crop, prepared, sr, inline=crop.small)

@@ -25,8 +25,6 @@ class JsonLine(logging.Formatter):
             line["request_id"] = known
         if record.exc_info:
             line["exc_info"] = self.formatException(record.exc_info)
-        if record.stack_info:
-            line["stack_info"] = record.stack_info
         line["time"] = datetime.fromtimestamp(record.created, UTC).isoformat()
         return _encode(line)
 

@@ -106,15 +106,12 @@ class Metrics:
             self._model_info.labels(*labels).info(about)
             self._model_active.labels(*labels).set(active)
 
-    def for_model(self, model: str, version: int) -> "ModelMetrics":
-        return ModelMetrics(self, model, str(version))
-
 
 class ModelMetrics:
     """The metrics with one model's labels; the batcher reports its batches here."""
 
-    def __init__(self, metrics: Metrics, model: str, version: str) -> None:
-        labels = (model, version)
+    def __init__(self, metrics: Metrics, model: str, version: int) -> None:
+        labels = (model, str(version))
         self._decisions = {
             (method, reason): metrics.decisions.labels(*labels, method, reason) for method, reason in DECISIONS
         }
@@ -151,5 +148,5 @@ class ModelMetrics:
         for wait_s in waits_s:
             self._queue_seconds.observe(wait_s)
 
-    def batch_failed(self, *, size: int, items: int) -> None:
+    def batch_failed(self) -> None:
         self._failures.inc()

@@ -21,7 +21,7 @@ from app.imaging.encode import encode
 from app.imaging.quality_gate import ALWAYS, DECISIONS, REASONS, QualityGate, RoutingPolicy, routing_policy
 from app.inference.predictor import Predictor
 from app.serving.pipeline import CropPipeline
-from app.telemetry.metrics import Metrics
+from app.telemetry.metrics import Metrics, ModelMetrics
 from model_store import BUNDLED
 from model_store.blur import estimate
 from model_store.calibration import ANY, Calibration, Rule, calibration_path
@@ -414,7 +414,7 @@ def test_auto_in_the_reference_geometry_is_refused(server: Server) -> None:
 def test_every_reason_is_explained_and_counted_from_the_start() -> None:
     assert {reason for _, reason in DECISIONS} == set(REASONS)
     metrics = Metrics()
-    metrics.for_model("tbsrn", 1)
+    ModelMetrics(metrics, "tbsrn", 1)
     (family,) = (family for family in metrics.registry.collect() if family.name == "telescope_decisions")
     counted = {s.labels["reason"] for s in family.samples if s.name == "telescope_decisions_total"}
     assert counted == set(REASONS)
