@@ -34,7 +34,7 @@ ServiceError
 └── StartupError             ends the process with one sentence that names the remedy
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 
 class ServiceError(Exception):
@@ -45,11 +45,7 @@ class ServiceError(Exception):
     code = ""  # stable; programs may rely on it. Empty: never sent to a client
     title = ""
     example = ""  # a message, for the OpenAPI page
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """HTTP headers of the response."""
-        return {}
+    headers: Mapping[str, str] = {}
 
 
 class BadInput(ServiceError):
@@ -98,7 +94,7 @@ class TooManyBytes(BadInput):
 
 class TooManyImages(BadInput):
     status, code, title = 413, "too_many_images", "The request has too many images"
-    example = "At most 64 images are taken in one request; send several."
+    example = "At most 64 parts are taken in one request; send several."
 
 
 class TooManyRegions(BadInput):
@@ -153,10 +149,7 @@ class Unauthorized(ServiceError):
     outcome = "refused"
     status, code, title = 401, "unauthorized", "An API key is required"
     example = "This service asks for an API key: send the header 'Authorization: Bearer <key>'."
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"WWW-Authenticate": 'Bearer realm="Text Telescope"'}
+    headers = {"WWW-Authenticate": 'Bearer realm="Text Telescope"'}  # noqa: RUF012
 
 
 class Forbidden(ServiceError):
@@ -179,10 +172,7 @@ class Overloaded(ServiceError):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": str(self.retry_after_s)}
+        self.headers = {"Retry-After": str(retry_after_s)}
 
 
 class RateLimited(Overloaded):

@@ -33,8 +33,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=65535,
-        description="A second port, which alone has /metrics, the documentation and switching of models; 0 "
-        "leaves them on PORT.",
+        description="A second port, which alone has /metrics, /docs and switching; 0: all are on PORT.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="'warning' and 'error' leave out the one line per request."
@@ -47,80 +46,56 @@ class Settings(BaseSettings):
         description="Models to serve, each a name (its newest version) or name:version; the first is the default.",
     )
     runtime: Literal["auto", "paddle", "openvino", "onnx"] = Field(
-        "auto",
-        description="auto: Paddle Inference if Paddle sees a GPU, else OpenVINO on CPU. Never falls back.",
+        "auto", description="auto: Paddle Inference if Paddle sees a GPU, else OpenVINO on CPU. Never falls back."
     )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu:\d+)$")] = Field(
         "auto", description="auto, cpu or gpu:N; a named device that is missing stops start-up."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto",
-        description="auto: bf16 where the processor has it, else fp32; fp32: the same pixels on every machine.",
+        "auto", description="auto: bf16 where the processor has it, else fp32; fp32: equal pixels on all machines."
     )
     threads: int = Field(0, ge=0, description="CPU threads of the predictor; 0 leaves it to the runtime.")
 
     batch_sizes: Annotated[tuple[int, ...], NoDecode] = Field(
-        (1, 2, 4, 8, 16),
-        description="The only batch sizes that reach the runtime; each is warmed at start-up.",
+        (1, 2, 4, 8, 16), description="The only batch sizes that reach the runtime; each is warmed at start-up."
     )
     max_delay_ms: float = Field(
-        0,
-        ge=0,
-        le=1000,
-        description="While the predictor is idle, how long the oldest image may wait for others to share its "
-        "batch.",
+        0, ge=0, le=1000, description="How long an idle predictor waits for more images to share a batch."
     )
     max_queue_windows: int = Field(
         8192,
         ge=1,
         le=100_000,
-        description="Work admitted and not finished, over all requests, in windows of 1,024 pixels that the "
-        "network sees; more is refused with 429.",
+        description="Admitted work over all requests, in windows of 1,024 pixels; more gets 429.",
     )
     max_queue_bytes: int = Field(
-        512 * MIB,
-        ge=MIB,
-        description="Memory for decoded inputs and their results, over all admitted requests; more is refused "
-        "with 429.",
+        512 * MIB, ge=MIB, description="Memory for decoded images and results over all requests; more gets 429."
     )
     request_timeout_ms: int = Field(
-        60_000,
-        ge=1,
-        le=600_000,
-        description="Deadline of a request; X-Request-Timeout-Ms may only shorten it.",
+        60_000, ge=1, le=600_000, description="Deadline of a request; X-Request-Timeout-Ms may only shorten it."
     )
     hang_timeout_s: float = Field(
-        20,
-        gt=0,
-        description="A batch that takes longer counts as hanging, and /readyz answers 503 until it returns.",
+        20, gt=0, description="A batch that takes longer counts as hanging: /readyz answers 503 until it returns."
     )
     restart_after_s: float = Field(
-        60,
-        ge=0,
-        description="When a batch has hung for this long as well, /livez answers 503: only a restart helps.",
+        60, ge=0, description="Seconds beyond HANG_TIMEOUT_S after which /livez answers 503, for a restart."
     )
     drain_grace_s: float = Field(
-        2,
-        ge=0,
-        description="After SIGTERM, /readyz answers 503 for at least this long, so that load balancers notice.",
+        2, ge=0, description="After SIGTERM, /readyz answers 503 for at least this long, for load balancers."
     )
     drain_timeout_s: float = Field(
-        15,
-        ge=0,
-        description="After SIGTERM, admitted requests have this long to finish; an orchestrator should wait 15 "
-        "s more.",
+        15, ge=0, description="After SIGTERM, time for admitted requests; an orchestrator should wait 15 s more."
     )
 
     max_images: int = Field(64, ge=1, description="Images in one request.")
     max_request_bytes: int = Field(32 * MIB, ge=1024, description="Body of one request, counted while it arrives.")
     max_upload_bytes: int = Field(
-        256 * MIB, ge=1024, description="Bodies held at once, over all requests; more are refused with 429."
+        256 * MIB, ge=1024, description="Bytes of request bodies in memory, over all requests; more gets 429."
     )
     max_answer_bytes: int = Field(
         256 * MIB,
         ge=1024,
-        description="Responses that wait for their clients to read them; beyond it new requests are refused "
-        "with 429.",
+        description="Bytes of responses that clients have not read yet; beyond it, new requests get 429.",
     )
     answer_timeout_s: float = Field(
         60, gt=0, description="A connection is closed when its client reads nothing of its response for this long."
@@ -132,45 +107,35 @@ class Settings(BaseSettings):
         16_000_000, ge=64, description="Width times height of a page that is sent with regions."
     )
     max_regions: int = Field(1000, ge=1, description="Regions of one page.")
-    min_side_px: int = Field(4, ge=1, description="An image narrower or lower than this holds no text.")
+    min_side_px: int = Field(4, ge=1, description="Least width and height of an image; smaller ones are refused.")
 
     api_keys_file: Path | None = Field(
-        None,
-        description="File of API keys, one per line: name:sha256, or name:sha256:admin for an administrator; /v1 "
-        "then requires a key. SIGHUP reads the file again.",
+        None, description="File of API keys, made by `new-key`; /v1 then requires one. SIGHUP reads it again."
     )
     api_keys: str | None = Field(
         None, description="API keys as in the file, separated by commas; the keys of both are accepted."
     )
     key_max_concurrency: int = Field(
-        0, ge=0, description="Requests in flight of one API key; more are refused with 429. 0: no limit."
+        0, ge=0, description="Requests in flight of one API key; more get 429. 0: no limit."
     )
     key_rate_per_s: float = Field(
         0,
         ge=0,
         allow_inf_nan=False,
-        description="Images a second of one API key, at least one for each request; more are refused with 429. "
-        "0: no limit.",
+        description="Images a second of one API key, at least one a request; more get 429. 0: no limit.",
     )
     key_burst: int = Field(
         64, ge=1, description="Images that an API key may send at once after a pause, beyond its rate."
     )
     cors_origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN)], ...], NoDecode] = Field(
-        (), description="Origins whose web pages may use the API from a browser, such as https://example.org."
+        (), description="Origins whose web pages may use the API, such as https://example.org."
     )
 
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = Field(
-        None,
-        description="OpenTelemetry collector (OTLP/HTTP), such as http://127.0.0.1:4318, that receives the "
-        "spans of "
-        "every request: the only outgoing connection. Needs the extra `otel`.",
+        None, description="Address of an OpenTelemetry collector (OTLP/HTTP) for all spans; needs the extra `otel`."
     )
 
-    demo_ocr: bool = Field(
-        False,
-        description="The demo page shows the text that OCR reads before and after; needs the extra `ocr`, and "
-        "CPU.",
-    )
+    demo_ocr: bool = Field(False, description="The demo page shows what OCR reads; needs the extra `ocr`.")
 
     @field_validator("model", "batch_sizes", "cors_origins", mode="before")
     @classmethod

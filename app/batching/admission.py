@@ -7,9 +7,9 @@ from typing import Self
 
 from app.batching.capacity import Capacity
 from app.batching.forecast import Forecast
-from app.batching.queue import EXPIRED, BatchQueue, Chw, InferenceResult, QueuedRequest
+from app.batching.queue import EXPIRED, BatchQueue, InferenceResult, QueuedRequest
 from app.errors import DeadlineExceeded
-from model_store.pixels import Nchw
+from model_store.pixels import Chw, Nchw
 
 
 class Admission:

@@ -20,11 +20,11 @@ from app.batching.admission import Admission
 from app.batching.capacity import Capacity
 from app.batching.forecast import Forecast, overloaded
 from app.batching.in_flight import Batch, InFlight, inference_failed
-from app.batching.plan import Plans, Size
+from app.batching.plan import Plans
 from app.batching.queue import EXPIRED, BatchQueue, QueuedRequest
 from app.errors import DeadlineExceeded, NotReady, OutOfMemory, Overloaded
 from app.telemetry.tracing import OFF, Tracing
-from model_store.pixels import Nchw
+from model_store.pixels import Nchw, Size
 
 Execute = Callable[[Nchw], Awaitable[Nchw]]
 log = logging.getLogger("telescope.batcher")
@@ -123,7 +123,12 @@ class Batcher:
 
     def overloaded(self, what: str) -> Overloaded:
         """The refusal for a lack of capacity, with the time until the work admitted so far should be done."""
-        return overloaded(what, self._forecast.wait_s(self._queue.left))
+        return overloaded(what, self.retry_after_s)
+
+    @property
+    def retry_after_s(self) -> int:
+        """Whole seconds until the work admitted so far should be done, at least one."""
+        return max(1, math.ceil(self._forecast.wait_s(self._queue.left)))
 
     def close(self, reason: str) -> None:
         """Refuse all further requests with NotReady(reason); admitted requests go on."""

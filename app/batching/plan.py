@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping
 from math import prod
 
-Size = tuple[int, int]  # height and width of an image
+from model_store.pixels import Size
+
+TABLE_BATCHES = 8  # full batches of waiting images for which a plan is worked out; beyond, in proportion
 WORTH_SPLITTING = 1.1  # warm-up times are noisy, and every call costs the event loop a turn
 OOM_RETRY_S = 60.0  # after running out of memory; doubled each time the larger size fails again
 
@@ -36,7 +38,7 @@ class BatchPlan:
 
     def first(self, waiting: int) -> int:
         """The batch size to run now if `waiting` images wait."""
-        return self._first[waiting]
+        return self._first[min(waiting, len(self._first) - 1)]
 
     def smallest_for(self, items: int) -> int:
         """The smallest size that takes `items` images."""
@@ -100,7 +102,7 @@ class Plans:
         self._plans = {
             size: BatchPlan(
                 {n: s for n, s in seconds.items() if n == 1 or n * self.windows[size] <= windows},
-                max_items=self._max_windows,
+                max_items=min(self._max_windows, TABLE_BATCHES * self.full_batch),
             )
             for size, seconds in self._batch_seconds.items()
         }

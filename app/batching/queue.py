@@ -14,15 +14,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from app.batching.plan import Plans, Size
+from app.batching.plan import Plans
 from app.errors import DeadlineExceeded, NotReady
 from app.telemetry.tracing import BatchSpan
-from model_store.pixels import Nchw
+from model_store.pixels import Chw, Nchw, Size
 
-Chw = npt.NDArray[np.float32]  # (3, H, W)
 EXPIRED = "The deadline passed before the image was ready."
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import NotFound
-from app.http.problems import problem_response
+from app.http.problems import respond
 
 # Also the files of the documentation's page, and addresses that would only redirect.
 _OPERATORS = re.compile(
@@ -28,6 +28,5 @@ class AdminPort:
         if scope["type"] != "http" or scope["server"][1] == self.port or not _OPERATORS.fullmatch(path):
             await self.app(scope, receive, send)
             return
-        error, record = NotFound(f"{scope['method']} {path}: Not Found."), Request(scope).state.record
-        record.code, record.outcome = error.code, error.outcome
-        await problem_response(error, record.request_id)(scope, receive, send)
+        response = respond(Request(scope), NotFound(f"{scope['method']} {path}: Not Found."))
+        await response(scope, receive, send)

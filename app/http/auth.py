@@ -60,7 +60,7 @@ class Authentication:
         record.key = key.name
         request.state.api_key = key
         limit = self._limit(key)
-        limit.enter(wait_s=request.app.state.models.default.batcher.overloaded("").retry_after_s)
+        limit.enter(wait_s=request.app.state.models.default.batcher.retry_after_s)
         try:
             yield
         finally:

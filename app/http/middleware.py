@@ -11,11 +11,12 @@ from random import getrandbits
 from time import perf_counter
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.batching.capacity import Budget
 from app.errors import InternalError, NotReady, ServiceError
-from app.http.problems import problem_response
+from app.http.problems import respond
 from app.serving.model_service import ServedModel
 from app.serving.runner import Timings
 from app.telemetry.logs import request_id
@@ -89,9 +90,9 @@ class RequestMiddleware:
                 self.unsent_bytes.give_back(len(body))
 
         async def refuse(error: ServiceError) -> None:
-            record.code, record.outcome = error.code, error.outcome
+            response = respond(Request(scope), error)
             if not record.status:
-                await problem_response(error, record.request_id)(scope, receive, send_with_headers)
+                await response(scope, receive, send_with_headers)
 
         request_id.set(record.request_id)
         try:

@@ -59,24 +59,21 @@ class Body:
         if self._media_type.startswith("image/"):
             async with self._arrival():
                 return [Upload(b"".join([chunk async for chunk in self._chunks()]))]
-        if self._media_type != "multipart/form-data":
-            raise UnsupportedMediaType(
-                f"Content-Type is {self._media_type or 'missing'}; send multipart/form-data with parts named "
-                f"'{IMAGE}' (curl -F image=@crop.png), or the image itself as image/png, image/jpeg, ..."
-            )
-        parts = await self._multipart(max_images or self._settings.max_images, (IMAGE,))
+        expected = (
+            f"parts named '{IMAGE}' (curl -F image=@crop.png), or the image itself as image/png, image/jpeg, ..."
+        )
+        parts = await self._multipart(expected, max_images or self._settings.max_images, (IMAGE,))
         if not parts:
             raise EmptyBody(f"The multipart body has no part named '{IMAGE}'.")
         return [upload for _, upload in parts]
 
     async def page(self) -> tuple[Upload, bytes]:
         """A page and the JSON of its regions. Raises as `images` does."""
-        if self._media_type != "multipart/form-data":
-            raise UnsupportedMediaType(
-                f"Content-Type is {self._media_type or 'missing'}; send multipart/form-data with a page named "
-                f"'{IMAGE}' and its regions as JSON named '{REGIONS}' (-F image=@page.png -F regions=@boxes.json)."
-            )
-        parts = await self._multipart(2, (IMAGE, REGIONS))
+        expected = (
+            f"a page named '{IMAGE}' and its regions as JSON named '{REGIONS}' "
+            "(-F image=@page.png -F regions=@boxes.json)."
+        )
+        parts = await self._multipart(expected, 2, (IMAGE, REGIONS))
         if sorted(name for name, _ in parts) != [IMAGE, REGIONS]:
             raise InvalidParameter(f"The multipart body must hold one part '{IMAGE}' and one part '{REGIONS}'.")
         named = dict(parts)
@@ -84,15 +81,19 @@ class Body:
             raise TooManyBytes(f"The part '{REGIONS}' is larger than {MAX_FIELD_BYTES} bytes.")
         return named[IMAGE], named[REGIONS].data
 
-    async def _multipart(self, max_parts: int, names: tuple[str, ...]) -> list[tuple[str, Upload]]:
+    async def _multipart(self, expected: str, max_parts: int, names: tuple[str, ...]) -> list[tuple[str, Upload]]:
         """The parts in order, with their names; all but IMAGE may be fields instead of files."""
+        if self._media_type != "multipart/form-data":
+            raise UnsupportedMediaType(
+                f"Content-Type is {self._media_type or 'missing'}; send multipart/form-data with {expected}"
+            )
         parser = _InMemoryParser(self._request.headers, self._chunks(), max_parts=max_parts)
         try:
             async with self._arrival():
                 form = await parser.parse()
         except MultiPartException as exc:
             if exc.message.startswith("Too many"):
-                raise TooManyImages(f"At most {max_parts} images are taken in one request; send several.") from exc
+                raise TooManyImages(f"At most {max_parts} parts are taken in one request; send several.") from exc
             if exc.message.startswith("Part exceeded"):
                 raise TooManyBytes(f"A part that is no file is larger than {MAX_FIELD_BYTES} bytes.") from exc
             reason = exc.__cause__ or exc.message

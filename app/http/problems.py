@@ -3,6 +3,7 @@
 The status, code and title of an error stand on its class in `app/errors.py`.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -30,14 +31,23 @@ class HttpError(BadInput):
         self.status, self.title = error.status_code, str(error.detail)
 
 
-def problem(error: ServiceError, request_id: str) -> Problem:
-    return _problem(error, str(error), request_id)
+def problem(error: ServiceError | type[ServiceError], detail: str, request_id: str) -> Problem:
+    return Problem(
+        type=f"urn:text-telescope:problem:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=detail,
+        code=error.code,
+        request_id=request_id,
+    )
 
 
-def problem_response(error: ServiceError, request_id: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """headers: in addition to the error's own."""
-    body = problem(error, request_id).model_dump()
-    headers = error.headers | (headers or {})
+def respond(request: Request, error: ServiceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The error as a response, and in the request's record. headers: in addition to the error's own."""
+    record = request.state.record
+    record.code, record.outcome = error.code, error.outcome
+    body = problem(error, str(error), record.request_id).model_dump()
+    headers = {**error.headers, **(headers or {})}
     return JSONResponse(body, status_code=error.status, headers=headers, media_type=MEDIA_TYPE)
 
 
@@ -53,7 +63,7 @@ def openapi_responses(*kinds: type[ServiceError]) -> dict[int | str, dict[str, A
             },
         )
         examples = entry["content"][MEDIA_TYPE]["examples"]
-        body = _problem(kind, kind.example, "8f14e45fceea467a9c1d3b2a5e6f7081").model_dump()
+        body = problem(kind, kind.example, "8f14e45fceea467a9c1d3b2a5e6f7081").model_dump()
         examples[kind.code] = {"summary": kind.title, "value": body}
         codes = ", ".join(f"`{code}`" for code in examples)
         entry["description"] = f"{HTTPStatus(kind.status).phrase}: {codes}"
@@ -68,20 +78,9 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
 
 
-def _problem(kind: ServiceError | type[ServiceError], detail: str, request_id: str) -> Problem:
-    return Problem(
-        type=f"urn:text-telescope:problem:{kind.code}",
-        title=kind.title,
-        status=kind.status,
-        detail=detail,
-        code=kind.code,
-        request_id=request_id,
-    )
-
-
 async def _service_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, ServiceError)
-    return _respond(request, exc)
+    return respond(request, exc)
 
 
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:
@@ -89,10 +88,4 @@ async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     message = f"{request.method} {request.url.path}: {exc.detail}."
     known = {kind.status: kind for kind in (NotFound, MethodNotAllowed)}.get(exc.status_code)
     error = known(message) if known else HttpError(exc, message)
-    return _respond(request, error, dict(exc.headers or {}))
-
-
-def _respond(request: Request, error: ServiceError, headers: dict[str, str] | None = None) -> JSONResponse:
-    record = request.state.record
-    record.code, record.outcome = error.code, error.outcome
-    return problem_response(error, record.request_id, headers)
+    return respond(request, error, exc.headers)

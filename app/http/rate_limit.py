@@ -25,7 +25,7 @@ class RateLimit:
         self._counted_at = clock()
 
     def enter(self, *, wait_s: int) -> None:
-        """Begin a request. wait_s: the predicted end of one that is in flight, for Retry-After.
+        """Begin a request. wait_s: seconds until one in flight is predicted to end; becomes Retry-After.
 
         Raises RateLimited.
         """

@@ -68,7 +68,7 @@ def _listed(
     images: list[DoneImage | FailedImage] = []
     for index, (result, filename) in enumerate(zip(results, names, strict=True)):
         if isinstance(result, ServiceError):
-            failure = problem(result, rendering.request_id)
+            failure = problem(result, str(result), rendering.request_id)
             images.append(FailedImage(index=index, filename=filename, problem=failure))
         else:
             images.append(_done(result, index, filename, files))

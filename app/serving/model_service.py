@@ -207,18 +207,21 @@ class ServedModel:
 @contextmanager
 def _counted(metrics: ModelMetrics, images: int) -> Iterator[list[CropResult | ServiceError]]:
     """Counts images in, and out by the results put into the list, or by the error that ends the context."""
-    with metrics.images(images) as outcomes:
-        results: list[CropResult | ServiceError] = []
-        try:
-            yield results
-        except ServiceError as exc:
-            outcomes += [exc.outcome] * images
-            raise
-        except asyncio.CancelledError:
-            outcomes += ["cancelled"] * images
-            raise
-        outcomes += [result.outcome if isinstance(result, ServiceError) else "ok" for result in results]
+    metrics.received(images)
+    results: list[CropResult | ServiceError] = []
+    outcomes = ["failed"] * images
+    try:
+        yield results
+        outcomes = [result.outcome if isinstance(result, ServiceError) else "ok" for result in results]
         metrics.decided(result.decision for result in results if isinstance(result, CropResult))
+    except ServiceError as exc:
+        outcomes = [exc.outcome] * images
+        raise
+    except asyncio.CancelledError:
+        outcomes = ["cancelled"] * images
+        raise
+    finally:
+        metrics.ended(outcomes)
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from app.imaging.quality_gate import DEFAULT_POLICY, REFERENCE, Decision, QualityGate, RoutingPolicy
 from model_store import tiling
 from model_store.manifest import PixelSpec
-from model_store.pixels import Nchw, Rgb
-from model_store.tiling import Chw, Geometry, Layout, Size
+from model_store.pixels import Chw, Nchw, Rgb, Size
+from model_store.tiling import Geometry, Layout
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from app.imaging.quality_gate import Decision
 from app.serving.pipeline import CropOptions, CropPipeline, Prepared
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import OFF, Tracing
-from model_store.pixels import Rgb
-from model_store.tiling import Chw, Layout, Size
+from model_store.pixels import Chw, Rgb, Size
+from model_store.tiling import Layout
 
 T = TypeVar("T")
 log = logging.getLogger("telescope.crops")

@@ -6,8 +6,7 @@ Counts reconcile. At any moment
     telescope_images_total{outcome="ok"} = sum(telescope_decisions_total)
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from prometheus_client import (
@@ -124,18 +123,15 @@ class ModelMetrics:
         self._padding = metrics.batch_padding.labels(*labels)
         self._failures = metrics.batch_failures.labels(*labels)
 
-    @contextmanager
-    def images(self, count: int) -> Iterator[list[str]]:
-        """Count images in, and at the end by the outcomes in the list; images without one count as "failed"."""
-        self._received.inc(count)
-        self._in_progress.inc(count)
-        outcomes: list[str] = []
-        try:
-            yield outcomes
-        finally:
-            self._in_progress.dec(count)
-            for outcome in [*outcomes, *["failed"] * (count - len(outcomes))]:
-                self._outcomes[outcome].inc()
+    def received(self, images: int) -> None:
+        self._received.inc(images)
+        self._in_progress.inc(images)
+
+    def ended(self, outcomes: Sequence[str]) -> None:
+        """outcomes: one of OUTCOMES for each image received."""
+        self._in_progress.dec(len(outcomes))
+        for outcome in outcomes:
+            self._outcomes[outcome].inc()
 
     def decided(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
