@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     )
 
     otlp_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = Field(
-        None, description="Address of an OpenTelemetry collector (OTLP/HTTP) for all spans; needs the extra `otel`."
+        None, description="OpenTelemetry collector (OTLP/HTTP) that gets all spans; needs the extra `otel`."
     )
 
     demo_ocr: bool = Field(False, description="The demo page shows what OCR reads; needs the extra `ocr`.")

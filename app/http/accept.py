@@ -1,7 +1,8 @@
 """Content negotiation: the shape and the picture format of a response (RFC 9110, 12.5.1)."""
 
-from collections.abc import Iterable
 from typing import Literal, NamedTuple
+
+from starlette.requests import HTTPConnection
 
 from app.imaging.encode import MEDIA_TYPES, Format
 
@@ -15,15 +16,16 @@ class Representation(NamedTuple):
     image_format: Format
 
 
-def negotiate(accept: Iterable[str], *, one_picture: bool, image_format: Format | None = None) -> Representation:
-    """The representation that the client prefers.
+def negotiate(request: HTTPConnection, *, one_picture: bool, image_format: Format | None = None) -> Representation:
+    """The representation that the client's Accept headers prefer.
 
-    accept: its Accept headers. one_picture: the response may be a picture itself; several pictures need JSON or a
-    ZIP. image_format: as the query asks for it; None leaves it to the headers, and to PNG. On equal preference the
-    more specific range wins, then the picture. A client that accepts nothing on offer gets the first offer, which
-    helps it more than a refusal.
+    one_picture: the response may be a picture itself; several pictures need JSON or a ZIP. image_format: as the
+    query asks for it; None leaves it to the headers, and to PNG. On equal preference the more specific range wins,
+    then the picture. A client that accepts nothing on offer gets the first offer, which helps it more than a
+    refusal.
     """
-    ranges = [_range(element) for element in ",".join(accept).split(",") if element.strip()] or [("*/*", 1.0)]
+    accept = ",".join(request.headers.getlist("accept"))
+    ranges = [_range(element) for element in accept.split(",") if element.strip()] or [("*/*", 1.0)]
     shapes: list[Shape] = ["image", "json", "zip"] if one_picture else ["json", "zip"]
     shape = max(shapes, key=lambda offer: _preference(ranges, _SHAPES[offer]))
     best = max(_FORMATS, key=lambda offer: _preference(ranges, MEDIA_TYPES[offer]))

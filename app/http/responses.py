@@ -4,13 +4,14 @@ import asyncio
 import base64
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from io import BytesIO
 
 from fastapi import Response
 
 from app.errors import ServiceError
-from app.http.accept import Shape
+from app.http.accept import Representation, Shape
+from app.http.middleware import RequestRecord
 from app.http.problems import problem
 from app.http.schemas import (
     DoneImage,
@@ -25,85 +26,81 @@ from app.imaging.encode import MEDIA_TYPES, Format
 from app.serving.model_service import ServedModel
 from app.serving.registry import ModelRegistry
 from app.serving.runner import CropResult, EncodedPicture
-from model_store.store import Artefact
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """The form of a response."""
-
-    shape: Shape
-    image_format: Format
-    artefact: Artefact
-    request_id: str
 
 
 async def render(
-    rendering: Rendering,
+    record: RequestRecord,
+    representation: Representation,
     results: Sequence[CropResult | ServiceError],
     *,
     names: Sequence[str | None],
     page: EncodedPicture | None = None,
 ) -> Response:
-    """page: in the shape "image", the one picture. JSON and ZIP are made in a worker thread."""
-    if rendering.shape != "image":
-        return await asyncio.to_thread(_listed, rendering, results, names, page)
-    media_type = MEDIA_TYPES[rendering.image_format]
+    """page: in the shape "image", the one picture. JSON and ZIP are made in a worker thread.
+
+    Raises the error of a single picture.
+    """
+    shape, image_format = representation
+    record.failed = sum(isinstance(result, ServiceError) for result in results)
+    if shape != "image":
+        return await asyncio.to_thread(_listed, record, _Files(shape, image_format), results, names, page)
+    media_type = MEDIA_TYPES[image_format]
     if page:
         return Response(page.data, media_type=media_type)
     (result,) = results
-    assert isinstance(result, CropResult)
+    if isinstance(result, ServiceError):
+        raise result
     headers = {"X-Method": result.decision.method, "X-Reason": result.decision.reason}
     return Response(result.data, media_type=media_type, headers=headers)
-
-
-def _listed(
-    rendering: Rendering,
-    results: Sequence[CropResult | ServiceError],
-    names: Sequence[str | None],
-    page: EncodedPicture | None,
-) -> Response:
-    """JSON or a ZIP with one entry per result."""
-    files = _Files(rendering)
-    images: list[DoneImage | FailedImage] = []
-    for index, (result, filename) in enumerate(zip(results, names, strict=True)):
-        if isinstance(result, ServiceError):
-            failure = problem(result, str(result), rendering.request_id)
-            images.append(FailedImage(index=index, filename=filename, problem=failure))
-        else:
-            images.append(_done(result, index, filename, files))
-    manifest = rendering.artefact.manifest
-    body = SuperResolveResponse(
-        model=ModelRef(name=manifest.name, version=manifest.version, digest=rendering.artefact.digest),
-        images=images,
-        page=RecomposedPage(
-            output=_size(page.output_size), media_type=files.media_type, data=files.put("page", page)
-        )
-        if page
-        else None,
-    ).model_dump_json()
-    if rendering.shape == "json":
-        return Response(body, media_type="application/json")
-    return Response(_zip({"results.json": body.encode(), **files.held}), media_type="application/zip")
 
 
 class _Files:
     """Where a response's pictures go: into the JSON as base64, or beside it in the ZIP."""
 
-    def __init__(self, rendering: Rendering) -> None:
-        self.media_type = MEDIA_TYPES[rendering.image_format]
+    def __init__(self, shape: Shape, image_format: Format) -> None:
+        self.shape = shape
+        self.media_type = MEDIA_TYPES[image_format]
         self.held: dict[str, bytes] = {}
-        self._rendering = rendering
+        self._suffix = f".{image_format}"
 
     def put(self, name: str, picture: EncodedPicture) -> str | None:
         """The value of `data` in the JSON: base64, or the file's name; None for a picture without bytes."""
         if not picture.data:
             return None
-        if self._rendering.shape == "json":
+        if self.shape == "json":
             return base64.b64encode(picture.data).decode()
-        file = f"{name}.{self._rendering.image_format}"
-        self.held[file] = picture.data
-        return file
+        self.held[name + self._suffix] = picture.data
+        return name + self._suffix
+
+
+def _listed(
+    record: RequestRecord,
+    files: _Files,
+    results: Sequence[CropResult | ServiceError],
+    names: Sequence[str | None],
+    page: EncodedPicture | None,
+) -> Response:
+    """JSON or a ZIP with one entry per result."""
+    assert record.model
+    artefact, request_id = record.model.artefact, record.request_id
+    body = SuperResolveResponse(
+        model=ModelRef(name=artefact.manifest.name, version=artefact.manifest.version, digest=artefact.digest),
+        images=[
+            FailedImage(index=index, filename=name, problem=problem(result, str(result), request_id))
+            if isinstance(result, ServiceError)
+            else _done(result, index, name, files)
+            for index, (result, name) in enumerate(zip(results, names, strict=True))
+        ],
+        page=page and _page(page, files),
+    ).model_dump_json()
+    if files.shape == "json":
+        return Response(body, media_type="application/json")
+    return Response(_zip({"results.json": body.encode(), **files.held}), media_type="application/zip")
+
+
+def _page(page: EncodedPicture, files: _Files) -> RecomposedPage:
+    data = files.put("page", page)
+    return RecomposedPage(output=_size(page.output_size), media_type=files.media_type, data=data)
 
 
 def _done(result: CropResult, index: int, filename: str | None, files: _Files) -> DoneImage:

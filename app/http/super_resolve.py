@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import APIRouter, Request, Response
 
-from app.errors import ClientDisconnected, ServiceError
+from app.errors import ClientDisconnected
 from app.http.accept import negotiate
 from app.http.multipart import receive
 from app.http.openapi import SUPER_RESOLVE, SUPER_RESOLVE_REGIONS
 from app.http.query import CropQuery, PageQuery, Query, read_query
-from app.http.responses import Rendering, render
+from app.http.responses import render
 from app.imaging import regions
 from app.serving.model_service import ServedModel
 from app.serving.registry import ModelRegistry
@@ -33,19 +33,12 @@ async def super_resolve(request: Request) -> Response:
         with receive(request, model) as body:
             uploads = await body.images()
             record.images = len(uploads)
-            one = len(uploads) == 1
-            shape, image_format = negotiate(
-                request.headers.getlist("accept"), one_picture=one, image_format=query.format
-            )
+            representation = negotiate(request, one_picture=len(uploads) == 1, image_format=query.format)
             async with while_connected(request):
                 results = await model.super_resolve(
-                    uploads, options, image_format, deadline=body.deadline, timings=record.timings
+                    uploads, options, representation.image_format, deadline=body.deadline, timings=record.timings
                 )
-        record.failed = sum(isinstance(result, ServiceError) for result in results)
-        if shape == "image" and isinstance(results[0], ServiceError):
-            raise results[0]
-        rendering = Rendering(shape, image_format, model.artefact, record.request_id)
-        return await render(rendering, results, names=[upload.filename for upload in uploads])
+        return await render(record, representation, results, names=[upload.filename for upload in uploads])
 
 
 @router.post(REGIONS, summary="Super-resolve regions of a page", **SUPER_RESOLVE_REGIONS)
@@ -54,9 +47,7 @@ async def super_resolve_regions(request: Request) -> Response:
     record = request.state.record
     query = read_query(request, PageQuery)
     options = query.options()
-    shape, image_format = negotiate(
-        request.headers.getlist("accept"), one_picture=query.recompose, image_format=query.format
-    )
+    representation = negotiate(request, one_picture=query.recompose, image_format=query.format)
     with served_model(request, query) as model:
         with receive(request, model) as body:
             page, listed = await body.page()
@@ -65,11 +56,15 @@ async def super_resolve_regions(request: Request) -> Response:
                 corners = await asyncio.to_thread(regions.parse, listed, max_regions=max_regions)
                 record.images = len(corners)
                 results = await model.super_resolve_regions(
-                    page, corners, options, image_format, deadline=body.deadline, timings=record.timings
+                    page,
+                    corners,
+                    options,
+                    representation.image_format,
+                    deadline=body.deadline,
+                    timings=record.timings,
                 )
-        record.failed = sum(isinstance(result, ServiceError) for result in results.regions)
-        rendering = Rendering(shape, image_format, model.artefact, record.request_id)
-        return await render(rendering, results.regions, names=[None] * len(corners), page=results.page)
+        names = [None] * len(corners)
+        return await render(record, representation, results.regions, names=names, page=results.page)
 
 
 @contextmanager

@@ -39,6 +39,12 @@ def test_the_format_is_the_one_asked_for(server: Server, name: str, magic: bytes
     assert response.content.startswith(magic)
 
 
+def test_an_accept_header_names_the_format_as_the_query_does(server: Server) -> None:
+    response = server.post(png(), headers={"Accept": "image/webp"})
+    assert (response.headers["content-type"], response.content[:4]) == ("image/webp", b"RIFF")
+    assert response.content == server.post(png(), query="?format=webp").content
+
+
 def test_telescope_geometry_answers_in_the_models_own_size(server: Server) -> None:
     response = server.post(png(height=40, width=40), query="?geometry=telescope")
     assert decode.decode(response.content).shape == (32, 128, 3)
