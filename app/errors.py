@@ -117,7 +117,7 @@ class RequestTooLarge(BadInput):
 
 class ResultTooLarge(BadInput):
     status, code, title = 413, "result_too_large", "The answer would not fit the format asked for"
-    example = "The answer would be 18000 x 32 pixels; webp holds at most 16383 a side. Ask for png."
+    example = "The result would be 18000 x 32 pixels; webp holds at most 16383 a side. Ask for png."
 
 
 class UnsupportedMediaType(BadInput):

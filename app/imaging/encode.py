@@ -38,9 +38,10 @@ _ISAL_LEVEL = 1  # of 0 to 3; higher levels save hardly any bytes here
 def check_result(image_format: Format, height: int, width: int) -> None:
     """Raises ResultTooLarge for a picture that is larger than the format allows."""
     if max(height, width) > MAX_SIDE[image_format]:
+        remedy = "Send" if image_format == "png" else "Ask for png, or send"
         raise ResultTooLarge(
-            f"The answer would be {width} x {height} pixels; {image_format} holds at most "
-            f"{MAX_SIDE[image_format]} a side. Ask for png, or send the line in parts."
+            f"The result would be {width} x {height} pixels; {image_format} holds at most "
+            f"{MAX_SIDE[image_format]} a side. {remedy} the line in parts."
         )
 
 

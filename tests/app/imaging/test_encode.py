@@ -38,5 +38,6 @@ def test_a_png_passes_pillows_checks() -> None:
 @pytest.mark.parametrize("image_format", MAX_SIDE)
 def test_a_side_beyond_the_format_is_refused(image_format: Format) -> None:
     check_result(image_format, 1, MAX_SIDE[image_format])
-    with pytest.raises(ResultTooLarge, match="a side"):
+    with pytest.raises(ResultTooLarge, match="a side") as refused:
         check_result(image_format, 1, MAX_SIDE[image_format] + 1)
+    assert ("Ask for png" in str(refused.value)) == (image_format != "png")
