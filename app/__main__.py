@@ -38,11 +38,11 @@ def main(argv: list[str] | None = None) -> int:
         if command == "settings":
             print(settings_table())
             return 0
-        if command == "bulk":
-            return bulk(arguments)
-        inputs, out = arguments.pop("inputs"), arguments.pop("out")
         geometry = arguments.pop("geometry")
         policy = routing_policy(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry)
+        if command == "bulk":
+            return bulk(geometry, policy, **arguments)
+        inputs, out = arguments.pop("inputs"), arguments.pop("out")
         if "url" in arguments:
             return _upscale_there(inputs, out, geometry, policy, **arguments)
         return _upscale(inputs, out, geometry, policy, load_settings(**arguments))
@@ -64,17 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     upscale = commands.add_parser("upscale", help="super-resolve files", argument_default=argparse.SUPPRESS)
     upscale.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="image files or folders of them")
     upscale.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the PNGs")
-    upscale.add_argument("--geometry", choices=("native", "telescope"), default="native")
-    upscale.add_argument(
-        "--mode",
-        choices=("auto", "always"),
-        help="auto (the default): super-resolve only the crops that it helps to read; always: all crops",
-    )
-    upscale.add_argument(
-        "--recogniser",
-        metavar="NAME",
-        help="the recogniser that reads the results: super-resolves the crops it reads better, keeps the others",
-    )
     upscale.add_argument(
         "--url",
         help="use a running service, for example http://127.0.0.1:8000; its API key, if it needs one, comes from "
@@ -87,6 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     key = commands.add_parser("new-key", help="make an API key: shown on stderr, its line for the file on stdout")
     key.add_argument("name", help="the user of the key; it appears in logs and metrics")
     key.add_argument("--admin", action="store_true", help="the key may also change the service")
+    for command in (upscale, sets):
+        command.add_argument("--geometry", choices=("native", "telescope"), default="native")
+        command.add_argument(
+            "--mode",
+            choices=("auto", "always"),
+            help="auto (the default): super-resolve only the crops that it helps to read; always: all crops",
+        )
+        command.add_argument(
+            "--recogniser",
+            metavar="NAME",
+            help="the recogniser that reads the results: super-resolves the crops it reads better, keeps others",
+        )
     for command in (serve, upscale, sets):
         command.add_argument("--model", help="name or name:version; to serve several, with commas between them")
         command.add_argument("--runtime", choices=("auto", "paddle", "openvino", "onnx"))
@@ -113,14 +114,14 @@ def _serve(settings: Settings) -> int:
 
 def _upscale(inputs: list[Path], out: Path, geometry: Geometry, policy: RoutingPolicy, settings: Settings) -> int:
     from app.bulk.in_process import InProcess
-    from app.bulk.upscale import Local, find, upscale
+    from app.bulk.upscale import find, local, upscale
     from app.serving.loading import load_model
 
     jobs = find(inputs, out)
     model = load_model(settings)
     try:
         enlarge = InProcess(model.predictor, model.pipeline, geometry=geometry, policy=policy)
-        summary = upscale(jobs, Local(enlarge, settings=settings), batch=model.predictor.batch_sizes[-1])
+        summary = upscale(jobs, local(enlarge, settings=settings), batch=model.predictor.batch_sizes[-1])
     finally:
         model.predictor.close()
     print(summary.description(), file=sys.stderr)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from app.bulk.in_process import FinishedCrop, InProcess
-from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, RoutingPolicy
+from app.bulk.in_process import InProcess
+from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, Decision, RoutingPolicy
 from bench.subject import Subject
 from model_store.pixels import Rgb
 from training.calibration.cells import Cell, Word, crop
@@ -24,6 +24,7 @@ from training.calibration.readers import SharedReader, is_read
 from training.readings import Readings
 
 VARIANTS = ("plain", "always", "auto", "named")  # as reported
+Finished = tuple[Rgb, Decision]
 Right = npt.NDArray[np.bool_]  # (words,)
 
 
@@ -66,17 +67,17 @@ def measure_cell(
             for variant, made in (pictures | {"named": named}).items()
         }
     reasons: dict[str, Counter[str]] = {
-        name: Counter(one.decision.reason for one in made) for name, made in finished.items()
+        name: Counter(decision.reason for _, decision in made) for name, made in finished.items()
     }
     return Measured(script, cell, right, reasons)
 
 
-def _finished(subject: Subject, crops: Sequence[Rgb], policy: RoutingPolicy) -> list[FinishedCrop]:
+def _finished(subject: Subject, crops: Sequence[Rgb], policy: RoutingPolicy) -> list[Finished]:
     return InProcess(subject.predictor, subject.pipeline, policy=policy)(crops)
 
 
-def _pictures(finished: Sequence[FinishedCrop]) -> list[Rgb]:
-    return [one.rgb for one in finished]
+def _pictures(finished: Sequence[Finished]) -> list[Rgb]:
+    return [rgb for rgb, _ in finished]
 
 
 def _read(

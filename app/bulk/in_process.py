@@ -11,7 +11,6 @@ device always has its next batch. Decoding and encoding also spread over a pool 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -36,12 +35,6 @@ CHUNK_BATCHES = 16  # only the last batch of a chunk and size is padded: 3 % of 
 CHUNK_BYTES = 32 << 20  # encoded; together with the limit on pixels it bounds the memory of a chunk
 
 
-@dataclass(frozen=True)
-class FinishedCrop:
-    rgb: Rgb
-    decision: Decision
-
-
 class InProcess:
     def __init__(
         self, predictor: Predictor, pipeline: CropPipeline, *, geometry: Geometry = "native", policy: RoutingPolicy
@@ -52,11 +45,11 @@ class InProcess:
         self.pipeline = pipeline
         self.options = CropOptions(geometry, policy)
 
-    def __call__(self, crops: Sequence[Rgb]) -> list[FinishedCrop]:
+    def __call__(self, crops: Sequence[Rgb]) -> list[tuple[Rgb, Decision]]:
         """One result per crop, uint8 (H, W, 3) of any size, in order. Raises InferenceFailed."""
         prepared = [self.pipeline.prepare(crop, self.options) for crop in crops]
         pairs = zip(prepared, self.infer(prepared), strict=True)
-        return [FinishedCrop(self.pipeline.finish(one, sr), one.decision) for one, sr in pairs]
+        return [(self.pipeline.finish(one, sr), one.decision) for one, sr in pairs]
 
     def infer(self, prepared: Sequence[Prepared]) -> list[list[Chw]]:
         """The SR tiles of each crop, in order. Raises InferenceFailed."""

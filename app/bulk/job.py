@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from app.bulk.entries import JobOptions, KindName
 from app.bulk.kinds import kind_of, open_kind
@@ -16,10 +16,11 @@ from app.bulk.ledger import Ledger, UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
 from app.imaging.encode import Format
-from app.imaging.quality_gate import routing_policy
+from app.imaging.quality_gate import RoutingPolicy
 from app.serving.loading import LoadedModel
 from app.settings import Settings, load_settings
 from model_store.store import ModelStore
+from model_store.tiling import Geometry
 
 EVERY_S = 10.0  # between lines of progress
 UNIT_SIZE = 1000  # pictures of a folder or LMDB: about a minute on one core, the most that a kill can lose
@@ -81,23 +82,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the pictures to read: a Parquet column, a prefix of LMDB keys, or an ending of names in tars",
     )
-    parser.add_argument("--format", choices=get_args(Format), default="png")
-    parser.add_argument("--geometry", choices=("native", "telescope"), default="native")
-    parser.add_argument("--mode", choices=("auto", "always"), help="auto: only crops that it helps to read")
-    parser.add_argument("--recogniser", metavar="NAME", help="the reader; other crops stay as they are")
+    parser.add_argument("--format", choices=get_args(Format), default="png", dest="image_format")
     parser.add_argument("--workers", type=int, metavar="N", help="Ray Data actors; default: this process alone")
     parser.add_argument("--address", help="of a running Ray cluster; auto: the cluster of this machine")
     parser.add_argument("--unit-size", type=int, metavar="N", help="pictures per unit of a folder or LMDB")
 
 
-def bulk(arguments: dict[str, Any]) -> int:
+def bulk(
+    geometry: Geometry,
+    policy: RoutingPolicy,
+    *,
+    source: Path,
+    output: Path,
+    image_format: Format,
+    images: str | None = None,
+    kind: KindName | None = None,
+    unit_size: int = UNIT_SIZE,
+    workers: int = 0,
+    address: str | None = None,
+    **settings: object,
+) -> int:
     """Exit code: 0 if every picture succeeded, else 1. Raises as `run` does."""
-    take = arguments.pop
-    policy = routing_policy(take("mode", None), take("recogniser", None), arguments["geometry"])
-    options = JobOptions(take("format"), take("geometry"), policy, take("images", None))
-    engine = Engine(take("workers", 0), take("address", None))
-    job = {name: take(name) for name in ("source", "output", "kind", "unit_size") if name in arguments}
-    return 1 if run(**job, options=options, engine=engine, settings=load_settings(**arguments)) else 0
+    options = JobOptions(image_format, geometry, policy, images)
+    engine, loaded = Engine(workers, address), load_settings(**settings)
+    failed = run(source, output, options, loaded, kind=kind, engine=engine, unit_size=unit_size)
+    return 1 if failed else 0
 
 
 def run(

@@ -2,7 +2,7 @@
 
     find: targets and their sources -> in batches: read -> upscaler -> write -> Summary
 
-The upscaler is `Local`, or the client of a service (`app/__main__.py`).
+The upscaler is `local`, or the client of a service (`app/__main__.py`).
 """
 
 import sys
@@ -119,14 +119,10 @@ def _chunk(chunk: Sequence[tuple[Path, Path]], upscaler: Upscaler, summary: Summ
             summary.done[result.method][result.reason] += 1
 
 
-class Local:
+def local(in_process: InProcess, *, settings: Settings) -> Upscaler:
     """The upscaler of this process."""
-
-    def __init__(self, in_process: InProcess, *, settings: Settings) -> None:
-        self._pipeline = BulkPipeline(in_process, image_format="png", settings=settings)
-
-    def __call__(self, crops: Sequence[bytes]) -> list[Upscaled | str]:
-        return [_upscaled(result) for result in self._pipeline(Entry("", crop) for crop in crops)]
+    pipeline = BulkPipeline(in_process, image_format="png", settings=settings)
+    return lambda crops: [_upscaled(result) for result in pipeline(Entry("", crop) for crop in crops)]
 
 
 def _upscaled(result: EntryResult) -> Upscaled | str:

@@ -50,7 +50,7 @@ def mount_demo(app: FastAPI, settings: Settings, guards: Sequence[Depends]) -> N
     """
     recogniser = DemoRecogniser(settings) if settings.demo_ocr else None
     if recogniser:
-        app.include_router(recognise_router(recogniser, settings), dependencies=guards)
+        app.include_router(recognise_router(recogniser), dependencies=guards)
     assets = {
         file.relative_to(STATIC).as_posix(): _asset(file.suffix, file.read_bytes())
         for file in STATIC.rglob("*.*")

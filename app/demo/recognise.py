@@ -84,7 +84,7 @@ class DemoRecogniser:
         return Reading(text=text, confidence=round(float(confidence), 4), recogniser=self.name)
 
 
-def recognise_router(recogniser: DemoRecogniser, settings: Settings) -> APIRouter:
+def recognise_router(recogniser: DemoRecogniser) -> APIRouter:
     router = APIRouter(tags=["demo"])
 
     @router.post(

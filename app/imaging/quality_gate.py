@@ -126,7 +126,7 @@ class QualityGate:
         blur = None if measured.is_blank else measured.blur
         if policy.mode == "always" or not self.calibration:
             reason: Reason = "always" if policy.mode == "always" else "uncalibrated"
-            return Decision("super_resolved", reason, UNCALIBRATED.scale(blur), UNCALIBRATED.strength, blur)
+            return Decision("super_resolved", reason, UNCALIBRATED.scale(blur), blur=blur)
         rule = self.calibration.rules[policy.recogniser or ANY]
         finding = rule.finding(measured)
         if finding == "blurred":

@@ -7,7 +7,7 @@ import pytest
 
 from app.__main__ import main
 from app.bulk.in_process import InProcess
-from app.bulk.upscale import Jobs, Local, Summary, find, upscale
+from app.bulk.upscale import Jobs, Summary, find, local, upscale
 from app.errors import StartupError
 from app.imaging.decode import ACCEPTED, decode
 from app.imaging.encode import encode
@@ -35,7 +35,7 @@ def summarised(
     jobs: Jobs, predictor: Predictor, gate: QualityGate | None = None, policy: RoutingPolicy = ALWAYS
 ) -> Summary:
     planner = CropPipeline(SPEC, gate or QualityGate())
-    return upscale(jobs, Local(InProcess(predictor, planner, policy=policy), settings=Settings()), batch=4)
+    return upscale(jobs, local(InProcess(predictor, planner, policy=policy), settings=Settings()), batch=4)
 
 
 def test_a_summary_says_how_many_were_super_resolved_and_why_the_others_were_not(

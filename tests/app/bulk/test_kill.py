@@ -112,7 +112,7 @@ def expected() -> list[Rgb]:
     model = load_model(Settings(runtime="openvino", batch_sizes=(1, 8)))
     try:
         in_process = InProcess(model.predictor, model.pipeline, policy=RoutingPolicy(mode="always"))
-        return [answer.rgb for answer in in_process(PICTURES)]
+        return [rgb for rgb, _ in in_process(PICTURES)]
     finally:
         model.predictor.close()
 

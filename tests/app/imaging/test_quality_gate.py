@@ -215,9 +215,9 @@ def test_an_enlarged_crop_needs_no_inference() -> None:
     planner = CropPipeline(SPEC, HELPS_BLURRED)
     answers = InProcess(predictor, planner, policy=AUTO)([sharp, blurred, sharp])
     predictor.close()
-    assert [answer.decision.reason for answer in answers] == ["sharp", "blurred", "sharp"]
+    assert [decision.reason for _, decision in answers] == ["sharp", "blurred", "sharp"]
     height, width = sharp.shape[:2]
-    assert (answers[0].rgb == resize(sharp, height=2 * height, width=2 * width)).all()
+    assert (answers[0][0] == resize(sharp, height=2 * height, width=2 * width)).all()
     assert len(runtime.batches) == 1
 
 
@@ -229,8 +229,8 @@ def test_a_strength_of_one_half_averages_output_and_enlarged_crop() -> None:
     def answered(strength: float) -> Rgb:
         rule = Rule(min_blur=0, max_noise=math.inf, target_blur=9, strength=strength)
         planner = CropPipeline(SPEC, QualityGate(Calibration({ANY: rule})))
-        (answer,) = InProcess(predictor, planner, policy=AUTO)([crop])
-        return answer.rgb.astype(int)
+        ((rgb, _),) = InProcess(predictor, planner, policy=AUTO)([crop])
+        return rgb.astype(int)
 
     enlarged = resize(crop, height=2 * crop.shape[0], width=2 * crop.shape[1]).astype(int)
     assert np.abs(2 * answered(0.5) - answered(1) - enlarged).max() <= 2
