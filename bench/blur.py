@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from model_store.blur import estimate, looked_at, quantities, terms
+from model_store.blur import estimate, measured_plane, quantities, terms
 from model_store.pixels import Rgb
 from training.calibration.command import typed_command
 from training.calibration.rendered import WORDS, Damage, damaged, fonts, render
@@ -159,6 +159,6 @@ def fit(found: Sequence[Sample]) -> str:
 
 
 def _contrast(rgb: Rgb) -> tuple[npt.NDArray[np.float32], float]:
-    grey, _ = looked_at(rgb)
+    grey, _ = measured_plane(rgb)
     low, high = np.quantile(grey, [0.02, 0.98])
     return grey, max(float(high - low), 1.0)

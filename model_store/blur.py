@@ -64,14 +64,14 @@ class Estimate:
         if self.is_blank:
             return math.nan
         curvature = cv2.filter2D(self.grey, -1, _LAPLACIANS, borderType=cv2.BORDER_REPLICATE)
-        (quartile,) = _shares(np.abs(curvature), 0.25)
+        (quartile,) = _quantiles(np.abs(curvature), 0.25)
         return quartile / (6 * _QUARTILE * self.contrast)
 
 
 def estimate(rgb: Rgb) -> Estimate:
     """uint8 (H, W, 3), dark text on light ground or the other way round."""
-    grey, shrunk = looked_at(rgb)
-    low, high = _shares(grey, 0.02, 0.98)
+    grey, shrunk = measured_plane(rgb)
+    low, high = _quantiles(grey, 0.02, 0.98)
     contrast = high - low
     if contrast < MIN_CONTRAST:
         return Estimate(math.nan, contrast, grey)
@@ -83,7 +83,7 @@ def quantities(grey: Plane, contrast: float) -> list[float]:
     """The logarithms of edge, middle and spread, each within its range."""
     edge = contrast / _slope(grey, 0.98)
     middle = contrast / _slope(_blurred(grey, 1.0), 0.90)
-    low, high = _shares(_blurred(grey, 4.0), 0.02, 0.98)
+    low, high = _quantiles(_blurred(grey, 4.0), 0.02, 0.98)
     spread = max(high - low, 1.0) / contrast
     found = map(math.log, (edge, middle, spread))
     return [min(max(value, least), most) for value, (least, most) in zip(found, RANGES, strict=True)]
@@ -95,7 +95,7 @@ def terms(edge: float, middle: float, spread: float) -> list[float]:
     return [1.0, *each, *(a * b for a, b in combinations_with_replacement(each, 2))]
 
 
-def looked_at(rgb: Rgb) -> tuple[Plane, float]:
+def measured_plane(rgb: Rgb) -> tuple[Plane, float]:
     """float32 (h, w) of at most MAX_ROWS and MAX_COLUMNS, and how many times it was shrunk."""
     shrunk = max(1.0, len(rgb) / MAX_ROWS)
     columns = round(MAX_COLUMNS * shrunk)
@@ -116,7 +116,7 @@ def _slope(plane: Plane, share: float) -> float:
     """The quantile `share` of steepness, times sqrt(2 pi): contrast over it is the sigma of a blurred edge."""
     across = cv2.Scharr(plane, -1, 1, 0, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Scharr(plane, -1, 0, 1, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
-    (steep,) = _shares(cv2.magnitude(across, down), share)
+    (steep,) = _quantiles(cv2.magnitude(across, down), share)
     return math.sqrt(2 * math.pi) * max(steep, 1e-3)
 
 
@@ -124,8 +124,8 @@ def _blurred(plane: Plane, sigma: float) -> Plane:
     return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
-def _shares(values: npt.ArrayLike, *shares: float) -> list[float]:
-    """Quantiles of `values`, one for each share."""
+def _quantiles(values: npt.ArrayLike, *shares: float) -> list[float]:
+    """One for each share."""
     ordered = np.asarray(values, np.float32).flatten()
     places = [int(share * (ordered.size - 1)) for share in shares]
     ordered.partition(places)
