@@ -1,10 +1,14 @@
-"""The service. Its packages stand in the order of a request's way, and each imports only those below it:
+"""The service. Its packages, in the order in which a request passes through them:
 
-    server   accepts connections             batching    queue, batches, capacity
-    http     endpoints, errors, limits       imaging     decode, encode, regions, quality gate
-    serving  models, a crop's way            inference   the predictor and its runtimes
+    server      accepts connections, drains
+    http        endpoints, errors, authentication
+    serving     the loaded models, a crop's way
+    batching    queue, batches, capacity
+    imaging     decode, encode, regions, quality gate
+    inference   the predictor and its runtimes
 
-Beside the way: demo (the page at /), bulk (jobs without HTTP), telemetry (metrics, tracing, logs).
+Each imports only packages further down. Beside the way stand demo (the page at /), bulk (jobs without HTTP) and
+telemetry (metrics, tracing, logs).
 """
 
-import model_store  # noqa: F401 - keeps the runtimes from reporting to their makers
+import model_store  # noqa: F401 - turns off the runtimes' usage reports

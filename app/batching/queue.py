@@ -124,15 +124,15 @@ class BatchQueue:
         if self.left < self._full_batch:  # the next batch grows
             yield self.earliest_deadline, self._whole_batches(0, with_new=windows)
         unfinished = sorted((request.left, request.deadline) for request in self._requests if request.left)
-        finished = seen = 0  # windows of the requests that are finished before; the last one's
+        finished = previous = 0  # windows of the requests with less left; of the last one of them
         for index, (left, deadline) in enumerate(unfinished):
-            if left > max(seen, 1):  # in its last round the new request comes after it
+            if left > max(previous, 1):  # in its last round the new request comes after it
                 ahead = finished + left * (len(unfinished) - index)
                 yield deadline, self._whole_batches(ahead + min(windows, left - 1), with_new=windows)
-            finished, seen = finished + left, left
+            finished, previous = finished + left, left
 
     def _whole_batches(self, run: int, *, with_new: int) -> int:
-        """`run`, but at least the next batch, which is run as a whole."""
+        """`run`, or the windows of the next batch if they are more: a batch always runs whole."""
         return max(run, min(self.left + with_new, self._full_batch))
 
     def enter(self, request: QueuedRequest) -> None:

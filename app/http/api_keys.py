@@ -66,7 +66,7 @@ def load_keys(settings: Settings) -> tuple[ApiKey, ...]:
 
 
 def identify(keys: Sequence[ApiKey], presented: str) -> ApiKey | None:
-    """The key that was presented, as Starlette decodes headers. Takes as long whichever it is, or none."""
+    """The key that was presented, as Starlette decodes headers. Takes equally long for every key."""
     digest = _digest(presented)
     found = None
     for key in keys:

@@ -60,7 +60,7 @@ _ANSWER = {
         },
     ],
 }
-HEADERS = {  # of every response, errors included
+HEADERS = {  # X-Method and X-Reason: of a single picture alone
     "X-Request-ID": "The request's own, if it sent a usable one (up to 128 letters, digits, '.', '_' or '-').",
     "X-Method": "Of a single picture: `super_resolved`, `enlarged` without the network, or `kept` as it was.",
     "X-Reason": "Of a single picture: why that was done.",

@@ -18,8 +18,8 @@ from app.http.schemas import (
     FailedImage,
     ModelInfo,
     ModelRef,
+    PixelSize,
     RecomposedPage,
-    Size,
     SuperResolveResponse,
 )
 from app.imaging.encode import MEDIA_TYPES, Format
@@ -132,8 +132,8 @@ def model_info(model: ServedModel, models: ModelRegistry) -> ModelInfo:
         device=model.predictor.device,
         precision=model.predictor.precision,
         scale=manifest.pixels.scale,
-        input=Size(width=manifest.pixels.width, height=manifest.pixels.height),
-        input_sizes=[Size(width=width, height=height) for height, width in manifest.input_sizes],
+        input=_size((manifest.pixels.height, manifest.pixels.width)),
+        input_sizes=[_size(size) for size in manifest.input_sizes],
         batch_sizes=list(model.predictor.batch_sizes),
         recognisers=model.gate.recognisers,
         training=dict(manifest.training),
@@ -144,8 +144,9 @@ def model_info(model: ServedModel, models: ModelRegistry) -> ModelInfo:
     )
 
 
-def _size(width_height: tuple[int, int]) -> Size:
-    return Size(width=width_height[0], height=width_height[1])
+def _size(height_width: tuple[int, int]) -> PixelSize:
+    height, width = height_width
+    return PixelSize(width=width, height=height)
 
 
 def _rounded(value: float | None) -> float | None:

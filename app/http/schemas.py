@@ -26,7 +26,7 @@ class ModelRef(BaseModel):
     digest: str = Field(description="SHA-256 of the model's manifest.")
 
 
-class Size(BaseModel):
+class PixelSize(BaseModel):
     width: int
     height: int
 
@@ -37,8 +37,8 @@ class DoneImage(BaseModel):
     outcome: Literal["ok"] = "ok"
     index: int = Field(description="Position in the request, from 0.")
     filename: str | None
-    input: Size
-    output: Size
+    input: PixelSize
+    output: PixelSize
     method: Method = Field(description="`enlarged`: without the network. `kept`: the crop as it was.")
     reason: Reason = Field(description=_REASONS)
     blur_px: float | None = Field(
@@ -68,7 +68,7 @@ class FailedImage(BaseModel):
 class RecomposedPage(BaseModel):
     """The page at twice its size, the super-resolved regions in their places."""
 
-    output: Size
+    output: PixelSize
     media_type: str = Field(examples=["image/png"])
     data: str | None = Field(description="The picture: base64, or its name in the ZIP.")
 
@@ -93,8 +93,10 @@ class ModelInfo(BaseModel):
     device: str
     precision: str = Field(description="Number format of the network's products.", examples=["bf16"])
     scale: int
-    input: Size = Field(description="Size that the network was trained at; geometry=telescope stretches to it.")
-    input_sizes: list[Size] = Field(description="Sizes of the tiles that the network may see.")
+    input: PixelSize = Field(
+        description="The network's trained size; geometry=telescope stretches to it."
+    )
+    input_sizes: list[PixelSize] = Field(description="Sizes of the tiles that the network may see.")
     batch_sizes: list[int]
     recognisers: dict[str, str] = Field(
         description="The values of `recogniser`, for which the model was calibrated, each with its rule.",

@@ -74,7 +74,7 @@ def served_model(request: Request, query: Query) -> Iterator[ServedModel]:
     Raises UnknownModel, or InvalidParameter for a recogniser that it was not calibrated for.
     """
     models: ModelRegistry = request.app.state.models
-    with models.use(query.model) as model:
+    with models.find(query.model).used() as model:
         request.state.record.model = model
         model.gate.check(query.recogniser)
         yield model

@@ -87,8 +87,8 @@ class ServedModel:
         )
         self._runner = CropRunner(self._pipeline, self.batcher, workers=workers, metrics=metrics, tracing=tracing)
         self._users = 0
-        self._unused = asyncio.Event()
-        self._unused.set()
+        self.unused = asyncio.Event()  # set while no request uses the model
+        self.unused.set()
 
     def info(self) -> dict[str, str]:
         """The model and where it runs, as labels of metrics and fields of log lines."""
@@ -105,17 +105,13 @@ class ServedModel:
     def used(self) -> Iterator[Self]:
         """Marks the model as in use by one request, admitted or not: it is not closed before the context ends."""
         self._users += 1
-        self._unused.clear()
+        self.unused.clear()
         try:
             yield self
         finally:
             self._users -= 1
             if not self._users:
-                self._unused.set()
-
-    async def unused(self) -> None:
-        """Returns when no request uses the model."""
-        await self._unused.wait()
+                self.unused.set()
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self.batcher.run(), name=f"batcher of {self.ref}")
@@ -171,8 +167,9 @@ class ServedModel:
         self._upload_bytes.inc(len(upload.data))
         call, recomposed = self._runner.call, None
         with _counted(self._metrics, len(corners)) as results:
-            page = await call(self._page, upload, options, image_format)
-            crops = await call(page.crops, corners)
+            async with _until(deadline):
+                page = await call(self._page, upload, options, image_format)
+                crops = await call(page.crops, corners)
             with self._runner.admit(crops, deadline=deadline, more_bytes=page.nbytes) as admission:
                 async with _until(deadline):
                     await call(page.decode)

@@ -108,5 +108,4 @@ class Page:
             if result.rgb.shape[:2] == crop.output:  # a crop that was kept has been enlarged with the page
                 placed.append((crop.source.region, result.rgb))
         regions.paste(page, placed, scale=self._pipeline.spec.scale)
-        data = encode.encode(page, self._format)
-        return EncodedPicture(data, self.size[::-1], self.output[::-1])
+        return EncodedPicture(encode.encode(page, self._format), self.size, self.output)

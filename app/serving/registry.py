@@ -1,6 +1,6 @@
 """The loaded models: which one serves a request, and switching between versions without losing a request.
 
-    ?model=  -> use -> ServedModel, which is not closed while in use
+    ?model=  -> find -> ServedModel, which is not closed while in use
     activate -> look up in the store -> open and warm beside the old one -> switch -> drain the old one -> close it
 
 TELESCOPE_MODEL lists the models, each with a predictor; a switch needs one predictor more until the old version is
@@ -13,7 +13,6 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 
 from app.batching.capacity import Capacity
 from app.errors import ModelRefused, NotReady, StartupError, UnknownModel
@@ -32,7 +31,7 @@ log = logging.getLogger("telescope.models")
 
 
 class ModelRegistry:
-    """Make it where the event loop runs, and await `stop` at shutdown."""
+    """Create it inside the running event loop, and await `stop` at shutdown."""
 
     def __init__(
         self,
@@ -88,10 +87,6 @@ class ModelRegistry:
             served = ", ".join(model.ref for model in self.served)
             raise UnknownModel(f"The model {wanted!r} is not served here; served: {served}.")
         return found
-
-    def use(self, wanted: str | None) -> AbstractContextManager[ServedModel]:
-        """The model to `find`, which is not closed before the context ends. Raises UnknownModel."""
-        return self.find(wanted).used()
 
     async def activate(self, wanted: str) -> ServedModel:
         """Make a version the active one of its name: `name:version`, or `name` for the newest in the store.
@@ -154,7 +149,7 @@ class ModelRegistry:
             raise _refused(ref, "the runtime failed; the cause is in the service's log") from exc
 
     async def _retire(self, model: ServedModel) -> None:
-        await model.unused()
+        await model.unused.wait()
         self._retired = None
         await model.stop()
         log.info("model closed", extra={"model": model.ref})

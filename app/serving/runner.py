@@ -74,8 +74,8 @@ class EncodedPicture:
     """One picture of a response; without bytes if it went back onto its page."""
 
     data: bytes
-    input_size: tuple[int, int]  # width, height
-    output_size: tuple[int, int]
+    input_size: Size
+    output_size: Size
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class CropRunner:
         return layout.tiles * self._batcher.windows(layout.tile) if layout else 0
 
     def _prepare(self, crop: Crop) -> tuple[Prepared, float]:
-        """And the seconds it took."""
+        """The prepared crop, and the seconds taken."""
         start = perf_counter()
         prepared = self._pipeline.prepare(crop.source.decode(), crop.options)
         seconds = perf_counter() - start
@@ -205,13 +205,12 @@ class CropRunner:
         return prepared, seconds
 
     def _finish(self, crop: Crop, prepared: Prepared, sr: Sequence[Chw]) -> tuple[CropResult, float]:
-        """And the seconds it took."""
+        """The result, and the seconds taken."""
         start = perf_counter()
         rgb = self._pipeline.finish(prepared, sr)
         data = encode.encode(rgb, crop.image_format) if crop.image_format else b""
         seconds = perf_counter() - start
         self._metrics.encode_seconds.observe(seconds)
         self._metrics.result_bytes.inc(len(data))
-        (height, width), kept = crop.size, None if crop.image_format else rgb
-        result = CropResult(data, (width, height), (rgb.shape[1], rgb.shape[0]), prepared.decision, kept)
-        return result, seconds
+        kept = None if crop.image_format else rgb
+        return CropResult(data, crop.size, (rgb.shape[0], rgb.shape[1]), prepared.decision, kept), seconds

@@ -85,4 +85,4 @@ def test_crops_of_every_size_and_blur_have_a_result(runner: CropRunner) -> None:
 
     for source, result in zip(sources, asyncio.run(run()), strict=True):
         assert isinstance(result, CropResult), (source, result)
-        assert result.output_size == (2 * source.width, 2 * source.height)
+        assert result.output_size == (2 * source.height, 2 * source.width)
