@@ -108,20 +108,20 @@ async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]
             statuses[int((await exchange(url, post(picture, headers=HEADERS))).split(maxsplit=2)[1])] += 1
         samples.append(rss(pid))
     return {
-        "questions asked, 32 at once": endings.total(),
-        "load held (answers a second, with faults)": round(endings["right"] / asking_s, 1),
-        "answers right": endings["right"],
+        "requests sent, 32 at once": endings.total(),
+        "load held (responses a second, with faults)": round(endings["right"] / asking_s, 1),
+        "responses right": endings["right"],
         "faults injected (failed batches)": int(metrics(url)["telescope_batch_failures_total"]),
         "images that failed with them": endings["inference_failed"],
-        "answers lost": endings["lost"] + endings["unreachable"],
-        "answers mixed": endings["mixed"],
+        "responses lost": endings["lost"] + endings["unreachable"],
+        "responses mixed up": endings["mixed"],
         "refused or late": sum(endings[code] for code in ("overloaded", "deadline_exceeded", "not_ready")),
         "models switched meanwhile": switches[200],
         "switches that failed": switches.total() - switches[200],
-        "clients that vanished": disconnected,
+        "clients that disconnected": disconnected,
         "damaged pictures over HTTP": statuses.total(),
-        "of them answered 5xx": sum(n for status, n in statuses.items() if status >= 500),
-        "memory growth, bytes a question": round(growth(samples) / REQUESTS, 1),
+        "of them with a 5xx response": sum(n for status, n in statuses.items() if status >= 500),
+        "memory growth, bytes a request": round(growth(samples) / REQUESTS, 1),
         "memory at the end, MiB": round(samples[-1] / MIB, 1),
     }
 

@@ -29,7 +29,7 @@ def test_reliability_reports_faults_and_no_lost_or_mixed_response(tmp_path: Path
     main(["reliability", "--minutes", "0.01", "--inputs", "300", "--out", str(out)])
     figures = json.loads(out.read_text())
     assert figures["faults injected (failed batches)"] > 0
-    assert figures["answers lost"] == figures["answers mixed"] == figures["switches that failed"] == 0
+    assert figures["responses lost"] == figures["responses mixed up"] == figures["switches that failed"] == 0
 
 
 def test_sizes_are_reported_with_their_tiles(tmp_path: Path) -> None:
