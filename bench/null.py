@@ -68,7 +68,10 @@ def service(port: int, _: Enlarge) -> None:
     sockets = bind(settings)
     configure_logging(settings.log_level)
     artefact = ModelStore(settings.model_store).resolve(settings.model[0])
-    predictor = Predictor(NullRuntime, spec=artefact.manifest.pixels, batch_sizes=settings.batch_sizes)
+    manifest = artefact.manifest
+    predictor = Predictor(
+        NullRuntime, spec=manifest.pixels, batch_sizes=settings.batch_sizes, input_sizes=manifest.input_sizes
+    )
     serve(create_app(settings, [LoadedModel(artefact, predictor)]), sockets)
 
 
