@@ -93,9 +93,7 @@ class ModelInfo(BaseModel):
     device: str
     precision: str = Field(description="Number format of the network's products.", examples=["bf16"])
     scale: int
-    input: PixelSize = Field(
-        description="The network's trained size; geometry=telescope stretches to it."
-    )
+    input: PixelSize = Field(description="The network's trained size; geometry=telescope stretches to it.")
     input_sizes: list[PixelSize] = Field(description="Sizes of the tiles that the network may see.")
     batch_sizes: list[int]
     recognisers: dict[str, str] = Field(
