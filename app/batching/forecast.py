@@ -32,7 +32,7 @@ class Forecast:
     def check(self, windows: int, *, deadline: float) -> None:
         """Raises Overloaded if a new request or a queued one is predicted to miss its deadline."""
         if not self._queue.left and not self._in_flight.windows:
-            return  # whatever the prediction: only a batch that runs can correct a wrong one
+            return  # even if the forecast is late: only a batch that runs can correct a wrong forecast
         now = self.now() + 2 * self._afterwards_s  # with the mean alone, half of the requests would be late
         if now + self.wait_s(self._queue.left + windows) <= min(deadline, self._queue.earliest_deadline):
             return  # everything is done by then

@@ -139,7 +139,7 @@ class _InMemoryParser(MultiPartParser):
     _complete = False
 
     def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], *, max_parts: int) -> None:
-        # Names are UTF-8 (RFC 7578, 5.1), or Latin-1 as a fallback, whatever charset the body claims for itself.
+        # Names are UTF-8 (RFC 7578, 5.1), or Latin-1 as a fallback; the charset that the body claims is ignored.
         content_type = re.sub(r";\s*charset=[^;]*", "", headers["content-type"], flags=re.IGNORECASE)
         limits = {"max_files": max_parts, "max_fields": max_parts, "max_part_size": MAX_FIELD_BYTES}
         super().__init__(Headers({"Content-Type": content_type}), stream, **limits)
