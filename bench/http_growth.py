@@ -18,6 +18,7 @@ IMAGES = (1, 4, 16, 64)
 QUEUES = (64, 256, 1024)  # limits of the queue in windows; the smallest holds one full request
 BEYOND = 4  # connections with 16 images each, in addition to the number that fills the queue
 LONG = 10  # times --seconds, to see whether memory grows with time
+FULL_QUEUE_S = 10  # at least: requests take turns, so in a full queue of equal ones all are finished at its end
 SAMPLE_S = 0.1
 Row = dict[str, Any]
 
@@ -52,7 +53,8 @@ def _row(
 ) -> Row:
     rest = server.rss
     server.forget_peak()
-    images_per_s = _load(server, connections=connections, images=images, seconds=args.seconds)
+    seconds = max(args.seconds, FULL_QUEUE_S) if grows == "queue limit" else args.seconds
+    images_per_s = _load(server, connections=connections, images=images, seconds=seconds)
     return {
         "grows": grows,
         "value": value,
