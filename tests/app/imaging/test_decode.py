@@ -198,10 +198,10 @@ def test_a_phones_jpeg_with_a_second_picture_gives_the_first() -> None:
     assert decode(data).shape == RGB.shape
 
 
-@pytest.mark.parametrize("mode", ["I", "F"])
-def test_pixels_without_an_agreed_white_are_refused(mode: str) -> None:
-    data = saved(Image.new(mode, (8, 8)), "TIFF")
-    with pytest.raises(UnsupportedFormat, match="32 bits"):
+@pytest.mark.parametrize(("mode", "reason"), [("I", "32 bits"), ("F", "from 200 to 200")])
+def test_pixels_without_an_agreed_white_are_refused(mode: str, reason: str) -> None:
+    data = saved(Image.new(mode, (8, 8), 200), "TIFF")
+    with pytest.raises(UnsupportedFormat, match=reason):
         decode(data)
 
 
