@@ -1,13 +1,17 @@
-"""uvicorn's HTTP connection with time limits for reading a request's head and for writing a response.
+"""uvicorn's HTTP connection, with limits for the head of a request and for a client that does not read.
 
 httptools limits neither the size of a head nor the time it takes, so one connection could fill the memory with
 headers. A response that its client does not read would be held until the client closes. `app/http/` limits bodies.
+
+Offers of another protocol are ignored (RFC 9110, 7.8). curl --http2 and Java's HttpClient offer HTTP/2 with their
+first request, and httptools takes the body behind such a head for the other protocol.
 """
 
 import asyncio
 import logging
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024  # request line and headers, give or take one read; proxies send a few KiB
@@ -31,15 +35,46 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
-        super().data_received(data)
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            if self.parser.get_method() == b"PRI":  # the preface of HTTP/2
+                self._refuse(b"505 HTTP Version Not Supported", b"This service speaks HTTP/1.1, not HTTP/2.")
+            else:
+                self._refuse(b"400 Bad Request", b"The request is not valid HTTP/1.1.")
+        if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(b"431 Request Header Fields Too Large")
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Parses a request with an offer of another protocol a second time without it.
+
+        httptools stops behind its head; a fresh parser then reads that head without `Upgrade`, and the body.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                (end_of_head,) = offer.args
+                data = memoryview(data)[end_of_head:]
+            method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+            if method == b"CONNECT":  # there is no request behind this head
+                self._refuse(b"501 Not Implemented", b"This service is no proxy.")
+                return
+            lines = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+            head = b"".join((b"%s %s HTTP/%s\r\n" % (method, self.url, version), *lines, b"\r\n"))
+            self.parser = type(self.parser)(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
+            self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._start_head_timeout()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._head_bytes = 0
         _cancel(self._head_timeout)
         super().on_headers_complete()
@@ -47,6 +82,10 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -65,12 +104,21 @@ class Connection(HttpToolsProtocol):
         _cancel(self._head_timeout)
         self._head_timeout = self.loop.call_later(HEAD_TIMEOUT_S, self._refuse, b"408 Request Timeout")
 
-    def _refuse(self, status: bytes) -> None:
-        if self.cycle and not self.cycle.response_complete:  # the client would read the refusal as a part of it
+    def _refuse(self, status: bytes, message: bytes = b"") -> None:
+        if self.transport.is_closing():
+            return
+        if self._owes_another_response():
             self.transport.abort()
             return
-        self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        head = b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(head % (status, len(message)) + message)
         self.transport.close()
+
+    def _owes_another_response(self) -> bool:
+        """Whether the client would take a refusal for the response to an earlier request, or for a part of it."""
+        if not self.cycle or self.cycle.response_complete:
+            return False
+        return bool(self.pipeline) or self.cycle.response_started or not self.cycle.more_body
 
     def _start_write_timeout(self) -> None:
         """If part of a response is unsent, check after `answer_timeout_s` that the client has read some of it."""
