@@ -20,6 +20,7 @@ from app.imaging.quality_gate import QualityGate, RoutingPolicy, routing_policy
 from app.settings import Settings, load_settings, settings_table
 from model_store.calibration import Calibration
 from model_store.errors import ModelStoreError
+from model_store.optional import optional
 from model_store.store import ModelStore
 from model_store.tiling import Geometry
 
@@ -101,13 +102,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
+    from app.telemetry.logs import configure_logging
+
+    configure_logging(settings.log_level)  # before the imports, which may warn
     from app.main import create_app
     from app.server.server import bind, serve
     from app.serving.loading import load_models
-    from app.telemetry.logs import configure_logging
 
     sockets = bind(settings)
-    configure_logging(settings.log_level)
     serve(create_app(settings, load_models(settings)), sockets)
     return 0
 
@@ -142,10 +144,8 @@ def _upscale_there(
     if local:
         option = next(iter(local)).replace("_", "-")
         raise StartupError(f"--{option} is the service's own choice; leave it out with --url.")
-    try:
+    with optional("--url", "httpx", extra="client", error=StartupError):
         from text_telescope import Answer, TelescopeClient, TelescopeError
-    except ImportError as exc:
-        raise StartupError("--url needs the package httpx: pip install 'text-telescope[client]'.") from exc
     from app.bulk.upscale import Upscaled, find, upscale
 
     def upscaler(crops: Sequence[bytes]) -> list[Upscaled | str]:

@@ -22,6 +22,7 @@ from app.http.problems import openapi_responses
 from app.imaging.decode import probe
 from app.serving.registry import ModelRegistry
 from app.settings import Settings
+from model_store.optional import optional
 
 MAX_WAITING = 16  # a page sends two pictures; a longer queue would take CPU from the predictor
 MAX_ASPECT = 64  # the recogniser scales the height to 48 px, so memory grows with this ratio
@@ -44,19 +45,15 @@ class DemoRecogniser:
     """PP-OCR's recogniser from the package rapidocr, which contains its models: nothing is downloaded."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises StartupError when the package is missing."""
-        try:
-            from rapidocr import RapidOCR
-        except ImportError as exc:
-            raise errors.StartupError(
-                "TELESCOPE_DEMO_OCR is true, but the package rapidocr is not installed; install the extra `ocr` "
-                "(pip install 'text-telescope[ocr]')."
-            ) from exc
-        self.name = f"rapidocr {version('rapidocr')}"
-        self._settings = settings
+        """Raises StartupError when the package is missing or broken."""
         # One thread: the predictor needs the other cores.
         threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
-        self._engine: Any = RapidOCR(params={"Global.log_level": "warning", **threads})
+        with optional("TELESCOPE_DEMO_OCR=true", "rapidocr", extra="ocr", error=errors.StartupError):
+            from rapidocr import RapidOCR
+
+            self._engine: Any = RapidOCR(params={"Global.log_level": "warning", **threads})
+        self.name = f"rapidocr {version('rapidocr')}"
+        self._settings = settings
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recogniser")  # the engine is not thread-safe
         self._waiting = 0
 

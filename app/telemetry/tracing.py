@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from opentelemetry.trace import Link, NoOpTracerProvider, SpanContext
 
 from app.errors import StartupError
 from app.settings import Settings
+from model_store.optional import optional
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -95,24 +97,21 @@ OFF = Tracing()
 
 
 def open_tracing(settings: Settings) -> Tracing:
-    """Raises StartupError naming the extra if the endpoint is set and the SDK is not installed."""
+    """Raises StartupError naming the extra if the endpoint is set and the SDK is missing or broken."""
     if settings.otlp_endpoint is None:
         return OFF
-    try:
-        return Tracing(_exporting(settings.otlp_endpoint))
-    except ImportError as exc:
-        raise StartupError(
-            f"TELESCOPE_OTLP_ENDPOINT={settings.otlp_endpoint} needs the package {exc.name}: pip install "
-            "'text-telescope[otel]'."
-        ) from exc
+    return Tracing(_exporting(settings.otlp_endpoint))
 
 
 def _exporting(endpoint: str) -> "TracerProvider":
     """endpoint: the collector's address, without the path of the signal."""
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    needed = partial(optional, f"TELESCOPE_OTLP_ENDPOINT={endpoint}", extra="otel", error=StartupError)
+    with needed("opentelemetry.sdk"):
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    with needed("opentelemetry.exporter.otlp.proto.http"):
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     name = os.environ.get("OTEL_SERVICE_NAME", "text-telescope")
     provider = TracerProvider(resource=Resource.create({"service.name": name}))

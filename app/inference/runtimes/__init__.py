@@ -1,68 +1,96 @@
-"""The choice of the runtime. A runtime's library is imported only if that runtime is chosen.
+"""The choice of the runtime. A runtime's library is imported only if that runtime is tried.
 
-TELESCOPE_RUNTIME=auto  ->  Paddle Inference when the installed Paddle sees a GPU, else OpenVINO on CPU
+TELESCOPE_RUNTIME=auto  ->  Paddle Inference on a GPU that it sees, else the first that can be loaded of
+                            OpenVINO, ONNX Runtime and Paddle Inference on CPU; a warning for each left out
 """
 
+import logging
+from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
 
 from app.errors import StartupError
-from app.inference.runtimes.base import Precision, Runtime, first_line
+from app.inference.driver import has_nvidia_driver
+from app.inference.runtimes.base import Precision, Runtime
+from model_store.optional import optional, state
 from model_store.store import Artefact
 
-# name -> (module that must be installed, our module, class, the extra that installs it)
+# name -> (module that must be installed, our module, class, the extra that installs it); in the order of `auto`
 RUNTIMES = {
     "openvino": ("openvino", "app.inference.runtimes.openvino_runtime", "OpenVinoRuntime", "cpu"),
     "onnx": ("onnxruntime", "app.inference.runtimes.onnx_runtime", "OnnxRuntime", "onnx"),
     "paddle": ("paddle", "app.inference.runtimes.paddle_runtime", "PaddleRuntime", "paddle"),
 }
+NO_DRIVER = "Paddle is installed, but there is no NVIDIA driver, so TELESCOPE_RUNTIME=auto does not load it."
+log = logging.getLogger("telescope")
 
 
-def choose(runtime: str, device: str) -> str:
-    """The name of the runtime that `auto` stands for; any other name is returned as it is.
-
-    Raises StartupError for `auto` with a GPU that Paddle does not see.
-    """
-    if runtime != "auto":
-        return runtime
-    gpu = device != "cpu" and _paddle_sees_gpu()
-    if device.startswith("gpu") and not gpu:
-        raise StartupError(
-            f"TELESCOPE_DEVICE={device}, but no installed Paddle sees a GPU; install paddlepaddle-gpu, choose "
-            "TELESCOPE_RUNTIME=onnx with onnxruntime-gpu, or set TELESCOPE_DEVICE=cpu."
-        )
-    return "paddle" if gpu else "openvino"
+class _CannotBeLoaded(StartupError):
+    """A runtime's package is missing or broken; its cause is the library's exception."""
 
 
 def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int, precision: Precision) -> Runtime:
     """Load `artefact` into the chosen runtime. A runtime of one stream may only be used by the calling thread.
 
-    Raises StartupError naming the missing package, device or precision, or a ModelStoreError for a bad artefact.
+    Raises StartupError naming the package that cannot be loaded, the device or the precision, or a ModelStoreError
+    for a bad artefact.
     """
-    chosen = choose(runtime, device)
-    package, module, cls, extra = RUNTIMES[chosen]
-    if find_spec(package) is None:
-        raise StartupError(
-            f"The runtime {chosen} (TELESCOPE_RUNTIME={runtime}) needs the package {package}, which is not "
-            f"installed; run: pip install 'text-telescope[{extra}]' or choose another runtime."
-        )
-    open_chosen = getattr(_imported(module, package), cls)
-    opened: Runtime = open_chosen(artefact, device=device, threads=threads, precision=precision)
-    return opened
+
+    def opened(name: str) -> Runtime:
+        _, module, cls, _ = RUNTIMES[name]
+        with _loading(name, runtime):
+            open_chosen = getattr(import_module(module), cls)
+            made: Runtime = open_chosen(artefact, device=device, threads=threads, precision=precision)
+        return made
+
+    if runtime != "auto":
+        return opened(runtime)
+    if device.startswith("gpu"):
+        return opened("paddle")
+    names, warnings = auto_order(device)
+    states = []
+    for name in names:
+        try:
+            found = opened(name)
+        except _CannotBeLoaded as exc:
+            warnings.append(str(exc))
+            states.append(f"{RUNTIMES[name][0]} {state(RUNTIMES[name][0], exc.__cause__ or exc)}")
+            continue
+        for warning in warnings:
+            log.warning(warning)
+        return found
+    raise StartupError(
+        f"TELESCOPE_RUNTIME=auto needs one of three packages, but {', '.join(states)}; install one: "
+        "pip install --force-reinstall 'text-telescope[cpu]'."
+    )
 
 
-def _imported(module: str, package: str) -> ModuleType:
+def auto_order(device: str) -> tuple[list[str], list[str]]:
+    """The runtimes that `auto` tries on cpu or auto, in order, and a warning if Paddle was not asked for a GPU.
+
+    Importing Paddle takes seconds and 250 MiB, so it is not asked where there is no driver.
+    """
+    on_cpu = list(RUNTIMES)
+    if device == "cpu" or find_spec("paddle") is None:
+        return on_cpu, []
+    if not has_nvidia_driver():
+        return on_cpu, [NO_DRIVER]
     try:
-        return import_module(module)
-    except (ImportError, OSError) as exc:  # a shared library is missing, or built for another system
-        raise StartupError(
-            f"The package {package} is installed but cannot be loaded ({first_line(exc)}); reinstall it, or "
-            "choose another with TELESCOPE_RUNTIME."
-        ) from exc
+        with _loading("paddle", "auto"):
+            from app.inference.runtimes.paddle_runtime import visible_gpus
+
+            sees_gpu = visible_gpus() > 0
+    except _CannotBeLoaded as exc:
+        return on_cpu, [str(exc)]
+    return ["paddle", "openvino", "onnx"] if sees_gpu else on_cpu, []
 
 
-def _paddle_sees_gpu() -> bool:
-    if find_spec("paddle") is None:
-        return False
-    return bool(_imported("app.inference.runtimes.paddle_runtime", "paddle").visible_gpus())
+def _loading(name: str, runtime: str) -> AbstractContextManager[None]:
+    package, _, _, extra = RUNTIMES[name]
+    return optional(
+        f"The runtime {name} (TELESCOPE_RUNTIME={runtime})",
+        package,
+        extra=extra,
+        error=_CannotBeLoaded,
+        also=", or choose another runtime",
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from app.errors import InferenceFailed, OutOfMemory, StartupError
+from model_store.optional import first_line
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
@@ -58,9 +59,3 @@ def inference_error(exc: Exception) -> InferenceFailed:
     """Our error for an exception of a runtime's library."""
     kind = OutOfMemory if _OUT_OF_MEMORY.search(str(exc)) else InferenceFailed
     return kind(first_line(exc))
-
-
-def first_line(exc: BaseException) -> str:
-    """The first line of a library's error message; the rest is for its developers."""
-    text = str(exc).strip()
-    return text.splitlines()[0] if text else type(exc).__name__

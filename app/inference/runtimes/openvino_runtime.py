@@ -14,7 +14,8 @@ import numpy as np
 import openvino as ov
 
 from app.errors import StartupError
-from app.inference.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, onnx_file, pick_precision
+from app.inference.runtimes.base import ANY_SIZE, Precision, inference_error, onnx_file, pick_precision
+from model_store.optional import first_line
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 

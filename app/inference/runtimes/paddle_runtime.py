@@ -2,11 +2,14 @@
 
 import os
 import warnings
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import Any
 
 from app.errors import StartupError
-from app.inference.runtimes.base import ANY_SIZE, Precision, first_line, inference_error, pick_precision
+from app.inference.runtimes.base import ANY_SIZE, Precision, inference_error, pick_precision
 from model_store.mkl import wake_mkl_on_amd
+from model_store.optional import first_line
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
@@ -28,7 +31,8 @@ class PaddleRuntime:
         if device != "cpu" and int(device[len("gpu:") :]) >= seen:
             raise StartupError(
                 f"TELESCOPE_DEVICE={device}, but the installed Paddle sees {seen} GPUs; install the "
-                "paddlepaddle-gpu build for your CUDA version, or set TELESCOPE_DEVICE=cpu."
+                "paddlepaddle-gpu build for your CUDA version, choose TELESCOPE_RUNTIME=onnx with "
+                "onnxruntime-gpu, or set TELESCOPE_DEVICE=cpu."
             )
         self._threads = threads or os.cpu_count() or 1  # Paddle's own default is 1
         self._trained = artefact.manifest.input_sizes[0]
@@ -87,8 +91,9 @@ class _Network:
 def visible_gpus() -> int:
     """The number of GPUs that the installed Paddle can use; 0 for a CPU build."""
     wake_mkl_on_amd()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # importing Paddle recommends a compiler cache
+    # Importing Paddle recommends a compiler cache; before it raises, it prints lines to stderr.
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
         import paddle
 
     return paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
