@@ -14,16 +14,18 @@ from PIL import _imaging
 # Errors about tags that no pixel needs.
 _HARMLESS = (b"TIFFFetch", b"TIFFReadDirectory", b"TIFFReadCustomDirectory", b"_TIFFVSetField")
 _thread = threading.local()
+_vsnprintf = ctypes.CDLL(None).vsnprintf
 
 
-def _record(module: bytes | None, message: bytes | None, _: int) -> None:
+def _record(module: bytes | None, form: bytes, values: int) -> None:
     if hasattr(_thread, "errors") and not (module or b"").startswith(_HARMLESS):
-        _thread.errors.append((message or b"").decode(errors="replace"))
+        _vsnprintf(line := ctypes.create_string_buffer(200), 200, form, ctypes.c_void_p(values))
+        _thread.errors.append(line.value.decode(errors="replace"))
 
 
 @contextmanager
 def recorded() -> Iterator[list[str]]:
-    """The list fills with the message formats of the errors that this thread meets inside the context."""
+    """The list fills with the errors that this thread meets inside the context."""
     errors: list[str] = []
     _thread.errors = errors
     try:

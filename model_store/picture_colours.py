@@ -60,16 +60,13 @@ def _unlike(image: Image.Image, named: int | tuple[int, ...], bits: int) -> Imag
     """255 where a pixel does not have the named colour, given in the file's own levels."""
     levels = np.asarray(image).astype(np.int32)
     if image.mode in ("1", "L"):
-        named = round(int(named) * levels_max(image) / (2**bits - 1))  # type: ignore[arg-type]
+        top = 1 if image.mode == "1" else 255
+        named = round(int(named) * top / (2**bits - 1))  # type: ignore[arg-type]
     elif image.mode == "RGB":
         levels = levels.reshape(*levels.shape[:2], 3)
         named = tuple(level >> 8 if bits == 16 else level for level in named)  # type: ignore[union-attr]
         return Image.fromarray((levels != named).any(axis=2).astype(np.uint8) * 255)
     return Image.fromarray((levels != named).astype(np.uint8) * 255)
-
-
-def levels_max(image: Image.Image) -> int:
-    return 1 if image.mode == "1" else 255
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:

@@ -26,7 +26,7 @@ MAX_TEXT_BYTES = 1 << 20  # inflated, of a chunk that may hold an orientation
 MAX_PROFILE_BYTES = 4 << 20  # inflated; printers' profiles take 0.5 to 3 MiB
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # damage in these is damage of the picture
 _COLOUR_CHUNKS = (b"tRNS", b"gAMA", b"sRGB")
-_USED_CHUNKS = (*_COLOUR_CHUNKS, b"iCCP", b"acTL", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_OTHER_CHUNKS = (b"iCCP", b"acTL", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _MAX_IFDS = 64  # pages and thumbnails that are looked at
 _WIDTH, _HEIGHT = 256, 257
 _ORIENTATION, _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 274, 254, 255
@@ -133,47 +133,47 @@ def tiff_header(data: bytes) -> Header:
 def png_header(data: bytes, *, for_pixels: bool) -> Header:
     """The chunks that the pixels need, as a file of their own; any other chunk is harmless, damaged or not.
 
-    for_pixels: also read the colour profile and verify the checksums of the pixels. Raises UndecodablePicture, or
-    UnsupportedPicture for an animation.
+    for_pixels: also give the colour profile and the pixels, and verify their checksums. Raises UndecodablePicture,
+    or UnsupportedPicture for an animation.
     """
-    kept = [PNG_SIGNATURE]
+    kept: list[bytes | memoryview] = [PNG_SIGNATURE]
     profile: bytes | None = None
     orientations: dict[str, int | None] = {}
-    for kind, body, chunk in _chunks(data):
-        if kind in _PIXEL_CHUNKS:
-            if (for_pixels or kind != b"IDAT") and not _is_whole(chunk):
+    for kind, chunk in _chunks(data):
+        if kind == b"IDAT" and not for_pixels:
+            kept.append(chunk[:8])  # Pillow reads no further
+        elif kind in _PIXEL_CHUNKS:
+            if not _is_whole(chunk):
                 raise UndecodablePicture(f"The PNG is damaged: the checksum of its {kind.decode()} is wrong.")
             kept.append(chunk)
-        elif kind not in _USED_CHUNKS or not _is_whole(chunk):
-            continue
-        elif kind == b"iCCP":
-            profile = _inflated(body.partition(b"\0")[2][1:], MAX_PROFILE_BYTES) if for_pixels else None
-        elif kind in _COLOUR_CHUNKS:
+        elif kind in _COLOUR_CHUNKS and _is_whole(chunk):
             kept.append(chunk)
-        elif kind == b"acTL" and int.from_bytes(body[:4]) > 1:
-            raise UnsupportedPicture(
-                "The PNG is an animation of several frames; send each as a picture of its own."
-            )
-        elif kind == b"eXIf":
-            orientations["exif"] = _exif_orientation(body)
-        else:
-            orientations |= _text_orientation(kind, body)
+        elif kind in _OTHER_CHUNKS and _is_whole(chunk):
+            body = bytes(chunk[8:-4])
+            if kind == b"iCCP":
+                profile = _inflated(body.partition(b"\0")[2][1:], MAX_PROFILE_BYTES) if for_pixels else None
+            elif kind == b"eXIf":
+                orientations["exif"] = _exif_orientation(body)
+            elif kind == b"acTL" and int.from_bytes(body[:4]) > 1:
+                raise UnsupportedPicture("The PNG is an animation; send each frame as a picture of its own.")
+            else:
+                orientations |= _text_orientation(kind, body)
     found = (orientations.get(source) for source in ("exif", "raw exif", "xmp"))
     bits = data[24] if len(data) > 24 else 8
     return Header(b"".join(kept), next(filter(None, found), 1), profile, bits)
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Kind, body and whole chunk, up to IEND; the last one may be cut off."""
-    at = len(PNG_SIGNATURE)
-    kind = b""
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Kind and whole chunk, up to IEND; the last one may be cut off."""
+    view = memoryview(data)
+    at, kind = len(PNG_SIGNATURE), b""
     while at + 8 <= len(data) and kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, at)
-        yield kind, data[at + 8 : at + 8 + length], data[at : at + 12 + length]
+        yield kind, view[at : at + 12 + length]
         at += 12 + length
 
 
-def _is_whole(chunk: bytes) -> bool:
+def _is_whole(chunk: memoryview) -> bool:
     """Whether its checksum is right. A chunk cut off by the file's end counts as whole: Pillow notices it."""
     length = int.from_bytes(chunk[:4])
     return len(chunk) < 12 + length or zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])

@@ -119,33 +119,17 @@ class Picture:
     _data: bytes  # and not the opened image, whose inflated text chunks may take a thousand times as much memory
 
     def decode(self) -> Rgb:
-        """-> uint8 (height, width, 3), upright, in sRGB.
+        """-> uint8 (height, width, 3), as the function `decode` gives it.
 
-        Grey is repeated; 1 to 16 bits, and decimal numbers from 0 to 1, are scaled to 8 bits; palettes and CMYK
-        are converted. Transparency is laid over white, or over black or grey where white would hide the text.
-        Raises UndecodablePicture when the data after the header is damaged or missing, UnsupportedPicture for
-        pixels without an agreed white or text that no ground shows.
+        Raises UndecodablePicture also when the data holds another size than the header names.
         """
-        image, header = _open(self._data, for_pixels=True)
-        try:
-            with libtiff.recorded() as errors:
-                image.load()
-            if errors:
-                raise UndecodablePicture(f"The image data is damaged (libtiff: {errors[0][:100]}).")
-            rgb = to_rgb(image, profile=header.profile, bits=header.bits)
-            upright = np.asarray(rgb.transpose(_TURNS[header.orientation]) if header.orientation > 1 else rgb)
-        except (MemoryError, PictureError):
-            raise
-        except Exception as exc:  # Pillow's plugins raise many types while parsing
-            raise UndecodablePicture(f"The image data is damaged or cut off ({_reason(exc)}).") from exc
-        finally:
-            image.close()
-        if upright.shape != (self.height, self.width, 3):
+        rgb = decode(self._data)
+        if rgb.shape != (self.height, self.width, 3):
             raise UndecodablePicture(
                 f"The image's header names {self.width} x {self.height} pixels, and its data holds "
-                f"{upright.shape[1]} x {upright.shape[0]}."
+                f"{rgb.shape[1]} x {rgb.shape[0]}."
             )
-        return upright
+        return rgb
 
 
 def probe(data: bytes, *, max_pixels: float = inf, min_side_px: int = 1) -> Picture:
@@ -171,8 +155,37 @@ def is_short(*files: bytes) -> bool:
 
 
 def decode(data: bytes) -> Rgb:
-    """A picture of any size -> uint8 (H, W, 3), as `Picture.decode` gives it. Raises PictureError."""
-    return probe(data).decode()
+    """A picture of any size -> uint8 (H, W, 3), upright, in sRGB.
+
+    Grey is repeated; 1 to 16 bits, and decimal numbers from 0 to 1, are scaled to 8 bits; palettes and CMYK are
+    converted. Transparency is laid over white, or over black or grey where white would hide the text. Raises
+    UndecodablePicture when the data is damaged or cut off, UnsupportedPicture for pixels without an agreed white
+    or text that no ground shows, and the other errors of `probe`.
+    """
+    image, header = _open(data, for_pixels=True)
+    try:
+        _load(image)
+        rgb = to_rgb(image, profile=header.profile, bits=header.bits)
+        return np.asarray(rgb.transpose(_TURNS[header.orientation]) if header.orientation > 1 else rgb)
+    except (MemoryError, PictureError):
+        raise
+    except Exception as exc:  # Pillow's plugins raise many types while parsing
+        raise UndecodablePicture(f"The image data is damaged or cut off ({_reason(exc)}).") from exc
+    finally:
+        image.close()
+
+
+def _load(image: Image.Image) -> None:
+    with libtiff.recorded() as errors:
+        try:
+            image.load()
+        except OSError:
+            if not errors:  # else they tell more than "decoder error -2"
+                raise
+    if errors and "not configured" in errors[0]:
+        raise UnsupportedPicture(f"The TIFF's compression is not accepted ({errors[0]}); send {ACCEPTED}.")
+    if errors:
+        raise UndecodablePicture(f"The image data is damaged ({errors[0]}).")
 
 
 def _open(data: bytes, *, for_pixels: bool) -> tuple[Image.Image, Header]:

@@ -77,6 +77,24 @@ def test_no_file_is_long(package: str) -> None:
         assert len(path.read_text().splitlines()) <= 300, path
 
 
+def test_one_module_alone_reads_the_pictures_of_users() -> None:
+    others = {
+        "client/text_telescope/lossless.py": "counts the frames of an image that is open",
+        "client/text_telescope/pictures.py": "reads the service's responses",
+        "training/data/degrade.py": "reads the JPEG that it has just written, to make its artefacts",
+        "training/calibration/rendered.py": "the same",
+        "bench/null.py": "the other decoder of a comparison",
+    }
+    reads = re.compile(r"Image\.open\(|\bimdecode\(|\bimread\(|\bimdecodemulti\(|ImageFile\.Parser")
+    found = {
+        str(path.relative_to(REPOSITORY))
+        for package in ("app", "model_store", "training", "client", "bench")
+        for path in (REPOSITORY / package).rglob("*.py")
+        if reads.search(path.read_text())
+    }
+    assert found == {"model_store/pictures.py", *others}
+
+
 def test_the_serving_environment_needs_neither_paddle_nor_torch() -> None:
     needed: set[str] = set()
     waiting = ["text-telescope[cpu]"]

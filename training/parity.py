@@ -5,7 +5,6 @@ crops -> LR -> { trained network, folded, Paddle Inference, ONNX Runtime, OpenVI
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import tarfile
@@ -15,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import paddle
 from paddle import nn
-from PIL import Image, UnidentifiedImageError
 
+from model_store import pictures
+from model_store.errors import PictureError
 from training.errors import DataError, MissingExtra, ParityError
 
 TOLERANCE = 1e-4  # 1/40 of one 8-bit level; rounding alone is near 1e-6
@@ -140,6 +140,6 @@ def _first_images(source: Path) -> Iterator[tuple[str, bytes]]:
 
 def _decode(name: str, content: bytes) -> np.ndarray:
     try:
-        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    except (OSError, UnidentifiedImageError) as exc:
+        return pictures.decode(content)
+    except PictureError as exc:
         raise DataError(f"{name} cannot be decoded: {exc}") from exc

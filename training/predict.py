@@ -16,12 +16,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from model_store import BUNDLED
+from model_store import BUNDLED, pictures
+from model_store.errors import PictureError
 from model_store.pixels import Rgb, crops_to_lr, resize, sr_to_crops
 from training.errors import DataError
 from training.predictor import ENGINES, LoadedNetwork, open_weights
@@ -102,10 +102,9 @@ def super_resolve(crops: Sequence[Rgb], network: LoadedNetwork) -> list[Rgb]:
 def _readable(files: Sequence[Path]) -> Iterator[tuple[Path, Rgb]]:
     for file in files:
         try:
-            with Image.open(file) as picture:
-                yield file, np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
-            _log.warning("%s cannot be read: %s", file, exc)  # Pillow raises SyntaxError for a broken PNG
+            yield file, pictures.decode(file.read_bytes())
+        except (OSError, PictureError) as exc:
+            _log.warning("%s cannot be read: %s", file, exc)
 
 
 def _write(out: Path, made: Sequence[tuple[Path, Rgb]], network: LoadedNetwork, *, compare: bool) -> None:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,9 +14,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
+from model_store import pictures
+from model_store.errors import PictureError
 from model_store.pixels import Rgb, resize
 from training.data.degrade import degrade_pair
 from training.data.degrade_config import DegradeConfig, preset
@@ -67,10 +65,9 @@ def decode_crop(crop: Crop) -> Rgb:
     if crop.content is None:
         raise DataError(f"{crop.name} is not there")
     try:
-        with Image.open(io.BytesIO(crop.content)) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
-        raise DataError(f"{crop.name} cannot be decoded: {exc}") from exc  # SyntaxError: a broken PNG
+        return pictures.decode(crop.content)
+    except PictureError as exc:
+        raise DataError(f"{crop.name} cannot be decoded: {exc}") from exc
 
 
 def make_pair(rgb: Rgb, *, config: DegradeConfig, seed: int) -> tuple[Rgb, Rgb]:

@@ -16,9 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from model_store import pictures
+from model_store.errors import PictureError
 from training.errors import DataError
 
-_PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _PHOTO_SIDE = 640  # longer side kept; a word shows only a small piece, and a thousand photos must fit
 
 
@@ -27,20 +28,19 @@ def load_grounds(folder: Path) -> tuple[np.ndarray, ...]:
 
     DataError when there is none, or one cannot be read.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PHOTO_SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in pictures.SUFFIXES)
     if not paths:
-        raise DataError(f"no {', '.join(sorted(_PHOTO_SUFFIXES))} picture under {folder}")
+        raise DataError(f"no {', '.join(pictures.SUFFIXES)} picture under {folder}")
     return tuple(_load_photo(path) for path in paths)
 
 
 def _load_photo(path: Path) -> np.ndarray:
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise DataError(f"cannot read the picture {path}")
-    scale = _PHOTO_SIDE / max(bgr.shape[:2])
-    if scale < 1.0:
-        bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(bgr[..., ::-1])
+    try:
+        rgb = pictures.decode(path.read_bytes())
+    except (OSError, PictureError) as exc:
+        raise DataError(f"cannot read the picture {path}: {exc}") from exc
+    scale = _PHOTO_SIDE / max(rgb.shape[:2])
+    return cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1.0 else rgb
 
 
 def photo_piece(photos: Sequence[np.ndarray], size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

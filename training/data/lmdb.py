@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import weakref
@@ -25,8 +24,9 @@ from typing import Any
 import lmdb
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from model_store import pictures
+from model_store.errors import PictureError
 from training.errors import DataError
 
 Rgb = npt.NDArray[np.uint8]  # (H, W, 3)
@@ -95,8 +95,8 @@ class Subset:
         try:
             with self._environment().begin(buffers=True) as transaction:
                 return _decode_sample(transaction, index + 1)
-        except (OSError, ValueError, SyntaxError, lmdb.Error, Image.DecompressionBombError) as error:
-            self.unreadable += 1  # SyntaxError: Pillow's word for a broken PNG
+        except (OSError, ValueError, PictureError, lmdb.Error) as error:
+            self.unreadable += 1
             _log.warning("sample %d of %s skipped: %s", index + 1, self.folder, error)
             return None
 
@@ -201,5 +201,4 @@ def _stored(transaction: lmdb.Transaction, key: bytes) -> bytes | memoryview:
 
 
 def _decode_picture(encoded: bytes | memoryview) -> Rgb:
-    with Image.open(io.BytesIO(encoded)) as picture:
-        return np.asarray(picture.convert("RGB"))
+    return pictures.decode(bytes(encoded))
