@@ -24,7 +24,7 @@ from text_telescope.pictures import Answer, Channels, Picture, encode
 
 CONNECT_S = 5.0  # a slower network is too slow for pictures anyway
 OnError = Literal["raise", "return", "keep"]
-Regions = Sequence[Any]  # each as a text detector returns it: four corners or a box
+Regions = Iterable[Any] | None  # each as a text detector returns it: its corners or a box; None as no regions
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 _FEWER_IMAGES = {"too_many_images", "too_many_bytes", "request_too_large", "http_error"}
 _FEWER_REGIONS = {
@@ -113,20 +113,20 @@ class BaseClient(Generic[H]):
         for part in split(good, max_images=self._max_images, max_bytes=self._max_request_bytes):
             yield entries(part, build, timeout_s=self._timeout_s, halved_on=_FEWER_IMAGES)
 
-    def _of_regions(self, page: Picture, regions: Regions, options: PageParameters) -> Exchange[list[Entry]]:
+    def _of_regions(self, page: Picture, regions: list[Any], options: PageParameters) -> Exchange[list[Entry]]:
         """Blocking: encodes the page."""
         file = self._page(page)
 
         def build(part: Sequence[Any], left_s: float) -> httpx.Request:
-            return self._request("/regions", options, left_s, files=file, data={"regions": _json(part)})
+            return self._request("/regions", options, left_s, files=file, data={"regions": json.dumps(part)})
 
         return entries(regions, build, timeout_s=self._timeout_s, halved_on=_FEWER_REGIONS)
 
-    def _of_page(self, page: Picture, regions: Regions, options: PageParameters) -> Exchange[Answer]:
+    def _of_page(self, page: Picture, regions: list[Any], options: PageParameters) -> Exchange[Answer]:
         """Blocking: encodes the page."""
         build = partial(
             self._request, "/regions", {**options, "recompose": "true"}, accept="image/*",
-            files=self._page(page), data={"regions": _json(regions)},
+            files=self._page(page), data={"regions": json.dumps(regions)},
         )  # fmt: skip
         return picture(build, timeout_s=self._timeout_s)
 
@@ -182,5 +182,24 @@ def in_order(encoded: Sequence[bytes | Problem], received: Iterator[Entry]) -> l
     return with_errors([one if isinstance(one, Problem) else next(received) for one in encoded])
 
 
-def _json(regions: Regions) -> str:
-    return json.dumps(regions, default=lambda value: value.tolist())  # NumPy arrays and numbers
+def plain_regions(regions: Regions) -> list[Any]:
+    """Regions as lists of numbers. A number that is not finite becomes None, so that its region fails alone.
+
+    Raises TypeError for an object that is neither a number nor a sequence of numbers.
+    """
+    plain = [] if regions is None else _plain(regions)
+    if not isinstance(plain, list):
+        raise TypeError(f"Regions must be a list or an array, and not a {type(regions).__name__}.")
+    return plain
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # NumPy arrays and numbers, tensors
+        return _plain(value.tolist())
+    if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
+        return [_plain(one) for one in value]
+    raise TypeError(f"A {type(value).__name__} is no region; give its corners as [[x, y], ...] or a box.")

@@ -8,23 +8,34 @@
     async with AsyncTelescopeClient(url) as telescope:
         sharp = await telescope.super_resolve(crop)
 
-A picture goes in as an array (uint8, (H, W, 3) or grey (H, W)), a PIL image, a path, or the bytes of a file.
+A picture goes in as an array (uint8; colour (H, W, 3), with alpha (H, W, 4), or grey (H, W)), a PIL image, a path,
+a file opened in binary mode, or the bytes of a file. A PIL image of one frame gives the same result as its file,
+upright by its EXIF orientation; one with levels of 32 bits raises TypeError.
 Requests that a busy service refuses (429, 503) or a broken connection loses are sent again within `timeout_s`;
 computing one twice does no harm. The error tree is drawn in `text_telescope/exchange.py`.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from text_telescope.base import BaseClient, CropParameters, OnError, PageParameters, Regions, in_order, with_errors
+from text_telescope.base import (
+    BaseClient,
+    CropParameters,
+    OnError,
+    PageParameters,
+    Regions,
+    in_order,
+    plain_regions,
+    with_errors,
+)
 from text_telescope.exchange import BadImage, Exchange, Reply
-from text_telescope.pictures import Answer, Picture, Rgb, is_one
+from text_telescope.pictures import Answer, Picture, Rgb, as_list, is_one
 
 T = TypeVar("T")
 
@@ -40,7 +51,7 @@ class TelescopeClient(BaseClient[httpx.Client]):
     @overload
     def super_resolve(
         self,
-        images: Sequence[Picture],
+        images: Iterable[Picture],
         *,
         errors: Literal["raise", "keep"] = "raise",
         **options: Unpack[CropParameters],
@@ -48,28 +59,29 @@ class TelescopeClient(BaseClient[httpx.Client]):
 
     @overload
     def super_resolve(
-        self, images: Sequence[Picture], *, errors: Literal["return"], **options: Unpack[CropParameters]
+        self, images: Iterable[Picture], *, errors: Literal["return"], **options: Unpack[CropParameters]
     ) -> list[Rgb | BadImage]: ...
 
     def super_resolve(self, images: Any, *, errors: OnError = "raise", **options: Unpack[CropParameters]) -> Any:
-        """One picture, or a sequence -> uint8 (2H, 2W, 3), or a list of them in order.
+        """One picture, or an iterable of them -> uint8 (2H, 2W, 3), or a list of them in order.
 
         With `recogniser`, a crop that it would not read better super-resolved comes back unchanged: (H, W, 3).
 
-        errors: for a failed image of a sequence: "raise" its BadImage, "return" the BadImage in its place, or
+        errors: for a failed image among several: "raise" its BadImage, "return" the BadImage in its place, or
             "keep" the picture as given, so that a pipeline goes on; "keep" also replaces merely enlarged results.
         Raises another TelescopeError if a whole request failed, and TypeError for an object that is no picture.
         """
         if is_one(images):
             return self._arrays([images], self.answers([images], **options), "raise")[0]
-        return self._arrays(images, self.answers(images, **options), errors)
+        pictures = as_list(images)
+        return self._arrays(pictures, self.answers(pictures, **options), errors)
 
-    def answers(self, images: Sequence[Picture], **options: Unpack[CropParameters]) -> list[Answer | BadImage]:
+    def answers(self, images: Iterable[Picture], **options: Unpack[CropParameters]) -> list[Answer | BadImage]:
         """One result per image, in order: the encoded picture with method and reason, or a BadImage.
 
         Raises as `super_resolve` does.
         """
-        encoded = self._encoded(images)
+        encoded = self._encoded(as_list(images))
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="telescope") as pool:
             found = pool.map(self._drive, self._of_crops(encoded, options))
             return in_order(encoded, chain.from_iterable(found))
@@ -94,19 +106,21 @@ class TelescopeClient(BaseClient[httpx.Client]):
     ) -> list[Any]:
         """Regions of a page -> uint8 arrays in order, each upright and at twice its size.
 
-        regions: quadrilaterals [[x, y], ...] clockwise from the text's top left, or boxes [x0, y0, x1, y1].
+        regions: quadrilaterals [[x, y], ...] clockwise from the text's top left, or boxes [x0, y0, x1, y1], in
+            pixels of the page held upright. None or none of them -> [], without a request.
         errors: as for `super_resolve`, for each region.
         """
-        if len(regions) == 0:  # a page without text needs no request
+        given = plain_regions(regions)
+        if not given:  # a page without text needs no request
             return []
-        return self._arrays(regions, with_errors(self._drive(self._of_regions(page, regions, options))), errors)
+        return self._arrays(given, with_errors(self._drive(self._of_regions(page, given, options))), errors)
 
     def recompose(self, page: Picture, regions: Regions, **options: Unpack[PageParameters]) -> Rgb:
         """The page at twice its size, uint8 (2H, 2W, 3): its regions super-resolved, the rest enlarged.
 
         A region that the service refuses is only enlarged; `regions` gives its error.
         """
-        return self._drive(self._of_page(page, regions, options)).array(self._channels)
+        return self._drive(self._of_page(page, plain_regions(regions), options)).array(self._channels)
 
     def _drive(self, steps: Exchange[T]) -> T:
         reply: Reply = None
@@ -145,7 +159,7 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
     @overload
     async def super_resolve(
         self,
-        images: Sequence[Picture],
+        images: Iterable[Picture],
         *,
         errors: Literal["raise", "keep"] = "raise",
         **options: Unpack[CropParameters],
@@ -153,7 +167,7 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
 
     @overload
     async def super_resolve(
-        self, images: Sequence[Picture], *, errors: Literal["return"], **options: Unpack[CropParameters]
+        self, images: Iterable[Picture], *, errors: Literal["return"], **options: Unpack[CropParameters]
     ) -> list[Rgb | BadImage]: ...
 
     async def super_resolve(
@@ -163,13 +177,14 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
         if is_one(images):
             answers = await self.answers([images], **options)
             return (await asyncio.to_thread(self._arrays, [images], answers, "raise"))[0]
-        return await asyncio.to_thread(self._arrays, images, await self.answers(images, **options), errors)
+        pictures = as_list(images)
+        return await asyncio.to_thread(self._arrays, pictures, await self.answers(pictures, **options), errors)
 
     async def answers(
-        self, images: Sequence[Picture], **options: Unpack[CropParameters]
+        self, images: Iterable[Picture], **options: Unpack[CropParameters]
     ) -> list[Answer | BadImage]:
         """As `TelescopeClient.answers`."""
-        encoded = await asyncio.to_thread(self._encoded, images)
+        encoded = await asyncio.to_thread(self._encoded, as_list(images))
         free = asyncio.Semaphore(self._concurrency)
 
         async def drive(steps: Exchange[T]) -> T:
@@ -203,14 +218,16 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
         self, page: Picture, regions: Regions, *, errors: OnError = "raise", **options: Unpack[PageParameters]
     ) -> list[Any]:
         """As `TelescopeClient.regions`."""
-        if len(regions) == 0:
+        given = plain_regions(regions)
+        if not given:
             return []
-        found = await self._drive(await asyncio.to_thread(self._of_regions, page, regions, options))
-        return await asyncio.to_thread(self._arrays, regions, with_errors(found), errors)
+        found = await self._drive(await asyncio.to_thread(self._of_regions, page, given, options))
+        return await asyncio.to_thread(self._arrays, given, with_errors(found), errors)
 
     async def recompose(self, page: Picture, regions: Regions, **options: Unpack[PageParameters]) -> Rgb:
         """As `TelescopeClient.recompose`."""
-        answer = await self._drive(await asyncio.to_thread(self._of_page, page, regions, options))
+        steps = await asyncio.to_thread(self._of_page, page, plain_regions(regions), options)
+        answer = await self._drive(steps)
         return await asyncio.to_thread(answer.array, self._channels)
 
     async def _drive(self, steps: Exchange[T]) -> T:

@@ -1,0 +1,123 @@
+"""A PIL image -> a lossless file that the service reads as it would read the file that the image came from.
+
+The pixels are kept, and so are the orientation, the ICC profile, the transparency and the gamma.
+"""
+
+import struct
+from contextlib import suppress
+from io import BytesIO
+
+from PIL import Image, ImageSequence, MpoImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL.ExifTags import Base
+
+_MP_ENTRIES = 0xB002  # a tag of CIPA DC-007
+_PNG_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B")
+_TIFF_MODES = ("CMYK", "LAB")
+_CONVERTED = {
+    "PA": "RGBA",
+    "RGBa": "RGBA",
+    "La": "LA",
+    "RGBX": "RGB",
+    "YCbCr": "RGB",
+    "HSV": "RGB",
+}
+_TO_8_BITS = {  # no 32-bit level is an agreed white
+    "I": 'image.point(lambda level: level / 256).convert("L") if white is 65535',
+    "F": 'image.point(lambda level: level * 255).convert("L") if white is 1',
+}
+
+
+def of_image(image: Image.Image) -> bytes:
+    """A PNG, or a TIFF for CMYK and LAB; empty for an image without area.
+
+    Raises OSError if the image's file is closed or damaged, and TypeError for an image of several frames or of a
+    mode without a fixed white.
+    """
+    if 0 in image.size:  # a detector's box without area, which Pillow cannot write
+        return b""
+    if image.mode in _TO_8_BITS:
+        raise _refused(image, f"convert it to 8 bits first, e.g. {_TO_8_BITS[image.mode]}")
+    try:
+        is_single = not _has_several_frames(image)
+        if is_single:
+            image.load()
+    except Exception as exc:  # Pillow's plugins raise many types while parsing
+        raise OSError(f"The PIL image is closed, damaged or cut off ({str(exc) or type(exc).__name__}).") from exc
+    if not is_single:
+        raise _refused(image, "it has several frames; seek to one and give image.copy()")
+    try:
+        return _written(_in_kept_mode(image), _exif(image))
+    except ValueError as exc:  # e.g. transparency of a wrong type
+        raise _refused(image, f"{exc}; give image.convert('RGB')") from exc
+
+
+def _written(image: Image.Image, exif: Image.Exif) -> bytes:
+    stream = BytesIO()
+    if image.mode in _TIFF_MODES:
+        image.save(stream, "TIFF", compression="tiff_adobe_deflate", exif=exif)
+    else:  # on a crop, more effort costs more time than the bytes saved
+        image.save(stream, "PNG", compress_level=1, pnginfo=_gamma(image), exif=exif)
+    return stream.getvalue()
+
+
+def _in_kept_mode(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        _check_white(image)
+        if image.mode not in _PNG_MODES:  # by way of I, since Pillow would clip the levels at 255
+            return image.convert("I").convert("I;16")
+    if image.mode in _PNG_MODES + _TIFF_MODES:
+        return image
+    if image.mode == "P":
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode not in _CONVERTED:
+        raise _refused(image, "give image.convert('RGB')")
+    return image.convert(_CONVERTED[image.mode])
+
+
+def _check_white(image: Image.Image) -> None:
+    """A TIFF may hold 12 bits in 16, or count from white down; neither can be written."""
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(Base.BitsPerSample, (16,)) != (16,) or tags.get(Base.PhotometricInterpretation) == 0:
+        raise _refused(image, "its white is not 65535; give the TIFF's path or bytes")
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """The orientation alone; other entries may be damaged, large or private."""
+    exif = Image.Exif()
+    with suppress(Exception):  # a damaged EXIF block is no reason to refuse a picture
+        orientation = image.getexif().get(Base.Orientation)
+        if orientation in range(2, 9):
+            exif[Base.Orientation] = orientation
+    return exif
+
+
+def _gamma(image: Image.Image) -> PngImagePlugin.PngInfo | None:
+    if "gamma" not in image.info:
+        return None
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"gAMA", struct.pack(">I", round(image.info["gamma"] * 100_000)))
+    if "srgb" in image.info:  # goes before gamma
+        chunks.add(b"sRGB", bytes([image.info["srgb"]]))
+    return chunks
+
+
+def _has_several_frames(image: Image.Image) -> bool:
+    """Thumbnails, previews and masks beside the picture do not count."""
+    if not getattr(image, "is_animated", False):
+        return False
+    if isinstance(image, MpoImagePlugin.MpoImageFile):  # a phone's JPEG
+        others = (image.mpinfo or {})[_MP_ENTRIES][1:]
+        return any(str(other["Attribute"]["MPType"]).startswith("Multi-Frame") for other in others)
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return True
+    with Image.open(image._fp) as again:  # since a seek in `image` itself would discard its pixels
+        return any(frame.tell() != image.tell() and _is_page(frame) for frame in ImageSequence.Iterator(again))
+
+
+def _is_page(frame: Image.Image) -> bool:
+    tags = getattr(frame, "tag_v2", {})
+    return not tags.get(Base.NewSubfileType, 0) & 0b101 and tags.get(Base.SubfileType) != 2
+
+
+def _refused(image: Image.Image, reason: str) -> TypeError:
+    return TypeError(f"A PIL image of mode {image.mode} is not sent as it is: {reason}.")
