@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import Literal, Protocol, TypeGuard, runtime_checkable
+from typing import IO, Literal, Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,7 @@ def encode(picture: Picture, channels: Channels) -> bytes:
         case np.ndarray():
             return of_image(_image(picture, channels))
         case BinaryFile():
-            return _read_file(picture)
+            return _read_file(cast(IO[bytes], picture))
     raise _no_picture(picture)
 
 
@@ -95,18 +95,17 @@ def _read_path(given: str | PathLike[str]) -> bytes:
         raise OSError(f"{str(path)!r} is no path: {exc}.") from exc
 
 
-def _read_file(file: BinaryFile) -> bytes:
+def _read_file(file: IO[bytes]) -> bytes:
     """The bytes from the current position to the end; the position of a seekable file stays the same."""
-    seek = getattr(file, "seek", None) if hasattr(file, "seekable") and file.seekable() else None
     try:
-        start = file.tell() if seek else 0  # type: ignore[attr-defined]
+        start = file.tell() if hasattr(file, "seekable") and file.seekable() else None
         data: object = file.read()
-        if seek:
-            seek(start)
+        if start is not None:
+            file.seek(start)
     except UnicodeDecodeError as exc:
         raise _no_bytes("str") from exc
-    except ValueError as exc:  # of a closed file
-        raise OSError(f"The file object cannot be read: {exc}.") from exc
+    except ValueError as exc:
+        raise OSError(f"The file object cannot be read: {exc}") from exc
     if data is not None and not isinstance(data, bytes | bytearray | memoryview):
         raise _no_bytes(type(data).__name__)
     if not data:
