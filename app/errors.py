@@ -89,12 +89,12 @@ class UploadTimedOut(BadInput):
 
 class TooManyBytes(BadInput):
     status, code, title = 413, "too_many_bytes", "The request body is too large"
-    example = "The body is larger than 33554432 bytes; send fewer or smaller images."
+    example = "The body is larger than 33554432 bytes; send fewer or smaller images in one request."
 
 
 class TooManyImages(BadInput):
     status, code, title = 413, "too_many_images", "The request has too many images"
-    example = "At most 64 parts are taken in one request; send several."
+    example = "At most 64 images are taken in one request; send the others in further requests."
 
 
 class TooManyRegions(BadInput):
@@ -104,7 +104,11 @@ class TooManyRegions(BadInput):
 
 class TooManyPixels(BadInput):
     status, code, title = 413, "too_many_pixels", "The image is too large"
-    example = "The image has 40000 x 40000 pixels; at most 4000000 are accepted."
+    example = (
+        "The image has 3000 x 2000 pixels, 6000000 in all; at most 4000000 are accepted, such as 2449 x 1632. "
+        "Scale it down or cut it into parts; send a page with the boxes of its text to /v1/super-resolve/regions, "
+        "which takes 16000000 pixels."
+    )
 
 
 class RequestTooLarge(BadInput):
@@ -122,7 +126,10 @@ class ResultTooLarge(BadInput):
 
 class UnsupportedMediaType(BadInput):
     status, code, title = 415, "unsupported_media_type", "The request's Content-Type is not accepted"
-    example = "Content-Type is text/plain; send multipart/form-data with parts named 'image', or the image itself."
+    example = (
+        "Content-Type is text/plain; send multipart/form-data with parts named 'image' (curl -F image=@crop.png), "
+        "or the image itself (curl --data-binary @crop.png -H 'Content-Type: image/png')."
+    )
 
 
 class UnsupportedFormat(BadInput):

@@ -97,8 +97,9 @@ def recognise_router(recogniser: DemoRecogniser) -> APIRouter:
         with receive(request, models.default) as body:
             (upload,) = await body.images(max_images=1)
             try:
-                async with asyncio.timeout(body.deadline - time.monotonic()):
-                    return await recogniser.read(upload.data)
+                with body.advising(upload):
+                    async with asyncio.timeout(body.deadline - time.monotonic()):
+                        return await recogniser.read(upload.data)
             except TimeoutError as exc:
                 raise errors.DeadlineExceeded("The deadline passed before the picture was read.") from exc
 

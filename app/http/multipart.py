@@ -1,16 +1,18 @@
 """A request's body -> the images in it, with every limit checked while the bytes arrive.
 
 Crops come as multipart/form-data with one or more parts named `image`, or as the bare bytes of one image under its
-own Content-Type; a page comes as multipart with one `image` and the JSON of its `regions`. Starlette parses the
-multipart, in memory.
+own Content-Type; a page comes as multipart with one `image` and the JSON of its `regions`. A part is known by its
+name alone: many clients give it no file name, or another Content-Type. Starlette parses the multipart, in memory.
 """
 
 import asyncio
 import math
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.datastructures import FormData, Headers, UploadFile
@@ -19,6 +21,7 @@ from starlette.requests import ClientDisconnect
 
 from app.batching.capacity import Capacity, Lease
 from app.errors import (
+    BadInput,
     ClientDisconnected,
     EmptyBody,
     InvalidParameter,
@@ -26,16 +29,24 @@ from app.errors import (
     Overloaded,
     TooManyBytes,
     TooManyImages,
+    TooManyPixels,
+    UndecodableImage,
     UnsupportedMediaType,
     UploadTimedOut,
 )
+from app.http.misplaced import misplaced_text
 from app.http.query import timeout_s
 from app.serving.model_service import ServedModel, Upload
 from app.settings import Settings
 
+R = TypeVar("R")
 IMAGE = "image"
 REGIONS = "regions"
-MAX_FIELD_BYTES = 1024 * 1024  # of a part that is no image; a thousand regions take a tenth
+MAX_REGIONS_BYTES = 1024 * 1024  # of their JSON; a thousand regions take a tenth
+PART_CALL = f"curl -F {IMAGE}=@crop.png"
+BARE_CALL = "curl --data-binary @crop.png -H 'Content-Type: image/png'"
+PAGE_CALL = f"curl -F {IMAGE}=@page.png -F {REGIONS}=@boxes.json"
+_FILENAME = re.compile(rb"filename\*\s*=\s*\"?utf-8'[^']*'([^;\"\s]+)", re.IGNORECASE)  # RFC 5987; .NET sends both
 
 
 class Body:
@@ -50,6 +61,7 @@ class Body:
         self._lease = lease
         self._settings: Settings = request.app.state.settings
         self._media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._source, self._call = f"The part '{IMAGE}'", PART_CALL
 
     async def images(self, *, max_images: int | None = None) -> list[Upload]:
         """The images, in order. max_images: None takes the setting.
@@ -57,49 +69,82 @@ class Body:
         Raises the BadInput that names the fault, Overloaded or UploadTimedOut.
         """
         if self._media_type.startswith("image/"):
+            self._source, self._call = "The body", BARE_CALL
             async with self._arrival():
                 return [Upload(b"".join([chunk async for chunk in self._chunks()]))]
-        expected = (
-            f"parts named '{IMAGE}' (curl -F image=@crop.png), or the image itself as image/png, image/jpeg, ..."
-        )
-        parts = await self._multipart(expected, max_images or self._settings.max_images, (IMAGE,))
+        expected = f"parts named '{IMAGE}' ({PART_CALL}), or the image itself ({BARE_CALL})"
+        most = max_images or self._settings.max_images
+        images = "image is" if most == 1 else "images are"
+        too_many = f"At most {most} {images} taken in one request; send the others in further requests."
+        parts = await self._multipart(expected, (IMAGE,), most, too_many)
         if not parts:
-            raise EmptyBody(f"The multipart body has no part named '{IMAGE}'.")
+            raise EmptyBody(f"The multipart body has no part named '{IMAGE}'; send {expected}.")
         return [upload for _, upload in parts]
 
     async def page(self) -> tuple[Upload, bytes]:
         """A page and the JSON of its regions. Raises as `images` does."""
-        expected = (
-            f"a page named '{IMAGE}' and its regions as JSON named '{REGIONS}' "
-            "(-F image=@page.png -F regions=@boxes.json)."
-        )
-        parts = await self._multipart(expected, 2, (IMAGE, REGIONS))
-        if sorted(name for name, _ in parts) != [IMAGE, REGIONS]:
-            raise InvalidParameter(f"The multipart body must hold one part '{IMAGE}' and one part '{REGIONS}'.")
+        self._call = PAGE_CALL
+        expected = f"one part '{IMAGE}', the page, and one part '{REGIONS}', the JSON of its boxes ({PAGE_CALL})"
+        too_many = f"One request takes {expected}; send each page in a request of its own."
+        parts = await self._multipart(expected, (IMAGE, REGIONS), 2, too_many)
         named = dict(parts)
-        if len(named[REGIONS].data) > MAX_FIELD_BYTES:
-            raise TooManyBytes(f"The part '{REGIONS}' is larger than {MAX_FIELD_BYTES} bytes.")
-        return named[IMAGE], named[REGIONS].data
+        listed = named[REGIONS].data if REGIONS in named else b""
+        if len(listed) > MAX_REGIONS_BYTES:
+            raise TooManyBytes(f"The part '{REGIONS}' is larger than {MAX_REGIONS_BYTES} bytes.")
+        if len(named) < 2:
+            found = " and ".join(repr(name) for name, _ in parts) or "no part"
+            raise InvalidParameter(f"The multipart body has {found}; send {expected}.")
+        if not listed.lstrip().startswith((b"[", b"{")) and (text := misplaced_text(listed)):
+            raise InvalidParameter(f"The part '{REGIONS}' holds {text}. Send the JSON itself: {PAGE_CALL}.")
+        return named[IMAGE], listed
 
-    async def _multipart(self, expected: str, max_parts: int, names: tuple[str, ...]) -> list[tuple[str, Upload]]:
-        """The parts in order, with their names; all but IMAGE may be fields instead of files."""
+    def advised(self, result: R, upload: Upload, *, too_large: str = "") -> R | BadInput:
+        """The result; an error with the right call, if the upload shows how the caller went wrong.
+
+        too_large: the advice for a picture with too many pixels.
+        """
+        if isinstance(result, UndecodableImage) and (text := misplaced_text(upload.data)):
+            return UndecodableImage(f"{self._source} holds {text}. Send the picture itself: {self._call}.")
+        if isinstance(result, TooManyPixels):
+            return TooManyPixels(f"{result} {too_large}".rstrip())
+        return result
+
+    @contextmanager
+    def advising(self, upload: Upload, *, too_large: str = "") -> Iterator[None]:
+        """Raises the errors of the context as `advised` completes them."""
+        try:
+            yield
+        except BadInput as exc:
+            raise self.advised(exc, upload, too_large=too_large) from exc.__cause__
+
+    async def _multipart(
+        self, expected: str, names: tuple[str, ...], max_parts: int, too_many: str
+    ) -> list[tuple[str, Upload]]:
+        """The parts in order, with their names. too_many: the message for more than `max_parts`."""
         if self._media_type != "multipart/form-data":
             raise UnsupportedMediaType(
-                f"Content-Type is {self._media_type or 'missing'}; send multipart/form-data with {expected}"
+                f"Content-Type is {self._media_type[:100] or 'missing'}; send multipart/form-data with {expected}."
             )
-        parser = _InMemoryParser(self._request.headers, self._chunks(), max_parts=max_parts)
+
+        def check(name: str, parts: int) -> None:
+            if name not in names:
+                raise InvalidParameter(
+                    f"The multipart body has a part named {name[:100]!r}; send {expected}. Parameters go into the "
+                    "address (?format=jpeg)."
+                )
+            if parts > max_parts:
+                raise TooManyImages(too_many)
+
         try:
             async with self._arrival():
-                form = await parser.parse()
+                form = await _InMemoryParser(self._request.headers, self._chunks(), check).parse()
         except MultiPartException as exc:
-            if exc.message.startswith("Too many"):
-                raise TooManyImages(f"At most {max_parts} parts are taken in one request; send several.") from exc
-            if exc.message.startswith("Part exceeded"):
-                raise TooManyBytes(f"A part that is no file is larger than {MAX_FIELD_BYTES} bytes.") from exc
-            reason = exc.__cause__ or exc.message
-            raise MalformedMultipart(f"The multipart body cannot be read: {str(reason).rstrip('.')}.") from exc
+            reason = str(exc.__cause__ or exc.message).rstrip(".")
+            if "boundary" not in self._request.headers["content-type"]:
+                reason = "its Content-Type names no boundary; leave that header to the HTTP library"
+            raise MalformedMultipart(f"The multipart body cannot be read: {reason}.") from exc
         try:
-            return [(name, _upload(name, value, names)) for name, value in form.multi_items()]
+            return [(name, _upload(value)) for name, value in form.multi_items()]
         finally:
             await form.close()
 
@@ -115,7 +160,7 @@ class Body:
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. A declared length over the limit is refused before the first chunk."""
         max_bytes = self._settings.max_request_bytes
-        message = f"The body is larger than {max_bytes} bytes; send fewer or smaller images."
+        message = f"The body is larger than {max_bytes} bytes; send fewer or smaller images in one request."
         declared = self._request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > max_bytes:
             raise TooManyBytes(message)
@@ -133,16 +178,31 @@ class Body:
 
 
 class _InMemoryParser(MultiPartParser):
-    """Starlette's parser, but files stay in memory, and a body without its closing boundary is malformed."""
+    """Starlette's parser, but all parts are files in memory, and a body without its closing boundary is malformed.
+
+    Starlette would decode a part without a file name as text, which destroys a picture.
+    """
 
     spool_max_size = 2**40  # bytes: never a file on the disk; the body's own limits hold
     _complete = False
 
-    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], *, max_parts: int) -> None:
+    def __init__(
+        self, headers: Headers, stream: AsyncGenerator[bytes, None], check: Callable[[str, int], None]
+    ) -> None:
+        """check: raises for a part that is not expected, given its name and the number of parts so far."""
         # Names are UTF-8 (RFC 7578, 5.1), or Latin-1 as a fallback; the charset that the body claims is ignored.
         content_type = re.sub(r";\s*charset=[^;]*", "", headers["content-type"], flags=re.IGNORECASE)
-        limits = {"max_files": max_parts, "max_fields": max_parts, "max_part_size": MAX_FIELD_BYTES}
-        super().__init__(Headers({"Content-Type": content_type}), stream, **limits)
+        super().__init__(Headers({"Content-Type": content_type}), stream, max_files=math.inf)
+        self._check = check
+
+    def on_headers_finished(self) -> None:
+        part = self._current_part
+        disposition = part.content_disposition or b""
+        part.content_disposition = b'form-data; filename=""; ' + disposition  # its own file name comes later
+        super().on_headers_finished()
+        self._check(part.field_name, self._current_files)
+        if part.file and not part.file.filename and (extended := _FILENAME.search(disposition)):
+            part.file.filename = unquote_to_bytes(extended[1]).decode(errors="replace")
 
     def on_end(self) -> None:
         self._complete = True
@@ -176,18 +236,6 @@ def receive(request: Request, model: ServedModel) -> Iterator[Body]:
         yield Body(request, model, lease, timeout_s=allowed_s)
 
 
-def _upload(name: str, value: UploadFile | str, names: tuple[str, ...]) -> Upload:
-    """Raises InvalidParameter for a part that is not expected."""
-    if isinstance(value, UploadFile):
-        if name not in names:
-            raise InvalidParameter(
-                f"The multipart body has a file named {name!r} that is not expected; images are files named "
-                f"'{IMAGE}'."
-            )
-        return Upload(value.file.read(), value.filename or None)
-    if name not in names or name == IMAGE:
-        raise InvalidParameter(
-            f"The multipart body has a field named {name!r} that is not expected; images go in as files named "
-            f"'{IMAGE}', parameters into the address (?format=jpeg)."
-        )
-    return Upload(value.encode())
+def _upload(value: UploadFile | str) -> Upload:
+    assert isinstance(value, UploadFile), "the parser makes every part a file"
+    return Upload(value.file.read(), value.filename or None)

@@ -38,7 +38,15 @@ async def super_resolve(request: Request) -> Response:
                 results = await model.super_resolve(
                     uploads, options, representation.image_format, deadline=body.deadline, timings=record.timings
                 )
-        return await render(record, representation, results, names=[upload.filename for upload in uploads])
+            too_large = (
+                "Scale it down or cut it into parts; send a page with the boxes of its text to "
+                f"{REGIONS}, which takes {request.app.state.settings.max_page_pixels} pixels."
+            )
+            told = [
+                body.advised(result, upload, too_large=too_large)
+                for upload, result in zip(uploads, results, strict=True)
+            ]
+        return await render(record, representation, told, names=[upload.filename for upload in uploads])
 
 
 @router.post(REGIONS, summary="Super-resolve regions of a page", **SUPER_RESOLVE_REGIONS)
@@ -51,18 +59,20 @@ async def super_resolve_regions(request: Request) -> Response:
     with served_model(request, query) as model:
         with receive(request, model) as body:
             page, listed = await body.page()
+            too_large = "Scale the page down with its regions, or send the page in parts."
             async with while_connected(request):
                 max_regions = request.app.state.settings.max_regions
                 corners = await asyncio.to_thread(regions.parse, listed, max_regions=max_regions)
                 record.images = len(corners)
-                results = await model.super_resolve_regions(
-                    page,
-                    corners,
-                    options,
-                    representation.image_format,
-                    deadline=body.deadline,
-                    timings=record.timings,
-                )
+                with body.advising(page, too_large=too_large):
+                    results = await model.super_resolve_regions(
+                        page,
+                        corners,
+                        options,
+                        representation.image_format,
+                        deadline=body.deadline,
+                        timings=record.timings,
+                    )
         names = [None] * len(corners)
         return await render(record, representation, results.regions, names=names, page=results.page)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
+from math import inf, sqrt
 
 from app.errors import EmptyBody, ImageTooSmall, ServiceError, TooManyPixels, UndecodableImage, UnsupportedFormat
 from app.imaging.encode import Format
@@ -13,11 +13,11 @@ from model_store.pixels import Rgb
 
 __all__ = ["ACCEPTED", "DECODED", "Probed", "decode", "is_short", "probe"]
 SMALL_PIXELS = 4096  # 128 x 32
+LOWEST_PX = 8  # a lower line holds no text that can be read
 _ERRORS: dict[type[errors.PictureError], type[ServiceError]] = {
     errors.EmptyPicture: EmptyBody,
     errors.UndecodablePicture: UndecodableImage,
     errors.UnsupportedPicture: UnsupportedFormat,
-    errors.PictureTooLarge: TooManyPixels,
     errors.PictureTooSmall: ImageTooSmall,
 }
 
@@ -52,5 +52,17 @@ def decode(data: bytes) -> Rgb:
 def _service_errors() -> Iterator[None]:
     try:
         yield
+    except errors.PictureTooLarge as exc:
+        raise TooManyPixels(
+            f"The image has {exc.width} x {exc.height} pixels, {exc.width * exc.height} in all; at most "
+            f"{exc.max_pixels} are accepted{_example(exc)}."
+        ) from exc
     except errors.PictureError as exc:
         raise _ERRORS[type(exc)](str(exc)) from exc
+
+
+def _example(error: errors.PictureTooLarge) -> str:
+    """The largest size of the same proportion that fits; empty if it would be too low for text."""
+    shrink = sqrt(error.max_pixels / (error.width * error.height))
+    width, height = int(error.width * shrink), int(error.height * shrink)
+    return f", such as {width} x {height}" if min(width, height) >= LOWEST_PX else ""

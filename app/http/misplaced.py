@@ -1,0 +1,46 @@
+"""Texts that come in the place of a file, described for an error message.
+
+-F image=crop.png             the name of a file: the @ is missing
+-F image=https://...          an address, which is not fetched
+{"image": "iVBORw0KGgo..."}   JSON or base64, in a part or as the whole body
+"""
+
+import base64
+import re
+
+_READ = 200  # bytes; enough to know a text
+_SHOWN = 60  # characters
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"%PDF")
+_NAME = re.compile(r"[^\n]{1,150}\.[A-Za-z][A-Za-z0-9]{1,4}")
+
+
+def misplaced_text(data: bytes) -> str | None:
+    """The kind of a text and its beginning, in half a sentence; None if the data is no text."""
+    if data.startswith(b"--") and b"content-disposition" in data[:_READ].lower():
+        return "a multipart body under a Content-Type of its own, which the HTTP library would set"
+    text = data[:_READ].decode(errors="replace").rstrip("\ufffd").strip()  # the cut may split a letter
+    if not text or "\ufffd" in text or not re.sub(r"\s", "", text).isprintable():
+        return None
+    return f"{_kind(text)}: {text[:_SHOWN]!r}{'...' * (len(text) > _SHOWN)}"
+
+
+def _kind(text: str) -> str:
+    if text.startswith("data:"):
+        return "a data: URL, which is not decoded"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        return "an address, and addresses are not fetched"
+    if text[0] in "{[":
+        return "JSON"
+    if _is_base64(text.strip("\"'")):
+        return "a picture as base64 text, which is not decoded"
+    if _NAME.fullmatch(text):
+        return "the name of a file (with curl, an @ before it sends the file)"
+    return "text"
+
+
+def _is_base64(text: str) -> bool:
+    """Whether the text is base64 of a picture, by its first bytes."""
+    try:
+        return base64.b64decode(text[:16], validate=True).startswith(_MAGIC)
+    except ValueError:
+        return False

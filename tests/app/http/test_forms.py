@@ -1,0 +1,158 @@
+"""The forms in which HTTP clients send a picture, and the answers to near misses."""
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from app.imaging.decode import decode
+from tests.app.conftest import Server, png
+
+CROPS, REGIONS = "/v1/super-resolve", "/v1/super-resolve/regions"
+DISPOSITION = b'Content-Disposition: form-data; name="image"'
+CROP = png()
+BINARY = CROP + bytes(range(256)) * 8192  # 2 MiB with every byte, behind the picture's end
+
+
+def form(*parts: bytes) -> dict[str, Any]:
+    """A request of httpx with these parts, each its headers and its bytes."""
+    body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    return {"content": body, "headers": {"content-type": "multipart/form-data; boundary=b"}}
+
+
+def field(name: str, value: bytes) -> bytes:
+    """As curl sends -F name=value."""
+    return f'Content-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value
+
+
+@pytest.mark.parametrize(
+    ("head", "filename"),
+    [
+        (DISPOSITION, None),
+        (DISPOSITION + b"\r\nContent-Type: image/png", None),  # Dart; requests with (None, data, "image/png")
+        (b"content-type: text/plain; charset=utf-8\r\ncontent-disposition: form-data; name=image", None),
+        (DISPOSITION + b"\r\nContent-Type: application/json\r\nContent-Length: 7", None),
+        (DISPOSITION + b'; filename=""\r\nContent-Type: application/octet-stream', None),
+        (DISPOSITION + b"; filename*=UTF-8''gr%C3%B6%C3%9Fe.png", "größe.png"),  # RFC 5987
+        (DISPOSITION + b"; filename*=\"utf-8'de'a%20b.png\"", "a b.png"),
+        (DISPOSITION + b"; filename=\"plain.png\"; filename*=utf-8''other.png", "plain.png"),  # .NET sends both
+        (b'Content-Disposition: form-data; filename="a;b\\".png"; name="image"', 'a;b".png'),
+    ],
+)
+def test_a_part_named_image_is_the_picture_whatever_else_its_headers_say(
+    server: Server, head: bytes, filename: str | None
+) -> None:
+    request = form(head + b"\r\n\r\n" + BINARY)
+    request["headers"]["accept"] = "application/json"
+    (image,) = server.client.post(CROPS, **request).json()["images"]
+    assert (image["outcome"], image["filename"]) == ("ok", filename)
+    assert decode(base64.b64decode(image["data"])).shape == (32, 128, 3)
+
+
+@pytest.mark.parametrize("regions", [field("regions", b"[[0, 0, 40, 16]]"), None], ids=["field", "file"])
+def test_a_page_may_come_without_a_file_name_and_its_regions_either_way(
+    server: Server, regions: bytes | None
+) -> None:
+    file = b'Content-Disposition: form-data; name="regions"; filename="boxes.json"\r\n\r\n[[0, 0, 40, 16]]'
+    response = server.client.post(REGIONS, **form(field("image", CROP), regions or file))
+    assert response.json()["images"][0]["outcome"] == "ok"
+
+
+BASE64 = base64.b64encode(CROP)
+TEXTS = {
+    "https://example.org/crop.png": "an address, and addresses are not fetched",
+    "file:///home/me/crop.png": "addresses are not fetched",
+    "crop.png": "an @ before it sends the file",
+    "/home/größe/my crop.JPEG": "an @ before it sends the file",
+    BASE64.decode(): "base64",
+    f'"{BASE64.decode()}"': "base64",
+    "data:image/png;base64," + BASE64.decode(): "a data: URL",
+    json.dumps({"image": BASE64.decode()}): "JSON",
+    "[object File]": "'[object File]'",
+    "undefined": "text: 'undefined'",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=[text[:12] for text in TEXTS])
+def test_a_value_in_the_place_of_a_file_is_named_with_the_right_call(server: Server, text: str) -> None:
+    typed = server.client.post(CROPS, **form(field("image", text.encode())))
+    page = server.client.post(REGIONS, **form(field("image", text.encode()), field("regions", b"[[0, 0, 9, 9]]")))
+    bare = server.client.post(CROPS, content=text.encode(), headers={"content-type": "image/png"})
+    for response, source, call in (
+        (typed, "The part 'image'", "-F image=@crop.png"),
+        (page, "The part 'image'", "-F image=@page.png"),
+        (bare, "The body", "--data-binary @crop.png -H 'Content-Type: image/png'"),
+    ):
+        assert (response.status_code, response.json()["code"]) == (400, "undecodable_image")
+        detail = response.json()["detail"]
+        assert detail.startswith(f"{source} holds ")
+        assert TEXTS[text] in detail
+        assert text[:9] in detail
+        assert call in detail
+
+
+def test_a_value_among_pictures_fails_alone(server: Server) -> None:
+    images = server.client.post(CROPS, **form(field("image", CROP), field("image", b"crop.png"))).json()["images"]
+    assert images[0]["outcome"] == "ok"
+    assert "-F image=@crop.png" in images[1]["problem"]["detail"]
+
+
+@pytest.mark.parametrize("name", ["file", "files", "images", "image[]", "Image", "picture"])
+def test_a_part_of_another_name_is_told_the_right_one(server: Server, name: str) -> None:
+    for sent in ({"files": {name: CROP}}, form(field(name, CROP))):
+        response = server.client.post(CROPS, **sent)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+        assert (
+            f"a part named '{name}'; send parts named 'image' (curl -F image=@crop.png)"
+            in response.json()["detail"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ([field("image", CROP)], "has 'image'; send one part 'image', the page, and one part 'regions', the JSON"),
+        ([field("image", CROP), field("regions", b"boxes.json")], "an @ before it sends the file): 'boxes.json'"),
+        ([field("image", CROP), field("boxes", b"[]")], "part named 'boxes'"),
+        ([field("image", CROP), field("regions", b"[]"), field("units", b"relative")], "into the address"),
+    ],
+)
+def test_a_wrong_call_for_a_page_is_answered_with_the_right_one(
+    server: Server, parts: list[bytes], told: str
+) -> None:
+    response = server.client.post(REGIONS, **form(*parts))
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+    assert told in response.json()["detail"]
+    assert "curl -F image=@page.png -F regions=@boxes.json" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status", "told"),
+    [
+        ("application/x-www-form-urlencoded", 415, "curl --data-binary @crop.png -H 'Content-Type: image/png'"),
+        ("application/json", 415, "curl -F image=@crop.png"),
+        ("multipart/form-data", 400, "names no boundary; leave that header to the HTTP library"),
+        ("image/png", 400, "a multipart body under a Content-Type of its own"),
+    ],
+)
+def test_a_content_type_that_does_not_fit_the_body_is_answered_with_the_right_one(
+    server: Server, content_type: str, status: int, told: str
+) -> None:
+    body = httpx.Request("POST", server.url, files={"image": CROP})
+    response = server.client.post(CROPS, content=body.read(), headers={"content-type": content_type})
+    assert response.status_code == status
+    assert told in response.json()["detail"]
+
+
+def test_a_picture_that_is_too_large_is_told_the_size_that_fits_and_the_address_for_pages(server: Server) -> None:
+    large = png(height=2000, width=3000)
+    told = server.post(large).json()["detail"]
+    assert "3000 x 2000 pixels, 6000000 in all; at most 4000000 are accepted, such as 2449 x 1632." in told
+    assert "with the boxes of its text to /v1/super-resolve/regions, which takes 16000000 pixels" in told
+    assert server.post(png(height=1632, width=2449)).status_code == 200
+    boxes = {"regions": b"[[0, 0, 40, 16]]"}
+    assert server.client.post(REGIONS, files={"image": large, **boxes}).status_code == 200
+    told = server.client.post(REGIONS, files={"image": png(height=4001, width=4000), **boxes}).json()["detail"]
+    assert "at most 16000000 are accepted, such as 3999 x 4000. Scale the page down with its regions" in told
