@@ -47,6 +47,7 @@ class Entry:
     is_picture: bool = True  # if not, it is copied
     header: Any = None
     failure: Failure | None = None  # found while reading it
+    left_out: str | None = None  # the kind of a file that is of no use: it is counted, and not written
 
 
 @dataclass(frozen=True)

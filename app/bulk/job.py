@@ -12,17 +12,20 @@ from typing import get_args
 
 from app.bulk.entries import JobOptions, KindName
 from app.bulk.kinds import kind_of, open_kind
-from app.bulk.ledger import Ledger, UnitRef
+from app.bulk.ledger import NOT_DONE, Ledger, Totals, UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
 from app.imaging.encode import Format
 from app.imaging.quality_gate import RoutingPolicy
 from app.serving.loading import LoadedModel
 from app.settings import Settings, load_settings
+from model_store.left_out import left_out
+from model_store.optional import optional
 from model_store.store import ModelStore
 from model_store.tiling import Geometry
 
 EVERY_S = 10.0  # between lines of progress
+LISTED = 10  # units that are not done, in the summary
 UNIT_SIZE = 1000  # pictures of a folder or LMDB: about a minute on one core, the most that a kill can lose
 
 
@@ -138,15 +141,29 @@ def run(
     opened = open_kind(kind, source, ledger, options)
     given = asdict(options)
     parameters = {"source": str(source), "kind": kind, "model": artefact.digest, **given.pop("policy"), **given}
-    with ledger.job(parameters, opened.units(unit_size)):
+    with ledger.job(parameters, opened.units(unit_size), opened.left_out):
         not_done = _work(task, ledger, engine, model)
         opened.close()
-        pictures, listed = ledger.list_failures(not_done)
-    failed = listed - len(not_done)
-    _print(f"{pictures - failed} pictures done, {failed} failed, {len(not_done)} units not done")
-    if listed:
+        totals = ledger.list_failures(not_done)
+    for line in _summary(totals, [why for _, why in not_done]):
+        _print(line)
+    if totals.failed:
         _print(f"the list with reasons: {ledger.failures}")
-    return listed
+    return totals.failed.total()
+
+
+def _summary(totals: Totals, not_done: Sequence[str]) -> Iterator[str]:
+    failed = totals.failed.total() - len(not_done)
+    yield f"{totals.pictures - failed} pictures done, {failed} failed, {len(not_done)} units not done"
+    for code, count in totals.failed.most_common():
+        if code != NOT_DONE:
+            example = totals.examples[code]
+            yield f"  {count} {code}, such as {example.item}: {example.detail}"
+    yield from (f"  not done: {why}" for why in not_done[:LISTED])
+    if len(not_done) > LISTED:
+        yield f"  and {len(not_done) - LISTED} more units"
+    if totals.left_out:
+        yield left_out(totals.left_out)
 
 
 def _work(task: Task, ledger: Ledger, engine: Engine, model: LoadedModel | None) -> list[tuple[UnitRef, str]]:
@@ -171,10 +188,8 @@ def _outcomes(task: Task, todo: Sequence[UnitRef], engine: Engine, model: Loaded
         return iter(())
     if not engine.workers:
         return map(Worker(task, model).run, todo)
-    try:
+    with optional("--workers", extra="bulk", error=StartupError):
         from app.bulk.on_ray import on_ray
-    except ImportError as exc:
-        raise StartupError("--workers needs Ray: pip install 'text-telescope[bulk]'.") from exc
     return on_ray(task, todo, workers=engine.workers, address=engine.address)
 
 

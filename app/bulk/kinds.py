@@ -1,19 +1,24 @@
 """The kinds of input, and the kind of a path. A library is imported only for the kind that needs it."""
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import islice
-from pathlib import Path
-from typing import TypeVar, get_args
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, TypeVar, get_args
 
 from app.bulk.entries import Entry, EntryResult, JobOptions, KindName, Unit
-from app.bulk.ledger import Ledger
+from app.bulk.ledger import RECORDS, Ledger
 from app.errors import StartupError
+from model_store.left_out import kind_of_file, system_file
+from model_store.optional import optional
+from model_store.pictures import SUFFIXES
 
 T = TypeVar("T")
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # of pictures, in any case
 CLASSES: dict[KindName, str] = {"folder": "Folders", "tar": "Tars", "parquet": "Parquets", "lmdb": "Lmdbs"}
 ENDINGS: dict[KindName, tuple[str, ...]] = {  # of paths; the first is that of the output
     "tar": (".tar", ".tar.gz", ".tgz", ".tar.xz"),
@@ -22,8 +27,12 @@ ENDINGS: dict[KindName, tuple[str, ...]] = {  # of paths; the first is that of t
 }
 
 
+class UnreadableUnit(Exception):
+    """The unit cannot be read; the message is a sentence."""
+
+
 def is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not system_file(name)
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -42,20 +51,48 @@ def claim(targets: dict[T, T], target: T, source: T) -> None:
 
 @dataclass(frozen=True)
 class Kind(ABC):
-    """Reads one kind of input, and writes the results in the same kind."""
+    """Reads one kind of input, and writes the results in the same kind.
+
+    left_out, unreadable: the files of no use by kind, and the folders that cannot be read; `units` fills them.
+    """
 
     name: KindName
     source: Path
     ledger: Ledger
     options: JobOptions
+    left_out: Counter[str] = field(default_factory=Counter)
+    unreadable: list[str] = field(default_factory=list)
+    errors: ClassVar[tuple[type[Exception], ...]] = ()  # of the library, if a unit cannot be read
 
-    @abstractmethod
     def units(self, size: int) -> Iterator[Unit]:
         """All units. size: pictures or keys per unit, for kinds without shards. Raises StartupError."""
+        yield from self.planned(size)
+        yield from (Unit(f"{folder}/", 1, self.whole(folder)) for folder in self.unreadable)
 
     @abstractmethod
+    def planned(self, size: int) -> Iterator[Unit]:
+        """The units of all files that can be reached."""
+
+    @abstractmethod
+    def whole(self, folder: str) -> tuple[str, ...]:
+        """The content of a unit for a folder that could not be read: its worker fails, or reads it by then."""
+
     def read(self, unit: Unit) -> Iterator[Entry]:
-        """All entries of the unit, in order. Raises the library's exceptions if the unit cannot be read."""
+        """All entries of the unit, in order. Raises UnreadableUnit."""
+        with self.reading(unit):
+            yield from self.entries(unit)
+
+    @contextmanager
+    def reading(self, unit: Unit) -> Iterator[None]:
+        """Raises UnreadableUnit in place of the library's own exceptions."""
+        try:
+            yield
+        except self.errors as exc:
+            raise UnreadableUnit(f"{unit.name} cannot be read: {str(exc) or type(exc).__name__}") from exc
+
+    @abstractmethod
+    def entries(self, unit: Unit) -> Iterator[Entry]:
+        """As `read`. Raises the library's exceptions."""
 
     @abstractmethod
     def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
@@ -68,36 +105,48 @@ class Kind(ABC):
     def root(self) -> Path:
         return self.source if self.source.is_dir() else self.source.parent
 
-    def files(self) -> list[str]:
-        """The files of the kind, relative to `root`, sorted."""
-        found = (path for path, kind in _known_paths(self.source) if kind == self.name and path.is_file())
-        return [str(path.relative_to(self.root)) for path in sorted(found)]
+    def files(self) -> Iterator[str]:
+        """The files of the kind, relative to `root`; every folder's are sorted."""
+        for path in walk(self.source, self._note_unreadable):
+            if _kind(path) == self.name:
+                yield str(path.relative_to(self.root))
+            elif path.name != "lock.mdb" or self.name != "lmdb":
+                self.left_out[kind_of_file(str(path))] += 1
+
+    def _note_unreadable(self, error: OSError) -> None:
+        self.unreadable.append(str(Path(error.filename).relative_to(self.root)))
 
 
 class Shards(Kind):
     """The common part of tar and Parquet: every file is a unit, and becomes a file of the same name."""
 
-    def units(self, size: int) -> Iterator[Unit]:
+    def planned(self, size: int) -> Iterator[Unit]:
         """Raises StartupError if two files have the same target."""
         endings = ENDINGS[self.name]
         targets: dict[str, str] = {}
-        for shard in self.files():
+        for shard in sorted(self.files()):
             target = shard.removesuffix(next(filter(shard.endswith, endings))) + endings[0]
             claim(targets, target, shard)
             yield Unit(shard, (self.root / shard).stat().st_size, (shard, target))
 
+    def whole(self, folder: str) -> tuple[str, ...]:
+        return folder, folder
+
     def shard(self, unit: Unit) -> Path:
-        return self.root / unit.content[0]
+        """Raises UnreadableUnit for a folder."""
+        path = self.root / unit.content[0]
+        if path.is_dir():
+            raise UnreadableUnit(f"{path} could not be read when the job began; start a job of its own for it.")
+        return path
 
     def target(self, unit: Unit) -> Path:
         return self.ledger.output / unit.content[1]
 
 
 def open_kind(name: KindName, source: Path, ledger: Ledger, options: JobOptions) -> Kind:
-    try:
+    """Raises StartupError if the kind's package is missing or broken."""
+    with optional(f"--kind {name}", extra="bulk", error=StartupError):
         kind: type[Kind] = getattr(import_module(f"app.bulk.{name}s"), CLASSES[name])
-    except ModuleNotFoundError as exc:
-        raise StartupError(f"{name} needs the package {exc.name}: pip install 'text-telescope[bulk]'.") from exc
     return kind(name, source, ledger, options)
 
 
@@ -107,17 +156,28 @@ def kind_of(source: Path) -> KindName:
         raise StartupError(f"{source} does not exist.")
     if source.is_file() and is_picture(source.name):
         raise StartupError(f"{source} is one picture; use `python -m app upscale`.")
-    kinds = {kind for _, kind in _known_paths(source)}
+    refused: list[OSError] = []
+    kinds = {kind for path in walk(source, refused.append) if (kind := _kind(path))}
+    if refused and not kinds:
+        raise StartupError(f"{refused[0].filename} cannot be read: {refused[0].strerror}.")
     if len(kinds) != 1:
         holds = " and ".join(sorted(kinds)) or "nothing that is known"
         raise StartupError(f"{source} holds {holds}; name one of {', '.join(get_args(KindName))} with --kind.")
     return kinds.pop()
 
 
-def _known_paths(source: Path) -> Iterator[tuple[Path, KindName]]:
-    for path in source.rglob("*") if source.is_dir() else [source]:
-        if is_picture(path.name):
-            yield path, "folder"
-        for kind, endings in ENDINGS.items():
-            if str(path).endswith(endings):
-                yield path, kind
+def walk(source: Path, refused: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """The files at or below a path, without the records of jobs. refused: receives folders that cannot be read."""
+    if not source.is_dir():
+        yield source
+    for folder, below, names in os.walk(source, onerror=refused):
+        below[:] = sorted(name for name in below if name != RECORDS)
+        yield from (Path(folder, name) for name in sorted(names))
+
+
+def _kind(path: Path) -> KindName | None:
+    if system_file(str(path)):
+        return None
+    if is_picture(path.name):
+        return "folder"
+    return next((kind for kind, endings in ENDINGS.items() if str(path).endswith(endings)), None)

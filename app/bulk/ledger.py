@@ -11,6 +11,7 @@ staging/, parts/   unfinished files
 import fcntl
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,9 @@ from app.bulk.entries import EntryResult, Failure, Unit
 from app.errors import StartupError
 from model_store.durable import flush_to_disk
 
+RECORDS = "_bulk"  # readers of data sets skip names that begin with an underscore
+NOT_DONE = "unit_not_done"  # the code of a unit in the list of failures
+LEFT_OUT = "files left out"  # in job.json
 ATTEMPTS = 3  # per unit and run: a worker may also be killed for the fault of another process
 
 
@@ -36,15 +40,21 @@ class UnitRef(NamedTuple):
 
 @dataclass
 class Record:
-    """The outcome of a unit. enlarged: names of pictures that skipped the network, by reason."""
+    """The outcome of a unit.
+
+    enlarged: names of pictures that skipped the network, by reason. left_out: numbers of files, by kind.
+    """
 
     unit: str
     pictures: int = 0
     failed: list[Failure] = field(default_factory=list)
     enlarged: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def add(self, result: EntryResult) -> EntryResult:
         self.pictures += result.entry.is_picture
+        if kind := result.entry.left_out:
+            self.left_out[kind] = self.left_out.get(kind, 0) + 1
         if result.failure:
             self.failed.append(result.failure)
         elif result.decision and not result.decision.infers:
@@ -52,18 +62,32 @@ class Record:
         return result
 
 
+@dataclass
+class Totals:
+    """Over all records. pictures: the failed ones too. failed: by code. left_out: files by kind."""
+
+    pictures: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, Failure] = field(default_factory=dict)  # the first failure of each code
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
 class Ledger:
     def __init__(self, output: Path) -> None:
         self.output = output
-        self._folder = output / "_bulk"  # readers of data sets skip names that begin with an underscore
+        self._folder = output / RECORDS
         self.parts = self._folder / "parts"
         self.failures = self._folder / "failed.jsonl"
+        self._job = self._folder / "job.json"
 
     @contextmanager
-    def job(self, parameters: dict[str, Any], units: Iterable[Unit]) -> Iterator[None]:
+    def job(
+        self, parameters: dict[str, Any], units: Iterable[Unit], left_out: Counter[str] | None = None
+    ) -> Iterator[None]:
         """Begin or resume the job, under a lock.
 
-        parameters: must equal the parameters the job was begun with. Raises StartupError if they differ, another
+        parameters: must equal the parameters the job was begun with. left_out: files that are in no unit, by kind;
+        complete when all units are planned. Raises StartupError if they differ, another
         process holds the lock, or the folder holds other files.
         """
         if self.output.exists() and not self._folder.exists() and any(self.output.iterdir()):
@@ -78,13 +102,12 @@ class Ledger:
                 shutil.rmtree(self._folder / leftover, ignore_errors=True)
             for folder in ("staging", "begun", "parts", "done"):
                 (self._folder / folder).mkdir(exist_ok=True)
-            self._plan(parameters, units)
+            self._plan(parameters, units, Counter() if left_out is None else left_out)
             yield
 
-    def _plan(self, parameters: dict[str, Any], units: Iterable[Unit]) -> None:
-        job = self._folder / "job.json"
-        if job.exists():
-            earlier = json.loads(job.read_bytes())
+    def _plan(self, parameters: dict[str, Any], units: Iterable[Unit], left_out: Counter[str]) -> None:
+        if self._job.exists():
+            earlier = json.loads(self._job.read_bytes())
             for name, now in parameters.items():
                 if (before := earlier.get(name)) != now:
                     raise StartupError(
@@ -95,8 +118,8 @@ class Ledger:
         with self.published(self._folder / "plan.jsonl") as partial, partial.open("w") as plan:
             for unit in units:
                 plan.write(json.dumps([unit.weight, unit.name, unit.content]) + "\n")
-        with self.published(job) as partial:
-            partial.write_text(json.dumps(parameters, indent=1) + "\n")
+        with self.published(self._job) as partial:
+            partial.write_text(json.dumps({**parameters, LEFT_OUT: left_out}, indent=1) + "\n")
 
     @contextmanager
     def published(self, target: Path, *, flush: bool = True) -> Iterator[Path]:
@@ -155,21 +178,20 @@ class Ledger:
             begun.write(b".")
         return earlier
 
-    def list_failures(self, not_done: Iterable[tuple[UnitRef, str]]) -> tuple[int, int]:
-        """Write failed.jsonl: the failures of every record, and the units that are not done with the reason.
-
-        Returns the number of pictures in all records, including failed ones, and of lines in the list.
-        """
+    def list_failures(self, not_done: Iterable[tuple[UnitRef, str]]) -> Totals:
+        """Write failed.jsonl: the failures of every record, and the units that are not done with the reason."""
         done = (record for number in sorted(self.done()) if (record := self.record(number)))
-        undone = (Record(self.unit(ref).name, failed=[Failure("", "unit_not_done", why)]) for ref, why in not_done)
-        pictures = listed = 0
+        undone = (Record(self.unit(ref).name, failed=[Failure("", NOT_DONE, why)]) for ref, why in not_done)
+        totals = Totals(left_out=Counter(json.loads(self._job.read_bytes()).get(LEFT_OUT, {})))
         with self.published(self.failures) as partial, partial.open("w") as lines:
             for record in chain(done, undone):
-                pictures += record.pictures
-                listed += len(record.failed)
+                totals.pictures += record.pictures
+                totals.left_out.update(record.left_out)
                 for failure in record.failed:
+                    totals.failed[failure.code] += 1
+                    totals.examples.setdefault(failure.code, failure)
                     lines.write(json.dumps({"unit": record.unit, **asdict(failure)}) + "\n")
-        return pictures, listed
+        return totals
 
     def _done(self, number: int) -> Path:
         return self._folder / "done" / f"{number:07d}.json"

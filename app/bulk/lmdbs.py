@@ -14,15 +14,27 @@ import lmdb
 from app.bulk.entries import Entry, EntryResult, Unit
 from app.bulk.kinds import Kind, batched
 from app.errors import StartupError
+from model_store.lmdb_file import DamagedLmdb, check, check_length
 
 MAP_BYTES = 1 << 40  # of address space; the file grows as needed
 PREFIXES = ("image_lr-", "image-")  # TextZoom's LR pictures, or pictures without a pair
 
 
 class Lmdbs(Kind):
-    def units(self, size: int) -> Iterator[Unit]:
-        """`size` keys each. Raises StartupError for an environment without pictures."""
-        for file in self.files():
+    errors = (DamagedLmdb, lmdb.Error, OSError)
+
+    def planned(self, size: int) -> Iterator[Unit]:
+        """`size` keys each; a damaged environment is one unit, which fails until it is mended.
+
+        Raises StartupError for an environment without pictures.
+        """
+        for file in sorted(self.files()):
+            try:
+                check(self.root / file)
+            except DamagedLmdb:
+                folder = str(Path(file).parent)
+                yield Unit(folder, 1, self.whole(folder))
+                continue
             with _transaction(self.root / file) as reading:
                 prefix = self._prefix(reading.cursor(), (self.root / file).parent)
                 for keys in batched(map(bytes, reading.cursor().iternext(values=False)), size):
@@ -30,6 +42,9 @@ class Lmdbs(Kind):
                     name = str(Path(file).parent)
                     shown = f"{name} from {keys[0].decode(errors='replace')}"
                     yield Unit(shown, max(1, pictures), (name, prefix, keys[0].hex(), keys[-1].hex()))
+
+    def whole(self, folder: str) -> tuple[str, ...]:
+        return folder, "", "", ""
 
     def _prefix(self, cursor: lmdb.Cursor, folder: Path) -> str:
         prefixes = PREFIXES if self.options.images is None else (self.options.images,)
@@ -39,12 +54,16 @@ class Lmdbs(Kind):
         wanted = " or ".join(map(repr, prefixes))
         raise StartupError(f"{folder} has no key that begins with {wanted}; name the pictures' with --images.")
 
-    def read(self, unit: Unit) -> Iterator[Entry]:
+    def entries(self, unit: Unit) -> Iterator[Entry]:
         name, prefix, first, last = unit.content
-        with _transaction(self.root / name / "data.mdb") as reading:
+        file = self.root / name / "data.mdb"
+        if not prefix:  # of an environment that was damaged when the job was planned
+            check(file)
+        with _transaction(file) as reading:
             cursor = reading.cursor()
-            more = cursor.set_range(bytes.fromhex(first))
-            while more and bytes(cursor.key()) <= bytes.fromhex(last):
+            prefix = prefix or self._prefix(cursor, file.parent)
+            more = cursor.set_range(bytes.fromhex(first)) if first else cursor.first()
+            while more and (not last or bytes(cursor.key()) <= bytes.fromhex(last)):
                 key = bytes(cursor.key())
                 is_picture = key.startswith(prefix.encode())
                 yield Entry(f"{name}/{key.decode(errors='replace')}", bytes(cursor.value()), is_picture, key)
@@ -78,8 +97,11 @@ class Lmdbs(Kind):
 @contextmanager
 def _transaction(path: Path, *, write: bool = False) -> Iterator[lmdb.Transaction]:
     environment = lmdb.open(str(path), subdir=False, map_size=MAP_BYTES, lock=False, readonly=not write)
-    with environment, environment.begin(write=write) as transaction:
-        yield transaction
+    with environment:
+        if not write:
+            check_length(environment, path)
+        with environment.begin(write=write) as transaction:
+            yield transaction
 
 
 def _append(part: Path, whole: Path) -> None:

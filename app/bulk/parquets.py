@@ -21,14 +21,16 @@ ADDED = ("telescope_method", "telescope_reason", "telescope_error")
 
 
 class Parquets(Shards):
-    def units(self, size: int) -> Iterator[Unit]:
-        for unit in super().units(size):
+    errors = (pa.ArrowException, OSError)  # OSError: a damaged page or footer
+
+    def planned(self, size: int) -> Iterator[Unit]:
+        for unit in super().planned(size):
             shard = self.shard(unit)
-            with suppress(pa.ArrowInvalid):  # damaged: its worker reports it
+            with suppress(*self.errors):  # damaged: its worker reports it
                 self._column(pq.read_schema(shard), shard)
             yield unit
 
-    def read(self, unit: Unit) -> Iterator[Entry]:
+    def entries(self, unit: Unit) -> Iterator[Entry]:
         shard = self.shard(unit)
         with pq.ParquetFile(shard) as file:
             column = self._column(file.schema_arrow, shard)
@@ -42,13 +44,19 @@ class Parquets(Shards):
     def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
         shard = self.shard(unit)
         remaining = iter(results)
-        with pq.ParquetFile(shard) as file, self.ledger.published(self.target(unit)) as partial:
+        with self.reading(unit):
+            file = pq.ParquetFile(shard)
+        with file, self.ledger.published(self.target(unit)) as partial:
             column = self._column(file.schema_arrow, shard)
             schema = _with_added(file.schema_arrow)
             with pq.ParquetWriter(partial, schema) as writer:
-                for batch in file.iter_batches(ROWS):
+                for batch in self._batches(unit, file):
                     rows = list(islice(remaining, batch.num_rows))
                     writer.write_batch(_filled(batch, column, rows, schema))
+
+    def _batches(self, unit: Unit, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+        with self.reading(unit):
+            yield from file.iter_batches(ROWS)
 
     def _column(self, schema: pa.Schema, shard: Path) -> str:
         """The pictures' column. Raises StartupError if no column or several can be meant."""

@@ -1,12 +1,30 @@
 """Tar shards, such as WebDataset's -> tars with results in place of the pictures; other members are copied."""
 
+import posixpath
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from io import BytesIO
-from pathlib import PurePosixPath
+from lzma import LZMAError
+from pathlib import Path
 
 from app.bulk.entries import Entry, EntryResult, Failure, Unit
 from app.bulk.kinds import Shards, is_picture
+from model_store.left_out import system_file
+
+
+class _Member(tarfile.TarInfo):
+    """A header that must be whole: `tarfile` alone takes a damaged or missing one for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Member":
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # the end mark
+            raise
+        except tarfile.HeaderError as exc:
+            found = f"{exc} at byte {archive.offset}, where a member or the end mark should be"
+            raise tarfile.ReadError(found) from exc
 
 
 class Tars(Shards):
@@ -16,41 +34,59 @@ class Tars(Shards):
     be compressed; the output is not, since pictures already are.
     """
 
-    def read(self, unit: Unit) -> Iterator[Entry]:
+    errors = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError)
+
+    def entries(self, unit: Unit) -> Iterator[Entry]:
         targets: set[str] = set()
-        with tarfile.open(self.shard(unit), "r|*") as archive:
+        with _open(self.shard(unit)) as archive:
             for member in archive:
                 stream = archive.extractfile(member) if member.isreg() else None
                 data = stream.read() if stream else b""
+                if kind := "device" if member.isdev() else system_file(member.name):
+                    yield Entry(member.name, b"", is_picture=False, left_out=kind)
+                    continue
                 failure = None
-                if is_input := self._is_input(member):
+                if is_input := member.isreg() and self._is_input(member.name):
                     target = self._target_name(member.name)
-                    if target in targets:
+                    if posixpath.normpath(target) in targets:
                         detail = f"Another picture of the shard became {target}."
                         failure = Failure(member.name, "duplicate_name", detail)
-                    targets.add(target)
-                yield Entry(member.name, data, is_input, _copied(member), failure)
+                    targets.add(posixpath.normpath(target))
+                yield Entry(member.name, data, is_input, header=_copied(member), failure=failure)
 
-    def _is_input(self, member: tarfile.TarInfo) -> bool:
+    def _is_input(self, name: str) -> bool:
         ending = "" if self.options.images is None else f".{self.options.images}"
-        return member.isreg() and member.name.endswith(ending) and is_picture(member.name)
+        return name.endswith(ending) and is_picture(name)
 
     def _target_name(self, name: str) -> str:
-        return str(PurePosixPath(name).with_suffix(f".{self.options.format}"))
+        """The name as it is, `./` and all, since it binds the members of a sample; only the suffix changes."""
+        return f"{posixpath.splitext(name)[0]}.{self.options.format}"
 
     def write(self, number: int, unit: Unit, results: Iterable[EntryResult]) -> None:
+        failed: set[str] = set()
         with (
             self.ledger.published(self.target(unit)) as partial,
             tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as archive,
         ):
             for result in results:
+                entry = result.entry
                 if result.failure:
+                    failed.add(posixpath.normpath(entry.name))
+                if result.failure or entry.left_out:
                     continue
-                header: tarfile.TarInfo = result.entry.header
-                if result.entry.is_picture:
+                header: tarfile.TarInfo = entry.header
+                if header.islnk() and posixpath.normpath(header.linkname) in failed:
+                    continue
+                if entry.is_picture:
                     header.name = self._target_name(header.name)
+                elif header.linkname and self._is_input(header.linkname):  # a link to a picture follows its name
+                    header.name, header.linkname = map(self._target_name, (header.name, header.linkname))
                 header.size = len(result.data)
                 archive.addfile(header, BytesIO(result.data))
+
+
+def _open(shard: Path) -> tarfile.TarFile:
+    return tarfile.open(shard, "r|*", tarinfo=_Member)
 
 
 def _copied(member: tarfile.TarInfo) -> tarfile.TarInfo:

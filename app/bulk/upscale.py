@@ -15,11 +15,20 @@ from tqdm import tqdm
 
 from app.bulk.entries import Entry, EntryResult
 from app.bulk.in_process import BulkPipeline, InProcess
-from app.bulk.kinds import SUFFIXES, batched, claim, is_picture
+from app.bulk.kinds import batched, claim, is_picture, walk
 from app.errors import StartupError
 from app.settings import Settings
+from model_store.left_out import kind_of_file, left_out
+from model_store.pictures import SUFFIXES
 
-Jobs = dict[Path, Path]  # target -> source
+
+class Jobs(dict[Path, Path]):
+    """Target -> source. left_out: files of folders that are no pictures, by kind. unreadable: folders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left_out: Counter[str] = Counter()
+        self.unreadable: list[OSError] = []
 
 
 @dataclass(frozen=True)
@@ -40,16 +49,18 @@ class Summary:
 
     done: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # method -> reasons
     failed: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)  # files of folders that are no pictures, by kind
 
     def description(self) -> str:
-        """`600 crops: 270 super-resolved (blurred 270), 330 enlarged (sharp 310, noisy 20)`"""
+        """`600 crops: 580 enlarged (sharp 580), 20 super-resolved (blurred 20); 1 file left out: 1 .txt`"""
         counts = {method: reasons.total() for method, reasons in self.done.items()}
         parts = []
         for method in sorted(counts, key=counts.__getitem__, reverse=True):
             reasons = ", ".join(f"{reason} {count}" for reason, count in self.done[method].most_common())
             parts.append(f"{counts[method]} {method.replace('_', '-')} ({reasons})")
         parts += [f"{self.failed} failed"] if self.failed else []
-        return f"{sum(counts.values()) + self.failed} crops: {', '.join(parts)}"
+        crops = f"{sum(counts.values()) + self.failed} crops: {', '.join(parts)}"
+        return "; ".join(filter(None, [crops, left_out(self.left_out)]))
 
 
 def find(inputs: Sequence[Path], out: Path) -> Jobs:
@@ -59,12 +70,12 @@ def find(inputs: Sequence[Path], out: Path) -> Jobs:
     for a missing path, a folder without pictures, two sources of one target, a target that is also a source,
     or an `out` that is no folder.
     """
-    jobs: Jobs = {}
+    jobs = Jobs()
     if out.exists() and not out.is_dir():
         raise StartupError(f"{out} is not a folder; the pictures go into one.")
     for path in inputs:
         root = path if path.is_dir() else path.parent
-        for source in _sources(path, out):
+        for source in _sources(path, out, jobs):
             claim(jobs, (out / source.relative_to(root)).with_suffix(".png"), source)
     sources = {source.resolve() for source in jobs.values()}
     for target in jobs:
@@ -73,22 +84,27 @@ def find(inputs: Sequence[Path], out: Path) -> Jobs:
     return jobs
 
 
-def _sources(path: Path, out: Path) -> list[Path]:
+def _sources(path: Path, out: Path, jobs: Jobs) -> list[Path]:
     if not path.exists():
         raise StartupError(f"{path} does not exist.")
     if not path.is_dir():
         return [path]
-    found = sorted(below for below in path.rglob("*") if is_picture(below.name) and below.is_file())
+    files = sorted(walk(path, jobs.unreadable.append))
     if out.resolve() != path.resolve():
-        found = [source for source in found if out.resolve() not in source.resolve().parents]
-    if not found:
-        raise StartupError(f"{path} holds no pictures ({', '.join(SUFFIXES)}).")
+        files = [file for file in files if out.resolve() not in file.resolve().parents]
+    found = [file for file in files if is_picture(str(file))]
+    jobs.left_out.update(kind_of_file(str(file)) for file in files if not is_picture(str(file)))
+    if not (found or jobs.unreadable):
+        others = left_out(jobs.left_out)
+        raise StartupError(f"{path} holds no pictures ({', '.join(SUFFIXES)}){others and f'; {others}'}.")
     return found
 
 
 def upscale(jobs: Jobs, upscaler: Upscaler, *, batch: int) -> Summary:
     """Write every target, `batch` crops at a time; each failure prints one line to stderr."""
-    summary = Summary()
+    summary = Summary(failed=len(jobs.unreadable), left_out=jobs.left_out)
+    for error in jobs.unreadable:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
     with tqdm(total=len(jobs), unit="crop", disable=None) as progress:
         for chunk in batched(jobs.items(), batch):
             for source, problem in _chunk(chunk, upscaler, summary):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.bulk.entries import JobOptions, KindName
 from app.bulk.in_process import BulkPipeline, InProcess
-from app.bulk.kinds import open_kind
+from app.bulk.kinds import UnreadableUnit, open_kind
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
 from app.errors import ServiceError, StartupError
 from app.serving.loading import LoadedModel, load_model
@@ -58,7 +58,9 @@ class Worker:
             return Outcome(ref, None, f"Its worker died {ATTEMPTS} times; look at its memory and its input.")
         try:
             return Outcome(ref, self._record(ref))
-        except Exception as exc:  # a full disk or a damaged shard must not stop the other units
+        except (UnreadableUnit, StartupError) as exc:
+            return Outcome(ref, None, str(exc))
+        except Exception as exc:  # a full disk must not stop the other units
             log.exception("unit %d", ref.number)
             return Outcome(ref, None, f"{type(exc).__name__}: {exc}")
 

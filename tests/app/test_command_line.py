@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,37 @@ def test_a_summary_says_how_many_were_super_resolved_and_why_the_others_were_not
     predictor.close()
     told = "5 crops: 3 enlarged (sharp 2, blank 1), 1 super-resolved (blurred 1), 1 failed"
     assert summary.description() == told
+
+
+def test_files_of_a_folder_that_are_no_pictures_are_counted(tmp_path: Path, predictor: Predictor) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.JFIF", "b.tiff"):
+        (tmp_path / "in" / name).write_bytes(png())
+    for name in ("._a.JFIF", ".DS_Store", "notes.txt", "more.txt"):
+        (tmp_path / "in" / name).write_bytes(b"no picture")
+    summary = summarised(find([tmp_path / "in"], tmp_path / "out"), predictor)
+    predictor.close()
+    told = summary.description()
+    assert told.startswith("2 crops: ")
+    assert told.endswith("; 4 files left out: 2 .txt, 1 .DS_Store, 1 AppleDouble")
+
+
+def test_a_folder_that_cannot_be_listed_counts_as_a_failure(
+    tmp_path: Path, predictor: Predictor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in" / "closed").mkdir(parents=True)
+    (tmp_path / "in" / "a.png").write_bytes(png())
+    listed = os.scandir
+
+    def scandir(path: Path) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # not by chmod, which does not keep the superuser out
+    assert locally(find([tmp_path / "in"], tmp_path / "out"), predictor) == 1
+    predictor.close()
+    assert f"{tmp_path}/in/closed: Permission denied" in capsys.readouterr().err
 
 
 def test_folders_keep_their_structure_and_every_crop_its_own_answer(tmp_path: Path, predictor: Predictor) -> None:
@@ -175,7 +207,7 @@ def test_a_service_upscales_as_this_process_does(
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for i in range(70):
         (tmp_path / "in" / "sub" / f"{i}.png").write_bytes(png((3 * i, 255 - i, i), height=10 + i % 7))
-    (tmp_path / "in" / "bad.png").write_bytes(b"text")
+    (tmp_path / "in" / "bad.png").write_bytes(b"\0\1\2\3")
     there, here = tmp_path / "there", tmp_path / "here"
     assert main(["upscale", "--url", server.url, str(tmp_path / "in"), "-o", str(there)]) == 1
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(str(tmp_path))]
@@ -228,4 +260,4 @@ def test_a_missing_httpx_is_told_with_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "text_telescope", None)
     assert main(["upscale", "--url", "http://127.0.0.1:1", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
-    assert "pip install 'text-telescope[client]'" in capsys.readouterr().err
+    assert "'text-telescope[client]'" in capsys.readouterr().err

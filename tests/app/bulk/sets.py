@@ -1,13 +1,22 @@
 """Small data sets of every kind, and what they hold afterwards."""
 
+import json
 import tarfile
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
 import lmdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from app.bulk.ledger import Ledger
+from app.imaging.decode import decode
+from tests.app.conftest import png
+
+COLOURS = {f"{i:02d}": (10 * i + 20, 255 - 10 * i, 5 * i) for i in range(20)}
+PNGS = {name: png(colour, width=40 + int(name)) for name, colour in COLOURS.items()}
 
 
 def write_folder(root: Path, files: Mapping[str, bytes]) -> None:
@@ -51,3 +60,14 @@ def write_lmdb(folder: Path, entries: Mapping[str, bytes]) -> None:
 def read_lmdb(folder: Path) -> dict[str, bytes]:
     with lmdb.open(str(folder), readonly=True, lock=False) as environment, environment.begin() as transaction:
         return {bytes(key).decode(): bytes(value) for key, value in transaction.cursor()}
+
+
+def check(data: bytes, name: str) -> None:
+    """The result of that picture and no other, at twice its size."""
+    rgb = decode(data)
+    assert rgb.shape == (32, 2 * (40 + int(name)), 3)
+    assert (np.abs(rgb.astype(int) - COLOURS[name]) <= 1).all(), name
+
+
+def failures(output: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in Ledger(output).failures.read_text().splitlines()]

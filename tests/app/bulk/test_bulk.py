@@ -1,12 +1,8 @@
 """Every kind of data set through a job in this process, with a predictor that repeats pixels."""
 
-import json
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from app.bulk.entries import Failure, JobOptions, Unit
@@ -15,21 +11,22 @@ from app.bulk.kinds import kind_of
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
-from app.imaging.decode import decode
 from app.imaging.encode import encode
-from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, QualityGate
-from app.inference.predictor import Predictor
+from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY
 from app.serving.loading import LoadedModel
 from app.settings import Settings
-from model_store.store import ModelStore
-from tests.app.conftest import SPEC, png
+from tests.app.conftest import png
 from tests.app.fakes import FakeRuntime
 from tests.app.imaging.test_quality_gate import HELPS_BLURRED, written
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("lmdb")
+from tests.app.bulk.conftest import RGB_PNG, Job  # noqa: E402
 from tests.app.bulk.sets import (  # noqa: E402
+    PNGS,
+    check,
+    failures,
     read_folder,
     read_lmdb,
     read_tar,
@@ -39,47 +36,7 @@ from tests.app.bulk.sets import (  # noqa: E402
     write_tar,
 )
 
-COLOURS = {f"{i:02d}": (10 * i + 20, 255 - 10 * i, 5 * i) for i in range(20)}
-PNGS = {name: png(colour, width=40 + int(name)) for name, colour in COLOURS.items()}
-RGB_PNG = JobOptions("png", "native", ALWAYS, None)
 AUTO = JobOptions("png", "native", DEFAULT_POLICY, None)
-
-
-@pytest.fixture(scope="module")
-def runtime() -> FakeRuntime:
-    return FakeRuntime()
-
-
-@pytest.fixture(scope="module")
-def model(fake_store: Path, runtime: FakeRuntime) -> Iterator[LoadedModel]:
-    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=(1, 4))
-    yield LoadedModel(ModelStore(fake_store).resolve("tbsrn"), predictor, QualityGate())
-    predictor.close()
-
-
-Job = Callable[..., int]
-
-
-@pytest.fixture
-def job(tmp_path: Path, fake_store: Path, model: LoadedModel) -> Job:
-    """job(): from tmp_path/in to tmp_path/out."""
-
-    def job(options: JobOptions = RGB_PNG, **more: Any) -> int:
-        settings = Settings(model_store=fake_store)
-        return run(tmp_path / "in", tmp_path / "out", options, settings, model=model, **more)
-
-    return job
-
-
-def check(data: bytes, name: str) -> None:
-    """The result of that picture and no other, at twice its size."""
-    rgb = decode(data)
-    assert rgb.shape == (32, 2 * (40 + int(name)), 3)
-    assert (np.abs(rgb.astype(int) - COLOURS[name]) <= 1).all(), name
-
-
-def failures(output: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in Ledger(output).failures.read_text().splitlines()]
 
 
 def test_a_folder_becomes_the_same_folder_of_results(tmp_path: Path, job: Job) -> None:
@@ -304,7 +261,7 @@ def test_workers_on_a_machine_with_a_gpu_need_a_device(
     tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_ray = pytest.importorskip("app.bulk.on_ray")
-    monkeypatch.setattr(on_ray, "choose", lambda *_: "paddle")
+    monkeypatch.setattr(on_ray, "auto_order", lambda *_: [("paddle", "gpu:0")])
     write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
     with pytest.raises(StartupError, match="--workers needs --device gpu:0"):
         job(engine=Engine(workers=1))
