@@ -187,10 +187,10 @@ def plain_regions(regions: Regions) -> list[Any]:
 
     Raises TypeError for an object that is neither a number nor a sequence of numbers.
     """
-    plain = [] if regions is None else _plain(regions)
-    if not isinstance(plain, list):
+    plain = _plain(regions)
+    if not isinstance(plain, list | None):
         raise TypeError(f"Regions must be a list or an array, and not a {type(regions).__name__}.")
-    return plain
+    return plain or []
 
 
 def _plain(value: object) -> object:

@@ -227,12 +227,33 @@ def test_regions_of_a_page_come_back_in_order(client: TelescopeClient, kind: Cal
 
 def test_one_bad_region_spares_the_rest(client: TelescopeClient) -> None:
     page, crops, boxes = cells()
-    first, outside, last = client.regions(page, [boxes[0], [900, 900, 960, 920], boxes[1]], errors="return")
+    bad = [[900, 900, 960, 920], None, [], [[0, 0], [9, None], [9, 9], [0, 9]], "text"]
+    bad += [np.array([0, 0, np.nan, 16]), (0, 0, float("inf"), 16), np.array([1.0, None], dtype=object)]
+    first, *failed, last = client.regions(page, [boxes[0], *bad, boxes[1]], errors="return")
     assert are_results_of([first, last], crops[:2])  # type: ignore[list-item]
-    assert isinstance(outside, BadImage)
-    assert (outside.index, outside.problem.status) == (1, 422)
+    for index, outside in enumerate(failed, 1):
+        assert isinstance(outside, BadImage)
+        assert (outside.index, outside.problem.status) == (index, 422)
     with pytest.raises(BadImage, match=r"^Image 1: "):
         client.regions(page, [boxes[0], [900, 900, 960, 920]])
+    assert client.recompose(page, [boxes[0], *bad]).shape == (320, 384, 3)
+
+
+def test_polygons_of_any_number_of_points_are_regions(client: TelescopeClient) -> None:
+    page, crops, boxes = cells()
+    x0, y0, x1, y1 = boxes[0]
+    six = [(x0, y0), ((x0 + x1) / 2, y0), (x1, y0), (x1, y1), ((x0 + x1) / 2, y1), (x0, y1)]
+    ragged = np.empty(2, dtype=object)
+    ragged[:] = [np.array(six, np.float32), boxes[1]]
+    for polygons in ([six, boxes[1]], ragged, (region for region in (np.array(six), tuple(boxes[1])))):
+        assert are_results_of(client.regions(page, polygons), crops[:2])
+
+
+def test_an_object_that_is_no_region_raises_a_type_error_that_names_its_type(client: TelescopeClient) -> None:
+    with pytest.raises(TypeError, match=r"A dict is no region; give its corners as \[\[x, y\]"):
+        client.regions(picture(), [{"box": [0, 0, 64, 16]}])
+    with pytest.raises(TypeError, match="Regions must be a list or an array, and not a str"):
+        client.recompose(picture(), "[[0, 0, 64, 16]]")
 
 
 def test_a_page_comes_back_with_its_regions_in_their_places(server: Server) -> None:
@@ -260,11 +281,18 @@ def test_a_page_that_is_too_large_is_not_retried_in_parts(start_server: Callable
     assert server.metric("telescope_requests_received_total") == 1
 
 
+def test_a_page_without_regions_comes_back_enlarged(client: TelescopeClient) -> None:
+    page = picture(height=40)
+    for none in (None, [], np.zeros((0, 4, 2))):
+        assert are_results_of([client.recompose(page, none)], [page])
+
+
 def test_a_page_without_regions_or_without_a_file_sends_no_request(
     client: TelescopeClient, server: Server, tmp_path: Path
 ) -> None:
     before = server.metric("telescope_requests_received_total")
-    assert client.regions(picture(), []) == []
+    for none in (None, [], np.zeros((0, 4, 2))):
+        assert client.regions(picture(), none) == []
     with pytest.raises(BadImage, match=r"nowhere\.png"):
         client.regions(tmp_path / "nowhere.png", [[0, 0, 64, 16]])
     assert server.metric("telescope_requests_received_total") == before
@@ -275,7 +303,7 @@ def test_asyncio_handles_pages(server: Server) -> None:
 
     async def ask() -> tuple[list[Rgb], Rgb]:
         async with AsyncTelescopeClient(server.url) as client:
-            assert await client.regions(page, []) == []
+            assert await client.regions(page, None) == []
             return await asyncio.gather(client.regions(page, boxes), client.recompose(page, boxes))  # type: ignore[return-value]
 
     answers, recomposed = asyncio.run(ask())
