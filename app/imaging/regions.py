@@ -1,98 +1,105 @@
-"""Regions of a page: boxes from a text detector -> upright crops, and super-resolved crops back onto the page.
+"""Regions of a page as a text detector gives them -> their places on the page.
 
-    JSON -> parse -> locate -> Region -> rectify(page) -> crop ... result -> paste(page of twice the size)
+    JSON -> parse -> locate -> Region; app/imaging/warp.py cuts out its crop, and puts the result back
 
-A region may be written in three ways, also mixed in one request; corners run clockwise from the text's top left:
+A region may be written in four ways, also mixed in one request; points run clockwise from the text's top left:
 
     [[x, y], [x, y], [x, y], [x, y]]    PaddleOCR `dt_polys`, RapidOCR `boxes`, EasyOCR `bbox`, docTR polygons
+    [[x, y], [x, y], [x, y], ...]       a polygon: TextSnake, CRAFT, PaddleOCR with `det_box_type=poly`
     [x_min, y_min, x_max, y_max]        a box
     [[x_min, y_min], [x_max, y_max]]    docTR's boxes
+
+`app/imaging/outlines.py` has the rules by which a polygon becomes a straight crop. A box is cut off at the page's
+edge. Any other region keeps its shape, and the page's edge is repeated in the part outside: its points may lie
+outside by the page's width and height at most, and its crop may have twice the page's pixels. A malformed region
+has an error of its own. The time to read all regions is bounded by the length of the JSON.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from math import prod
+from typing import Annotated, Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, TypeAdapter, ValidationError
 
 from app.errors import BadRegion, InvalidParameter, TooManyRegions
-from model_store.pixels import Rgb
+from app.imaging.outlines import Points, text_lines
+from app.imaging.warp import Region, along, is_upright
 
 Units = Literal["pixels", "relative"]
-Corners = npt.NDArray[np.float64]  # (4, 2): x and y, clockwise from the text's top left
-FEATHER_PX = 2  # pixels of the page over which a result fades in, so that no frame shows around it
+MAX_SIDES_PX = 16_000  # height and width of a resampled crop together: OpenCV takes pictures of 32,766 a side
+MAX_STRIPS = 64  # of a curved line
+FAR = 1e9  # a coordinate beyond it may as well be at it, and nothing overflows
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_WRITTEN = TypeAdapter[Any](
+    tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+    | Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=2)]
+)
 
 
-@dataclass(frozen=True)
-class Region:
-    """A region on the page, in its pixels. height, width: of the upright crop."""
+def parse(text: str | bytes, *, max_regions: int) -> list[Points | BadRegion]:
+    """The outlines of a request's regions, each (n, 2) or its own error, in order, not yet compared with the page.
 
-    corners: Corners
-    height: int
-    width: int
-
-    @property
-    def is_box(self) -> bool:
-        """Whether the crop can be sliced out of the page without resampling."""
-        (left, top), _, (right, bottom), _ = self.corners
-        box = [[left, top], [right, top], [right, bottom], [left, bottom]]
-        return bool((self.corners == box).all() and (self.corners % 1 == 0).all())
-
-
-def parse(text: str | bytes, *, max_regions: int) -> list[Corners]:
-    """The regions of a request, not yet compared with its page.
-
-    Raises InvalidParameter, which names the first malformed region, or TooManyRegions.
+    Raises InvalidParameter for text that is no JSON list (null is an empty one), or TooManyRegions.
     """
     try:
-        listed = json.loads(text)
+        listed = json.loads(text, parse_int=_number)
     except (ValueError, RecursionError) as exc:
         raise InvalidParameter(f"regions is not JSON ({exc}).") from exc
-    if not isinstance(listed, list) or not listed:
-        raise InvalidParameter("regions must be a JSON list of one or more regions.")
+    if listed is None:  # a detector's answer for a page without text
+        return []
+    if not isinstance(listed, list):
+        raise InvalidParameter("regions must be a JSON list of regions; send [] for a page without text.")
     if len(listed) > max_regions:
         raise TooManyRegions(
             f"The request has {len(listed)} regions; at most {max_regions} are taken. Send several."
         )
-    return [_corners(region, index) for index, region in enumerate(listed)]
+    return [_outline(region) for region in listed]
 
 
-def _corners(region: Any, index: int) -> Corners:  # noqa: ANN401  any JSON value
+def _number(digits: str) -> float:
+    return int(digits) if len(digits) < 20 else float(digits)  # int() refuses thousands of digits
+
+
+def _outline(region: Any) -> Points | BadRegion:  # noqa: ANN401  any JSON value
     try:
-        points = np.array(region, np.float64)
-    except (ValueError, TypeError, OverflowError):  # OverflowError: an integer beyond float64
-        points = np.empty(0)
-    if points.shape in ((4,), (2, 2)) and np.isfinite(points).all():
-        left, top, right, bottom = points.reshape(-1)
-        return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-    if points.shape == (4, 2) and np.isfinite(points).all():
+        points = np.array(_WRITTEN.validate_python(region), np.float64).reshape(-1, 2)
+    except ValidationError:
+        return BadRegion(
+            f"The region is {_shown(region)}; it must be three or more points [[x, y], ...] clockwise from the "
+            "text's top left, [x_min, y_min, x_max, y_max] or [[x_min, y_min], [x_max, y_max]]."
+        )
+    if len(points) > 2:
         return points
-    raise InvalidParameter(
-        f"Region {index} is {json.dumps(region)[:80]}; it must be four corners [[x, y], ...] clockwise from the "
-        "top left, [x_min, y_min, x_max, y_max] or [[x_min, y_min], [x_max, y_max]]."
-    )
+    (left, top), (right, bottom) = points
+    if left >= right or top >= bottom:
+        return BadRegion(f"The box is {_shown(region)}; x_min must be less than x_max, and y_min than y_max.")
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
-def locate(corners: Corners, *, page: tuple[int, int], units: Units, min_side_px: int) -> Region:
-    """The region, clipped to a page of (height, width).
+def _shown(region: Any) -> str:  # noqa: ANN401  any JSON value
+    return json.dumps(region)[:80]
 
-    Raises BadRegion if no part of it lies on the page, or it is not convex and clockwise, or is too small.
+
+def locate(outline: Points, *, page: tuple[int, int], units: Units, min_side_px: int) -> Region:
+    """The region on a page of (height, width).
+
+    Raises BadRegion if it lies outside the page, crosses itself, or is too small or too large.
     """
-    height, width = page
-    if units == "relative":
-        corners = corners * (width, height)
-    on_page = corners.clip((0, 0), (width, height))
-    if np.ptp(on_page, axis=0).min() <= 0 and np.ptp(corners, axis=0).min() > 0:
-        raise BadRegion(f"The region lies outside the page of {width} x {height} pixels.")
-    sides = np.roll(on_page, -1, axis=0) - on_page
-    following = np.roll(sides, -1, axis=0)
-    if (sides[:, 0] * following[:, 1] - sides[:, 1] * following[:, 0] <= 0).any():
-        raise BadRegion("The region's corners must run clockwise from the text's top left around an area.")
-    across, down, back, up = np.hypot(*sides.T)
-    region = Region(on_page, height=round(max(down, up)), width=round(max(across, back)))
+    extent = np.array(page[::-1], np.float64)
+    outline = outline.clip(-FAR, FAR) * (extent if units == "relative" else 1)
+    if is_upright(outline):
+        corners = outline.clip(0, extent)
+        region = _measured(corners[:2], corners[:1:-1])
+        outside = np.ptp(corners, axis=0).min() <= 0 < np.ptp(outline, axis=0).min()
+    else:
+        _check_reach(outline, extent)
+        region = _measured(*text_lines(outline))
+        _check_size(region, page)
+        outside = not _touches(region, extent)
+    if outside:
+        raise BadRegion(f"The region lies outside {_size(extent)}.")
     if min(region.height, region.width) < min_side_px:
         raise BadRegion(
             f"The region is {region.width} x {region.height} pixels; each side must be at least {min_side_px} to "
@@ -101,47 +108,68 @@ def locate(corners: Corners, *, page: tuple[int, int], units: Units, min_side_px
     return region
 
 
-def rectify(page: Rgb, region: Region) -> Rgb:
-    """The region's crop, upright: uint8 (region.height, region.width, 3)."""
-    if region.is_box:
-        left, top = region.corners[0].astype(int)
-        return page[top : top + region.height, left : left + region.width]
-    size = (region.width, region.height)
-    crop = cv2.warpPerspective(
-        page, _to_crop(region), size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+def _measured(top: Points, bottom: Points) -> Region:
+    """Of a curved line, the middle line's length and the usual height."""
+    heights = np.hypot(*(bottom - top).T)
+    if len(top) == 2:
+        widths = (np.hypot(*(line[1] - line[0])) for line in (top, bottom))
+        return Region(top, bottom, height=round(heights.max()), width=round(max(widths)))
+    knots = _lengths(top, bottom)
+    rounded = np.linspace(0, knots[-1], 4 * MAX_STRIPS + 1)
+    top, bottom = (_smooth(line, rounded, knots) for line in (top, bottom))
+    knots = _lengths(top, bottom)
+    height, width = round(float(np.median(heights))), round(knots[-1])
+    strips = min(MAX_STRIPS, max(2, 4 * width // max(1, height)))
+    at = np.linspace(0, knots[-1], strips + 1)
+    return Region(along(top, at, knots), along(bottom, at, knots), height, width)
+
+
+def _lengths(top: Points, bottom: Points) -> npt.NDArray[np.float64]:
+    """Along the middle line, up to each of its points."""
+    steps = np.hypot(*np.diff(top + bottom, axis=0).T) / 2
+    return np.concatenate([[0], np.cumsum(steps)])
+
+
+def _smooth(line: Points, at: npt.NDArray[np.float64], knots: npt.NDArray[np.float64]) -> Points:
+    """The line at these positions, as a cubic Hermite curve: three points a side are enough for an arc."""
+    apart = np.concatenate([[True], np.diff(knots) > 0])
+    line, knots = line[apart], knots[apart]
+    if len(line) < 3:
+        return along(line, at, knots)
+    slopes = np.gradient(line, knots, axis=0, edge_order=2)
+    i = np.searchsorted(knots[1:-1], at, side="right")
+    length = (knots[i + 1] - knots[i])[:, None]
+    t = (at - knots[i])[:, None] / length
+    return np.asarray(
+        (1 + 2 * t) * (1 - t) ** 2 * line[i]
+        + t**2 * (3 - 2 * t) * line[i + 1]
+        + length * t * (1 - t) * ((1 - t) * slopes[i] - t * slopes[i + 1])
     )
-    return np.asarray(crop, np.uint8)
 
 
-def paste(page: Rgb, results: Sequence[tuple[Region, Rgb]], *, scale: int) -> None:
-    """Blend each result (scale * height, scale * width, 3) into its region of the enlarged page, in order."""
-    for region, result in results:
-        left, top = np.floor(scale * region.corners.min(axis=0)).astype(int)
-        right, bottom = np.ceil(scale * region.corners.max(axis=0)).astype(int)
-        enlarged = Region(scale * region.corners - (left, top), *result.shape[:2])
-        size = (int(right - left), int(bottom - top))
-        placed = _placed(result, enlarged, size)
-        alpha = _placed(_fading(result.shape[:2], FEATHER_PX * scale), enlarged, size)[..., None]
-        under = page[top:bottom, left:right]
-        under[:] = np.rint(alpha * placed + (1 - alpha) * under).clip(0, 255).astype(np.uint8)
+def _check_reach(outline: Points, extent: Points) -> None:
+    if (outline.max(axis=0) <= 0).any() or (outline.min(axis=0) >= extent).any():
+        raise BadRegion(f"The region lies outside {_size(extent)}.")
+    if (outline < -extent).any() or (outline > 2 * extent).any():
+        raise BadRegion(f"The region reaches too far outside {_size(extent)}: its width or height at most.")
 
 
-def _placed(picture: npt.NDArray[Any], region: Region, size: tuple[int, int]) -> npt.NDArray[Any]:
-    if region.is_box:
-        return picture
-    return cv2.warpPerspective(picture, np.linalg.inv(_to_crop(region)), size, flags=cv2.INTER_LINEAR)
+def _check_size(region: Region, page: tuple[int, int]) -> None:
+    height, width = region.height, region.width
+    if height * width > 2 * prod(page) or height + width > MAX_SIDES_PX:
+        raise BadRegion(
+            f"The region is {width} x {height} pixels; at most twice the page's pixels are taken, and "
+            f"{MAX_SIDES_PX} as the sum of the sides."
+        )
 
 
-def _fading(shape: tuple[int, ...], feather: int) -> npt.NDArray[np.float32]:
-    """Weights (H, W): 1 inside, falling towards every edge."""
-    rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 1 for n in shape)
-    nearest: npt.NDArray[np.float32] = np.minimum(rows[:, None], columns).astype(np.float32)
-    return (nearest / np.float32(feather + 1)).clip(max=1)
+def _touches(region: Region, extent: Points) -> bool:
+    """Whether one of a grid of its points lies on the page."""
+    knots = np.linspace(0, 1, len(region.top))
+    top, bottom = (along(line, np.linspace(0, 1, 65), knots)[:, None] for line in (region.top, region.bottom))
+    grid = top + np.linspace(0, 1, 17)[:, None] * (bottom - top)  # (65, 17, 2)
+    return bool(((grid > 0) & (grid < extent)).all(axis=2).any())
 
 
-def _to_crop(region: Region) -> npt.NDArray[np.float64]:
-    """Homography (3, 3) from page to crop; pixel centres lie at half-integer coordinates."""
-    width, height = region.width, region.height
-    crop = np.array([[0, 0], [width, 0], [width, height], [0, height]])
-    source, target = (region.corners - 0.5).astype(np.float32), (crop - 0.5).astype(np.float32)
-    return np.asarray(cv2.getPerspectiveTransform(source, target), np.float64)
+def _size(extent: Points) -> str:
+    return f"the page of {extent[0]:.0f} x {extent[1]:.0f} pixels"

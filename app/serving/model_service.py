@@ -16,10 +16,10 @@ from typing import Self
 from app.batching.batcher import Batcher
 from app.batching.capacity import Capacity
 from app.batching.queue import EXPIRED
-from app.errors import DeadlineExceeded, ServiceError
+from app.errors import BadRegion, DeadlineExceeded, ServiceError
 from app.imaging import decode, encode
 from app.imaging.encode import Format
-from app.imaging.regions import Corners
+from app.imaging.outlines import Points
 from app.serving.loading import LoadedModel
 from app.serving.page import Page, PageOptions
 from app.serving.pipeline import CropOptions
@@ -153,7 +153,7 @@ class ServedModel:
     async def super_resolve_regions(
         self,
         upload: Upload,
-        corners: Sequence[Corners],
+        outlines: Sequence[Points | BadRegion],
         options: PageOptions,
         image_format: Format,
         *,
@@ -166,10 +166,10 @@ class ServedModel:
         """
         self._upload_bytes.inc(len(upload.data))
         call, recomposed = self._runner.call, None
-        with _counted(self._metrics, len(corners)) as results:
+        with _counted(self._metrics, len(outlines)) as results:
             async with _until(deadline):
                 page = await call(self._page, upload, options, image_format)
-                crops = await call(page.crops, corners)
+                crops = await call(page.crops, outlines)
             with self._runner.admit(crops, deadline=deadline, more_bytes=page.nbytes) as admission:
                 async with _until(deadline):
                     await call(page.decode)

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from app.errors import ServiceError
-from app.imaging import decode, encode, regions
+from app.errors import BadRegion, ServiceError
+from app.imaging import decode, encode, regions, warp
 from app.imaging.encode import Format
+from app.imaging.outlines import Points
 from app.imaging.quality_gate import DEFAULT_POLICY, RoutingPolicy
-from app.imaging.regions import Corners, Region, Units
+from app.imaging.regions import Units
+from app.imaging.warp import Region
 from app.serving.pipeline import CropOptions, CropPipeline
 from app.serving.runner import Crop, CropResult, EncodedPicture
 from app.settings import Settings
@@ -45,7 +47,7 @@ class RegionSource:
         return self.region.width
 
     def decode(self) -> Rgb:
-        return regions.rectify(self.page.rgb, self.region)
+        return warp.rectify(self.page.rgb, self.region)
 
 
 class Page:
@@ -74,15 +76,15 @@ class Page:
             encode.check_result(image_format, *self.output)
             self.nbytes += 2 * 3 * prod(self.output)
 
-    def crops(self, corners: Sequence[Corners]) -> list[Crop | ServiceError]:
+    def crops(self, outlines: Sequence[Points | BadRegion]) -> list[Crop | ServiceError]:
         """One entry per region, in order: its crop, or its own error."""
-        return [self._crop(one) for one in corners]
+        return [one if isinstance(one, BadRegion) else self._crop(one) for one in outlines]
 
-    def _crop(self, corners: Corners) -> Crop | ServiceError:
+    def _crop(self, outline: Points) -> Crop | ServiceError:
         image_format = None if self._options.recompose else self._format
         try:
             region = regions.locate(
-                corners, page=self.size, units=self._options.units, min_side_px=self._min_side_px
+                outline, page=self.size, units=self._options.units, min_side_px=self._min_side_px
             )
             output = self._pipeline.output_size(region.height, region.width, self._crop_options)
             encode.check_result(self._format, *output)
@@ -107,5 +109,5 @@ class Page:
             assert isinstance(crop.source, RegionSource)
             if result.rgb.shape[:2] == crop.output:  # a crop that was kept has been enlarged with the page
                 placed.append((crop.source.region, result.rgb))
-        regions.paste(page, placed, scale=self._pipeline.spec.scale)
+        warp.paste(page, placed, scale=self._pipeline.spec.scale)
         return EncodedPicture(encode.encode(page, self._format), self.size, self.output)

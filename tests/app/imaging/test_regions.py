@@ -1,4 +1,4 @@
-"""Regions of a page: every spelling of them, crops in order, results pasted in place."""
+"""Regions of a page: every spelling of them, malformed ones, crops in order, results pasted in place."""
 
 import base64
 import json
@@ -10,12 +10,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from app.errors import BadRegion, InvalidParameter, TooManyRegions
-from app.imaging import regions
+from app.errors import BadRegion, InvalidParameter, ServiceError, TooManyRegions
+from app.imaging import regions, warp
 from app.imaging.decode import Probed, decode
 from app.imaging.encode import encode
-from app.imaging.regions import Region
 from model_store.pixels import Rgb, resize
 from tests.app.conftest import Server, assert_reconciled
 from tests.app.imaging.test_quality_gate import HELPS_BLURRED, written
@@ -38,6 +39,17 @@ def post(server: Server, page: Rgb, listed: Any, query: str = "", **headers: str
         data={"regions": listed if isinstance(listed, str) else json.dumps(listed)},
         headers=headers,
     )
+
+
+BOX = [0, 0, 64, 16]
+
+
+def located(region: Any) -> warp.Region:
+    """Raises the region's own error."""
+    (outline,) = regions.parse(json.dumps([region]), max_regions=1)
+    if isinstance(outline, ServiceError):
+        raise outline
+    return regions.locate(outline, page=PAGE, units="pixels", min_side_px=4)
 
 
 def pictures(response: httpx.Response) -> list[Rgb]:
@@ -75,21 +87,6 @@ def test_regions_may_come_as_a_file(server: Server) -> None:
     assert len(pictures(response)) == 1
 
 
-def test_a_tilted_region_is_rectified() -> None:
-    rows, columns = np.mgrid[0:200, 0:300].astype(np.float32)
-    page = np.repeat((100 + 60 * np.sin(columns / 9) * np.cos(rows / 7))[..., None], 3, axis=2).astype(np.uint8)
-    centre, angle = np.array([150.0, 100.0]), np.deg2rad(20)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    half = np.array([[-50, -15], [50, -15], [50, 15], [-50, 15]])
-    region = regions.locate(half @ turn.T + centre, page=(200, 300), units="pixels", min_side_px=4)
-    assert (region.height, region.width) == (30, 100)
-    crop = regions.rectify(page, region)
-    u, v = np.meshgrid(np.arange(100) + 0.5 - 50, np.arange(30) + 0.5 - 15)
-    x, y = (turn @ np.stack([u.ravel(), v.ravel()]) + centre[:, None] - 0.5).reshape(2, 30, 100)
-    expected = 100 + 60 * np.sin(x / 9) * np.cos(y / 7)
-    assert np.abs(crop[..., 0] - expected)[1:-1, 1:-1].max() < 3
-
-
 def test_recomposing_puts_the_results_into_their_regions_and_enlarges_the_rest(server: Server) -> None:
     page = striped_page()
     response = post(server, page, [[64, 32, 128, 48]], "?recompose=true")
@@ -101,17 +98,6 @@ def test_recomposing_puts_the_results_into_their_regions_and_enlarges_the_rest(s
     outside = np.ones(plain.shape[:2], bool)
     outside[64:96, 128:256] = False
     assert (answer[outside] == plain[outside]).all()
-
-
-def test_a_tilted_result_is_pasted_into_its_region() -> None:
-    page = np.full((200, 300, 3), 100, np.uint8)
-    corners = np.array([[60.0, 40.0], [150.0, 60.0], [146.0, 80.0], [56.0, 60.0]])
-    region = regions.locate(corners, page=(200, 300), units="pixels", min_side_px=4)
-    enlarged = resize(page, height=400, width=600).copy()
-    regions.paste(enlarged, [(region, np.full((2 * region.height, 2 * region.width, 3), 250, np.uint8))], scale=2)
-    y, x = np.nonzero(enlarged[..., 0] > 200)
-    assert np.mean([x, y], axis=1) == pytest.approx(2 * corners.mean(axis=0), abs=1)
-    assert (enlarged[:70] == 100).all()
 
 
 def test_recomposing_with_json_lists_the_outcome_of_each_region_beside_the_page(server: Server) -> None:
@@ -135,50 +121,162 @@ def test_a_zip_names_the_crops_by_their_regions(server: Server) -> None:
     [
         ([500, 500, 600, 520], "outside the page of 200 x 120"),
         ([-90, 10, -5, 30], "outside the page"),
-        ([10, 10, 10, 30], "around an area"),
-        ([90, 10, 10, 30], "clockwise"),
-        ([[10, 10], [10, 30], [90, 30], [90, 10]], "clockwise"),
-        ([[10, 10], [90, 30], [90, 10], [10, 30]], "clockwise"),
-        ([[10, 10], [90, 10], [30, 15], [10, 60]], "clockwise"),
+        ([[-30, -10], [10, -50], [15, -45], [-25, -5]], "outside the page"),
+        ([[-60, 60], [40, -40], [30, -50], [-70, 50]], "outside the page"),  # its bounding box is not
+        ([[0, 0], [1e9, 10], [1e9, 30], [0, 20]], "too far outside"),
+        ([[0, 0], [1e300, 10], [-1e300, 30], [0, 20]], "too far outside"),
+        ([[-190, 0], [200, -110], [390, 120], [0, 230]], "at most twice the page's pixels"),
+        ([10, 10, 10, 30], "less than x_max"),
+        ([90, 10, 10, 30], "less than x_max"),
         ([10, 10, 12, 30], "2 x 20 pixels"),
+        ([[10, 10], [90, 30], [90, 10], [10, 30]], "sides cross"),
+        ([[10, 10], [90, 30], [90, 30], [90, 10], [10, 30], [10, 10]], "sides cross"),
+        ([[10, 20], [90, 60], [95, 40], [90, 20], [10, 60], [5, 40]], "crosses itself"),
+        ([[10, 10], [10, 30], [10, 50]], "0 pixels"),
+        ([[5, 5]] * 5, "0 x 0 pixels"),
+        ([[10, 10], [60, 30]] * 3, "0 x 54 pixels"),
     ],
 )
 def test_a_region_that_holds_no_text_has_an_error(region: Any, says: str) -> None:
-    (corners,) = regions.parse(json.dumps([region]), max_regions=10)
     with pytest.raises(BadRegion, match=says):
-        regions.locate(corners, page=PAGE, units="pixels", min_side_px=4)
+        located(region)
+
+
+@pytest.mark.parametrize(
+    ("region", "height", "width"),
+    [
+        ([-10, 100, 90, 140], 20, 90),
+        ([[-10, 100], [1e300, 140]], 20, 200),
+        ([[150, -1e9], [230, -1e9], [230, 30], [150, 30]], 30, 50),
+    ],
+)
+def test_a_box_over_the_edge_is_cut_off(region: Any, height: int, width: int) -> None:
+    region = located(region)
+    assert region.is_box
+    assert (region.height, region.width) == (height, width)
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        None,
+        "",
+        "the whole page",
+        {},
+        {"box": [0, 0, 64, 16]},
+        [],
+        [[]],
+        True,
+        7,
+        [1, 2, 3],
+        [1, 2, 3, None],
+        [1, 2, 3, "4"],
+        [1, 2, 3, True],
+        [0, 0, float("nan"), 9],
+        [0, 0, float("inf"), 9],
+        [[0, 0]],
+        [[0, 0], [1, 1], [2, 2, 2]],
+        [[[0, 0], [1, 1], [2, 2]]],
+        [[0, 0], [64, 0], None, [0, 16]],
+        [[0, 0], [64, 0], [64, float("-inf")], [0, 16]],
+        [["a" * 1000, "b"]] * 1000,
+    ],
+)
+def test_a_region_that_is_none_has_an_error_of_its_own(region: Any) -> None:
+    first, error, last = regions.parse(json.dumps([BOX, region, BOX]), max_regions=3)
+    assert isinstance(error, BadRegion)
+    assert str(error).startswith(f"The region is {json.dumps(region)[:80]}; it must be three or more points")
+    assert np.array_equal(first, last)  # type: ignore[arg-type]
+
+
+def test_a_number_of_any_length_spoils_its_region_alone() -> None:
+    for number in ("1e999", "1" * 400, "1" * 5000):
+        first, error = regions.parse(f"[[0, 0, 64, 16], [{number}, 0, 10, 10]]", max_regions=2)
+        assert isinstance(first, np.ndarray)
+        assert isinstance(error, BadRegion)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from([0, 64, 16, 1e300]),
+    lambda inner: st.lists(inner, max_size=7) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+)
+polygons = st.lists(
+    st.tuples(*[st.floats(-300, 500) | st.floats(allow_nan=False) | st.integers(0, 200)] * 2), min_size=2
+)
+
+
+@given(st.lists(json_values | polygons, max_size=5), st.sampled_from(["pixels", "relative"]))
+def test_any_list_gives_a_region_or_an_error_for_each_entry(listed: list[Any], units: regions.Units) -> None:
+    page = np.zeros((*PAGE, 3), np.uint8)
+    outlines = regions.parse(json.dumps(listed), max_regions=5)
+    assert len(outlines) == len(listed)
+    for outline in outlines:
+        try:
+            if isinstance(outline, ServiceError):
+                raise outline
+            region = regions.locate(outline, page=PAGE, units=units, min_side_px=4)
+        except BadRegion:
+            continue
+        assert region.height * region.width <= 2 * 120 * 200
+        assert warp.rectify(page, region).shape == (region.height, region.width, 3)
 
 
 def test_a_bad_region_spares_its_neighbours(server: Server) -> None:
-    body = post(server, striped_page(), [[0, 0, 64, 16], [5, 5, 5, 5], [64, 32, 128, 48]]).json()
-    assert [entry["outcome"] for entry in body["images"]] == ["ok", "failed", "ok"]
-    assert body["images"][1]["problem"]["code"] == "bad_region"
+    bad = [None, [], "", [[1, 1]], [5, 5, 5, 5], [[10, 10], [90, 30], [90, 10], [10, 30]], float("nan")]
+    response = post(server, striped_page(), [BOX, *bad, [64, 32, 128, 48]])
+    images = response.json()["images"]
+    assert [entry["outcome"] for entry in images] == ["ok", *["failed"] * len(bad), "ok"]
+    assert {entry["problem"]["code"] for entry in images[1:-1]} == {"bad_region"}
+    assert [entry["index"] for entry in images] == list(range(len(bad) + 2))
+    recomposed = post(server, striped_page(), [BOX, *bad], "?recompose=true")
+    assert decode(recomposed.content).shape == (256, 384, 3)
+    assert_reconciled(server)
 
 
-def test_a_region_over_the_edge_is_clipped() -> None:
-    (corners,) = regions.parse("[[-10, 100, 90, 140]]", max_regions=1)
-    region = regions.locate(corners, page=PAGE, units="pixels", min_side_px=4)
-    assert isinstance(region, Region)
-    assert (region.height, region.width) == (20, 90)
+def test_a_polygon_of_many_points_is_done_like_a_box(server: Server) -> None:
+    outline = [[64, 32], [90, 32], [128, 32], [128, 48], [90, 48], [64, 48], [64, 32]]
+    box, polygon = pictures(post(server, striped_page(), [[64, 32, 128, 48], outline]))
+    assert (box == polygon).all()
+
+
+@pytest.mark.parametrize("listed", ["[]", " [ ] ", "null"])
+def test_a_page_without_regions_is_an_empty_list_or_the_enlarged_page(server: Server, listed: str) -> None:
+    page = striped_page()
+    plain = resize(page, height=256, width=384)
+    before = server.metric("telescope_images_received_total")
+    assert post(server, page, listed).json()["images"] == []
+    assert post(server, page, listed, Accept="image/png").json()["images"] == []
+    archive = post(server, page, listed, Accept="application/zip").content
+    assert zipfile.ZipFile(BytesIO(archive)).namelist() == ["results.json"]
+    recomposed = post(server, page, listed, "?recompose=true")
+    assert recomposed.headers["content-type"] == "image/png"
+    assert (decode(recomposed.content) == plain).all()
+    body = post(server, page, listed, "?recompose=true", Accept="application/json").json()
+    assert body["images"] == []
+    assert (decode(base64.b64decode(body["page"]["data"])) == plain).all()
+    archive = post(server, page, listed, "?recompose=true", Accept="application/zip").content
+    assert zipfile.ZipFile(BytesIO(archive)).namelist() == ["results.json", "page.png"]
+    assert server.metric("telescope_images_received_total") == before
+    assert server.app.state.capacity.decoded_bytes.used == 0
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("", "not JSON"),
         ("no json", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("{}", "JSON list"),
-        ("[]", "one or more"),
-        ("[[1, 2, 3]]", "Region 0 is"),
-        ('[[0, 0, 9, 9], [1, 2, 3, "far"]]', "Region 1 is"),
-        ("[[0, 0, NaN, 9]]", "Region 0 is"),
-        ("[[0, 0, 1e999, 9]]", "Region 0 is"),
-        (f"[[1{'0' * 400}, 0, 10, 10]]", "Region 0 is"),
-        ("[[[0, 0], [1, 1], [2, 2]]]", "Region 0 is"),
-        ("[null]", "Region 0 is null"),
+        ("7", "JSON list"),
+        ('"[]"', "JSON list"),
     ],
 )
-def test_malformed_regions_are_named(text: str, says: str) -> None:
+def test_regions_that_are_no_list_fail_the_request(text: str, says: str) -> None:
     with pytest.raises(InvalidParameter, match=says):
         regions.parse(text, max_regions=10)
 
