@@ -62,18 +62,18 @@ async def super_resolve_regions(request: Request) -> Response:
             too_large = "Scale the page down with its regions, or send the page in parts."
             async with while_connected(request):
                 max_regions = request.app.state.settings.max_regions
-                corners = await asyncio.to_thread(regions.parse, listed, max_regions=max_regions)
-                record.images = len(corners)
+                outlines = await asyncio.to_thread(regions.parse, listed, max_regions=max_regions)
+                record.images = len(outlines)
                 with body.advising(page, too_large=too_large):
                     results = await model.super_resolve_regions(
                         page,
-                        corners,
+                        outlines,
                         options,
                         representation.image_format,
                         deadline=body.deadline,
                         timings=record.timings,
                     )
-        names = [None] * len(corners)
+        names = [None] * len(outlines)
         return await render(record, representation, results.regions, names=names, page=results.page)
 
 
