@@ -2,20 +2,23 @@
 
     bytes -> probe (header only, every limit) -> Picture -> decode (pixels, colours, orientation) -> RGB
 
-Pillow decodes. Around it stand the orientation and the main picture (picture_headers.py), colours and transparency
-(picture_colours.py), and the errors of libtiff (libtiff.py), so that a picture is read as a viewer shows it.
+Pillow decodes the pixels. `model_store/decoding` adds the rules by which a picture is read as a viewer shows it.
 """
 
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from math import inf
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, ImageFile, UnidentifiedImageError, features
 
-from model_store import libtiff
+from model_store.decoding import jpeg, libtiff, png, tiff
+from model_store.decoding.colours import to_rgb
+from model_store.decoding.exif import SIGNATURES as TIFF_SIGNATURES
+from model_store.decoding.exif import orientation_of
+from model_store.decoding.header import Header
 from model_store.errors import (
     EmptyPicture,
     PictureError,
@@ -23,18 +26,6 @@ from model_store.errors import (
     PictureTooSmall,
     UndecodablePicture,
     UnsupportedPicture,
-)
-from model_store.picture_colours import to_rgb
-from model_store.picture_headers import (
-    PNG_SIGNATURE,
-    TIFF_SIGNATURES,
-    Header,
-    has_several_pictures,
-    has_size,
-    orientation_of,
-    png_header,
-    tiff_header,
-    without_metadata,
 )
 from model_store.pixels import Rgb
 
@@ -86,10 +77,10 @@ _REFUSED = {  # format -> position of its mark, mark, and the right call
     "PNM": (0, b"P6\n", ""),
     "OpenEXR": (0, b"v/1\1", ""),
 }
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
 SMALL_BYTES = 8 * 1024
-# Names of parts that slow reading down: 1 KiB of text may inflate to 1 MiB, and a colour profile takes 3 ms.
-_SLOW = (b"iCCP", b"iTXt", b"zTXt", b"ICC_PROFILE", b"ICCP")
+# In the names of parts that slow reading down: iTXt and zTXt, since 1 KiB of text may inflate to 1 MiB, and colour
+# profiles (iCCP, ICCP, ICC_PROFILE), which take 3 ms.
+_SLOW = (b"TXt", b"iCCP", b"ICC")
 MAX_JPEG_SCANS = 100  # a progressive JPEG has about ten; each scan costs as much as the whole picture
 _TURNS = {  # orientation -> turn that makes the stored pixels upright; from 5 on it swaps width and height
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -165,7 +156,7 @@ def decode(data: bytes) -> Rgb:
     image, header = _open(data, for_pixels=True)
     try:
         _load(image)
-        rgb = to_rgb(image, profile=header.profile, bits=header.bits)
+        rgb = to_rgb(image, header, low_bytes=_low_bytes(image, header))
         return np.asarray(rgb.transpose(_TURNS[header.orientation]) if header.orientation > 1 else rgb)
     except (MemoryError, PictureError):
         raise
@@ -176,6 +167,9 @@ def decode(data: bytes) -> Rgb:
 
 
 def _load(image: Image.Image) -> None:
+    if image.format != "TIFF":
+        image.load()
+        return
     with libtiff.recorded() as errors:
         try:
             image.load()
@@ -188,12 +182,23 @@ def _load(image: Image.Image) -> None:
         raise UndecodablePicture(f"The image data is damaged ({errors[0]}).")
 
 
+def _low_bytes(image: Image.Image, header: Header) -> Image.Image | None:
+    """Of RGB levels of 16 bits, if a PNG names one of them transparent: Pillow keeps the upper bytes alone."""
+    if image.mode != "RGB" or header.bits != 16 or "transparency" not in image.info:
+        return None
+    again = _by_pillow(header.pixels)
+    assert isinstance(again, ImageFile.ImageFile)
+    again.tile = [part._replace(args="RGB;16L") for part in again.tile]  # reads the other byte of each level
+    again.load()
+    return again
+
+
 def _open(data: bytes, *, for_pixels: bool) -> tuple[Image.Image, Header]:
     if not data:
         raise EmptyPicture("The image is empty (0 bytes).")
     try:
         image, header = _opened(data, for_pixels=for_pixels)
-        several = has_several_pictures(image)
+        several = jpeg.has_several_pictures(image)
     except PictureError:
         raise
     except UnidentifiedImageError as exc:
@@ -210,19 +215,19 @@ def _open(data: bytes, *, for_pixels: bool) -> tuple[Image.Image, Header]:
 
 
 def _opened(data: bytes, *, for_pixels: bool) -> tuple[Image.Image, Header]:
-    if data.startswith(PNG_SIGNATURE):
-        header = png_header(data, for_pixels=for_pixels)
+    if data.startswith(png.SIGNATURE):
+        header = png.read_header(data, for_pixels=for_pixels)
         return _by_pillow(header.pixels), header
-    header = tiff_header(data) if data.startswith(TIFF_SIGNATURES) else Header(data)
+    header = tiff.read_header(data) if data.startswith(TIFF_SIGNATURES) else Header(data)
     try:
         image = _by_pillow(header.pixels)
     except Exception:
-        if not data.startswith(_JPEG_SIGNATURE):
+        if not data.startswith(jpeg.SIGNATURE):
             raise
-        image = _by_pillow(without_metadata(data))
+        image = _by_pillow(jpeg.without_metadata(data))
     turn = header.orientation or orientation_of(image)
     image.info.pop("xmp", None)  # Pillow would turn a TIFF's pixels by it once more
-    return image, Header(b"", turn, image.info.get("icc_profile"))
+    return image, replace(header, orientation=turn, profile=image.info.get("icc_profile"))
 
 
 def _by_pillow(data: bytes) -> Image.Image:
@@ -230,7 +235,7 @@ def _by_pillow(data: bytes) -> Image.Image:
 
 
 def _unidentified(data: bytes) -> PictureError:
-    if data.startswith(TIFF_SIGNATURES) and has_size(data):
+    if data.startswith(TIFF_SIGNATURES) and tiff.has_size(data):
         return UnsupportedPicture(f"A TIFF of this kind of pixels is not accepted; send {ACCEPTED} of 8 bits.")
     for name, (offset, mark, advice) in _REFUSED.items():
         if data[offset : offset + len(mark)] == mark:

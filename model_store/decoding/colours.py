@@ -3,44 +3,52 @@
 depth -> 8 bits   transparency -> alpha   ICC profile, gamma -> sRGB   colour over its ground -> RGB
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
+from model_store.decoding.header import Header
 from model_store.errors import UnsupportedPicture
 
-Levels = npt.NDArray[np.uint8]
+Levels = npt.NDArray[np.int32]
 
 GROUNDS = (255, 0, 128)  # white, black and grey, in the order of preference
 CLEAR_LEVELS = 64  # a step of grey levels between text and ground; more makes it no clearer
 KEPT = 0.75  # of the steps, with which a ground is taken
+OWN_GROUND = 0.25  # of the steps between opaque pixels: the text lies on a ground of its own, as on a label
 LEAST_KEPT = 0.5  # of the steps; a picture that loses more on every ground is refused
 SAME_LEVELS = 2  # a profile that moves no colour by more is sRGB, rounded
+SAME_GAMMA = 0.05  # 2.2, of screens, is written with some rounding
 MAX_FLOAT_LEVEL = 1.5  # resampling overshoots white a little; more means that white is not 1
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK"}
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def to_rgb(image: Image.Image, *, profile: bytes | None, bits: int) -> Image.Image:
+def to_rgb(image: Image.Image, header: Header, *, low_bytes: Image.Image | None = None) -> Image.Image:
     """A loaded picture -> mode RGB.
 
-    profile: ICC; ignored if it is damaged or for another kind of pixels. bits: of a grey sample in the file.
-    Raises UnsupportedPicture for pixels without an agreed white, or text that no ground would show.
+    header.profile: ignored if it is damaged or for another kind of pixels. low_bytes: the lower halves of levels
+    of 16 bits, of which Pillow keeps the upper ones. Raises UnsupportedPicture for pixels without an agreed white,
+    or text that no ground would show.
     """
-    if image.mode == "RGB" and not profile and not {"transparency", "gamma"} & image.info.keys():
+    gamma = 1 / (2.2 * header.gamma) if header.gamma else 1.0
+    if image.mode == "RGB" and not header.profile and gamma == 1 and "transparency" not in image.info:
         return image
-    alpha = _alpha(image, bits)
-    rgb = _coloured(_in_8_bits(image), profile)
-    gamma = image.info.get("gamma")
-    if gamma and not profile and "srgb" not in image.info and abs(1 / (2.2 * gamma) - 1) > 0.05:
-        rgb = rgb.point([round(255 * (level / 255) ** (1 / (2.2 * gamma))) for level in range(256)] * 3)
+    alpha = _alpha(image, header.bits, low_bytes)
+    if image.mode.startswith("I;16"):
+        image, gamma = _grey_of_16_bits(image, gamma), 1.0
+    plain = _in_8_bits(image)
+    rgb = _coloured(ImageOps.invert(plain) if header.is_negative else plain, header.profile)
+    if abs(gamma - 1) > SAME_GAMMA:
+        rgb = rgb.point([round(255 * (level / 255) ** gamma) for level in range(256)] * 3)
     return _on_ground(rgb, alpha) if alpha else rgb
 
 
-def _alpha(image: Image.Image, bits: int) -> Image.Image | None:
+def _alpha(image: Image.Image, bits: int, low_bytes: Image.Image | None) -> Image.Image | None:
     """Mode L; None for a picture that is opaque, or transparent everywhere, which no program means."""
     named = image.info.get("transparency")  # a colour; of a palette also the alpha of every colour
     if image.mode in ("RGBa", "La"):
@@ -52,27 +60,25 @@ def _alpha(image: Image.Image, bits: int) -> Image.Image | None:
     elif image.mode == "P":
         alpha = image.convert("RGBA").getchannel("A")
     else:
-        alpha = _unlike(image, named, bits)
+        alpha = _unlike(image, named, bits, low_bytes)
     return alpha if alpha.getextrema() not in ((255, 255), (0, 0)) else None
 
 
-def _unlike(image: Image.Image, named: int | tuple[int, ...], bits: int) -> Image.Image:
+def _unlike(
+    image: Image.Image, named: int | tuple[int, ...], bits: int, low_bytes: Image.Image | None
+) -> Image.Image:
     """255 where a pixel does not have the named colour, given in the file's own levels."""
     levels = np.asarray(image).astype(np.int32)
-    if image.mode in ("1", "L"):
-        top = 1 if image.mode == "1" else 255
-        named = round(int(named) * top / (2**bits - 1))  # type: ignore[arg-type]
-    elif image.mode == "RGB":
-        levels = levels.reshape(*levels.shape[:2], 3)
-        named = tuple(level >> 8 if bits == 16 else level for level in named)  # type: ignore[union-attr]
-        return Image.fromarray((levels != named).any(axis=2).astype(np.uint8) * 255)
-    return Image.fromarray((levels != named).astype(np.uint8) * 255)
+    if low_bytes:
+        levels = 256 * levels + np.asarray(low_bytes)
+    elif image.mode in ("1", "L"):
+        named = round(int(named) * (1 if image.mode == "1" else 255) / (2**bits - 1))  # type: ignore[arg-type]
+    differs = levels != named
+    return Image.fromarray((differs.any(axis=2) if levels.ndim == 3 else differs).astype(np.uint8) * 255)
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
     """Mode L, RGB, CMYK or LAB, without transparency."""
-    if image.mode.startswith("I;16"):
-        return _grey_of_16_bits(image)
     if image.mode == "F":
         return _grey_of_floats(image)
     if image.mode == "I":
@@ -86,17 +92,11 @@ def _in_8_bits(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _grey_of_16_bits(image: Image.Image) -> Image.Image:
-    """Scaled to 8 bits; convert("L") would clip every level above 255 to white.
-
-    TIFF keeps 12 bits in the same mode, and may count from white down.
-    """
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
-    levels = np.asarray(image).astype(np.float32) * (255 / (2**bits - 1))
-    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
-        levels = 255 - levels
-    return Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
+def _grey_of_16_bits(image: Image.Image, gamma: float) -> Image.Image:
+    """Scaled to 8 bits; convert("L") would clip every level above 255. TIFF keeps 12 bits in the same mode."""
+    bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
+    levels = (np.asarray(image).astype(np.float32) / (2**bits - 1)).clip(0, 1)
+    return Image.fromarray(np.rint(255 * levels ** np.float32(gamma)).astype(np.uint8))
 
 
 def _grey_of_floats(image: Image.Image) -> Image.Image:
@@ -106,8 +106,6 @@ def _grey_of_floats(image: Image.Image) -> Image.Image:
             f"The picture's levels run from {levels.min():g} to {levels.max():g}; decimal numbers must run from "
             "0, black, to 1, white. Send 8 or 16 bits a channel."
         )
-    if getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0:
-        levels = 1 - levels
     return Image.fromarray(np.rint(255 * levels.clip(0, 1)).astype(np.uint8))
 
 
@@ -153,29 +151,34 @@ def _on_ground(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
 
     Raises UnsupportedPicture if each of them would hide most of it.
     """
-    grey, opacity = np.asarray(rgb.convert("L")), np.asarray(alpha)
-    steps = np.stack([_steps(grey, opacity, ground) for ground in GROUNDS])  # (3, n)
+    grey, opacity = np.asarray(rgb.convert("L")).astype(np.int32), np.asarray(alpha).astype(np.int32)
+    shown = [_steps((grey * opacity + ground * (255 - opacity)) // 255) for ground in GROUNDS]
+    steps = np.minimum(shown, CLEAR_LEVELS)  # (3, n)
     visible = steps.max(axis=0).sum()
-    kept = steps.sum(axis=1) / visible if visible else np.zeros(len(GROUNDS))
-    if kept.max() < LEAST_KEPT and (visible or _steps(grey, np.full_like(opacity, 255), 0).any()):
+    if not visible and _steps(opacity).any() | _steps(grey).any() | (opacity != opacity[0, 0]).any():
+        raise UnsupportedPicture("The picture's content is nearly transparent; send it without transparency.")
+    kept = steps.sum(axis=1) / max(1, visible)
+    if visible and kept.max() < LEAST_KEPT:
         raise UnsupportedPicture(
-            "The picture's content is nearly transparent, or vanishes on any single ground; send it without "
-            "transparency, laid over a ground on which it can be read."
+            "The picture's content vanishes over white, black and grey alike; send it without transparency, laid "
+            "over a ground on which it can be read."
         )
-    ground = GROUNDS[int(np.argmax(kept >= min(KEPT, kept.max())))]
+    opaque = np.concatenate([np.minimum(one, other).ravel() == 255 for one, other in _neighbours(opacity)])
+    inside = steps[0][opaque].sum()
+    has_own_ground = inside >= OWN_GROUND * visible
+    ground = GROUNDS[0 if has_own_ground else int(np.argmax(kept >= min(KEPT, kept.max())))]
     return Image.composite(rgb, Image.new("RGB", rgb.size, (ground,) * 3), alpha)
 
 
-def _steps(grey: Levels, opacity: Levels, ground: int) -> npt.NDArray[np.int32]:
-    """The steps between neighbouring pixels of the picture over a ground, each at most CLEAR_LEVELS.
+def _neighbours(levels: Levels) -> Iterator[tuple[Levels, Levels]]:
+    """Neighbouring pixels along rows and along columns; of a large picture, of some rows and columns."""
+    every = 1 + levels.size // 1_000_000
+    rows, columns = levels[::every], levels[:, ::every]
+    yield rows[:, 1:], rows[:, :-1]
+    yield columns[1:], columns[:-1]
 
-    Of a large picture, some rows and columns, evenly spread.
-    """
-    every = 1 + grey.size // 1_000_000
-    found = []
-    for lines in (np.s_[::every], np.s_[:, ::every]):
-        opaque = opacity[lines].astype(np.int32)
-        shown = (grey[lines] * opaque + ground * (255 - opaque)) // 255
-        found.append(np.abs(np.diff(shown, axis=1 if lines == np.s_[::every] else 0)).ravel())
-    steps: npt.NDArray[np.int32] = np.minimum(np.concatenate(found), CLEAR_LEVELS)
-    return np.where(steps > 1, steps, 0)  # rounding
+
+def _steps(levels: Levels) -> Levels:
+    """The differences between neighbouring pixels, in one row."""
+    steps = np.concatenate([np.abs(one - other).ravel() for one, other in _neighbours(levels)])
+    return np.where(steps > 1, steps, 0)  # 1 is rounding
