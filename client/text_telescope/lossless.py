@@ -47,8 +47,8 @@ def of_image(image: Image.Image) -> bytes:
         raise _refused(image, "it has several frames; seek to one and give image.copy()")
     try:
         return _written(_in_kept_mode(image), _exif(image))
-    except ValueError as exc:  # e.g. transparency of a wrong type
-        raise _refused(image, f"{exc}; give image.convert('RGB')") from exc
+    except ValueError as exc:  # transparency of a wrong type
+        raise _refused(image, f"{exc}; correct or delete image.info['transparency']") from exc
 
 
 def _written(image: Image.Image, exif: Image.Exif) -> bytes:

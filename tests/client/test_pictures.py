@@ -201,6 +201,13 @@ def test_a_12_bit_tiff_names_its_path_as_the_right_call(client: TelescopeClient,
     assert client.super_resolve(inverted).shape == (48, 120, 3)
 
 
+def test_a_transparency_of_a_wrong_type_is_named(client: TelescopeClient) -> None:
+    image = colours()
+    image.info["transparency"] = 3
+    with pytest.raises(TypeError, match=r"correct or delete image\.info\['transparency'\]"):
+        client.super_resolve(image)
+
+
 def test_a_closed_or_truncated_pil_image_fails_alone(client: TelescopeClient, tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     path.write_bytes(png())
