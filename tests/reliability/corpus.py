@@ -1,5 +1,7 @@
 """Damaged pictures: small valid files of every accepted format, and any number of seeded mutations of them.
 
+The files of tests/corpus are mutated too.
+
 for data in mutants(seed=0, inputs=50_000):
     probe(data, ...).decode()
 """
@@ -15,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tests.app.http.test_bad_input import chunk, hollow_png
+from tests.corpus.files import files as corpus_files
 
 MOST_BYTES = 100_000  # of one input; limits the time that a decoder needs
 _LARGE = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF]
@@ -88,9 +91,10 @@ def _bombs(rgb: Image.Image) -> dict[str, bytes]:
 def mutants(*, seed: int, inputs: int) -> Iterator[bytes]:
     """The valid files, then files with one to four random changes. The same seed gives the same files."""
     chance = random.Random(seed)
-    files = list(seeds().values())
-    yield from files[:inputs]
-    for _ in range(inputs - len(files)):
+    valid = list(seeds().values())
+    yield from valid[:inputs]
+    files = valid + [file.data for file in corpus_files().values() if 0 < len(file.data) <= MOST_BYTES]
+    for _ in range(inputs - len(valid)):
         data = bytearray(chance.choice(files))
         for _ in range(chance.randint(1, 4)):
             chance.choice(_CHANGES)(chance, data, files)

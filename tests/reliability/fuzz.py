@@ -1,19 +1,27 @@
-"""Decodes damaged pictures: each must be read or refused with one of our errors; anything else is a defect."""
+"""Decodes damaged pictures: each must be read or refused with one of our errors; anything else is a defect.
+
+Each is read twice: sizes, pixels and refusals must be the same.
+
+    python -m bench reliability --inputs 50000     50,000 pictures by the decoder, 1,000 of other seeds over HTTP
+"""
 
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from app.errors import BadInput
-from app.imaging.decode import probe
+import numpy as np
+
+from model_store.errors import PictureError
+from model_store.pictures import probe
+from model_store.pixels import Rgb
 
 MAX_PIXELS = 4_000_000  # the service's default
 
 
 @dataclass
 class Fuzzed:
-    """Counts of outcomes (`read`, an error class, `escaped ...`), escaped inputs, CPU seconds of the slowest."""
+    """Counts of outcomes (`read`, an error class, `escaped ...`), escaped inputs, CPU seconds of the slowest reading."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     escaped: list[str] = field(default_factory=list)
@@ -29,7 +37,7 @@ def read_all(pictures: Iterable[bytes]) -> Fuzzed:
     for data in pictures:
         since = time.thread_time()  # CPU time instead of wall time, because the machine may be busy
         outcome = _read(data)
-        fuzzed.slowest_s = max(fuzzed.slowest_s, time.thread_time() - since)
+        fuzzed.slowest_s = max(fuzzed.slowest_s, (time.thread_time() - since) / 2)  # it was read twice
         fuzzed.outcomes[outcome] += 1
         if outcome.startswith("escaped"):
             fuzzed.escaped.append(f"{outcome}: {data[:200].hex()}")
@@ -37,13 +45,26 @@ def read_all(pictures: Iterable[bytes]) -> Fuzzed:
 
 
 def _read(data: bytes) -> str:
+    first, second = _once(data), _once(data)
+    if isinstance(first, str) or isinstance(second, str):
+        same = isinstance(first, str) and first == second
+        return first.split(":")[0] if same else f"escaped once {_short(first)}, once {_short(second)}"
+    return "read" if np.array_equal(first, second) else "escaped two decodings with different pixels"
+
+
+def _once(data: bytes) -> Rgb | str:
+    """The pixels, or the refusal: the error's class and message."""
     try:
         picture = probe(data, max_pixels=MAX_PIXELS, min_side_px=4)
         rgb = picture.decode()
-    except BadInput as exc:
-        return type(exc).__name__
+    except PictureError as exc:
+        return f"{type(exc).__name__}: {exc}"
     except Exception as exc:
-        return f"escaped {exc!r}"
-    if rgb.shape[:2] != (picture.height, picture.width):  # the checked size differs from the decoded size
-        return f"escaped probed {picture}, decoded {rgb.shape}"
-    return "read"
+        return f"escaped {exc!r}: "
+    if rgb.shape != (picture.height, picture.width, 3):  # the checked size differs from the decoded size
+        return f"escaped probed {picture.width} x {picture.height}, decoded {rgb.shape}: "
+    return rgb
+
+
+def _short(outcome: Rgb | str) -> str:
+    return outcome if isinstance(outcome, str) else f"pixels of {outcome.shape}"

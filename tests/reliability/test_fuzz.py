@@ -23,9 +23,10 @@ def warnings_are_no_errors() -> Iterator[None]:
         yield
 
 
-def test_a_damaged_picture_is_read_or_refused_and_nothing_else() -> None:
+def test_a_damaged_picture_is_read_or_refused_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
     fuzzed = read_all(mutants(seed=0, inputs=1000))
     assert not fuzzed.escaped
+    assert not capfd.readouterr().err, "a library prints between the lines of the log"
     assert fuzzed.inputs == 1000
     assert fuzzed.outcomes["read"] > 100, "the mutations damage nearly all pictures"
     assert len(fuzzed.outcomes) >= 4
