@@ -9,11 +9,12 @@ TRACES = (
     "/proc/driver/nvidia/version",  # the host's, also in a container without the GPU
     "/usr/lib/wsl/lib/libcuda.so.1",  # WSL2, whose /dev/dxg exists for GPUs of other makers, too
 )
+LIBRARY = "libcuda.so.1"
 
 
 def has_nvidia_driver() -> bool:
     """True if a trace of the driver exists, or CUDA's driver library can be loaded."""
-    return any(os.access(trace, os.F_OK) for trace in TRACES) or _loads("libcuda.so.1")
+    return any(os.access(trace, os.F_OK) for trace in TRACES) or _loads(LIBRARY)
 
 
 def _loads(library: str) -> bool:

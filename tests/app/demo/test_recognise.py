@@ -82,5 +82,5 @@ def test_the_page_shows_the_text_before_and_after(visit: Visitor, reading: Serve
 
 def test_a_missing_recogniser_stops_the_start_if_it_is_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rapidocr", None)
-    with pytest.raises(StartupError, match="TELESCOPE_DEMO_OCR is true, but the package rapidocr"):
+    with pytest.raises(StartupError, match="TELESCOPE_DEMO_OCR=true needs the package rapidocr, which is not"):
         create_app(Settings(demo_ocr=True))

@@ -5,19 +5,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.errors import InferenceFailed, OutOfMemory, StartupError
-from app.inference import runtimes
+from app.inference import driver, runtimes
 from app.inference.predictor import Predictor
-from app.inference.runtimes import RUNTIMES, choose, open_runtime
+from app.inference.runtimes import RUNTIMES, auto_order, open_runtime
 from app.inference.runtimes.base import Precision, Runtime, inference_error
-from model_store import BUNDLED
 from model_store.pixels import Nchw
-from model_store.store import Artefact, ModelStore
+from model_store.store import Artefact
 from tests.app.conftest import SPEC
 from tests.app.fakes import FakeRuntime, nearest_x2
 
@@ -122,10 +123,92 @@ def test_without_bf16_in_the_processor_auto_is_fp32(bundled: Artefact, monkeypat
 def test_a_missing_package_is_named_with_the_extra_that_installs_it(
     name: str, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtimes, "find_spec", lambda package: None)
-    package, _, _, extra = RUNTIMES[name]
-    with pytest.raises(StartupError, match=rf"package {package}.*text-telescope\[{extra}\]"):
+    package, module, _, extra = RUNTIMES[name]
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(StartupError, match=rf"{package}, which is not installed.*text-telescope\[{extra}\]"):
         open_runtime(name, bundled, device="cpu", threads=0, precision="fp32")
+
+
+CUDA = 'raise ImportError("libcuda.so.1: cannot open shared object file")'
+BROKEN = {
+    CUDA: r"ImportError: libcuda\.so\.1: cannot open shared object file",
+    'raise OSError("libgomp.so.1: not found\\nwith a second line")': r"OSError: libgomp\.so\.1: not found\)",
+    'raise KeyError("HOME")': "KeyError: 'HOME'",
+    "": "AttributeError: module '.*' has no attribute",  # another version
+}
+
+
+@pytest.fixture
+def break_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
+    """Replaces the package of a runtime by a module with this code."""
+
+    def broken(name: str, code: str) -> None:
+        package, module, *_ = RUNTIMES[name]
+        (tmp_path / f"{package}.py").write_text(code)
+        monkeypatch.syspath_prepend(tmp_path)
+        for loaded in [one for one in sys.modules if f"{one}.".startswith(f"{package}.")]:
+            monkeypatch.delitem(sys.modules, loaded)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    return broken
+
+
+@pytest.mark.parametrize("code", BROKEN)
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_broken_package_stops_the_start_of_its_runtime_with_its_own_error(
+    name: str, code: str, bundled: Artefact, break_package: Callable[[str, str], None]
+) -> None:
+    break_package(name, code)
+    with pytest.raises(StartupError, match=rf"{RUNTIMES[name][0]}, which is installed .*{BROKEN[code]}"):
+        open_runtime(name, bundled, device="cpu", threads=0, precision="fp32")
+
+
+def test_auto_leaves_out_a_broken_runtime_with_a_warning(
+    bundled: Artefact, break_package: Callable[[str, str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("onnxruntime")
+    break_package("openvino", CUDA)
+    runtime = open_runtime("auto", bundled, device="cpu", threads=1, precision="fp32")
+    assert runtime.name == "onnx"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "openvino, which is installed but cannot be loaded (ImportError: libcuda" in record.message
+
+
+def test_a_broken_paddle_beside_a_driver_is_a_warning_and_no_gpu(
+    bundled: Artefact,
+    break_package: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(runtimes, "has_nvidia_driver", lambda: True)
+    break_package("paddle", CUDA)
+    assert open_runtime("auto", bundled, device="auto", threads=1, precision="fp32").name == "openvino"
+    assert "paddle, which is installed but cannot be loaded (ImportError: libcuda" in caplog.text
+    with pytest.raises(StartupError, match="paddle, which is installed but cannot be loaded"):
+        open_runtime("auto", bundled, device="gpu:0", threads=1, precision="fp32")
+
+
+def test_without_a_runtime_that_can_be_loaded_auto_names_the_error_of_each(
+    bundled: Artefact, break_package: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("openvino", "paddle"):
+        break_package(name, CUDA)
+    monkeypatch.delitem(sys.modules, RUNTIMES["onnx"][1], raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    states = (
+        r"openvino is installed but .*libcuda.*, onnxruntime is not installed, paddle is installed but .*libcuda"
+    )
+    with pytest.raises(StartupError, match=states):
+        open_runtime("auto", bundled, device="cpu", threads=1, precision="fp32")
+
+
+def test_a_choice_that_cannot_be_met_is_never_replaced_by_auto(bundled: Artefact) -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(StartupError, match="TELESCOPE_PRECISION=fp16 cannot be had from OpenVINO"):
+        open_runtime("auto", bundled, device="cpu", threads=1, precision="fp16")
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
@@ -135,19 +218,36 @@ def test_a_missing_gpu_stops_the_start(name: str, bundled: Artefact) -> None:
         open_runtime(name, bundled, device="gpu:7", threads=0, precision="fp32")
 
 
-def test_auto_chooses_paddle_only_if_paddle_sees_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtimes, "_paddle_sees_gpu", lambda: True)
-    assert choose("auto", "auto") == "paddle"
-    assert choose("auto", "gpu:0") == "paddle"
-    assert choose("auto", "cpu") == "openvino"
-    monkeypatch.setattr(runtimes, "_paddle_sees_gpu", lambda: False)
-    assert choose("auto", "auto") == "openvino"
-    with pytest.raises(StartupError, match="no installed Paddle sees a GPU"):
-        choose("auto", "gpu:0")
+def test_auto_begins_with_paddle_only_if_paddle_sees_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    paddle_runtime = importlib.import_module("app.inference.runtimes.paddle_runtime")
+    monkeypatch.setattr(runtimes, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(runtimes, "find_spec", lambda package: object())
+    monkeypatch.setattr(paddle_runtime, "visible_gpus", lambda: 1)
+    assert auto_order("auto") == (["paddle", "openvino", "onnx"], [])
+    assert auto_order("cpu") == (["openvino", "onnx", "paddle"], [])
+    monkeypatch.setattr(paddle_runtime, "visible_gpus", lambda: 0)
+    assert auto_order("auto") == (["openvino", "onnx", "paddle"], [])
 
 
-def test_an_explicit_choice_is_kept() -> None:
-    assert [choose(name, "cpu") for name in RUNTIMES] == list(RUNTIMES)
+def test_without_a_driver_paddle_is_not_asked_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    paddle_runtime = importlib.import_module("app.inference.runtimes.paddle_runtime")
+    monkeypatch.setattr(runtimes, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(runtimes, "find_spec", lambda package: object())
+    monkeypatch.setattr(paddle_runtime, "visible_gpus", lambda: pytest.fail("Paddle was loaded"))
+    order, (warning,) = auto_order("auto")
+    assert order == ["openvino", "onnx", "paddle"]
+    assert "no NVIDIA driver" in warning
+
+
+def test_a_driver_is_found_by_its_files_or_by_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(driver, "LIBRARY", "libno_such_driver.so.1")
+    monkeypatch.setattr(driver, "TRACES", (str(tmp_path / "nvidiactl"),))
+    assert not driver.has_nvidia_driver()
+    (tmp_path / "nvidiactl").touch()
+    assert driver.has_nvidia_driver()
+    monkeypatch.setattr(driver, "TRACES", ())
+    monkeypatch.setattr(driver, "LIBRARY", None)  # the running program itself, which can always be loaded
+    assert driver.has_nvidia_driver()
 
 
 @pytest.mark.parametrize(
@@ -197,12 +297,6 @@ def test_a_hanging_runtime_does_not_delay_close() -> None:
     assert time.monotonic() - started < 5
     runtime.gate.set()
     busy.join()
-
-
-def test_a_package_that_cannot_be_imported_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "app.inference.runtimes.openvino_runtime", None)
-    with pytest.raises(StartupError, match="openvino is installed but cannot be loaded"):
-        open_runtime("openvino", ModelStore(BUNDLED).resolve("tbsrn"), device="cpu", threads=0, precision="fp32")
 
 
 def test_every_batch_size_is_warmed_and_timed() -> None:

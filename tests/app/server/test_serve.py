@@ -221,12 +221,41 @@ def test_a_missing_runtime_stops_the_start_and_the_error_names_the_extra(
     tmp_path: Path, failing: Callable[..., str]
 ) -> None:
     hidden = tmp_path / "sitecustomize.py"  # hides the package from the process that starts
-    hidden.write_text(
-        "import importlib.util\nreal = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *a: None if name == 'openvino' else real(name, *a)\n"
-    )
-    line = failing("--runtime", "openvino", PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
-    assert "pip install 'text-telescope[cpu]'" in line
+    hidden.write_text("import sys\nsys.modules['openvino'] = None\n")
+    line = failing("--runtime", "openvino", PYTHONPATH=str(tmp_path))
+    assert "openvino, which is not installed; run: pip install 'text-telescope[cpu]'" in line
+
+
+def broken(folder: Path, *packages: str) -> str:
+    """A PYTHONPATH on which these packages are installed, but their shared library is missing."""
+    for package in packages:
+        (folder / f"{package}.py").write_text("raise ImportError('libcuda.so.1: cannot open shared object file')")
+    return str(folder)
+
+
+def test_a_chosen_runtime_that_is_broken_stops_the_start_with_one_sentence(
+    tmp_path: Path, failing: Callable[..., str]
+) -> None:
+    line = failing("--runtime", "paddle", PYTHONPATH=broken(tmp_path, "paddle"))
+    assert "paddle, which is installed but cannot be loaded (ImportError: libcuda.so.1: cannot open" in line
+    everything = broken(tmp_path, "paddle", "openvino", "onnxruntime")
+    line = failing("--runtime", "auto", PYTHONPATH=everything)
+    assert line.count("libcuda.so.1") == 3
+
+
+def test_auto_starts_on_a_sound_runtime_and_logs_the_broken_ones(
+    tmp_path: Path, start: Callable[..., Process]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    path = broken(tmp_path, "paddle", "openvino")
+    process = start("--runtime", "auto", PYTHONPATH=path, TELESCOPE_BATCH_SIZES="1")
+    process.url()
+    assert [line for line in process.lines if not line.startswith(("{", "Text Telescope listens on"))] == []
+    logs = process.logs()
+    warnings = " ".join(log["message"] for log in logs if log["level"] == "WARNING")
+    assert "openvino, which is installed but cannot be loaded" in warnings
+    assert "Paddle is installed" in warnings or "paddle, which is installed" in warnings  # the second with a GPU
+    assert [log["runtime"] for log in logs if log["message"] == "ready"] == ["onnx"]
 
 
 def test_a_bad_setting_stops_the_start_and_the_error_names_it(failing: Callable[..., str]) -> None:

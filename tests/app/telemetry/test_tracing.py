@@ -160,7 +160,10 @@ def test_without_an_endpoint_no_span_is_recorded() -> None:
     assert not batch.context.is_valid
 
 
-def test_a_missing_package_stops_the_start_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(StartupError, match=r"text-telescope\[otel\]"):
+@pytest.mark.parametrize("package", ["opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"])
+def test_a_missing_package_stops_the_start_with_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith(package)]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(StartupError, match=rf"package {package}, which is .*text-telescope\[otel\]"):
         open_tracing(Settings(otlp_endpoint="http://127.0.0.1:4318"))
