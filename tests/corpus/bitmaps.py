@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tests.corpus.bitmap_writers import bmp, bmp_rows, gif, gif_frame
 from tests.corpus.drawing import GREY, INDICES, PALETTE, RGB, TEXT, File, read
-from tests.corpus.writers import bmp, bmp_rows, gif, gif_frame
 
 _SIZE = GREY.shape
 _BGR = RGB[:, :, ::-1]

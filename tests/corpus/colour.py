@@ -18,7 +18,8 @@ from tests.corpus.profiles import (
     lab_srgb,
     printed,
 )
-from tests.corpus.writers import chunk, extended, palette_chunk, plain_tiff, png, segment, with_segments
+from tests.corpus.tiff_writer import plain_tiff
+from tests.corpus.writers import chunk, extended, palette_chunk, png, segment, with_segments
 
 LEVELS = 3  # tolerance of a colour that was converted
 _INKS = np.dstack(
@@ -105,6 +106,9 @@ def _greys() -> Iterator[File]:
 def _inks() -> Iterator[File]:
     adobe = saved(_INKS, "JPEG", mode="CMYK", quality=100)  # Pillow inverts, as Adobe does
     yield read("jpeg cmyk of adobe", adobe, _PLAIN, 5)
+    mark = adobe.index(b"\xff\xee")
+    unmarked = adobe[:mark] + adobe[mark + 16 :]
+    yield read("jpeg cmyk without the mark of adobe", unmarked, _PLAIN, 5)  # browsers take it for Adobe's, too
     yield read("tiff cmyk", plain_tiff(_INKS, 8, 5), _PLAIN, 1)
     yield read("tiff cmyk 16", plain_tiff(_INKS.astype(np.uint16) * 257, 16, 5), _PLAIN, 1)
     yield read("jpeg ycck of adobe", ycck(_INKS), _PLAIN, 6)

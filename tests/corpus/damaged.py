@@ -7,23 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from tests.corpus.bitmap_writers import bmp, bmp_rows, gif, gif_codes, gif_frame
 from tests.corpus.drawing import GREY, INDICES, PALETTE, RGB, SMOOTH, File, refused, saved
-from tests.corpus.writers import (
-    bmp,
-    bmp_rows,
-    chunk,
-    extended,
-    gif,
-    gif_codes,
-    gif_frame,
-    packed,
-    plain_tiff,
-    png,
-    png_rows,
-    riff,
-    tags_of,
-    tiff,
-)
+from tests.corpus.tiff_writer import plain_tiff, tags_of, tiff
+from tests.corpus.writers import chunk, extended, packed, png, png_rows, riff
 
 _NOISE = np.random.default_rng(3).integers(0, 256, RGB.shape, np.uint8)
 _START = b"\x89PNG\r\n\x1a\n"

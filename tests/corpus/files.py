@@ -2,10 +2,10 @@
 
 from functools import lru_cache
 
-from tests.corpus import bitmaps, colour, damaged, frames, jpeg, orientation, png, tiff, transparency
+from tests.corpus import avif, bitmaps, colour, damaged, frames, jpeg, orientation, png, tiff, transparency
 from tests.corpus.drawing import File
 
-_TABLES = (png, jpeg, tiff, bitmaps, orientation, colour, transparency, frames, damaged)
+_TABLES = (png, jpeg, avif, tiff, bitmaps, orientation, colour, transparency, frames, damaged)
 
 
 @lru_cache(maxsize=1)

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.corpus.bitmap_writers import gif, gif_frame
 from tests.corpus.drawing import GREY, INDICES, PALETTE, RGB, SMOOTH, TEXT, File, read, refused, saved
-from tests.corpus.writers import chunk, gif, gif_frame, mpo, packed, png, riff, tags_of, tiff
+from tests.corpus.tiff_writer import tags_of, tiff
+from tests.corpus.writers import chunk, mpo, packed, png, riff
 
 _MAIN = (tags_of(RGB, 8, 2), [packed(RGB, 8)])
 _HALF = np.ascontiguousarray(255 - RGB[::2, ::2])

@@ -5,18 +5,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from tests.corpus.drawing import RGB, SMOOTH, STORED, File, read, saved
+from tests.corpus.tiff_writer import plain_tiff, tags_of, tiff
 from tests.corpus.writers import (
     chunk,
     exif,
     exif_segment,
     extended,
     packed,
-    plain_tiff,
     png,
     raw_profile,
-    tags_of,
     text_chunk,
-    tiff,
     with_segments,
     xmp,
     xmp_segment,

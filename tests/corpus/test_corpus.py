@@ -14,7 +14,9 @@ from tests.app.conftest import Server, fake_store
 from tests.app.fakes import FakeRuntime
 from tests.corpus.drawing import File
 from tests.corpus.files import files
-from tests.corpus.ways import KEEPS, WAYS, Outcome, Outcomes, Tools, at_network_size, training_predict
+from tests.corpus.tools import KEEPS, Outcome, Outcomes, Tools
+from tests.corpus.ways import WAYS
+from tests.corpus.ways_to_training import at_network_size, training_predict
 
 pytest.importorskip("lmdb")
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # of damaged pictures; no errors in the service either
@@ -68,6 +70,12 @@ def test_the_decoder_reads_every_file_as_its_drawing_is_or_refuses_it(by_decoder
     faults = {name: fault(file, by_decoder[name]) for name, file in files().items()}
     found = [f"{name}: {text}" for name, text in faults.items() if text]
     assert not found, "\n".join(found)
+
+
+def test_no_library_prints_between_the_lines_of_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    for file in files().values():
+        decoded(file.data)
+    assert capfd.readouterr().err == ""
 
 
 def test_the_corpus_has_files_of_every_kind() -> None:

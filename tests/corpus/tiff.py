@@ -23,7 +23,8 @@ from tests.corpus.drawing import (
     refused,
     saved,
 )
-from tests.corpus.writers import packbits, packed, plain_tiff, tags_of, tiff
+from tests.corpus.tiff_writer import packbits, plain_tiff, tags_of, tiff
+from tests.corpus.writers import packed
 
 _BITS = TEXT.astype(np.uint8)
 

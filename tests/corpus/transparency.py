@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tests.corpus.drawing import OTHER_TEXT, RGB, TEXT, File, Mask, Rgb, over, read, refused, saved
-from tests.corpus.writers import plain_tiff, png
+from tests.corpus.tiff_writer import plain_tiff
+from tests.corpus.writers import png
 
 CONTRAST = 60  # levels between a text and its ground
 _CLEAR = np.zeros_like(TEXT, np.uint8)

@@ -1,8 +1,8 @@
-"""Files byte by byte: PNG, TIFF, BMP, GIF, EXIF, XMP, and the segments of JPEG and WebP."""
+"""Files byte by byte: PNG, EXIF, XMP, and the segments of JPEG and WebP."""
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,11 @@ def packed(samples: Samples, bits: int, order: str = ">") -> bytes:
         return flat.astype(f"{order}u{bits // 8}").tobytes()
     ones = (flat[:, :, None].astype(np.int64) >> np.arange(bits)[::-1]) & 1  # (H, samples, bits)
     return np.packbits(ones.reshape(len(flat), -1).astype(np.uint8), axis=1).tobytes()
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
 
 
 # PNG
@@ -185,168 +190,3 @@ def extended(
     found = [(b"VP8X", header), (b"ICCP", profile), (simple[12:16], simple[20 : 20 + length])]
     found += [(b"EXIF", exif), (b"XMP ", xmp)]
     return riff(*(one for one in found if one[1]))
-
-
-# TIFF
-
-Tags = Mapping[int, Any]  # a number, numbers, or bytes
-_LONG = {256, 257, 273, 278, 279, 322, 323, 324, 325, 254}
-_BYTES = {700: 1, 34675: 7}
-_SIZES = {1: 1, 3: 2, 4: 4, 7: 1, 16: 8}
-
-
-def tiff(*pages: tuple[Tags, Sequence[bytes]], order: str = "<", big: bool = False) -> bytes:
-    """Pages of tags and strips; with tag 322, the strips are tiles. big: BigTIFF."""
-    head = 16 if big else 8
-    data = bytearray((b"II" if order == "<" else b"MM") + struct.pack(f"{order}H", 43 if big else 42))
-    data += struct.pack(f"{order}HHQ", 8, 0, 0) if big else bytes(4)
-    link = 8 if big else 4  # the place of the next directory's offset
-    for tags, strips in pages:
-        places = []
-        for strip in strips:
-            places.append(len(data))
-            data += strip + bytes(len(strip) % 2)
-        tiled = 322 in tags
-        own = {**tags, 324 if tiled else 273: places, 325 if tiled else 279: [len(strip) for strip in strips]}
-        entries = []
-        for tag, value in sorted(own.items()):
-            kind, count, content = _tiff_value(tag, value, order)
-            inline = 8 if big else 4
-            if len(content) > inline:
-                at = len(data)
-                data += content + bytes(len(content) % 2)
-                content = struct.pack(f"{order}{'Q' if big else 'I'}", at)
-            entries.append(
-                struct.pack(f"{order}HH{'Q' if big else 'I'}", tag, kind, count) + content.ljust(inline, b"\0")
-            )
-        struct.pack_into(f"{order}{'Q' if big else 'I'}", data, link, len(data))
-        data += struct.pack(f"{order}{'Q' if big else 'H'}", len(entries)) + b"".join(entries)
-        link = len(data)
-        data += bytes(8 if big else 4)
-    assert len(data) > head
-    return bytes(data)
-
-
-def _tiff_value(tag: int, value: Any, order: str) -> tuple[int, int, bytes]:
-    if tag in _BYTES:
-        return _BYTES[tag], len(value), value
-    numbers = list(value) if isinstance(value, list | tuple) else [value]
-    kind, form = (4, "I") if tag in _LONG else (3, "H")
-    return kind, len(numbers), struct.pack(f"{order}{len(numbers)}{form}", *numbers)
-
-
-def tags_of(samples: Samples, bits: int, photometric: int, **more: Any) -> dict[int, Any]:
-    """The tags of a page; more: as t317=2. A strip holds the whole picture unless t278 says otherwise."""
-    channels = 1 if samples.ndim == 2 else samples.shape[2]
-    tags: dict[int, Any] = {256: samples.shape[1], 257: samples.shape[0], 258: [bits] * channels, 259: 1}
-    tags |= {262: photometric, 277: channels, 278: samples.shape[0]}
-    return tags | {int(name[1:]): value for name, value in more.items()}
-
-
-def plain_tiff(samples: Samples, bits: int, photometric: int, *, order: str = "<", **more: Any) -> bytes:
-    """One uncompressed strip."""
-    return tiff((tags_of(samples, bits, photometric, **more), [packed(samples, bits, order)]), order=order)
-
-
-def packbits(data: bytes) -> bytes:
-    """Literal runs and, at the start, one repeated byte, so that both codes occur."""
-    repeated = len(data) - len(data.lstrip(data[:1]))
-    repeated = min(repeated, 128)
-    start = bytes([257 - repeated]) + data[:1] if repeated > 1 else b""
-    rest = data[repeated:] if start else data
-    return start + b"".join(bytes([len(part) - 1]) + part for part in _pieces(rest, 128))
-
-
-def _pieces(data: bytes, size: int) -> Iterator[bytes]:
-    for at in range(0, len(data), size):
-        yield data[at : at + size]
-
-
-# BMP
-
-
-def bmp(
-    rows: bytes,
-    size: tuple[int, int],
-    bits: int,
-    *,
-    palette: bytes = b"",
-    compression: int = 0,
-    masks: Sequence[int] = (),
-    top_down: bool = False,
-) -> bytes:
-    """size: height and width. palette: BGR0. masks: of red, green and blue; with alpha, in a BITMAPV4HEADER."""
-    height, width = size
-    info = struct.pack(
-        "<iiHHIIiiII",
-        width,
-        -height if top_down else height,
-        1,
-        bits,
-        compression,
-        len(rows),
-        0,
-        0,
-        len(palette) // 4,
-        0,
-    )
-    fields = b"".join(struct.pack("<I", mask) for mask in masks)
-    if len(masks) == 4:
-        info, fields = info + fields + b"BGRs" + bytes(48), b""
-    header = struct.pack("<I", len(info) + 4) + info + fields + palette
-    offset = 14 + len(header)
-    return b"BM" + struct.pack("<IHHI", offset + len(rows), 0, 0, offset) + header + rows
-
-
-def bmp_rows(samples: Samples, bits: int, *, top_down: bool = False) -> bytes:
-    """Rows from the bottom up, each padded to four bytes."""
-    ordered = samples if top_down else samples[::-1]
-    rows = [packed(row[None], bits, "<") for row in ordered]
-    return b"".join(row + bytes(-len(row) % 4) for row in rows)
-
-
-# GIF
-
-
-def gif(
-    *frames: bytes, size: tuple[int, int], palette: Samples | None = None, loops: bool = False, end: bytes = b";"
-) -> bytes:
-    height, width = size
-    table = b"" if palette is None else palette.astype(np.uint8).tobytes()
-    flags = 0x70 | _table_flags(table)
-    netscape = b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0" if loops else b""
-    return (
-        b"GIF89a" + struct.pack("<HHBBB", width, height, flags, 0, 0) + table + netscape + b"".join(frames) + end
-    )
-
-
-def _table_flags(table: bytes) -> int:
-    return 0x80 | ((len(table) // 3).bit_length() - 2) if table else 0
-
-
-def gif_frame(
-    indices: Samples, *, palette: Samples | None = None, interlaced: bool = False, transparent: int | None = None
-) -> bytes:
-    """An image of 8 bits a pixel. The codes are never longer than 9 bits, since the table is often cleared."""
-    height, width = indices.shape
-    control = b""
-    if transparent is not None:
-        control = b"!\xf9\x04\x01\0\0" + bytes([transparent]) + b"\0"
-    table = b"" if palette is None else palette.astype(np.uint8).tobytes()
-    flags = _table_flags(table) | 0x40 * interlaced
-    ordered = indices
-    if interlaced:
-        ordered = np.vstack([indices[0::8], indices[4::8], indices[2::4], indices[1::2]])
-    body = b"".join(bytes([len(part)]) + part for part in _pieces(gif_codes(ordered), 255))
-    return control + b"," + struct.pack("<HHHHB", 0, 0, width, height, flags) + table + b"\x08" + body + b"\0"
-
-
-def gif_codes(indices: Samples) -> bytes:
-    codes: list[int] = []
-    for number, index in enumerate(indices.reshape(-1).tolist()):
-        if number % 200 == 0:
-            codes.append(256)
-        codes.append(index)
-    codes.append(257)
-    ones = ((np.array(codes)[:, None] >> np.arange(9)) & 1).astype(np.uint8)
-    return np.packbits(ones.reshape(-1), bitorder="little").tobytes()
