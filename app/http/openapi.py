@@ -53,7 +53,7 @@ _ANSWER = {
                 "type": "urn:text-telescope:problem:undecodable_image",
                 "title": "The image cannot be decoded",
                 "status": 400,
-                "detail": "These 11 bytes are not an image in PNG, JPEG, WEBP, BMP, TIFF or GIF.",
+                "detail": "These 11 bytes are not an image in PNG, JPEG, WEBP, BMP, TIFF, GIF or AVIF.",
                 "code": "undecodable_image",
                 "request_id": "8f14e45fceea467a9c1d3b2a5e6f7081",
             },
@@ -80,7 +80,7 @@ SUPER_RESOLVE: dict[str, Any] = {
         "requestBody": {
             "required": True,
             "description": "One or more parts named `image`, or the bytes of one image. "
-            "PNG, JPEG, WebP, BMP, TIFF or GIF, one frame each.",
+            f"{decode.ACCEPTED}, one frame each.",
             "content": {
                 "multipart/form-data": {
                     "schema": {"type": "object", "properties": {"image": _IMAGES}, "required": ["image"]}
@@ -110,8 +110,8 @@ SUPER_RESOLVE: dict[str, Any] = {
 _REGIONS = {
     "type": "string",
     "contentMediaType": "application/json",
-    "description": "A JSON list; each region four corners `[[x, y], ...]` clockwise from the text's top left, "
-    "`[x_min, y_min, x_max, y_max]` or `[[x_min, y_min], [x_max, y_max]]`.",
+    "description": "A JSON list; each region three or more points `[[x, y], ...]`, clockwise from the text's top "
+    "left, `[x_min, y_min, x_max, y_max]` or `[[x_min, y_min], [x_max, y_max]]`.",
     "examples": ["[[120, 80, 310, 104], [[15, 20], [90, 24], [89, 43], [14, 39]]]"],
 }
 SUPER_RESOLVE_REGIONS: dict[str, Any] = {
