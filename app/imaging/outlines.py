@@ -34,7 +34,7 @@ def text_lines(outline: Points) -> Lines:
     ring = _without_repeats(outline)
     corners, first = _corners(ring)
     if len(corners) == 4:
-        clockwise = turns(corners) > 0
+        clockwise = _turns(corners) > 0
         if clockwise.all():
             return _sides(corners if first else _from_top_left(corners))
         if not clockwise.any():
@@ -47,20 +47,25 @@ def text_lines(outline: Points) -> Lines:
     return _sides(_least_rectangle(ring))
 
 
-def turns(ring: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def cross(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of vectors (..., 2): positive if b points to the right of a, with y downwards."""
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
+
+
+def _turns(ring: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """At each point; positive where the ring turns clockwise, with y downwards."""
-    return _cross(ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring)
+    return cross(ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring)
 
 
 def _without_repeats(outline: Points) -> Points:
-    kept: Points = outline[(outline != np.roll(outline, 1, axis=0)).any(axis=1)]
+    kept: Points = outline[(outline != np.roll(outline, -1, axis=0)).any(axis=1)]
     return kept if len(kept) else outline[:1]
 
 
 def _corners(ring: Points) -> tuple[Points, bool]:
     """The points that lie on no straight side, and whether the first point is one of them."""
     before, after = np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0)
-    off_chord = np.abs(_cross(ring - before, after - ring))
+    off_chord = np.abs(cross(ring - before, after - ring))
     is_corner = off_chord > FLAT * np.ptp(ring, axis=0).max() * np.hypot(*(after - before).T)
     return ring[is_corner], bool(is_corner[0])
 
@@ -87,7 +92,7 @@ def _paired(ring: Points) -> Lines | None:
         and usual * EVEN[0] < distances.min()
         and distances.max() < usual * EVEN[1]
         and all(
-            (_cross(steps, pairs[side]) >= ASLANT * lengths * distances[side]).all()
+            (cross(steps, pairs[side]) >= ASLANT * lengths * distances[side]).all()
             for side in (slice(1, None), slice(-1))
         )
     )
@@ -110,8 +115,4 @@ def _from_top_left(corners: Points) -> Points:
 
 def _area(ring: Points) -> float:
     """Positive for a clockwise ring, with y downwards."""
-    return float(_cross(ring, np.roll(ring, -1, axis=0)).sum() / 2)
-
-
-def _cross(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+    return float(cross(ring, np.roll(ring, -1, axis=0)).sum() / 2)

@@ -1,26 +1,25 @@
 """A region of a page -> its upright crop, and the crop's result -> back into its place on the enlarged page.
 
 A quadrilateral is one homography. A curved line is bent straight: each column of its crop is a straight line from
-its top to its bottom. On the way back it is cut into strips, each of them a quadrilateral.
+its top to its bottom. On the way back it is cut into strips that are nearly straight.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from app.imaging.outlines import Points, turns
+from app.imaging.outlines import Points, cross
 from model_store.pixels import Rgb
 
 Map = npt.NDArray[np.floating[Any]]  # (height, width, 2): for each pixel of one picture, x and y in another
 Window = tuple[slice, slice]  # rows and columns
 FEATHER_PX = 2  # pixels of the page over which a result fades in, so that no frame shows around it
 CUBIC_PX = 3  # reach of the cubic filter
-BLOCK_PIXELS = 2**20  # resampled at once: the maps take 40 times as many bytes
+BLOCK_PIXELS = 2**20  # resampled at once; their maps take a hundred times as many bytes
 
 
 @dataclass(frozen=True)
@@ -97,44 +96,68 @@ def _fading(shape: tuple[int, ...], feather: int) -> npt.NDArray[np.float32]:
 def _on_page(region: Region, block: Window) -> Map:
     """For each pixel of the crop's block, its place on the page."""
     if len(region.top) == 2:
-        ((corners, crop),) = _strips(region)
+        corners, crop = _corners(region)
         return _moved(block, cv2.getPerspectiveTransform(crop, corners))
-    rows, columns = (np.arange(span.start, span.stop) + 0.5 for span in block)
+    columns, rows = _centres(block)
     knots = np.linspace(0, region.width, len(region.top))
-    top, bottom = along(region.top, columns, knots), along(region.bottom, columns, knots)
-    down = (rows / region.height)[:, None, None]
+    top, bottom = along(region.top, columns[0], knots), along(region.bottom, columns[0], knots)
+    down = rows[..., None] / region.height
     return (top + down * (bottom - top) - 0.5).astype(np.float32)
 
 
 def _in_crop(region: Region, block: Window) -> Map:
     """For each pixel of the page's block, its place in the crop, at least two pixels outside if it has none."""
+    if len(region.top) == 2:
+        return _moved(block, cv2.getPerspectiveTransform(*_corners(region)))
     found = np.full((*(span.stop - span.start for span in block), 2), -2, np.float32)
-    for corners, crop in _strips(region):
-        window = rows, columns = _clipped(corners, block, margin=1)
-        if rows.start == rows.stop or columns.start == columns.stop or turns(corners).min() <= 0:
+    size = np.array([region.width / (len(region.top) - 1), region.height])  # of a strip of the crop
+    for i in range(len(region.top) - 1):
+        strip = np.concatenate([region.top[i : i + 2], region.bottom[i : i + 2]])
+        rows, columns = window = _clipped(strip, block, margin=1)
+        if rows.start == rows.stop or columns.start == columns.stop:
             continue
-        places = _moved(window, cv2.getPerspectiveTransform(corners, crop))
-        belongs = ((places >= crop[0] - 1) & (places <= crop[2])).all(
-            axis=2
-        )  # with the outer half of an edge pixel
+        share = _in_strip(strip, np.stack(_centres(window), axis=2))
+        belongs = (np.abs(share - 0.5) <= 0.5 + 1 / size).all(axis=2)  # with a pixel around it, to fade out
         y, x = block[0].start, block[1].start
-        found[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x][belongs] = places[belongs]
+        here = found[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+        here[belongs] = (share[belongs] + (i, 0)) * size - 0.5
     return found
 
 
-def _strips(region: Region) -> Iterator[tuple[Map, Map]]:
-    """The corners of each strip, clockwise from its top left, on the page and in the crop, each (4, 2)."""
-    bottom, columns = region.height, np.linspace(0, region.width, len(region.top))
-    for i, (left, right) in enumerate(pairwise(columns)):
-        corners = np.array([*region.top[i : i + 2], region.bottom[i + 1], region.bottom[i]], np.float32)
-        yield corners, np.array([[left, 0], [right, 0], [right, bottom], [left, bottom]], np.float32)
+def _in_strip(strip: Points, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Places on the page (H, W, 2) as shares of a strip's width and height, the inverse of `_on_page`.
+
+    strip: top left, top right, bottom left and bottom right. A place h from the top left is u across + v down +
+    u v apart, so v solves a quadratic equation.
+    """
+    across, down, h = strip[1] - strip[0], strip[2] - strip[0], places - strip[0]
+    apart = strip[3] - strip[2] - across
+    linear, constant = cross(h, apart) + cross(across, down), cross(h, across)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a strip without area has no places
+        root = np.sqrt((linear**2 - 4 * cross(apart, down) * constant).clip(0))
+        v = (-2 * constant / (linear + root))[..., None]
+        row = across + v * apart
+        u = ((h - v * down) * row).sum(axis=2, keepdims=True) / (row**2).sum(axis=2, keepdims=True)
+    return np.concatenate([u, v], axis=2)
+
+
+def _corners(region: Region) -> tuple[Map, Map]:
+    """The corners of a quadrilateral, on the page and in the crop, each (4, 2)."""
+    height, width = region.height, region.width
+    corners = np.concatenate([region.top, region.bottom[::-1]]).astype(np.float32)
+    return corners, np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
 
 
 def _moved(window: Window, matrix: npt.NDArray[Any]) -> Map:
-    """Each pixel's place after a homography (3, 3); pixel centres lie at half-integer coordinates."""
+    """Each pixel's place after a homography (3, 3)."""
+    return (cv2.perspectiveTransform(np.stack(_centres(window), axis=2), matrix) - 0.5).astype(np.float32)
+
+
+def _centres(window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """x and y of the pixels' centres, each (H, W), at half-integer coordinates."""
     rows, columns = (np.arange(span.start, span.stop) + 0.5 for span in window)
-    centres = np.stack(np.meshgrid(columns, rows), axis=2)
-    return (cv2.perspectiveTransform(centres, matrix) - 0.5).astype(np.float32)
+    x, y = np.meshgrid(columns, rows)
+    return x, y
 
 
 def _whole(picture: Rgb) -> Window:
