@@ -39,6 +39,6 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[cpu,onnx,paddle,train,ocr,bulk,otel,dev]'
+	$(PIP) --editable '.[cpu,onnx,paddle,train,ocr,bulk,otel,heic,dev]'
 	$(PIP) --no-deps rapidocr-onnxruntime rapidocr-paddle  # they require opencv-python, which would overwrite the headless build
 	@touch $@ $(VENV)/.serve

@@ -6,7 +6,9 @@
     tiling.py       a crop of any size -> tiles of the network's input sizes -> one picture
     blur.py         the blur, contrast and noise of a crop
     calibration.py  Rule, Calibration: which crops to super-resolve for which recogniser, and how
-    errors.py       ModelStoreError and its kinds
+    pictures.py     encoded pictures -> RGB: the project's one decoder
+    decoding/       its parts: PNG, TIFF, JPEG, orientation, colours
+    errors.py       ModelStoreError, PictureError and their kinds
     durable.py      writing a file so that it survives a power failure
     mkl.py          a setting that Paddle needs on AMD processors
 

@@ -59,15 +59,15 @@ _SUFFIXES = {
     "HEIF": (".heic", ".heif", ".hif"),
 }
 SUFFIXES = tuple(suffix for name in DECODED for suffix in _SUFFIXES[name])  # of file names, in lower case
-_REFUSED = {  # format -> position of its mark, mark, and the right call
-    "PDF": (
-        0,
-        b"%PDF",
-        "render its pages to pictures first, for example with `pdftoppm -r 200 -png`, and send those",
-    ),
+_HEIF_ADVICE = "send JPEG or PNG, or install the package pillow-heif, which reads it"
+_MARKS = {  # format -> position of its mark, mark, and the right call
+    "PDF": (0, b"%PDF", "render its pages to pictures, for example with `pdftoppm -r 200 -png`, and send those"),
     "SVG": (0, b"<svg", ""),
     "SVG or XML": (0, b"<?xml", ""),
-    "HEIC": (4, b"ftyp", "send JPEG or PNG, or install pillow-heif beside the service"),
+    "AVIF": (4, b"ftypavi", ""),
+    "HEIF": (4, b"ftyphe", _HEIF_ADVICE),
+    "HEIF of another brand": (4, b"ftypmif1", _HEIF_ADVICE),
+    "MP4 or another video": (4, b"ftyp", "send one frame of it as a picture"),
     "JPEG XL": (0, b"\xff\x0a", ""),
     "JPEG XL in a container": (4, b"JXL ", ""),
     "JPEG 2000": (4, b"jP  ", ""),
@@ -237,8 +237,10 @@ def _by_pillow(data: bytes) -> Image.Image:
 def _unidentified(data: bytes) -> PictureError:
     if data.startswith(TIFF_SIGNATURES) and tiff.has_size(data):
         return UnsupportedPicture(f"A TIFF of this kind of pixels is not accepted; send {ACCEPTED} of 8 bits.")
-    for name, (offset, mark, advice) in _REFUSED.items():
+    for name, (offset, mark, advice) in _MARKS.items():
         if data[offset : offset + len(mark)] == mark:
+            if name in DECODED:
+                return UndecodablePicture(f"The {name} is damaged or cut off.")
             return UnsupportedPicture(f"{name} is not accepted; {advice or f'send {ACCEPTED}'}.")
     return UndecodablePicture(f"These {len(data)} bytes are not an image in {ACCEPTED}.")
 

@@ -6,8 +6,9 @@ The pixels are kept, and so are the orientation, the ICC profile, the transparen
 import struct
 from contextlib import suppress
 from io import BytesIO
+from itertools import count
 
-from PIL import Image, ImageSequence, MpoImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL import Image, MpoImagePlugin, PngImagePlugin, TiffImagePlugin
 from PIL.ExifTags import Base
 
 _MP_ENTRIES = 0xB002  # a tag of CIPA DC-007
@@ -111,7 +112,16 @@ def _has_several_frames(image: Image.Image) -> bool:
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return True
     with Image.open(image._fp) as again:  # since a seek in `image` itself would discard its pixels
-        return any(frame.tell() != image.tell() and _is_page(frame) for frame in ImageSequence.Iterator(again))
+        for number in count():
+            try:
+                again.seek(number)
+            except EOFError:
+                return False
+            except SyntaxError:  # a mask, perhaps, whose pixels Pillow cannot read; its tags are known
+                pass
+            if number != image.tell() and _is_page(again):
+                return True
+    raise AssertionError("unreachable")
 
 
 def _is_page(frame: Image.Image) -> bool:

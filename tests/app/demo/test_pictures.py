@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.imaging.decode import decode
+from app.imaging.decode import ACCEPTED, decode
 from model_store.pixels import Rgb
 from tests.app.conftest import Server, picture, png, wait_until
 from tests.app.demo.conftest import Visitor
@@ -144,7 +144,7 @@ def test_for_a_text_file_the_page_shows_the_error_of_the_service(visit: Visitor)
     seen.choose(b"hello, world", name="notes.txt")
     problem = seen.problem()
     assert "The image cannot be decoded" in problem
-    assert "These 12 bytes are not an image in PNG, JPEG, WEBP, BMP, TIFF or GIF." in problem
+    assert f"These 12 bytes are not an image in {ACCEPTED}." in problem
     assert seen.page.locator("#total").inner_text() == "–"  # not that of the picture before
     assert seen.page.locator("#download").get_attribute("href") is None
     seen.sample("Harbour")
