@@ -25,7 +25,7 @@ from paddle import nn
 from training.checkpoint import load_checkpoint, save_checkpoint, set_weights
 from training.published import Layout, Published, infer_architecture, read_published
 from training.tbsrn import TBSRN
-from training.weights_file import Weights
+from training.weights_file import LISTED_KEYS, Weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> None:
     parameters = sum(value.size for value in stored.values())
     print(f"{args.out}: {len(stored)} arrays, {parameters:,} numbers, from {args.source} ({published.layout})")
     print(f"dropped {dropped} arrays that the network never uses")
+    if published.beside:
+        print(f"left {', '.join(published.beside[:LISTED_KEYS])}, which are no arrays of the network")
     if published.recogniser:
         print(f"left {len(published.recogniser)} arrays of the recogniser, which is a network of its own")
 

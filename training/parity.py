@@ -8,7 +8,9 @@ from __future__ import annotations
 import itertools
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
+from lzma import LZMAError
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,13 @@ from paddle import nn
 
 from model_store import pictures
 from model_store.errors import PictureError
-from training.errors import DataError, MissingExtra, ParityError
+from model_store.left_out import system_file
+from training.errors import DataError, ParityError
+from training.optional import needs
 
 TOLERANCE = 1e-4  # 1/40 of one 8-bit level; rounding alone is near 1e-6
 BATCH_SIZES = (1, 8)
 CROPS = 16  # two batches of 8; the trained network needs about a second for each crop
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 Form = Callable[[np.ndarray], np.ndarray]  # LR float32 (N, 3, h, w) -> SR float32 (N, 3, H, W)
 Differences = dict[str, dict[str, float]]  # form -> batch size -> max |difference|
@@ -93,19 +96,15 @@ def paddle_inference(folder: Path) -> Form:
 
 
 def onnxruntime(model: Path) -> Form:
-    try:
+    with needs("checking the ONNX form", "onnxruntime"):
         import onnxruntime
-    except ImportError as exc:
-        raise MissingExtra("checking the ONNX form needs ONNX Runtime: install text-telescope[train]") from exc
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return lambda lr: session.run(["sr"], {"lr": lr})[0]
 
 
 def openvino(model: Path) -> Form:
-    try:
+    with needs("checking the OpenVINO form", "openvino"):
         import openvino
-    except ImportError as exc:
-        raise MissingExtra("checking the OpenVINO form needs OpenVINO: install text-telescope[cpu]") from exc
     # the default hint would use bf16 on CPUs that have it
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda lr: compiled([lr])["sr"]
@@ -118,24 +117,28 @@ def read_crops(source: Path) -> list[np.ndarray]:
     """
     crops = [_decode(name, content) for name, content in _first_images(source)]
     if not crops:
-        raise DataError(f"{source} holds no images ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{source} holds no images ({', '.join(pictures.SUFFIXES)})")
     return list(itertools.islice(itertools.cycle(crops), CROPS))
 
 
 def _first_images(source: Path) -> Iterator[tuple[str, bytes]]:
     if source.is_dir():
-        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)[:CROPS]:
+        for path in sorted(p for p in source.rglob("*") if _is_image(str(p)))[:CROPS]:
             yield path.name, path.read_bytes()
         return
     try:
         with tarfile.open(source) as archive:
-            members = [m for m in archive if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES]
+            members = [m for m in archive if m.isfile() and _is_image(m.name)]
             for member in sorted(members, key=lambda m: m.name)[:CROPS]:
                 stream = archive.extractfile(member)
                 assert stream is not None  # None only for directories and links
                 yield member.name, stream.read()
-    except (OSError, tarfile.TarError) as exc:
+    except (OSError, tarfile.TarError, EOFError, zlib.error, LZMAError) as exc:
         raise DataError(f"{source} is neither a folder nor a tar of images: {exc}") from exc
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in pictures.SUFFIXES and not system_file(name)
 
 
 def _decode(name: str, content: bytes) -> np.ndarray:

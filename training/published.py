@@ -1,31 +1,37 @@
 """Reads weight files that PaddleOCR and FudanOCR publish into numpy arrays.
 
-    .pdparams     PaddleOCR: a pickle, in which only numpy arrays are allowed
-    .pth          FudanOCR: torch.save, read with weights_only=True (extra `torch`)
+    .pdparams     PaddleOCR: a pickle, in which only numpy's arrays and numbers are allowed
+    .pth          FudanOCR: torch.save, read with weights_only=True (extra `torch`), by numpy 1 or 2
     .safetensors  the keys of either
 
-Reading a file never runs its code.
+Reading a file never runs its code. Whatever else stands beside the weights is left.
 """
 
 from __future__ import annotations
 
+import codecs
 import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy._core.multiarray import _reconstruct, scalar  # the names in numpy's pickles
+from numpy._core.multiarray import _reconstruct, scalar
+from numpy._core.numeric import _frombuffer
 
 from model_store.manifest import sha256_of
-from training.errors import MissingExtra, UnreadableCheckpoint
-from training.weights_file import METADATA_KEY, Weights, read_safetensors
+from training.errors import UnreadableCheckpoint
+from training.optional import needs
+from training.weights_file import LISTED_KEYS, METADATA_KEY, Weights, read_safetensors
 
 Layout = Literal["paddleocr", "fudanocr"]
-PREFIXES: dict[Layout, str] = {"paddleocr": "transform.", "fudanocr": "module."}
+PREFIXES: dict[Layout, str] = {"paddleocr": "transform.", "fudanocr": ""}
+WRAPPERS = re.compile(r"^((module|_layers|_orig_mod)\.)+")  # of DataParallel (PyTorch, Paddle), and torch.compile
+NESTED = ("state_dict_G", "state_dict", "model_state_dict", "model", "net", "network", "params_ema", "params")
 RECOGNISER = "transformer."
 # Arrays that the published code stores but does not use: the GRUs of TSRN, a compression, FudanOCR's stem;
 # then arrays that follow from the size (TPS), and PyTorch's batch counters.
@@ -45,6 +51,7 @@ class Published:
     sha256: str
     layout: Layout
     weights: Weights
+    beside: tuple[str, ...] = ()  # keys of everything else in the file, such as `epoch`
 
     @property
     def telescope(self) -> Weights:
@@ -77,15 +84,17 @@ def read_published(path: Path) -> Published:
         raise UnreadableCheckpoint(f"{path} must end in one of {', '.join(READERS)}")
     if not path.is_file():
         raise UnreadableCheckpoint(f"{path} is not a file")
-    raw = dict(reader(path))
-    raw.pop(NAME_TABLE, None)
+    content = dict(reader(path))
+    nested = next((key for key in NESTED if isinstance(content.get(key), Mapping)), None)
+    raw = content if nested is None else dict(content.pop(nested))
     weights = {str(key): value for key, value in raw.items() if _is_numeric(value)}
-    if not raw or len(weights) < len(raw):
-        raise UnreadableCheckpoint(f"{path} does not hold named arrays alone, so it is not a checkpoint")
+    others = {str(key) for key in (*content, *raw)} - weights.keys() - {NAME_TABLE}
+    if not weights:
+        found = f"only {', '.join(sorted(others)[:LISTED_KEYS])}" if others else "nothing"
+        raise UnreadableCheckpoint(f"{path} holds {found}, and no named arrays, so it is not a checkpoint")
     layout: Layout = "paddleocr" if any(name.endswith("._mean") for name in weights) else "fudanocr"
-    prefix = PREFIXES[layout]
-    stripped = {name.removeprefix(prefix): value for name, value in weights.items()}
-    return Published(path, sha256_of(path), layout, stripped)
+    stripped = {WRAPPERS.sub("", name).removeprefix(PREFIXES[layout]): value for name, value in weights.items()}
+    return Published(path, sha256_of(path), layout, stripped, tuple(sorted(others)))
 
 
 def infer_architecture(weights: Weights) -> dict[str, Any]:
@@ -116,19 +125,41 @@ def _read_pdparams(path: Path) -> Mapping[str, Any]:
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
-    try:
+    with needs(str(path), "torch", extra="torch"):
         import torch
-    except ImportError as exc:
-        raise MissingExtra(f"{path} needs PyTorch: install the extra `torch` (text-telescope[torch])") from exc
-    try:
-        with torch.serialization.safe_globals([scalar, np.dtype, type(np.dtype(np.float64))]):
+    with torch.serialization.safe_globals([*DTYPES, *_named_for_torch()]):
+        try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as exc:  # a damaged file can raise almost any exception
-        reason = next(iter(str(exc).splitlines()), type(exc).__name__)  # torch appends pages of advice
-        raise UnreadableCheckpoint(f"{path} cannot be read as .pth: {reason}") from exc
-    content = _mapping(path, content)
-    content = _mapping(path, content.get("state_dict_G", content))
-    return {k: v.float().numpy() if isinstance(v, torch.Tensor) else v for k, v in content.items()}
+        except Exception as exc:  # a damaged file can raise almost any exception
+            raise UnreadableCheckpoint(f"{path} cannot be read as .pth: {_reason(path, exc)}") from exc
+
+    def arrays(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {key: arrays(inner) for key, inner in value.items()}
+        return value.detach().float().numpy() if isinstance(value, torch.Tensor) else value
+
+    return {key: arrays(value) for key, value in _mapping(path, content).items()}
+
+
+def _named_for_torch() -> list[tuple[Any, str]]:
+    """Every name of numpy's pickles; torch itself allows its own names and OrderedDict."""
+    names = ((f"{module}.{name}", allowed) for (module, name), allowed in PICKLED_NAMES.items())
+    return [(allowed, name) for name, allowed in names if name.startswith("numpy.")]
+
+
+def _reason(path: Path, refusal: Exception) -> str:
+    """The names that the file asks for, or torch's own reason without its advice and colours."""
+    import torch
+
+    names = re.findall(r"Unsupported global: GLOBAL (\S+)|but got <class '(\S+)'>", str(refusal))
+    asked = {name for either in names for name in either if name}  # the first that is not allowed
+    with suppress(Exception):  # the file is damaged, or of the form before PyTorch 1.6
+        asked.update(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    if asked:
+        return f"it asks for {', '.join(sorted(asked)[:LISTED_KEYS])}, and only arrays and numbers are allowed"
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(refusal))
+    found = re.search(r"WeightsUnpickler error:\s*(\S.*)", text) or re.search(r"(\S.*)", text)
+    return found[1] if found else type(refusal).__name__
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
@@ -153,11 +184,16 @@ READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
 
 PICKLED_NAMES: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): codecs.encode,  # of bytes, in the pickles of protocol 2
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,  # numpy 1
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # numpy 2
+    **{
+        (f"numpy.{core}.{module}", function.__name__): function
+        for core in ("core", "_core")  # of numpy 1 and 2
+        for module, function in (("multiarray", _reconstruct), ("multiarray", scalar), ("numeric", _frombuffer))
+    },
 }
+DTYPES = [type(np.dtype(code)) for code in "?bhilqBHILQefdgFDGSUmM"]  # of every scalar but objects and records
 
 
 class ArrayUnpickler(pickle.Unpickler):
@@ -167,4 +203,5 @@ class ArrayUnpickler(pickle.Unpickler):
         try:
             return PICKLED_NAMES[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only arrays are allowed") from None
+            asked = f"it asks for {module}.{name}, and only arrays and numbers are allowed"
+            raise pickle.UnpicklingError(asked) from None

@@ -4,6 +4,8 @@ import json
 import pickle
 import re
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +128,90 @@ def test_keys_that_do_not_fit_are_listed_by_name(
     weights = {name: value for name, value in {**tiny_weights, **change}.items() if value is not None}
     with pytest.raises(KeyMismatch, match=message):
         import_telescope(read_published(as_pdparams(tmp_path / "a.pdparams", weights)))
+
+
+def as_by_numpy_1(path: Path) -> None:
+    """Give numpy's functions in a .pth the module names of numpy 1."""
+    data = path.read_bytes()
+    if data[:2] != b"PK":  # the form before PyTorch 1.6, one pickle after the other
+        path.write_bytes(data.replace(b"cnumpy._core.", b"cnumpy.core."))
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b"cnumpy._core.", b"cnumpy.core."))
+
+
+SCALARS = [np.dtype(code).type(1) for code in "?bhilqBHILQefdgFDG"]
+BESIDE = {
+    "epoch": np.int64(7),
+    "best": {"psnr": np.float64(20.1), "all": SCALARS, "name": np.str_("easy"), "at": np.datetime64("2020-01-01")},
+    "random_state": ("MT19937", np.arange(624, dtype=np.uint32), 3),
+}
+
+
+@pytest.mark.parametrize("rewrite", [as_by_numpy_1, lambda path: None], ids=["numpy 1", "numpy 2"])
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("nested", ["state_dict_G", "state_dict", "model", None])
+def test_a_pth_with_numbers_and_an_optimizer_beside_the_weights_is_read(
+    tmp_path: Path,
+    tiny_weights: dict[str, np.ndarray],
+    rewrite: Callable[[Path], None],
+    zipped: bool,
+    nested: str | None,
+) -> None:
+    torch = pytest.importorskip("torch")
+    parameters = {f"module.module.{n}": torch.nn.Parameter(torch.tensor(w)) for n, w in tiny_weights.items()}
+    optimizer = torch.optim.Adam(parameters.values())
+    sum(parameter.sum() for parameter in parameters.values()).backward()
+    optimizer.step()
+    content = {**({nested: parameters} if nested else parameters), **BESIDE, "optimizer": optimizer.state_dict()}
+    path = tmp_path / "a.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    rewrite(path)
+    published = read_published(path)
+    assert published.beside == ("best", "epoch", "optimizer", "random_state")
+    assert published.weights.keys() == tiny_weights.keys()
+    for name, value in published.weights.items():
+        np.testing.assert_array_equal(value, parameters[f"module.module.{name}"].detach().numpy())
+
+
+def test_a_pdparams_may_hold_numbers_of_numpy_1(tmp_path: Path, tiny_weights: dict[str, np.ndarray]) -> None:
+    path = tmp_path / "a.pdparams"
+    path.write_bytes(pickle.dumps({**tiny_weights, **BESIDE}, protocol=2).replace(b"numpy._core.", b"numpy.core."))
+    published = read_published(path)
+    assert published.weights.keys() == tiny_weights.keys()
+    assert published.beside == ("best", "epoch", "random_state")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_refused_pth_names_everything_that_it_asks_for(tmp_path: Path, zipped: bool) -> None:
+    torch = pytest.importorskip("torch")
+    content = {"a": torch.zeros(1), "evil": Malicious(tmp_path / "flag"), "level": re.compile("a")}
+    torch.save(content, tmp_path / "evil.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UnreadableCheckpoint) as refused:
+        read_published(tmp_path / "evil.pth")
+    message = str(refused.value)
+    named = "pathlib.Path.touch|pathlib._local.Path.touch|getattr"
+    assert re.search(f"it asks for .*({named}).*, and only arrays and numbers are allowed$", message)
+    assert ("re._compile" in message) == zipped  # the older form is read until the first name
+    assert "\x1b" not in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("dtype", ["O", [("a", "i4")]])
+def test_a_pth_with_objects_or_records_is_refused(tmp_path: Path, dtype: object) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"a": torch.zeros(1), "b": np.zeros(2, dtype)}, tmp_path / "a.pth")
+    with pytest.raises(UnreadableCheckpoint, match=r"it asks for numpy.dtypes.(Object|Void)DType, and only"):
+        read_published(tmp_path / "a.pth")
+
+
+def test_a_file_without_arrays_says_which_keys_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "a.pdparams").write_bytes(pickle.dumps({"epoch": 3, "lr": 0.1}))
+    with pytest.raises(UnreadableCheckpoint, match="holds only epoch, lr, and no named arrays"):
+        read_published(tmp_path / "a.pdparams")
 
 
 class Malicious:

@@ -197,6 +197,55 @@ def test_a_wrong_source_is_one_sentence_and_code_2(
     assert len(error.splitlines()) == 1
 
 
+WORDS = [
+    ("a.png", "Word"),
+    ("b.png", '"SCAN"'),
+    ("c.png", "Café"),
+    ("d.png", 'say "hi"'),
+    ("e.png", "1,000"),
+    ("f.png", "a\u2028b"),
+]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "".join(f"{name}\t{text}\n" for name, text in WORDS),
+        "\ufeff" + "".join(f"{name}\t{text}  \r\n" for name, text in WORDS) + "\r\n",
+        "\r".join(f"{name} \t {text}" for name, text in WORDS),
+        "".join(f'"{name}"\t"{text.replace(chr(34), 2 * chr(34))}"\r\n' for name, text in WORDS),
+        "".join(f'"{name}\t{text.replace(chr(34), 2 * chr(34))}"\r\n' for name, text in WORDS),
+        'a.png\tWord\r\nb.png\t"""SCAN"""\r\nc.png\tCafé\r\nd.png\t"say ""hi"""\r\n'
+        'e.png\t"1,000"\r\nf.png\ta\u2028b',
+    ],
+    ids=[
+        "plain",
+        "byte order mark, CRLF, spaces",
+        "CR",
+        "quoted fields",
+        "quoted lines",
+        "a spreadsheet's quotes",
+    ],
+)
+def test_labels_survive_an_editor_and_a_spreadsheet(tmp_path: Path, table: str) -> None:
+    (tmp_path / "labels.tsv").write_bytes(table.encode())
+    assert CropSource(tmp_path).entries == WORDS
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("a.png\tWord\n".encode("utf-16"), "labels.tsv is UTF-16; save it as UTF-8"),
+        ("a.png\tWord\n".encode("utf-16-be"), "labels.tsv is UTF-16; save it as UTF-8"),
+        ("a.png\tWord\nb.png\tCafé\n".encode("latin-1"), "line 2 of labels.tsv is not UTF-8"),
+    ],
+)
+def test_labels_in_another_encoding_are_refused(tmp_path: Path, table: bytes, said: str) -> None:
+    (tmp_path / "labels.tsv").write_bytes(table)
+    with pytest.raises(DataError, match=said):
+        CropSource(tmp_path)
+
+
 def test_an_unknown_preset_is_named(crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(crops, tmp_path / "out", "--preset", "default,foggy") == 2
     assert "'foggy'" in capsys.readouterr().err

@@ -105,3 +105,18 @@ def test_a_mistake_is_one_sentence_and_code_2(
         assert message in error
         assert len(error.splitlines()) == 1
         assert not (tmp_path / "out").exists()
+
+
+def test_every_format_is_read_and_the_other_files_are_counted(
+    tmp_path: Path, network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    for name, kind in {"a.TIF": "TIFF", "b.gif": "GIF", "c.jfif": "JPEG", "d.JPG": "JPEG"}.items():
+        Image.new("RGB", (90, 24)).save(folder / name, kind)
+    for name in ("._a.TIF", ".DS_Store", "notes.txt"):
+        (folder / name).write_bytes(b"no picture")
+    assert run("--weights", network, "--image", folder, "--out", tmp_path / "out") == 0
+    results = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert results == ["sr_a.png", "sr_b.png", "sr_c.png", "sr_d.JPG"]
+    assert "3 files left out: 1 .DS_Store, 1 .txt, 1 AppleDouble\n" in capsys.readouterr().out

@@ -7,11 +7,16 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
+import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from lzma import LZMAError
 from pathlib import Path
 
 from model_store import pictures
@@ -24,6 +29,7 @@ from training.errors import DataError
 LABELS = "labels.tsv"
 MIN_HEIGHT = 28  # pixels: lower crops would have to be enlarged too much for HR
 HR_HEIGHT = 32  # pixels: TextZoom's; lengths in DegradeConfig are for this height
+UNREADABLE = (OSError, tarfile.TarError, EOFError, zlib.error, LZMAError)  # of a tar that is cut short or damaged
 SEED = 1024  # the published configuration's
 
 
@@ -39,7 +45,7 @@ class Crop:
 class CropSource:
     """The crops of a folder, or of a tar (plain or compressed), in the order of its labels.tsv.
 
-    DataError at once when the path is neither, has no labels.tsv, or a line of it has no tab.
+    DataError at once when the path is neither, has no labels.tsv, or the labels are not UTF-8 or lack a tab.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,7 +110,7 @@ def _reader(path: Path) -> Iterator[Callable[[str], bytes | None]]:
             members = {member.name.removeprefix("./"): member for member in archive if member.isfile()}
         except FileNotFoundError as exc:
             raise DataError(f"{path} does not exist") from exc
-        except (OSError, tarfile.TarError, EOFError) as exc:  # EOFError: a compressed tar cut short
+        except UNREADABLE as exc:
             raise DataError(f"{path} is neither a folder nor a whole tar") from exc
         yield lambda name: _read_member(archive, members.get(name.removeprefix("./")))
 
@@ -120,19 +126,44 @@ def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo | None) -> by
     try:
         stream = archive.extractfile(member) if member else None
         return stream.read() if stream else None
-    except (OSError, tarfile.TarError, EOFError):
+    except UNREADABLE:
         return None
 
 
 def _parse_labels(table: bytes, path: Path) -> list[tuple[str, str]]:
     entries = []
-    for number, line in enumerate(table.decode("utf-8", errors="replace").splitlines(), start=1):
-        name, tab, label = line.partition("\t")
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", _text(table, path)), start=1):
+        name, tab, label = _fields(line)
         if not line.strip():
             continue
         if not tab:
             raise DataError(f"{path}: line {number} of {LABELS} has no tab: {line[:60]!r}")
-        entries.append((name, label))
+        entries.append((name.strip(), label.strip()))
     if not entries:
         raise DataError(f"{path}: {LABELS} is empty")
     return entries
+
+
+def _text(table: bytes, path: Path) -> str:
+    """UTF-8 with or without a byte order mark. Raises DataError for any other encoding."""
+    if b"\0" in table or table.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path}: {LABELS} is UTF-16; save it as UTF-8")
+    try:
+        return table.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        number = table[: exc.start].count(b"\n") + 1
+        raise DataError(f"{path}: line {number} of {LABELS} is not UTF-8; save the file as UTF-8") from exc
+
+
+def _fields(line: str) -> tuple[str, str, str]:
+    """Name, tab, label, without the quotes that a spreadsheet adds; quotes of the text itself stay.
+
+    A spreadsheet quotes all fields, the whole line, or a field with a quote (doubled then) or a comma in it.
+    """
+    if line.startswith('"'):
+        return "\t".join(next(csv.reader([line], delimiter="\t"))).partition("\t")
+    name, tab, label = line.partition("\t")
+    quoted = re.fullmatch(r'"((?:[^"]|"")*)"\s*', label)
+    if quoted and re.search('""|,', quoted[1]):
+        label = quoted[1].replace('""', '"')
+    return name, tab, label

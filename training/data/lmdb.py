@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from model_store import pictures
 from model_store.errors import PictureError
+from model_store.lmdb_file import DamagedLmdb, check_length
 from training.errors import DataError
 
 Rgb = npt.NDArray[np.uint8]  # (H, W, 3)
@@ -166,10 +167,10 @@ def _checked_count(environment: lmdb.Environment, folder: Path) -> int:
 
     The file's length is checked first: reading beyond the end of a truncated file kills the process (SIGBUS).
     """
-    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    present = (folder / DATA_FILE).stat().st_size
-    if present < needed:
-        raise DataError(f"{folder} is half-written: {DATA_FILE} has {present} of {needed} bytes")
+    try:
+        check_length(environment, folder / DATA_FILE)
+    except DamagedLmdb as error:
+        raise DataError(f"{folder} is half-written: {error}") from error
     with environment.begin() as transaction:
         stored = transaction.get(COUNT)
         if stored is None:
