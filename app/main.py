@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import Depends, FastAPI
-from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from app.batching.capacity import Capacity
 from app.demo.page import mount_demo
-from app.http import openapi, operations, super_resolve
+from app.http import docs, openapi, operations, super_resolve
 from app.http.admin_port import AdminPort
 from app.http.auth import Authentication
 from app.http.middleware import RequestMiddleware
@@ -69,14 +68,17 @@ def create_app(
             await models.stop()
             await asyncio.to_thread(tracing.close)
 
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Text Telescope",
         summary="Makes small, blurred text crops readable.",
         version="1",
+        servers=docs.SERVERS,
+        root_path_in_servers=False,  # the relative server fits behind any prefix
+        docs_url=None,  # FastAPI's own page asks another host for its files
         redoc_url=None,
         redirect_slashes=False,  # a redirect would be built from the Host header, which the client chooses
         lifespan=lifespan,
-        telemetry=tracing.telemetry,
+        telemetry=tracing.telemetry,  # type: ignore[arg-type]  # a dict with the keys of TelemetryConfig
     )
     app.state.settings = settings
     app.state.authentication = authentication
@@ -98,6 +100,7 @@ def _add_routes(app: FastAPI, settings: Settings, authentication: Authentication
     app.include_router(operations.router, dependencies=guards, responses=no_key)
     app.include_router(operations.admin, dependencies=[*guards, Depends(authentication.admin)], responses=no_key)
     app.include_router(operations.open_router)
+    docs.mount_docs(app)
     mount_demo(app, settings, guards)
 
 

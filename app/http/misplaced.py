@@ -14,17 +14,21 @@ _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0
 _NAME = re.compile(r"[^\n]{1,150}\.[A-Za-z][A-Za-z0-9]{1,4}")
 
 
-def misplaced_text(data: bytes) -> str | None:
-    """The kind of a text and its beginning, in half a sentence; None if the data is no text."""
+def misplaced_text(data: bytes, *, plain: bool = True) -> str | None:
+    """The kind of a text and its beginning, in half a sentence; None if the data is no text.
+
+    plain: also describe a text of no known kind.
+    """
     if data.startswith(b"--") and b"content-disposition" in data[:_READ].lower():
         return "a multipart body under a Content-Type of its own, which the HTTP library would set"
     text = data[:_READ].decode(errors="replace").rstrip("\ufffd").strip()  # the cut may split a letter
     if not text or "\ufffd" in text or not re.sub(r"\s", "", text).isprintable():
         return None
-    return f"{_kind(text)}: {text[:_SHOWN]!r}{'...' * (len(text) > _SHOWN)}"
+    kind = _kind(text) or ("text" if plain else None)
+    return kind and f"{kind}: {text[:_SHOWN]!r}{'...' * (len(text) > _SHOWN)}"
 
 
-def _kind(text: str) -> str:
+def _kind(text: str) -> str | None:
     if text.startswith("data:"):
         return "a data: URL, which is not decoded"
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
@@ -35,7 +39,7 @@ def _kind(text: str) -> str:
         return "a picture as base64 text, which is not decoded"
     if _NAME.fullmatch(text):
         return "the name of a file (with curl, an @ before it sends the file)"
-    return "text"
+    return None
 
 
 def _is_base64(text: str) -> bool:

@@ -94,7 +94,7 @@ class Body:
         if len(named) < 2:
             found = " and ".join(repr(name) for name, _ in parts) or "no part"
             raise InvalidParameter(f"The multipart body has {found}; send {expected}.")
-        if not listed.lstrip().startswith((b"[", b"{")) and (text := misplaced_text(listed)):
+        if not listed.lstrip().startswith((b"[", b"{", b"null")) and (text := misplaced_text(listed)):
             raise InvalidParameter(f"The part '{REGIONS}' holds {text}. Send the JSON itself: {PAGE_CALL}.")
         return named[IMAGE], listed
 
@@ -103,7 +103,9 @@ class Body:
 
         too_large: the advice for a picture with too many pixels.
         """
-        if isinstance(result, UndecodableImage) and (text := misplaced_text(upload.data)):
+        if isinstance(result, UndecodableImage) and (
+            text := misplaced_text(upload.data, plain=not upload.filename)
+        ):
             return UndecodableImage(f"{self._source} holds {text}. Send the picture itself: {self._call}.")
         if isinstance(result, TooManyPixels):
             return TooManyPixels(f"{result} {too_large}".rstrip())

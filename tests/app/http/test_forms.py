@@ -99,6 +99,12 @@ def test_a_value_among_pictures_fails_alone(server: Server) -> None:
     assert "-F image=@crop.png" in images[1]["problem"]["detail"]
 
 
+def test_a_file_of_base64_is_told_apart_from_a_file_of_plain_text(server: Server) -> None:
+    told = server.post(BASE64, b"hello, world").json()["images"]
+    assert "holds a picture as base64 text" in told[0]["problem"]["detail"]
+    assert told[1]["problem"]["detail"].startswith("These 12 bytes are not an image in PNG")
+
+
 @pytest.mark.parametrize("name", ["file", "files", "images", "image[]", "Image", "picture"])
 def test_a_part_of_another_name_is_told_the_right_one(server: Server, name: str) -> None:
     for sent in ({"files": {name: CROP}}, form(field(name, CROP))):

@@ -1,0 +1,35 @@
+"""The demo page and the documentation in a browser, behind a proxy that takes a prefix away."""
+
+import re
+from typing import TYPE_CHECKING
+
+from tests.app.conftest import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Route
+
+PUBLIC = "https://example.org/tt/"
+
+
+def test_both_pages_send_their_requests_below_the_prefix(browser: "Browser", server: Server) -> None:
+    asked: list[str] = []
+
+    def proxy(route: "Route") -> None:
+        asked.append(route.request.url)
+        assert asked[-1].startswith(PUBLIC)
+        route.fulfill(response=route.fetch(url=f"{server.url}/{asked[-1].removeprefix(PUBLIC)}"))
+
+    page = browser.new_page()
+    page.route(re.compile("^http"), proxy)
+    page.goto(PUBLIC)
+    page.get_by_role("button", name="Harbour").click()
+    page.get_by_role("status").filter(has_text="pixels in").wait_for()
+    assert any(address.startswith(f"{PUBLIC}v1/super-resolve") for address in asked)
+    page.get_by_role("link", name="API docs").click()
+    page.get_by_text("The served models").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    page.get_by_role("cell", name="200").first.wait_for()
+    assert asked[-1] == f"{PUBLIC}v1/models"
+    assert f"{PUBLIC}v1/models" in page.locator(".request-url").inner_text()
+    page.close()
