@@ -15,11 +15,11 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from types import ModuleType
 from typing import NoReturn
 
 from model_store.mkl import wake_mkl_on_amd
-from training.errors import MissingExtra, TrainingError
+from training.errors import TrainingError
+from training.optional import needs
 from training.stop import INTERRUPTED
 
 # command -> (module with add_arguments(parser) and run(args), one line of help)
@@ -45,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", "No ccache found", UserWarning)  # a warning of Paddle's import
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     try:
-        args = _parser(chosen).parse_args(arguments)
-        args.run(args)
+        with needs("this command"):
+            args = _parser(chosen).parse_args(arguments)
+            args.run(args)
     except TrainingError as error:
         print(f"{chosen}: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -63,19 +64,10 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     for name, (module_path, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
-            module = _import(module_path)
+            module = importlib.import_module(module_path)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
-
-
-def _import(module_path: str) -> ModuleType:
-    try:
-        return importlib.import_module(module_path)
-    except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.partition(".")[0] in ("training", "model_store"):
-            raise  # a mistake in this code, not a missing dependency
-        raise MissingExtra(f"{exc.name} is not installed: install text-telescope[train]") from exc
 
 
 def _leave(code: int) -> NoReturn:

@@ -6,7 +6,7 @@ TrainingError
 │   └── KeyMismatch            unknown, missing or misshapen keys, listed by name
 ├── DataError                  a data set, crop or label cannot be used
 ├── ConfigError                a setting is unknown or impossible
-├── MissingExtra               an optional dependency is not installed
+├── MissingExtra               an optional package is missing or broken
 ├── RunError                   a training run cannot start, be resumed, or go on
 └── ExportError                an export cannot be made or published
     └── ParityError            an exported form does not agree with the trained network
@@ -42,7 +42,7 @@ class ConfigError(TrainingError):
 
 
 class MissingExtra(TrainingError):
-    """An optional dependency is not installed; the message names the extra that installs it."""
+    """An optional package is missing or broken; the message names its error and the extra that installs it."""
 
 
 class RunError(TrainingError):

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from model_store.optional import first_line
 from model_store.pixels import Nchw
 from training.errors import UnreadableCheckpoint
+from training.optional import needs
 
 LR_SIZE = (16, 64)  # height, width of the published networks, for files without a size
 
@@ -21,8 +23,8 @@ Outputs = Callable[[Nchw], list[np.ndarray]]
 
 
 def openvino(model: Path) -> tuple[Outputs, tuple[int, int]]:
-    import openvino
-
+    with needs(f"running {model.name}", "openvino"):
+        import openvino
     try:
         network = openvino.Core().read_model(model)
         sides = list(network.inputs[0].get_partial_shape())[2:]
@@ -35,8 +37,8 @@ def openvino(model: Path) -> tuple[Outputs, tuple[int, int]]:
 
 
 def onnxruntime(model: Path) -> tuple[Outputs, tuple[int, int]]:
-    import onnxruntime
-
+    with needs(f"running {model.name}", "onnxruntime"):
+        import onnxruntime
     try:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     except Exception as exc:  # its exceptions derive directly from Exception
@@ -48,8 +50,8 @@ def onnxruntime(model: Path) -> tuple[Outputs, tuple[int, int]]:
 
 def paddle(program: Path, weights: Path) -> tuple[Outputs, tuple[int, int]]:
     """Paddle's form has no input size, so LR_SIZE is returned."""
-    from paddle import inference
-
+    with needs(f"running {program.name}", "paddle"):
+        from paddle import inference
     try:
         config = inference.Config(str(program), str(weights))
         config.disable_gpu()
@@ -65,12 +67,6 @@ def paddle(program: Path, weights: Path) -> tuple[Outputs, tuple[int, int]]:
         return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
     return outputs, LR_SIZE
-
-
-def first_line(exc: Exception) -> str:
-    """The message of a library's exception, without its stack."""
-    lines = [line for line in str(exc).splitlines() if line.strip()]
-    return lines[0].strip() if lines else type(exc).__name__
 
 
 def _known(size: tuple[int | None, ...]) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from PIL import Image
 
 from model_store.pixels import Rgb, resize
 from training.errors import ConfigError, DataError, MissingExtra
+from training.optional import needs
 
 
 class TextReader(Protocol):
@@ -47,13 +48,12 @@ class RapidOcrV6:
     name = "rapidocr-v6"
 
     def __init__(self) -> None:
-        try:
-            from rapidocr import RapidOCR
-        except ImportError as exc:
-            raise MissingExtra(f"{self.name} needs the package rapidocr: install the extra `ocr`") from exc
-        self.version = version("rapidocr")
         threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
-        self._engine: Any = RapidOCR(params=threads)
+        with needs(self.name, "rapidocr", extra="ocr"):
+            from rapidocr import RapidOCR
+
+            self._engine: Any = RapidOCR(params=threads)
+        self.version = version("rapidocr")
         _quieten()
 
     def read(self, crops: Sequence[Rgb]) -> list[str]:
@@ -70,16 +70,13 @@ class RapidOcrV4:
     name = "rapidocr-v4"
 
     def __init__(self) -> None:
-        try:
+        # --no-deps: its dependencies include opencv-python, which overwrites the headless build.
+        also = ", then pip install --no-deps rapidocr-onnxruntime"
+        with needs(self.name, "rapidocr_onnxruntime", extra="ocr", also=also):
             from rapidocr_onnxruntime import RapidOCR
-        except ImportError as exc:
-            # --no-deps: its dependencies include opencv-python, which overwrites the headless build.
-            raise MissingExtra(
-                f"{self.name} needs the package rapidocr-onnxruntime: install the extra `ocr`, "
-                "then `pip install --no-deps rapidocr-onnxruntime`"
-            ) from exc
+
+            self._engine: Any = RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)
         self.version = version("rapidocr-onnxruntime")
-        self._engine: Any = RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)
         _quieten()
 
     def read(self, crops: Sequence[Rgb]) -> list[str]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -27,12 +26,14 @@ import numpy as np
 from model_store import BUNDLED
 from model_store.errors import ModelStoreError
 from model_store.manifest import PixelSpec, sha256_of
+from model_store.optional import first_line
 from model_store.pixels import Nchw
 from model_store.store import ModelStore
 from training import forms
 from training.architecture import pixel_spec
 from training.engines import engine_module
-from training.errors import CheckpointError, ConfigError, MissingExtra, UnreadableCheckpoint
+from training.errors import CheckpointError, ConfigError, UnreadableCheckpoint
+from training.optional import needs, usable
 from training.versions import versions
 
 if TYPE_CHECKING:
@@ -111,16 +112,12 @@ def _folder(folder: Path, engine: str) -> LoadedNetwork:
 def _checkpoint(path: Path, engine: str) -> LoadedNetwork:
     if engine == "torch":
         return _torch(path, path.name)
-    if find_spec("paddle") is None:
-        raise MissingExtra(
-            f"{path} is a checkpoint, which Paddle converts before it is run, and Paddle is not installed: "
-            "install text-telescope[train], or run the checkpoint in PyTorch with --engine torch"
-        )
-    from training.checkpoint import (
-        load_checkpoint,
-    )  # Paddle takes seconds to import, needless for a published model
-    from training.convert import import_telescope
-    from training.published import read_published
+    also = ", or run the checkpoint in PyTorch with --engine torch"
+    with needs(f"converting the checkpoint {path}", "paddle", also=also):
+        # Paddle takes seconds to import, needless for a published model
+        from training.checkpoint import load_checkpoint
+        from training.convert import import_telescope
+        from training.published import read_published
 
     is_ours = path.suffix == ".safetensors"
     network = load_checkpoint(path) if is_ours else import_telescope(read_published(path))[0]
@@ -146,16 +143,14 @@ def _stay_in_paddle() -> bool:
     import paddle
 
     on_gpu = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
-    runtime = find_spec("openvino") or find_spec("onnxruntime")
-    return on_gpu or not (find_spec("paddle2onnx") and runtime)
+    converter = usable("onnx") and usable("paddle2onnx")
+    return on_gpu or not (converter and (usable("openvino") or usable("onnxruntime")))
 
 
 def _convert(network: TBSRN, folder: Path, spec: PixelSpec) -> Path:
-    try:
+    with needs("converting a checkpoint"):
         from training.onnx_form import write_onnx
         from training.paddle_form import write_paddle
-    except ImportError as exc:
-        raise MissingExtra(f"converting a checkpoint needs {exc.name}: install text-telescope[train]") from exc
     write_paddle(network, folder / "paddle", spec)
     write_onnx(folder / "paddle", folder / "onnx" / "model.onnx", metadata={})
     return folder / "onnx" / "model.onnx"
@@ -165,9 +160,7 @@ def _onnx(model: Path, name: str, engine: str) -> LoadedNetwork:
     if engine in ("paddle", "torch"):
         raise ConfigError(f"--engine {engine} cannot run {model}; choose openvino or onnxruntime")
     if engine == "auto":
-        engine = "openvino" if find_spec("openvino") else "onnxruntime"
-    if not find_spec(engine):
-        raise MissingExtra(f"running {name} needs {engine}: install text-telescope[train]")
+        engine = "openvino" if usable("openvino") or not usable("onnxruntime") else "onnxruntime"
     outputs, size = {"openvino": forms.openvino, "onnxruntime": forms.onnxruntime}[engine](model)
     return _probed(name, f"{_library(engine)}, fp32", sha256_of(model), size, outputs)
 
@@ -177,8 +170,6 @@ def _paddle(folder: Path, name: str) -> LoadedNetwork:
     programs = [p for p in (weights.with_suffix(".json"), weights.with_suffix(".pdmodel")) if p.is_file()]
     if not programs:
         raise UnreadableCheckpoint(f"{folder} has {weights.name} and no .json or .pdmodel of that name")
-    if not find_spec("paddle"):
-        raise MissingExtra(f"running {name} needs Paddle: install text-telescope[paddle]")
     outputs, size = forms.paddle(programs[0], weights)
     return _probed(name, f"{_library('paddle')} Inference, fp32", sha256_of(weights), size, outputs)
 
@@ -194,9 +185,7 @@ def _probed(name: str, engine: str, digest: str, size: tuple[int, int], outputs:
     try:
         shapes = [np.shape(value) for value in outputs(np.full((1, 3, height, width), 0.5, np.float32))]
     except Exception as exc:
-        raise UnreadableCheckpoint(
-            f"{name} does not take RGB of {height}x{width}: {forms.first_line(exc)}"
-        ) from exc
+        raise UnreadableCheckpoint(f"{name} does not take RGB of {height}x{width}: {first_line(exc)}") from exc
     for index, shape in enumerate(shapes):
         scale = shape[2] // height if len(shape) == 4 else 0
         if scale > 1 and shape == (1, 3, scale * height, scale * width):

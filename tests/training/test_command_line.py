@@ -21,6 +21,7 @@ from training.tbsrn import TBSRN
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 TINY = str(REPOSITORY / "training" / "configs" / "tiny.yml")
+CROP = str(REPOSITORY / "examples" / "crops" / "harbour.png")
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,29 @@ def test_a_refusal_is_the_only_line_even_where_paddle_is_imported(arguments: lis
     assert ended.returncode == 2
     assert sentence in ended.stderr
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [
+        ("paddle", ["export", "--weights", "w.safetensors", "--out", "out"]),
+        ("paddle2onnx", ["export", "--weights", "w.safetensors", "--out", "out"]),
+        ("tensorboardX", ["train", "-c", TINY]),
+        ("safetensors", ["average", "a.safetensors", "--out", "b.safetensors"]),
+        ("rapidfuzz", ["evaluate", "--weights", "w.safetensors", "--data", "d"]),
+        ("openvino", ["predict", "--weights", "tbsrn", "--engine", "openvino", "--image", CROP, "--out", "o"]),
+    ],
+)
+def test_a_broken_package_is_one_sentence_with_its_error(
+    package: str, arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / f"{package}.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')")
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    command = [sys.executable, "-m", "training", *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert f"needs the package {package}, which is installed but cannot be loaded (OSError: libgomp.so.1" in line
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["train"], ["evaluate", "--weights", "w"]])

@@ -12,14 +12,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from tests.conftest import REPOSITORY  # noqa: E402
-from training import engines  # noqa: E402
 from training.__main__ import main  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.config_file import build_config  # noqa: E402
 from training.data.samples import Batch  # noqa: E402
 from training.engines import NonFinite  # noqa: E402
 from training.engines.torch import TorchTelescope, predictor, telescope  # noqa: E402
-from training.errors import ConfigError, MissingExtra  # noqa: E402
+from training.errors import ConfigError  # noqa: E402
 from training.predictor import open_weights  # noqa: E402
 
 TINY = REPOSITORY / "training" / "configs" / "tiny.yml"
@@ -141,21 +140,13 @@ def test_what_it_has_not_is_refused_by_name() -> None:
 def test_a_missing_pytorch_is_named_with_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    def absent(path: str) -> None:
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-    monkeypatch.setattr(engines.importlib, "import_module", absent)
-    with pytest.raises(MissingExtra):
-        engines.engine_module("torch")
-    monkeypatch.undo()
-    monkeypatch.setattr(engines, "engine_module", lambda name: absent_engine())
-
-    def absent_engine() -> None:
-        raise MissingExtra("engine torch needs torch, which is not installed: install text-telescope[torch]")
-
+    for module in [name for name in sys.modules if name.startswith("training.engines.torch")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert main(["train", "-c", str(TINY), "--engine", "torch", "-o", f"out={tmp_path}"]) == 2
     assert capsys.readouterr().err == (
-        "train: engine torch needs torch, which is not installed: install text-telescope[torch]\n"
+        "train: engine torch needs the package torch, which is not installed; "
+        "run: pip install 'text-telescope[torch]'.\n"
     )
 
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from training.config import CommonConfig, PretrainConfig, TrainConfig
 from training.data.samples import Batch, Nchw
-from training.errors import ConfigError, MissingExtra
+from training.errors import ConfigError
+from training.optional import needs
 
 Arrays = dict[str, np.ndarray]
 
@@ -122,11 +123,5 @@ def _module(config: CommonConfig) -> ModuleType:
 def engine_module(name: str) -> ModuleType:
     """The module of an engine. MissingExtra names the pip extra to install."""
     path, extra = ENGINES[name]
-    try:
+    with needs(f"engine {name}", extra=extra):
         return importlib.import_module(path)
-    except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.startswith("training"):
-            raise
-        raise MissingExtra(
-            f"engine {name} needs {exc.name}, which is not installed: install text-telescope[{extra}]"
-        ) from exc

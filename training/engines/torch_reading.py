@@ -31,7 +31,8 @@ from training.data.samples import BASIC_PLANE, Batch, code_points
 from training.engines.torch_ctc import ctc, reads
 from training.engines.torch_onnx import OnnxModule
 from training.engines.torch_views import gaussian, look_at, soften
-from training.errors import ConfigError, MissingExtra
+from training.errors import ConfigError
+from training.optional import needs
 from training.text_focus import LossConfig
 
 WEIGHTS = {
@@ -220,10 +221,8 @@ def _table(alphabet: str) -> Tensor:
 def _weights(name: str) -> Path:
     if name in WEIGHTS:
         package, path = WEIGHTS[name]
-        try:
+        with needs(f"loss.readers {name}", package, extra="ocr"):
             return Path(str(files(package) / path))
-        except ModuleNotFoundError as exc:
-            raise MissingExtra(f"loss.readers {name} needs the package {package} (extra `ocr`)") from exc
     if not Path(name).is_file():
         raise ConfigError(f"loss.readers {name} is no file, and none of {', '.join(WEIGHTS)}")
     return Path(name)
