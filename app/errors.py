@@ -79,7 +79,7 @@ class NotFound(BadInput):
 
 class MethodNotAllowed(BadInput):
     status, code, title = 405, "method_not_allowed", "This address does not take that method"
-    example = "GET /v1/super-resolve: Method Not Allowed."
+    example = "GET /v1/super-resolve: Method Not Allowed; it takes POST."
 
 
 class UploadTimedOut(BadInput):

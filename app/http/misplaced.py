@@ -11,6 +11,10 @@ import re
 _READ = 200  # bytes; enough to know a text
 _SHOWN = 60  # characters
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"%PDF")
+_SPOILT = (  # beginnings of a PNG or JPEG after a treatment as text: UTF-8, Latin-1, line ends changed or removed
+    *(b"\xef\xbf\xbdPNG", b"\xef\xbf\xbd\xef\xbf\xbd", b"\xc2\x89PNG", b"\xc3\xbf\xc3\x98"),
+    *(b"\x89PNG\n", b"\x89PNG\x1a"),
+)
 _NAME = re.compile(r"[^\n]{1,150}\.[A-Za-z][A-Za-z0-9]{1,4}")
 
 
@@ -19,8 +23,10 @@ def misplaced_text(data: bytes, *, plain: bool = True) -> str | None:
 
     plain: also describe a text of no known kind.
     """
-    if data.startswith(b"--") and b"content-disposition" in data[:_READ].lower():
-        return "a multipart body under a Content-Type of its own, which the HTTP library would set"
+    if data.startswith(_SPOILT):
+        return "a picture that was changed as if it were text (curl -d does so, --data-binary does not)"
+    if data.startswith(b"--") and b"content-" in data[:_READ].lower():
+        return "a multipart body (each picture is a part of its own, and the HTTP library sets the Content-Type)"
     text = data[:_READ].decode(errors="replace").rstrip("\ufffd").strip()  # the cut may split a letter
     if not text or "\ufffd" in text or not re.sub(r"\s", "", text).isprintable():
         return None
@@ -33,7 +39,7 @@ def _kind(text: str) -> str | None:
         return "a data: URL, which is not decoded"
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         return "an address, and addresses are not fetched"
-    if text[0] in "{[":
+    if re.match(r"""[{[]\s*[-"{[\]}\d]""", text):
         return "JSON"
     if _is_base64(text.strip("\"'")):
         return "a picture as base64 text, which is not decoded"

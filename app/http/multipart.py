@@ -142,7 +142,7 @@ class Body:
                 form = await _InMemoryParser(self._request.headers, self._chunks(), check).parse()
         except MultiPartException as exc:
             reason = str(exc.__cause__ or exc.message).rstrip(".")
-            if "boundary" not in self._request.headers["content-type"]:
+            if "boundary" not in self._request.headers["content-type"].lower():
                 reason = "its Content-Type names no boundary; leave that header to the HTTP library"
             raise MalformedMultipart(f"The multipart body cannot be read: {reason}.") from exc
         try:

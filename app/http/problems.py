@@ -85,7 +85,8 @@ async def _service_error(request: Request, exc: Exception) -> JSONResponse:
 
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
-    message = f"{request.method} {request.url.path}: {exc.detail}."
+    allowed = (exc.headers or {}).get("Allow")
+    message = f"{request.method} {request.url.path}: {exc.detail}{f'; it takes {allowed}' if allowed else ''}."
     known = {kind.status: kind for kind in (NotFound, MethodNotAllowed)}.get(exc.status_code)
     error = known(message) if known else HttpError(exc, message)
     return respond(request, error, exc.headers)

@@ -197,6 +197,7 @@ def test_unknown_addresses_and_methods_are_problems_too(server: Server) -> None:
     response = server.client.get("/v1/super-resolve")
     assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
+    assert "it takes POST" in response.json()["detail"]
 
 
 def test_every_error_that_can_reach_a_client_has_a_status() -> None:

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from app.imaging.decode import decode
-from tests.app.conftest import Server, png
+from app.imaging.encode import encode
+from tests.app.conftest import Server, picture, png
 
 CROPS, REGIONS = "/v1/super-resolve", "/v1/super-resolve/regions"
 DISPOSITION = b'Content-Disposition: form-data; name="image"'
@@ -93,6 +94,25 @@ def test_a_value_in_the_place_of_a_file_is_named_with_the_right_call(server: Ser
         assert call in detail
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        CROP.decode(errors="replace").encode(),  # a string of JavaScript
+        CROP.decode("latin-1").encode(),
+        CROP.replace(b"\r\n", b"\n"),
+        CROP.replace(b"\r", b"").replace(b"\n", b"").replace(b"\0", b""),  # curl -d @crop.png
+        encode(picture(), "jpeg").decode(errors="replace").encode(),
+    ],
+)
+def test_a_picture_that_was_handled_as_text_is_told_so(server: Server, spoilt: bytes) -> None:
+    for response in (
+        server.post(spoilt),
+        server.client.post(CROPS, content=spoilt, headers={"content-type": "image/png"}),
+    ):
+        assert (response.status_code, response.json()["code"]) == (400, "undecodable_image")
+        assert "holds a picture that was changed as if it were text" in response.json()["detail"]
+
+
 def test_a_value_among_pictures_fails_alone(server: Server) -> None:
     images = server.client.post(CROPS, **form(field("image", CROP), field("image", b"crop.png"))).json()["images"]
     assert images[0]["outcome"] == "ok"
@@ -140,7 +160,7 @@ def test_a_wrong_call_for_a_page_is_answered_with_the_right_one(
         ("application/x-www-form-urlencoded", 415, "curl --data-binary @crop.png -H 'Content-Type: image/png'"),
         ("application/json", 415, "curl -F image=@crop.png"),
         ("multipart/form-data", 400, "names no boundary; leave that header to the HTTP library"),
-        ("image/png", 400, "a multipart body under a Content-Type of its own"),
+        ("image/png", 400, "the HTTP library sets the Content-Type"),
     ],
 )
 def test_a_content_type_that_does_not_fit_the_body_is_answered_with_the_right_one(
