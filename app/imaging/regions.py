@@ -89,16 +89,13 @@ def locate(outline: Points, *, page: tuple[int, int], units: Units, min_side_px:
     """
     extent = np.array(page[::-1], np.float64)
     outline = outline.clip(-FAR, FAR) * (extent if units == "relative" else 1)
-    if is_upright(outline):
-        corners = outline.clip(0, extent)
-        region = _measured(corners[:2], corners[:1:-1])
-        outside = np.ptp(corners, axis=0).min() <= 0 < np.ptp(outline, axis=0).min()
-    else:
-        _check_reach(outline, extent)
-        region = _measured(*text_lines(outline))
-        _check_size(region, page)
-        outside = not _touches(region, extent)
-    if outside:
+    _check_reach(outline, extent)
+    top, bottom = text_lines(outline.clip(0, extent) if is_upright(outline) else outline)
+    if is_upright(np.concatenate([top, bottom[::-1]])):
+        top, bottom = top.clip(0, extent), bottom.clip(0, extent)
+    region = _measured(top, bottom)
+    _check_size(region, page)
+    if not _touches(region, extent):
         raise BadRegion(f"The region lies outside {_size(extent)}.")
     if min(region.height, region.width) < min_side_px:
         raise BadRegion(
@@ -150,13 +147,13 @@ def _smooth(line: Points, at: npt.NDArray[np.float64], knots: npt.NDArray[np.flo
 def _check_reach(outline: Points, extent: Points) -> None:
     if (outline.max(axis=0) <= 0).any() or (outline.min(axis=0) >= extent).any():
         raise BadRegion(f"The region lies outside {_size(extent)}.")
-    if (outline < -extent).any() or (outline > 2 * extent).any():
+    if not is_upright(outline) and ((outline < -extent).any() or (outline > 2 * extent).any()):
         raise BadRegion(f"The region reaches too far outside {_size(extent)}: its width or height at most.")
 
 
 def _check_size(region: Region, page: tuple[int, int]) -> None:
     height, width = region.height, region.width
-    if height * width > 2 * prod(page) or height + width > MAX_SIDES_PX:
+    if not region.is_box and (height * width > 2 * prod(page) or height + width > MAX_SIDES_PX):
         raise BadRegion(
             f"The region is {width} x {height} pixels; at most twice the page's pixels are taken, and "
             f"{MAX_SIDES_PX} as the sum of the sides."

@@ -72,7 +72,7 @@ def paste(page: Rgb, results: Sequence[tuple[Region, Rgb]], *, scale: int) -> No
         enlarged = Region(scale * region.top, scale * region.bottom, *result.shape[:2])
         fading = _fading(result.shape[:2], FEATHER_PX * scale)
         window = _window(enlarged, _whole(page))
-        if enlarged.is_box:
+        if region.is_box:
             _blend(page[window], result, fading)
             continue
         for block in _blocks(window):
@@ -108,7 +108,10 @@ def _on_page(region: Region, block: Window) -> Map:
 def _in_crop(region: Region, block: Window) -> Map:
     """For each pixel of the page's block, its place in the crop, at least two pixels outside if it has none."""
     if len(region.top) == 2:
-        return _moved(block, cv2.getPerspectiveTransform(*_corners(region)))
+        places = _moved(block, cv2.getPerspectiveTransform(*_corners(region)))
+        share = (places + 0.5) / (region.width, region.height)
+        places[~_belongs(share)] = -2
+        return places
     found = np.full((*(span.stop - span.start for span in block), 2), -2, np.float32)
     size = np.array([region.width / (len(region.top) - 1), region.height])  # of a strip of the crop
     for i in range(len(region.top) - 1):
@@ -117,11 +120,16 @@ def _in_crop(region: Region, block: Window) -> Map:
         if rows.start == rows.stop or columns.start == columns.stop:
             continue
         share = _in_strip(strip, np.stack(_centres(window), axis=2))
-        belongs = (np.abs(share - 0.5) <= 0.5 + 1 / size).all(axis=2)  # with a pixel around it, to fade out
+        belongs = _belongs(share)
         y, x = block[0].start, block[1].start
         here = found[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
         here[belongs] = (share[belongs] + (i, 0)) * size - 0.5
     return found
+
+
+def _belongs(share: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Whether shares of a width and a height (H, W, 2) lie between 0 and 1, with room for rounding."""
+    return np.asarray((np.abs(share - 0.5) < 0.5 + 1e-6).all(axis=2))
 
 
 def _in_strip(strip: Points, places: npt.NDArray[Any]) -> npt.NDArray[Any]:

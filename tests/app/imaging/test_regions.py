@@ -222,7 +222,7 @@ def test_any_list_gives_a_region_or_an_error_for_each_entry(listed: list[Any], u
             region = regions.locate(outline, page=PAGE, units=units, min_side_px=4)
         except BadRegion:
             continue
-        assert region.height * region.width <= 2 * 120 * 200
+        assert region.height * region.width <= 2 * PAGE[0] * PAGE[1]
         assert warp.rectify(page, region).shape == (region.height, region.width, 3)
 
 

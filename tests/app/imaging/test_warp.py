@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
+from app.errors import BadRegion
 from app.imaging import regions, warp
 from app.imaging.outlines import Points
 from model_store.pixels import Rgb, resize
@@ -125,3 +126,36 @@ def test_a_result_goes_back_into_its_place(outline: Points) -> None:
     )
     there = (visible == 255).all(axis=2)
     assert np.abs(straight.astype(float) - result)[there].max() < 6
+
+
+def test_a_box_is_one_in_any_order_of_its_corners() -> None:
+    page, box = (
+        np.zeros((*SIZE, 3), np.uint8),
+        np.array([[-20.0, 10.0], [80.0, 10.0], [80.0, 40.0], [-20.0, 40.0]]),
+    )
+    for corners in (box, box[::-1]):
+        region = located(corners)
+        assert region.is_box
+        assert warp.rectify(page, region).shape == (30, 80, 3)
+
+
+@given(st.lists(st.tuples(st.integers(-60, 260), st.integers(-60, 260)), min_size=3, max_size=8))
+def test_a_result_touches_nothing_but_its_region(points: list[tuple[int, int]]) -> None:
+    page = np.full((240, 400, 3), 100, np.uint8)
+    try:
+        region = located(np.array(points, float), (120, 200))
+    except BadRegion:
+        return
+    assert warp.rectify(page[:120, :200], region).shape == (region.height, region.width, 3)
+    warp.paste(page, [(region, np.full((2 * region.height, 2 * region.width, 3), 250, np.uint8))], scale=2)
+    ring = np.rint(2 * np.concatenate([region.top, region.bottom[::-1]]) + 999.5).astype(np.int32)
+    mask = cv2.fillPoly(np.zeros((2240, 2400), np.uint8), [ring], 1)  # the page lies amid a larger canvas
+    covered = cv2.dilate(mask, np.ones((7, 7)))[1000:1240, 1000:1400]
+    assert (page[covered == 0] == 100).all()
+
+
+def test_a_box_between_pixels_goes_back_into_its_place() -> None:
+    page = np.full((240, 400, 3), 100, np.uint8)
+    region = located(np.array([[10.5, 10.5], [61.0, 10.5], [61.0, 30.5], [10.5, 30.5]]), (120, 200))
+    warp.paste(page, [(region, np.full((2 * region.height, 2 * region.width, 3), 250, np.uint8))], scale=2)
+    assert (page[26:56, 26:116] == 250).all()
