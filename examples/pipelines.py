@@ -18,7 +18,7 @@ Read = Callable[[np.ndarray, TelescopeClient | None], Texts]
 
 
 def corners(box: object) -> tuple[float, ...]:
-    """A detector's quadrilateral as a key; the same lines are found with and without the service."""
+    """A detector's polygon as a key; the same lines are found with and without the service."""
     return tuple(np.asarray(box, float).ravel().tolist())
 
 
@@ -51,5 +51,8 @@ def main(argv: list[str] | None, *, name: str, read: Read) -> int:
     except TelescopeError as exc:
         print(f"{args.url}: {exc} Start a service with `python -m app serve`.", file=sys.stderr)
         return 2
+    if not lines:
+        print(f"{args.page} has no text that the detector finds")
+        return 0
     print("  read alike, - without the service, + with it", *lines, sep="\n")
     return 0

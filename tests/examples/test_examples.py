@@ -94,6 +94,11 @@ def test_the_difference_lists_the_lines_from_top_to_bottom() -> None:
     assert pipelines.difference({}, {top: "new"}) == ["- ", "+ new"]
 
 
+def test_a_page_without_text_has_no_differences(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipelines.main(["--url", url], name="example", read=lambda page, telescope: {}) == 0
+    assert capsys.readouterr().out == f"{pipelines.PAGE} has no text that the detector finds\n"
+
+
 def readme_lines(package: str) -> str:
     """The README's program for a package."""
     blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
