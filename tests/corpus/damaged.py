@@ -119,6 +119,8 @@ def _tiff_data() -> Iterator[File]:
     yield _bad("tiff strip shorter than its rows", tiff((tags, [strips[0][:1000]])))
     data = plain_tiff(RGB, 8, 2)
     yield _bad("tiff whose directory lies behind its end", data[:4] + b"\xff\xff\xff\x7f" + data[8:])
+    many = plain_tiff(RGB, 8, 2, t277=39_427)
+    yield refused("tiff of 39427 samples a pixel", many, "undecodable_image", "unsupported_format")
     yield _bad("tiff without directory", b"II*\0\0\0\0\0" + bytes(100))
     yield _bad("tiff header alone", b"II*\0\x08\0\0\0")
 

@@ -72,10 +72,13 @@ def test_the_decoder_reads_every_file_as_its_drawing_is_or_refuses_it(by_decoder
     assert not found, "\n".join(found)
 
 
-def test_no_library_prints_between_the_lines_of_the_log(capfd: pytest.CaptureFixture[str]) -> None:
-    for file in files().values():
+def test_no_library_prints_or_logs_anything_of_a_picture(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, file in files().items():
         decoded(file.data)
-    assert capfd.readouterr().err == ""
+        assert not capfd.readouterr().err, name
+        assert not caplog.text, name
 
 
 def test_the_corpus_has_files_of_every_kind() -> None:

@@ -93,12 +93,12 @@ def mutants(*, seed: int, inputs: int) -> Iterator[bytes]:
     chance = random.Random(seed)
     valid = list(seeds().values())
     yield from valid[:inputs]
-    files = valid + [file.data for file in corpus_files().values() if 0 < len(file.data) <= MOST_BYTES]
+    files = valid + [file.data for file in corpus_files().values() if file.check or file.rgb is not None]
     for _ in range(inputs - len(valid)):
         data = bytearray(chance.choice(files))
         for _ in range(chance.randint(1, 4)):
             chance.choice(_CHANGES)(chance, data, files)
-        if chance.random() < 0.5:
+        if chance.random() < 0.8:
             _mend_png(data)
         yield bytes(data[:MOST_BYTES])
 

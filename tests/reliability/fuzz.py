@@ -21,7 +21,7 @@ MAX_PIXELS = 4_000_000  # the service's default
 
 @dataclass
 class Fuzzed:
-    """Counts of outcomes (`read`, an error class, `escaped ...`), escaped inputs, the slowest reading in CPU seconds."""
+    """Counts of outcomes (`read`, an error class, `escaped ...`), escaped inputs, CPU seconds of the slowest."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     escaped: list[str] = field(default_factory=list)
