@@ -42,6 +42,8 @@ def _read_all(file: Path) -> None:
     with lmdb.open(str(file), subdir=False, readonly=True, lock=False) as environment:
         check_length(environment, file)
         stored, found = environment.stat()["entries"], 0
+        if not stored:  # a writer that was killed before its first commit
+            raise DamagedLmdb(f"{file.name} has no entries")
         with environment.begin(buffers=True) as reading:
             for _, value in reading.cursor():
                 bytes(value[-1:])  # touches the end of the value, which may lie beyond the file

@@ -94,7 +94,9 @@ _TURNS = {  # orientation -> turn that makes the stored pixels upright; from 5 o
 
 # Pillow's own guard only warns below twice this size, in a way that is not thread-safe; `probe` refuses first.
 Image.MAX_IMAGE_PIXELS = None
-warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which any upload can hold
+# Damaged metadata, which any upload can hold, is no news for the log.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,8 @@ def _opened(data: bytes, *, for_pixels: bool) -> tuple[Image.Image, Header]:
     if data.startswith(png.SIGNATURE):
         header = png.read_header(data, for_pixels=for_pixels)
         return _by_pillow(header.pixels), header
+    if data.startswith(jpeg.SIGNATURE):
+        jpeg.segments(data)
     header = tiff.read_header(data) if data.startswith(TIFF_SIGNATURES) else Header(data)
     try:
         image = _by_pillow(header.pixels)

@@ -14,7 +14,7 @@ from PIL import Image
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF, in both byte orders
 ORIENTATION = 274
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
-_MAX_IFDS = 64  # pages and thumbnails that are looked at
+_MAX_ENTRIES = 4096  # that are read of a file; a page has about twenty
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF's types, from BYTE to SLONG
 _XMP_ORIENTATION = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
 
@@ -42,18 +42,18 @@ def ifds(tiff: bytes) -> Iterator[Ifd]:
     size = struct.calcsize(f"{order}{entry}{offset}")
     try:
         (at,) = struct.unpack_from(order + offset, tiff, 8 if is_big else 4)
-        for _ in range(_MAX_IFDS):
-            if not at:
-                return
+        left = _MAX_ENTRIES
+        while at and left > 0:
             (entries,) = struct.unpack_from(order + count, tiff, at)
             first = at + struct.calcsize(order + count)
             ifd = Ifd(at, {})
-            for position in range(first, first + size * min(entries, 4096), size):
+            for position in range(first, first + size * min(entries, left), size):
                 tag, kind, values = struct.unpack_from(order + entry, tiff, position)
                 if values == 1 and kind in _INTEGERS:
                     where = position + size - struct.calcsize(offset)
                     form = order + _INTEGERS[kind]
                     ifd.values.setdefault(tag, (where, form, struct.unpack_from(form, tiff, where)[0]))
+            left -= 1 + entries
             yield ifd
             (at,) = struct.unpack_from(order + offset, tiff, first + size * entries)
     except struct.error:

@@ -3,6 +3,10 @@
 from PIL import Image
 from PIL.MpoImagePlugin import MpoImageFile
 
+from model_store.errors import UndecodablePicture
+
+MAX_SEGMENTS = 1000  # before the scan; a JPEG has about ten, with a large profile a hundred
+_METADATA = {*range(0xE1, 0xF0), 0xFE} - {0xEE}  # APP1 to APP15 and comments, without Adobe's APP14
 SIGNATURE = b"\xff\xd8\xff"
 
 
@@ -18,18 +22,24 @@ def has_several_pictures(image: Image.Image) -> bool:
     return any(str(entry["Attribute"]["MPType"]).startswith("Multi-Frame") for entry in entries[1:])
 
 
+def segments(jpeg: bytes) -> list[tuple[int, int, int]]:
+    """Marker, start and end of each segment before the scan.
+
+    Raises UndecodablePicture for more than a thousand, which Pillow would take seconds to read.
+    """
+    found: list[tuple[int, int, int]] = []
+    at = 2
+    while jpeg[at : at + 1] == b"\xff" and jpeg[at + 1 : at + 2] not in (b"", b"\xda"):
+        if len(found) == MAX_SEGMENTS:
+            raise UndecodablePicture(f"The JPEG has more than {MAX_SEGMENTS} segments before its scan.")
+        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+        found.append((jpeg[at + 1], at, end))
+        at = end
+    return found
+
+
 def without_metadata(jpeg: bytes) -> bytes:
     """The JPEG without its application segments and comments, except those that tell its colours (JFIF, Adobe)."""
-    kept, at = [jpeg[:2]], 2
-    while jpeg[at : at + 1] == b"\xff" and at + 4 <= len(jpeg):
-        marker = jpeg[at + 1]
-        if marker == 0xDA:
-            break
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4])
-        if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker in (0xE0, 0xEE):
-            kept.append(jpeg[at:end])
-        at = end
-    return b"".join((*kept, jpeg[at:]))
+    found = segments(jpeg)
+    kept = [jpeg[start:end] for marker, start, end in found if marker not in _METADATA]
+    return b"".join((jpeg[:2], *kept, jpeg[found[-1][2] if found else 2 :]))

@@ -18,8 +18,16 @@ from model_store.errors import UndecodablePicture, UnsupportedPicture
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 1 << 20  # inflated, of a chunk that may hold an orientation
 MAX_PROFILE_BYTES = 4 << 20  # inflated; printers' profiles take 0.5 to 3 MiB
+MAX_CHUNKS = 65_536  # 64 MiB in chunks of 1 KiB; encoders write 8 KiB or more, and each takes 1 us to read
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # damage in these is damage of the picture
-_OTHER_CHUNKS = (b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"acTL", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+_OTHER_CHUNKS = (b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"acTL", b"eXIf", *_TEXT_CHUNKS)
+_ORIENTED_TEXTS = (  # of Adobe and ImageMagick
+    b"XML:com.adobe.xmp",
+    b"Raw profile type exif",
+    b"Raw profile type APP1",
+    b"Raw profile type xmp",
+)
 _BANDS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of PNG's colour types
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
@@ -33,7 +41,6 @@ def read_header(data: bytes, *, for_pixels: bool) -> Header:
     kept: list[bytes | memoryview] = [SIGNATURE]
     deflated: list[memoryview] = []
     other: dict[bytes, bytes] = {}
-    orientations: dict[str, int | None] = {}
     for kind, chunk in _chunks(data):
         if kind == b"IDAT" and not for_pixels:
             kept.append(chunk[:8])  # Pillow reads no further
@@ -43,8 +50,12 @@ def read_header(data: bytes, *, for_pixels: bool) -> Header:
             kept.append(chunk)
             deflated += [chunk[8 : 8 + int.from_bytes(chunk[:4])]] if kind == b"IDAT" else []
         elif kind in _OTHER_CHUNKS and _is_whole(chunk):
-            other[kind] = body = bytes(chunk[8:-4])
-            orientations |= _named_orientation(kind, body)
+            body = bytes(chunk[8:-4])
+            keyword = body.partition(b"\0")[0]
+            if kind not in _TEXT_CHUNKS:
+                other.setdefault(kind, body)
+            elif keyword in _ORIENTED_TEXTS and keyword not in other:
+                other[keyword] = _text(kind, body)
             if kind == b"tRNS" and len(body) == {0: 2, 2: 6}.get(data[25], len(body)):
                 kept.append(chunk)
     if int.from_bytes(other.get(b"acTL", b"")[:4]) > 1:
@@ -53,12 +64,11 @@ def read_header(data: bytes, *, for_pixels: bool) -> Header:
         raise UndecodablePicture("The PNG is damaged: its header or its palette is missing.")
     if for_pixels:
         _check_rows(deflated, *struct.unpack_from(">IIBB2xB", data, 16))
-    found = (orientations.get(source) for source in ("exif", "raw exif", "xmp"))
     profile = other.get(b"iCCP", b"").partition(b"\0")[2][1:]
     gamma = other.get(b"gAMA", b"") if not {b"iCCP", b"sRGB"} & other.keys() else b""
     return Header(
         b"".join(kept),
-        next(filter(None, found), 1),
+        _orientation(other),
         profile=_inflated(profile, MAX_PROFILE_BYTES) if for_pixels and profile else None,
         bits=data[24],
         gamma=int.from_bytes(gamma) / 100_000 if len(gamma) == 4 else None,
@@ -89,10 +99,13 @@ def _check_rows(
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and whole chunk, up to IEND; the last one may be cut off."""
+    """Kind and whole chunk, up to IEND; the last one may be cut off. Raises UndecodablePicture for too many."""
     view = memoryview(data)
-    at, kind = len(SIGNATURE), b""
+    at, kind, left = len(SIGNATURE), b"", MAX_CHUNKS
     while at + 8 <= len(data) and kind != b"IEND":
+        if not left:
+            raise UndecodablePicture(f"The PNG has more than {MAX_CHUNKS} chunks.")
+        left -= 1
         length, kind = struct.unpack_from(">I4s", data, at)
         yield kind, view[at : at + 12 + length]
         at += 12 + length
@@ -104,31 +117,31 @@ def _is_whole(chunk: memoryview) -> bool:
     return len(chunk) < 12 + length or zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
 
 
-def _named_orientation(kind: bytes, body: bytes) -> dict[str, int | None]:
-    """The orientation in an EXIF chunk, or in a text chunk of ImageMagick or Adobe, by its source."""
-    if kind == b"eXIf":
-        return {"exif": exif_orientation(body)}
-    keyword, _, text = body.partition(b"\0")
-    if kind not in (b"tEXt", b"zTXt", b"iTXt") or not keyword.startswith(
-        (b"Raw profile type ", b"XML:com.adobe.xmp")
-    ):
-        return {}
+def _text(kind: bytes, body: bytes) -> bytes:
+    """The text of a text chunk; empty if it is damaged."""
+    text = body.partition(b"\0")[2]
     is_deflated = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")
     if kind == b"zTXt":
         text = text[1:]
     elif kind == b"iTXt":
         text = text[2:].partition(b"\0")[2].partition(b"\0")[2]  # after flags, language and translated keyword
-    if is_deflated:
-        text = _inflated(text, MAX_TEXT_BYTES) or b""
-    if keyword == b"XML:com.adobe.xmp":
-        return {"xmp": xmp_orientation(text)}
-    try:  # three lines, empty, name and length, then hexadecimal digits
-        profile = binascii.unhexlify(b"".join(text.split(b"\n")[3:]).replace(b" ", b""))
+    return (_inflated(text, MAX_TEXT_BYTES) or b"") if is_deflated else text
+
+
+def _raw_profile(text: bytes) -> bytes:
+    """The bytes of ImageMagick's three lines: empty, name and length, then hexadecimal digits."""
+    try:
+        return binascii.unhexlify(b"".join(text.split(b"\n")[3:]).replace(b" ", b""))
     except binascii.Error:
-        return {}
-    if keyword.endswith(b" xmp") or profile.startswith(b"http"):  # Raw profile type APP1 may hold either
-        return {"xmp": xmp_orientation(profile)}
-    return {"raw exif": exif_orientation(profile)}
+        return b""
+
+
+def _orientation(other: dict[bytes, bytes]) -> int:
+    """The first of EXIF, a raw profile and XMP that names one; 1 without any. other: by chunk or keyword."""
+    raw = [_raw_profile(other.get(b"Raw profile type " + name, b"")) for name in (b"exif", b"APP1", b"xmp")]
+    named = [exif_orientation(block) for block in (other.get(b"eXIf", b""), *raw)]
+    named += [xmp_orientation(block) for block in (other.get(b"XML:com.adobe.xmp", b""), *raw[1:])]
+    return next(filter(None, named), 1)
 
 
 def _inflated(deflated: bytes, limit: int) -> bytes | None:
