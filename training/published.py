@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy._core.multiarray import _reconstruct, scalar
-from numpy._core.numeric import _frombuffer
+from numpy._core.numeric import _frombuffer  # type: ignore[attr-defined]
 
 from model_store.manifest import sha256_of
 from training.errors import UnreadableCheckpoint

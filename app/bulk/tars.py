@@ -20,7 +20,7 @@ class _Member(tarfile.TarInfo):
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_Member":
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # the end mark
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the end mark
             raise
         except tarfile.HeaderError as exc:
             found = f"{exc} at byte {archive.offset}, where a member or the end mark should be"

@@ -338,6 +338,16 @@ def test_crops_come_from_a_tar_as_from_a_folder(crops: Path, tmp_path: Path) -> 
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_the_files_of_a_mac_are_no_crops(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 16), "red").save(tmp_path / "a.TIF", "TIFF")
+    (tmp_path / "._a.TIF").write_bytes(b"no picture")
+    with tarfile.open(tmp_path / "crops.tar", "w") as archive:
+        archive.add(tmp_path / "a.TIF", "./a.TIF")
+        archive.add(tmp_path / "._a.TIF", "./._a.TIF")
+    for source in (tmp_path, tmp_path / "crops.tar"):
+        assert (parity.read_crops(source)[1] == [255, 0, 0]).all()
+
+
 def test_crops_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no images"):
         parity.read_crops(tmp_path)

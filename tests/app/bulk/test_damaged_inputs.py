@@ -86,6 +86,14 @@ def test_a_damaged_lmdb_spares_the_others_and_is_done_when_it_is_mended(
     assert read_lmdb(tmp_path / "out" / "b") == read_lmdb(tmp_path / "out" / "a")
 
 
+def test_an_empty_lmdb_spares_the_others(tmp_path: Path, job: Job) -> None:
+    write_lmdb(tmp_path / "in" / "a", {})
+    write_lmdb(tmp_path / "in" / "b", entries())
+    assert job() == 1
+    assert failures(tmp_path / "out")[0]["detail"] == "a cannot be read: data.mdb has no entries"
+    assert read_folder(tmp_path / "out").keys() == {"b/data.mdb"}
+
+
 def test_an_lmdb_that_is_cut_after_the_plan_was_made_is_not_done(tmp_path: Path, job: Job) -> None:
     write_lmdb(tmp_path / "in" / "a", entries())
     assert job() == 0
