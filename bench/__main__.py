@@ -11,6 +11,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from app.errors import StartupError
+from model_store.optional import optional
+from training.errors import MissingExtra
+
 # name -> (module with add_arguments(parser) and run(args), one line of help)
 BENCHMARKS: dict[str, tuple[str, str]] = {
     "blur": ("bench.blur", "the error of the blur estimate, on rendered text of known blur"),
@@ -29,10 +33,21 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one benchmark. Only the chosen benchmark's module is imported."""
+    """Run one benchmark; exit with 2 and one sentence if a package is missing or broken.
+
+    Only the chosen benchmark's module is imported.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Text Telescope.")
+    try:
+        with optional("this benchmark", extra="bench", error=MissingExtra):
+            _run(parser, chosen, arguments)
+    except (MissingExtra, StartupError) as exc:
+        parser.exit(2, f"{chosen}: {exc}\n")
+
+
+def _run(parser: argparse.ArgumentParser, chosen: str | None, arguments: Sequence[str]) -> None:
     commands = parser.add_subparsers(required=True, metavar="benchmark")
     for name, (module_path, summary) in BENCHMARKS.items():
         command = commands.add_parser(name, help=summary, description=summary)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from contextlib import ExitStack
-from importlib.util import find_spec
 from typing import Any
 
 from app.imaging.decode import decode
@@ -12,7 +12,9 @@ from app.imaging.encode import encode
 from bench.http_saturation import CROP, Figures, medians
 from bench.served import Served
 from bench.wrk import Body, multipart, wrk
+from model_store.optional import optional
 from model_store.pixels import resize
+from training.errors import MissingExtra
 
 CONNECTIONS = 16
 # Short turns, because the machine's speed changes by the second; there are `rounds` * `seconds` of them.
@@ -26,12 +28,11 @@ SERVERS = {  # name -> arguments of bench.null, kinds of request bodies
     "LitServe": (("--side", "litserve"), BODIES[1:]),  # LitServe accepts no bare bytes
     "LitServe with Pillow": (("--side", "litserve", "--codec", "pillow"), BODIES[1:]),
 }
-MISSING = "LitServe is not installed, so it is left out: pip install -e '.[bench]'."
 
 
 def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     bodies = dict(zip(BODIES, _bodies(), strict=True))
-    missing = not find_spec("litserve")
+    missing = _missing_litserve()
     names = [name for name in SERVERS if not (missing and name.startswith("LitServe"))]
     rounds: dict[str, list[Figures]] = {f"{name}, {kind}": [] for name in names for kind in SERVERS[name][1]}
     with ExitStack() as stack:
@@ -47,7 +48,19 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
         service = sides[f"{SERVICE}, {side.split(', ')[1]}"]
         figures["service_over_it"] = round(service["images_per_s"] / figures["images_per_s"], 2)
         figures["service_over_it_by_cpu"] = round(figures["cpu_ms"] / service["cpu_ms"], 2)
-    return {"sides": sides, "rounds": rounds, "left_out": [MISSING] if missing else []}
+    return {"sides": sides, "rounds": rounds, "left_out": [missing] if missing else []}
+
+
+def _missing_litserve() -> str:
+    """The reason for leaving LitServe out; empty if it can be imported."""
+    try:
+        with optional(
+            "the comparison with LitServe, which is left out,", "litserve", extra="bench", error=MissingExtra
+        ):
+            importlib.import_module("litserve")
+    except MissingExtra as exc:
+        return str(exc)
+    return ""
 
 
 def _bodies() -> tuple[Body, Body]:
