@@ -149,6 +149,16 @@ def test_a_finished_data_set_is_not_made_again(
     assert "exists already" in capsys.readouterr().err
 
 
+def test_a_data_set_that_is_cut_short_is_not_taken_for_finished(
+    crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(crops, tmp_path / "pairs")
+    file = tmp_path / "pairs" / "data.mdb"
+    file.write_bytes(file.read_bytes()[:9000])  # reading on would be a bus error
+    assert run(crops, tmp_path / "pairs") == 2
+    assert "exists already; remove it" in capsys.readouterr().err
+
+
 def test_several_presets_become_subsets_of_the_same_words(crops: Path, tmp_path: Path) -> None:
     run(crops, tmp_path / "test", "--preset", "mild,hard")
     hard, mild = find_subsets([tmp_path / "test"])

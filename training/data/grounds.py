@@ -18,6 +18,7 @@ import numpy as np
 
 from model_store import pictures
 from model_store.errors import PictureError
+from model_store.left_out import system_file
 from training.errors import DataError
 
 _PHOTO_SIDE = 640  # longer side kept; a word shows only a small piece, and a thousand photos must fit
@@ -28,7 +29,7 @@ def load_grounds(folder: Path) -> tuple[np.ndarray, ...]:
 
     DataError when there is none, or one cannot be read.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in pictures.SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in pictures.SUFFIXES and not system_file(path.name))
     if not paths:
         raise DataError(f"no {', '.join(pictures.SUFFIXES)} picture under {folder}")
     return tuple(_load_photo(path) for path in paths)

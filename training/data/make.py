@@ -28,10 +28,11 @@ import lmdb
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from model_store.lmdb_file import DamagedLmdb, check_length
 from training.data.builders import CropBuilder, Made, Skipped, WordBuilder
 from training.data.crops import MIN_HEIGHT, SEED, CropSource, named_config
 from training.data.fonts import find_fonts
-from training.data.lmdb import Subset
+from training.data.lmdb import DATA_FILE, Subset
 from training.data.lmdb_writer import RECIPE, LmdbWriter
 from training.data.parallel import ordered_map
 from training.errors import ConfigError, DataError
@@ -148,7 +149,9 @@ def _digest(value: object) -> str:
 
 def _stored_recipe(folder: Path) -> str:
     try:
-        with lmdb.open(str(folder), readonly=True, lock=False) as environment, environment.begin() as stored:
-            return (stored.get(RECIPE) or b"").decode()
-    except lmdb.Error:
-        return ""  # no LMDB: the writer raises
+        with lmdb.open(str(folder), readonly=True, lock=False) as environment:
+            check_length(environment, folder / DATA_FILE)
+            with environment.begin() as stored:
+                return (stored.get(RECIPE) or b"").decode()
+    except (lmdb.Error, DamagedLmdb):
+        return ""  # no whole LMDB: the writer raises

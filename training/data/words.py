@@ -53,7 +53,7 @@ _MIXED_PATTERNS = ("@@####", "@@@###", "@##", "@#", "##@@###", "@-##", "###@")
 def load_words(path: Path) -> tuple[str, ...]:
     """Words of a text file, one a line, blank lines left out; DataError when it is missing or empty."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"cannot read the word list {path}: {exc}") from exc
     words = tuple(line.strip() for line in lines if line.strip())
