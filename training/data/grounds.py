@@ -29,7 +29,11 @@ def load_grounds(folder: Path) -> tuple[np.ndarray, ...]:
 
     DataError when there is none, or one cannot be read.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in pictures.SUFFIXES and not system_file(path.name))
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in pictures.SUFFIXES and not system_file(path.name)
+    )
     if not paths:
         raise DataError(f"no {', '.join(pictures.SUFFIXES)} picture under {folder}")
     return tuple(_load_photo(path) for path in paths)
