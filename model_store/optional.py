@@ -7,13 +7,13 @@ A broken package can raise anything when it is imported: ImportError and OSError
 AttributeError if a version does not fit, RuntimeError or KeyError from its own code.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 from types import ModuleType
 
 OURS = {"__main__", "app", "bench", "model_store", "text_telescope", "training"}
-IMPORTING = {"contextlib", "importlib"}  # modules whose functions stand between an import and its package
 EXTRAS = {"litserve": "bench", "torch": "torch"}  # packages of one extra alone
 
 
@@ -47,7 +47,9 @@ def state(package: str, exc: BaseException) -> str:
     """The state of `package` after its import raised `exc`, as the end of a sentence."""
     if _is_missing(package, exc):
         return "is not installed"
-    return f"is installed but cannot be loaded ({type(exc).__name__}: {first_line(exc)})"
+    culprit = blamed(exc) or package
+    where = "" if culprit == _top(package) else f" in {culprit}"
+    return f"is installed but cannot be loaded ({type(exc).__name__}{where}: {first_line(exc)})"
 
 
 def first_line(exc: BaseException) -> str:
@@ -57,11 +59,15 @@ def first_line(exc: BaseException) -> str:
 
 
 def blamed(exc: BaseException) -> str | None:
-    """The package whose import failed, or which lacks an attribute; None for any other exception."""
-    for frame, _ in walk_tb(exc.__traceback__):
-        module = _top(frame.f_globals.get("__name__", ""))
-        if module not in OURS | IMPORTING:
-            return module if frame.f_code.co_name == "<module>" else None
+    """The package whose import failed, or which lacks an attribute; None for any other exception.
+
+    If one package imports another, that is the last one: TensorBoard's imports PyTorch, for example.
+    """
+    calls = [(_top(frame.f_globals.get("__name__", "")), frame.f_code) for frame, _ in walk_tb(exc.__traceback__)]
+    foreign = [(module, code) for module, code in calls if module not in OURS | sys.stdlib_module_names]
+    if foreign:
+        imported = [module for module, code in foreign if code.co_name == "<module>"]
+        return imported[-1] if foreign[0][1].co_name == "<module>" else None
     if isinstance(exc, AttributeError) and isinstance(exc.obj, ModuleType):
         named = exc.obj.__name__
     else:

@@ -24,7 +24,7 @@ class Process:
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
             text=True,
-            # Not auto: where Paddle is installed too, every start would import it to look for a GPU.
+            # Not auto, which warns where Paddle is installed without a GPU.
             env={"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino", **environment},
         )
         self.lines: list[str] = []

@@ -48,6 +48,21 @@ def test_a_broken_package_is_named_with_its_own_error(
     )
 
 
+def test_of_packages_that_import_each_other_the_broken_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    modules = {"our_module": "import board_package", "board_package": "import fast_package"}
+    found = sentence(monkeypatch, tmp_path, **modules, fast_package="raise OSError('libgomp.so.1')")
+    assert "needs the package fast_package, which is installed but cannot be loaded (OSError: libgomp" in found
+    for name in ("board_package", "our_module"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(Refused) as refused, optional("--fast", "board_package", extra="speed", error=Refused):
+        import_module("board_package")
+    assert "board_package, which is installed but cannot be loaded (OSError in fast_package: lib" in str(
+        refused.value
+    )
+
+
 @pytest.mark.parametrize("use", ["from fast_package import fast", "import fast_package\nfast_package.fast"])
 def test_a_version_without_a_function_that_is_used_is_a_broken_package(
     use: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
