@@ -46,7 +46,9 @@ class Settings(BaseSettings):
         description="Models to serve, each a name (its newest version) or name:version; the first is the default.",
     )
     runtime: Literal["auto", "paddle", "openvino", "onnx"] = Field(
-        "auto", description="auto: Paddle on a GPU, else OpenVINO or the next that can be loaded; a named one has no substitute."
+        "auto",
+        description="auto: Paddle on a GPU, else OpenVINO or the next that can be loaded; a named one has no "
+        "substitute.",
     )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu:\d+)$")] = Field(
         "auto", description="auto, cpu or gpu:N; a named device that is missing stops start-up."
