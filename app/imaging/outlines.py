@@ -6,10 +6,13 @@ Repeated points, a closing point and points on a straight side change nothing. T
 2. Six or more points in pairs, as TextSnake, CRAFT and CTW1500 write a curved line: half of the points along the
    top, then as many back along the bottom. Points are in pairs if the line through the middles of the pairs is
    longer than a pair's distance, the distances differ little (EVEN), and no pair is aslant to that line (ASLANT).
-3. Any other polygon, such as a contour of PaddleOCR's `det_box_type=poly`: its rectangle of least area.
+3. A contour that bends, such as PaddleOCR's `det_box_type=poly` gives: it fills less than STRAIGHT of its
+   rectangle of least area, and pairs that fit the second rule are found on it. Its ends are the two places between
+   which its sides lie closest together.
+4. Any other polygon: its rectangle of least area.
 
-Counter-clockwise points, and a rectangle of least area, do not tell the reading direction. It is from left to
-right then, by PaddleOCR's rule (`get_mini_boxes`): the text's top left is the upper one of the two leftmost
+Counter-clockwise points, contours and rectangles do not tell the reading direction. It is from left to right then;
+for a rectangle by PaddleOCR's rule (`get_mini_boxes`): the text's top left is the upper one of the two leftmost
 corners. No text is mirrored. Four corners whose sides cross are refused.
 """
 
@@ -26,6 +29,8 @@ Lines = tuple[Points, Points]  # top and bottom, each (n, 2)
 EVEN = 0.6, 1.7  # distances of pairs, as a share of their median; a regular hexagon's are 1, 2 and 1
 ASLANT = 0.5  # sine of the least angle between a pair and the line
 FLAT = 1e-6  # of the outline's extent: a point this near to the straight line of its neighbours is on it
+STRAIGHT = 0.77  # area by the least rectangle's; contours of straight lines have 0.8 and more, an ellipse 0.79
+PLACES, PAIRS = 33, 16  # of each end of a contour that are tried at once; pairs between two ends
 HOLLOW = 0.02  # area by the least rectangle's; text around a ring has 0.1, a figure of eight nearly 0
 
 
@@ -44,7 +49,9 @@ def text_lines(outline: Points) -> Lines:
     for points in (ring, outline, corners):  # a detector may repeat a point of one line, and count it in
         if lines := _paired(points):
             return lines
-    return _sides(_least_rectangle(ring))
+    rectangle = _least_rectangle(ring)
+    is_bent = abs(_area(ring)) < STRAIGHT * abs(_area(rectangle))
+    return (is_bent and _between_ends(ring)) or _sides(rectangle)
 
 
 def cross(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -80,10 +87,18 @@ def _paired(ring: Points) -> Lines | None:
     if odd or half < 3:
         return None
     top, bottom = ring[:half], ring[: half - 1 : -1]
-    if _area(ring) < 0:
-        top, bottom = bottom, top
-        if top[0, 0] + bottom[0, 0] > top[-1, 0] + bottom[-1, 0]:
-            top, bottom = bottom[::-1], top[::-1]
+    return _fitting(top, bottom) if _area(ring) >= 0 else _left_to_right(top, bottom)
+
+
+def _left_to_right(one: Points, other: Points) -> Lines | None:
+    """The two sides of a line in either order, both from the same end."""
+    if one[0, 0] + other[0, 0] > one[-1, 0] + other[-1, 0]:
+        one, other = one[::-1], other[::-1]
+    return _fitting(one, other) or _fitting(other, one)
+
+
+def _fitting(top: Points, bottom: Points) -> Lines | None:
+    """None if these are no pairs by the second rule."""
     pairs, steps = bottom - top, np.diff(top + bottom, axis=0) / 2
     distances, lengths = np.hypot(*pairs.T), np.hypot(*steps.T)
     usual = np.median(distances)
@@ -97,6 +112,30 @@ def _paired(ring: Points) -> Lines | None:
         )
     )
     return (top, bottom) if fits else None
+
+
+def _between_ends(ring: Points) -> Lines | None:
+    """By the third rule: pairs of evenly spaced points of a contour; None if it has no two ends."""
+    closed = np.concatenate([ring, ring[:1]])
+    lengths = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
+
+    def at(places: npt.NDArray[Any]) -> npt.NDArray[np.complex128]:
+        """Points of the contour, x + iy; places: shares of its length."""
+        places = places % 1 * lengths[-1]
+        return np.interp(places, lengths, closed[:, 0]) + 1j * np.interp(places, lengths, closed[:, 1])
+
+    along, grid = np.linspace(0, 1, PAIRS), np.linspace(-1, 1, PLACES)
+    # An end, the share of the length up to the other end, and the share from the middle of an end to its corner.
+    # The inner side of an arc is shorter than the outer one, but not below 0.3 of the length.
+    end, side, half = 0.5, 0.5, 0.0
+    for reach in np.array([0.5, 0.2]) / [[1], [4], [16]]:
+        starts, sides = end + reach[0] * grid[:, None, None], side + reach[1] * grid[:, None]
+        one = at(starts + half + (sides - 2 * half) * along)  # (PLACES, PLACES, PAIRS)
+        other = at(starts - half - (1 - sides - 2 * half) * along)
+        apart = np.abs(one - other)
+        best = np.unravel_index(apart.sum(axis=2).argmin(), apart.shape[:2])
+        end, side, half = starts[best[0], 0, 0], sides[best[1], 0], np.median(apart[best]) / 2 / lengths[-1]
+    return _left_to_right(*(np.stack([line[best].real, line[best].imag], axis=1) for line in (one, other)))
 
 
 def _least_rectangle(ring: Points) -> Points:

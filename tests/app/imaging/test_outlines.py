@@ -1,4 +1,4 @@
-"""Outlines of text: reading direction of four corners, pairs of a curved line, least rectangle of the rest."""
+"""Outlines of text: direction of four corners, pairs of a curved line, ends of a contour, least rectangles."""
 
 import cv2
 import numpy as np
@@ -66,6 +66,27 @@ def test_two_points_of_one_line_may_coincide() -> None:
     outline = bent(14)
     outline[3] = outline[2]
     assert (text_lines(outline)[0] == outline[:14]).all()
+
+
+@pytest.mark.parametrize("start", [0, 5, 21])
+@pytest.mark.parametrize("margin", [0, 6])
+@pytest.mark.parametrize(("radius", "degrees"), [(120, 150), (80, 250), (300, 70), (60, 120)])
+def test_a_contour_that_bends_is_a_line_between_its_two_ends(
+    radius: float, degrees: float, margin: int, start: int
+) -> None:
+    true = bent(40, radius=radius, degrees=degrees) + 150
+    mask = np.zeros((700, 700), np.uint8)
+    cv2.fillPoly(mask, [np.rint(true).astype(np.int32)], 1)
+    mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1)))
+    (contour,), _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    contour = cv2.approxPolyDP(contour, 0.002 * cv2.arcLength(contour, True), True).reshape(-1, 2)
+    top, bottom = text_lines(np.roll(contour, start, axis=0).astype(float))
+    for line, side in ((top, 1), (bottom, -1)):  # of 30 px, read from left to right
+        distances = np.hypot(*(line - 350).T) - radius - side * (15 + margin)
+        assert np.abs(distances[1:-1]).max() < 2
+        assert np.abs(distances).max() < 6 + margin  # a round end is narrower
+        angles = np.rad2deg(np.unwrap(np.arctan2(*(line - 350).T * [[1], [-1]])))
+        assert angles[[0, -1]] == pytest.approx(np.array([-1, 1]) * degrees / 2, abs=9)
 
 
 @pytest.mark.parametrize("start", [0, 3, 10, 17, 31])
