@@ -1,4 +1,4 @@
-"""Texts that come in the place of a file, described for an error message.
+"""Texts, and compressed data, that come in the place of a file, described for an error message.
 
 -F image=crop.png             the name of a file: the @ is missing
 -F image=https://...          an address, which is not fetched
@@ -25,6 +25,8 @@ def misplaced_text(data: bytes, *, plain: bool = True) -> str | None:
     """
     if data.startswith(_SPOILT):
         return "a picture that was changed as if it were text (curl -d does so, --data-binary does not)"
+    if data.startswith(b"\x1f\x8b"):
+        return "gzip data, which is not unpacked"
     if data.startswith(b"--") and b"content-" in data[:_READ].lower():
         return "a multipart body (each picture is a part of its own, and the HTTP library sets the Content-Type)"
     text = data[:_READ].decode(errors="replace").rstrip("\ufffd").strip()  # the cut may split a letter

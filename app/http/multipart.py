@@ -1,8 +1,9 @@
 """A request's body -> the images in it, with every limit checked while the bytes arrive.
 
-Crops come as multipart/form-data with one or more parts named `image`, or as the bare bytes of one image under its
-own Content-Type; a page comes as multipart with one `image` and the JSON of its `regions`. A part is known by its
-name alone: many clients give it no file name, or another Content-Type. Starlette parses the multipart, in memory.
+Crops come as multipart/form-data with one or more parts named `image`, or as the bare bytes of one image; a page
+comes as multipart with one `image` and the JSON of its `regions`. A part is known by its name alone: many clients
+give it no file name, or another Content-Type. A bare image may come without a Content-Type, or with the one that a
+client sends of its own (UNTYPED). Starlette parses the multipart, in memory.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -42,6 +44,12 @@ from app.settings import Settings
 R = TypeVar("R")
 IMAGE = "image"
 REGIONS = "regions"
+UNTYPED = (
+    "",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "application/x-www-form-urlencoded",
+)  # curl's own
 MAX_REGIONS_BYTES = 1024 * 1024  # of their JSON; a thousand regions take a tenth
 PART_CALL = f"curl -F {IMAGE}=@crop.png"
 BARE_CALL = "curl --data-binary @crop.png -H 'Content-Type: image/png'"
@@ -68,11 +76,14 @@ class Body:
 
         Raises the BadInput that names the fault, Overloaded or UploadTimedOut.
         """
-        if self._media_type.startswith("image/"):
+        expected = f"parts named '{IMAGE}' ({PART_CALL}), or the image itself ({BARE_CALL})"
+        if self._media_type.startswith("image/") or self._media_type in UNTYPED:
             self._source, self._call = "The body", BARE_CALL
             async with self._arrival():
-                return [Upload(b"".join([chunk async for chunk in self._chunks()]))]
-        expected = f"parts named '{IMAGE}' ({PART_CALL}), or the image itself ({BARE_CALL})"
+                data = b"".join([chunk async for chunk in self._chunks()])
+            if self._media_type in UNTYPED and (found := misplaced_text(data) if data else "nothing"):
+                raise self._unsupported(expected, f", and the body holds {found}")
+            return [Upload(data)]
         most = max_images or self._settings.max_images
         images = "image is" if most == 1 else "images are"
         too_many = f"At most {most} {images} taken in one request; send the others in further requests."
@@ -94,6 +105,8 @@ class Body:
         if len(named) < 2:
             found = " and ".join(repr(name) for name, _ in parts) or "no part"
             raise InvalidParameter(f"The multipart body has {found}; send {expected}.")
+        if not listed.strip():
+            raise InvalidParameter(f"The part '{REGIONS}' is empty; send [] for a page without text: {PAGE_CALL}.")
         if not listed.lstrip().startswith((b"[", b"{", b"null")) and (text := misplaced_text(listed)):
             raise InvalidParameter(f"The part '{REGIONS}' holds {text}. Send the JSON itself: {PAGE_CALL}.")
         return named[IMAGE], listed
@@ -124,9 +137,7 @@ class Body:
     ) -> list[tuple[str, Upload]]:
         """The parts in order, with their names. too_many: the message for more than `max_parts`."""
         if self._media_type != "multipart/form-data":
-            raise UnsupportedMediaType(
-                f"Content-Type is {self._media_type[:100] or 'missing'}; send multipart/form-data with {expected}."
-            )
+            raise self._unsupported(expected)
 
         def check(name: str, parts: int) -> None:
             if name not in names:
@@ -149,6 +160,10 @@ class Body:
             return [(name, _upload(value)) for name, value in form.multi_items()]
         finally:
             await form.close()
+
+    def _unsupported(self, expected: str, found: str = "") -> UnsupportedMediaType:
+        named = self._media_type[:100] or "missing"
+        return UnsupportedMediaType(f"Content-Type is {named}{found}; send multipart/form-data with {expected}.")
 
     @asynccontextmanager
     async def _arrival(self) -> AsyncIterator[None]:
@@ -194,6 +209,8 @@ class _InMemoryParser(MultiPartParser):
         """check: raises for a part that is not expected, given its name and the number of parts so far."""
         # Names are UTF-8 (RFC 7578, 5.1), or Latin-1 as a fallback; the charset that the body claims is ignored.
         content_type = re.sub(r";\s*charset=[^;]*", "", headers["content-type"], flags=re.IGNORECASE)
+        boundary = b"--" + parse_options_header(content_type)[1].get(b"boundary", b"")
+        stream = _without_preamble(stream, boundary)
         super().__init__(Headers({"Content-Type": content_type}), stream, max_files=math.inf)
         self._check = check
 
@@ -216,6 +233,24 @@ class _InMemoryParser(MultiPartParser):
                 file.close()
             raise MalformedMultipart("The multipart body ends before its closing boundary.")
         return form
+
+
+async def _without_preamble(chunks: AsyncGenerator[bytes, None], boundary: bytes) -> AsyncGenerator[bytes, None]:
+    """The body from its first boundary on. RFC 2046, 5.1.1, allows text before it; python-multipart does not."""
+    head = b""
+    async for chunk in chunks:
+        head = head[-len(boundary) :] + chunk
+        if (start := head.find(boundary)) >= 0:
+            yield head[start:]
+            break
+    else:
+        named = boundary[2:72].decode(errors="replace")
+        raise MalformedMultipart(
+            f"The multipart body has no boundary {named!r}, which its Content-Type names; leave that header to "
+            "the HTTP library."
+        )
+    async for chunk in chunks:
+        yield chunk
 
 
 @contextmanager

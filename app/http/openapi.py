@@ -85,7 +85,8 @@ SUPER_RESOLVE: dict[str, Any] = {
                 "multipart/form-data": {
                     "schema": {"type": "object", "properties": {"image": _IMAGES}, "required": ["image"]}
                 },
-                **{f"image/{name.lower()}": _BINARY for name in decode.DECODED if name != "MPO"},
+                **{f"image/{name.lower()}": _BINARY for name in decode.DECODED},
+                "application/octet-stream": _BINARY,
             },
         },
     },
@@ -110,8 +111,8 @@ SUPER_RESOLVE: dict[str, Any] = {
 _REGIONS = {
     "type": "string",
     "contentMediaType": "application/json",
-    "description": "A JSON list; each region three or more points `[[x, y], ...]`, clockwise from the text's top "
-    "left, `[x_min, y_min, x_max, y_max]` or `[[x_min, y_min], [x_max, y_max]]`.",
+    "description": "A JSON list; each region three or more points `[[x, y], ...]` or `[x, y, x, y, ...]`, "
+    "clockwise from the text's top left, `[x_min, y_min, x_max, y_max]` or `[[x_min, y_min], [x_max, y_max]]`.",
     "examples": ["[[120, 80, 310, 104], [[15, 20], [90, 24], [89, 43], [14, 39]]]"],
 }
 SUPER_RESOLVE_REGIONS: dict[str, Any] = {

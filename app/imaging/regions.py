@@ -2,10 +2,11 @@
 
     JSON -> parse -> locate -> Region; app/imaging/warp.py cuts out its crop, and puts the result back
 
-A region may be written in four ways, also mixed in one request; points run clockwise from the text's top left:
+A region may be written in five ways, also mixed in one request; points run clockwise from the text's top left:
 
     [[x, y], [x, y], [x, y], [x, y]]    PaddleOCR `dt_polys`, RapidOCR `boxes`, EasyOCR `bbox`, docTR polygons
     [[x, y], [x, y], [x, y], ...]       a polygon: TextSnake, CRAFT, PaddleOCR with `det_box_type=poly`
+    [x, y, x, y, x, y, ...]             the same, six or more numbers: ICDAR, MMOCR, Azure
     [x_min, y_min, x_max, y_max]        a box
     [[x_min, y_min], [x_max, y_max]]    docTR's boxes
 
@@ -21,7 +22,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from app.errors import BadRegion, InvalidParameter, TooManyRegions
 from app.imaging.outlines import Points, text_lines
@@ -34,6 +35,7 @@ FAR = 1e9  # a coordinate beyond it may as well be at it, and nothing overflows
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _WRITTEN = TypeAdapter[Any](
     tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+    | Annotated[list[Coordinate], Field(min_length=6)]
     | Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=2)]
 )
 
@@ -45,6 +47,8 @@ def parse(text: str | bytes, *, max_regions: int) -> list[Points | BadRegion]:
     """
     try:
         listed = json.loads(text, parse_int=_number)
+    except UnicodeDecodeError as exc:
+        raise InvalidParameter("regions is not text, but must be JSON; are it and the page exchanged?") from exc
     except (ValueError, RecursionError) as exc:
         raise InvalidParameter(f"regions is not JSON ({exc}).") from exc
     if listed is None:  # a detector's answer for a page without text
@@ -65,7 +69,7 @@ def _number(digits: str) -> float:
 def _outline(region: Any) -> Points | BadRegion:  # noqa: ANN401  any JSON value
     try:
         points = np.array(_WRITTEN.validate_python(region), np.float64).reshape(-1, 2)
-    except ValidationError:
+    except ValueError:  # of pydantic, or an odd number of numbers
         return BadRegion(
             f"The region is {_shown(region)}; it must be three or more points [[x, y], ...] clockwise from the "
             "text's top left, [x_min, y_min, x_max, y_max] or [[x_min, y_min], [x_max, y_max]]."
@@ -74,7 +78,10 @@ def _outline(region: Any) -> Points | BadRegion:  # noqa: ANN401  any JSON value
         return points
     (left, top), (right, bottom) = points
     if left >= right or top >= bottom:
-        return BadRegion(f"The box is {_shown(region)}; x_min must be less than x_max, and y_min than y_max.")
+        return BadRegion(
+            f"The box is {_shown(region)}; x_min must be less than x_max, and y_min than y_max. "
+            "They are two corners, not a corner, a width and a height."
+        )
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 

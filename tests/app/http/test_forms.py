@@ -1,6 +1,7 @@
 """The forms in which HTTP clients send a picture, and the answers to near misses."""
 
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -59,6 +60,38 @@ def test_a_page_may_come_without_a_file_name_and_its_regions_either_way(
     file = b'Content-Disposition: form-data; name="regions"; filename="boxes.json"\r\n\r\n[[0, 0, 40, 16]]'
     response = server.client.post(REGIONS, **form(field("image", CROP), regions or file))
     assert response.json()["images"][0]["outcome"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"]
+)
+def test_a_bare_picture_needs_no_content_type_of_its_own(server: Server, content_type: str | None) -> None:
+    headers = {"content-type": content_type} if content_type else {}
+    response = server.client.post(CROPS, content=CROP, headers=headers)
+    assert response.status_code == 200
+    assert decode(response.content).shape == (32, 128, 3)
+    cut = server.client.post(CROPS, content=CROP[:60], headers=headers)
+    assert (cut.status_code, cut.json()["code"]) == (400, "undecodable_image")
+    for body, told in (
+        (b"", "the body holds nothing"),
+        (b"image=crop.png", "the name of a file"),
+        (b'{"image": "iVBO"}', "JSON"),
+        (gzip.compress(CROP), "gzip data, which is not unpacked"),
+        (CROP.replace(b"\r\n", b""), "curl -d does so"),
+    ):
+        refused = server.client.post(CROPS, content=body, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (415, "unsupported_media_type")
+        assert f"Content-Type is {content_type or 'missing'}, and the body holds" in refused.json()["detail"]
+        assert told in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("preamble", [b"\r\n", b"This is a multi-part message.\r\n", b"-" * 100_000 + b"\r\n"])
+def test_text_before_the_first_boundary_and_behind_the_last_one_is_left_out(
+    server: Server, preamble: bytes
+) -> None:
+    request = form(field("image", CROP))
+    request["content"] = preamble + request["content"] + b"The end.\r\n--b"
+    assert decode(server.client.post(CROPS, **request).content).shape == (32, 128, 3)
 
 
 BASE64 = base64.b64encode(CROP)
@@ -141,6 +174,7 @@ def test_a_part_of_another_name_is_told_the_right_one(server: Server, name: str)
     [
         ([field("image", CROP)], "has 'image'; send one part 'image', the page, and one part 'regions', the JSON"),
         ([field("image", CROP), field("regions", b"boxes.json")], "an @ before it sends the file): 'boxes.json'"),
+        ([field("image", CROP), field("regions", b" \n")], "'regions' is empty; send [] for a page without text"),
         ([field("image", CROP), field("boxes", b"[]")], "part named 'boxes'"),
         ([field("image", CROP), field("regions", b"[]"), field("units", b"relative")], "into the address"),
     ],
@@ -159,6 +193,7 @@ def test_a_wrong_call_for_a_page_is_answered_with_the_right_one(
     [
         ("application/x-www-form-urlencoded", 415, "curl --data-binary @crop.png -H 'Content-Type: image/png'"),
         ("application/json", 415, "curl -F image=@crop.png"),
+        ("multipart/form-data; boundary=other", 400, "no boundary 'other', which its Content-Type names"),
         ("multipart/form-data", 400, "names no boundary; leave that header to the HTTP library"),
         ("image/png", 400, "the HTTP library sets the Content-Type"),
     ],

@@ -71,6 +71,7 @@ def test_every_spelling_of_one_region_gives_the_same_crop(server: Server) -> Non
         [64, 32, 128, 48],
         [[64, 32], [128, 48]],
         [64.0, 32.0, 128.0, 48.0],
+        [64, 32, 128, 32, 128, 48, 64, 48],
     ]
     first, *others = pictures(post(server, striped_page(), spellings))
     assert all((other == first).all() for other in others)
@@ -128,6 +129,7 @@ def test_a_zip_names_the_crops_by_their_regions(server: Server) -> None:
         ([[-190, 0], [200, -110], [390, 120], [0, 230]], "at most twice the page's pixels"),
         ([10, 10, 10, 30], "less than x_max"),
         ([90, 10, 10, 30], "less than x_max"),
+        ([90, 60, 40, 20], "not a corner, a width and a height"),
         ([10, 10, 12, 30], "2 x 20 pixels"),
         ([[10, 10], [90, 30], [90, 10], [10, 30]], "sides cross"),
         ([[10, 10], [90, 30], [90, 30], [90, 10], [10, 30], [10, 10]], "sides cross"),
@@ -170,6 +172,8 @@ def test_a_box_over_the_edge_is_cut_off(region: Any, height: int, width: int) ->
         7,
         [1, 2, 3],
         [1, 2, 3, None],
+        [0, 0, 64, 0, 64, 16, 0],
+        [0, 0, 64, 0, 64, "16"],
         [1, 2, 3, "4"],
         [1, 2, 3, True],
         [0, 0, float("nan"), 9],
@@ -270,13 +274,14 @@ def test_a_page_without_regions_is_an_empty_list_or_the_enlarged_page(server: Se
     [
         ("", "not JSON"),
         ("no json", "not JSON"),
+        (b"\x89PNG\r\n", "must be JSON; are it and the page exchanged"),
         ("[" * 100_000, "not JSON"),
         ("{}", "JSON list"),
         ("7", "JSON list"),
         ('"[]"', "JSON list"),
     ],
 )
-def test_regions_that_are_no_list_fail_the_request(text: str, says: str) -> None:
+def test_regions_that_are_no_list_fail_the_request(text: str | bytes, says: str) -> None:
     with pytest.raises(InvalidParameter, match=says):
         regions.parse(text, max_regions=10)
 
