@@ -128,6 +128,8 @@ def run(
     model: for this process; None: every worker loads its own.
     Raises StartupError or ModelStoreError before any work, or if no worker can start.
     """
+    if unit_size < 1 or engine.workers < 0:
+        raise StartupError("--unit-size must be at least 1, and --workers not negative.")
     source, output = source.resolve(), output.resolve()
     if output == source or source in output.parents:
         raise StartupError(f"{output} lies inside the input; choose a folder outside {source}.")

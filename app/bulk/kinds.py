@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, TypeVar, get_args
+from typing import ClassVar, TypeVar
 
 from app.bulk.entries import Entry, EntryResult, JobOptions, KindName, Unit
 from app.bulk.ledger import RECORDS, Ledger
@@ -21,7 +21,7 @@ from model_store.pictures import SUFFIXES
 T = TypeVar("T")
 CLASSES: dict[KindName, str] = {"folder": "Folders", "tar": "Tars", "parquet": "Parquets", "lmdb": "Lmdbs"}
 ENDINGS: dict[KindName, tuple[str, ...]] = {  # of paths; the first is that of the output
-    "tar": (".tar", ".tar.gz", ".tgz", ".tar.xz"),
+    "tar": (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"),
     "parquet": (".parquet",),
     "lmdb": ("/data.mdb",),
 }
@@ -160,19 +160,30 @@ def kind_of(source: Path) -> KindName:
     kinds = {kind for path in walk(source, refused.append) if (kind := _kind(path))}
     if refused and not kinds:
         raise StartupError(f"{refused[0].filename} cannot be read: {refused[0].strerror}.")
-    if len(kinds) != 1:
-        holds = " and ".join(sorted(kinds)) or "nothing that is known"
-        raise StartupError(f"{source} holds {holds}; name one of {', '.join(get_args(KindName))} with --kind.")
+    if not kinds:
+        known = ", ".join(chain.from_iterable(ENDINGS.values())).replace("/", "")
+        raise StartupError(f"{source} holds nothing that is known: no picture, and no {known}.")
+    if len(kinds) > 1:
+        raise StartupError(f"{source} holds {' and '.join(sorted(kinds))}; name one of them with --kind.")
     return kinds.pop()
 
 
 def walk(source: Path, refused: Callable[[OSError], None] | None = None) -> Iterator[Path]:
-    """The files at or below a path, without the records of jobs. refused: receives folders that cannot be read."""
+    """The files at or below a path, also in linked folders, without the records of jobs.
+
+    refused: receives folders that cannot be read.
+    """
     if not source.is_dir():
         yield source
-    for folder, below, names in os.walk(source, onerror=refused):
-        below[:] = sorted(name for name in below if name != RECORDS)
+        return
+    for folder, below, names in os.walk(source, onerror=refused, followlinks=True):
+        below[:] = sorted(name for name in below if name != RECORDS and not _leads_back(Path(folder, name)))
         yield from (Path(folder, name) for name in sorted(names))
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to a folder on the way to it, which would be walked without end."""
+    return folder.is_symlink() and folder.resolve() in map(Path.resolve, folder.absolute().parents)
 
 
 def _kind(path: Path) -> KindName | None:

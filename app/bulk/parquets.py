@@ -63,9 +63,15 @@ class Parquets(Shards):
         candidates: list[str] = [field.name for field in schema if _holds_bytes(field.type)]
         wanted = [name for name in candidates if self.options.images in (None, name)]
         if len(wanted) != 1:
-            found = " or ".join(candidates) or "no column"
-            raise StartupError(f"{shard} has pictures in {found}; name the one column with --images.")
+            raise StartupError(f"{shard} has {_described(schema, candidates)}.")
         return wanted[0]
+
+
+def _described(schema: pa.Schema, candidates: list[str]) -> str:
+    if candidates:
+        return f"pictures in {' or '.join(candidates)}; name the one column with --images"
+    columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
+    return f"no column of bytes, or of a struct with bytes, that could be pictures, but {columns[:200]}"
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
@@ -85,7 +91,7 @@ def _filled(batch: pa.RecordBatch, column: str, rows: list[EntryResult], schema:
     if pa.types.is_struct(old.type):
         fields = [new if field.name == "bytes" else old.field(field.name) for field in old.type]
         new = pa.StructArray.from_arrays(fields, fields=list(old.type))
-    columns = [new if name == column else batch[name] for name in batch.schema.names]
+    columns = [new if name == column else batch[name] for name in batch.schema.names if name not in ADDED]
     columns.append(pa.array([row.decision.method if row.decision else None for row in rows], pa.string()))
     columns.append(pa.array([row.decision.reason if row.decision else None for row in rows], pa.string()))
     columns.append(pa.array([row.failure.detail if row.failure else None for row in rows], pa.string()))
@@ -95,4 +101,5 @@ def _filled(batch: pa.RecordBatch, column: str, rows: list[EntryResult], schema:
 def _with_added(schema: pa.Schema) -> pa.Schema:
     kept = {name: value for name, value in (schema.metadata or {}).items() if name != b"huggingface"}
     # Hugging Face's metadata lists the columns, and would refuse the added ones.
-    return pa.schema([*schema, *(pa.field(name, pa.string()) for name in ADDED)], kept)
+    old = [field for field in schema if field.name not in ADDED]  # the input may be the output of another job
+    return pa.schema([*old, *(pa.field(name, pa.string()) for name in ADDED)], kept)

@@ -1,16 +1,24 @@
 """Tar shards, such as WebDataset's -> tars with results in place of the pictures; other members are copied."""
 
+import bz2
+import gzip
+import lzma
 import posixpath
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
-from lzma import LZMAError
 from pathlib import Path
+from typing import Any
 
 from app.bulk.entries import Entry, EntryResult, Failure, Unit
 from app.bulk.kinds import Shards, is_picture
 from model_store.left_out import system_file
+
+Reader = Callable[[Any], Any]
+# By a file's first bytes. `tarfile` itself would end after the first stream of several, as bgzip writes them.
+COMPRESSIONS: dict[bytes, Reader] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
 class _Member(tarfile.TarInfo):
@@ -34,7 +42,7 @@ class Tars(Shards):
     be compressed; the output is not, since pictures already are.
     """
 
-    errors = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError)
+    errors = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
 
     def entries(self, unit: Unit) -> Iterator[Entry]:
         targets: set[str] = set()
@@ -85,8 +93,15 @@ class Tars(Shards):
                 archive.addfile(header, BytesIO(result.data))
 
 
-def _open(shard: Path) -> tarfile.TarFile:
-    return tarfile.open(shard, "r|*", tarinfo=_Member)
+@contextmanager
+def _open(shard: Path) -> Iterator[tarfile.TarFile]:
+    with ExitStack() as stack:
+        stream: Any = stack.enter_context(shard.open("rb"))
+        start = stream.peek()
+        for mark, decompressed in COMPRESSIONS.items():
+            if start.startswith(mark):
+                stream = stack.enter_context(decompressed(stream))
+        yield stack.enter_context(tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member))
 
 
 def _copied(member: tarfile.TarInfo) -> tarfile.TarInfo:

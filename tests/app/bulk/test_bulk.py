@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,20 @@ def test_a_parquet_file_keeps_its_other_columns_and_gains_method_reason_and_erro
         ("bad", "undecodable_image"),
         ("none", "empty_body"),
     ]
+
+
+def test_the_output_of_a_job_may_be_the_input_of_another(tmp_path: Path, job: Job) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", telescope_method=["enlarged"], image=[PNGS["00"]], key=["00"])
+    assert job() == 0
+    table = pq.read_table(tmp_path / "out" / "a.parquet").to_pydict()
+    assert list(table) == ["image", "key", "telescope_method", "telescope_reason", "telescope_error"]
+    assert table["telescope_method"] == ["super_resolved"]
+
+
+def test_a_parquet_file_without_bytes_is_refused_with_its_columns(tmp_path: Path, job: Job) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", image=["00.png"], size=[1])
+    with pytest.raises(StartupError, match=r"no column of bytes.*, but image \(string\), size \(int64\)"):
+        job()
 
 
 def test_a_hugging_face_picture_column_stays_a_struct(tmp_path: Path, job: Job) -> None:
@@ -240,6 +255,7 @@ def test_an_output_folder_with_other_files_is_refused(tmp_path: Path, job: Job) 
     ("files", "said"),
     [
         ({}, "holds nothing that is known"),
+        ({"a.csv": b""}, "holds nothing that is known: no picture, and no .tar, "),
         ({"a.png": b"", "a.tar": b""}, "holds folder and tar; name one"),
         ({"a.png": b"", "a.jpg": b""}, "would both become a.png"),
     ],
@@ -249,6 +265,33 @@ def test_an_ambiguous_input_is_refused(tmp_path: Path, job: Job, files: dict[str
     write_folder(tmp_path / "in", files)
     with pytest.raises(StartupError, match=said):
         job()
+
+
+def test_a_single_shard_is_done_once(tmp_path: Path, fake_store: Path, model: LoadedModel) -> None:
+    write_tar(tmp_path / "a.tar", {"00.png": PNGS["00"]})
+    write_parquet(tmp_path / "a.parquet", image=[PNGS["00"]])
+    write_lmdb(tmp_path / "lmdb", {"image-1": PNGS["00"]})
+    for shard in ("a.tar", "a.parquet", "lmdb/data.mdb"):
+        output = tmp_path / f"out of {Path(shard).name}"
+        assert run(tmp_path / shard, output, RGB_PNG, Settings(model_store=fake_store), model=model) == 0
+        assert read_folder(output).keys() == {Path(shard).name}
+        assert len(Ledger(output).done()) == 1
+
+
+def test_linked_folders_are_walked_but_never_back(tmp_path: Path, job: Job) -> None:
+    write_folder(tmp_path, {"elsewhere/00.png": PNGS["00"], "in/a/01.png": PNGS["01"], "in/b/02.png": PNGS["02"]})
+    for name, target in {"c": "../elsewhere", "a/up": "..", "b/a": "../a", "a/b": "../b"}.items():
+        (tmp_path / "in" / name).symlink_to(target)
+    assert job() == 0
+    done = read_folder(tmp_path / "out").keys()
+    assert done == {"a/01.png", "a/b/02.png", "b/02.png", "b/a/01.png", "c/00.png"}
+
+
+@pytest.mark.parametrize("wrong", [{"unit_size": 0}, {"unit_size": -1}, {"engine": Engine(workers=-1)}])
+def test_a_job_of_no_units_or_workers_is_refused(tmp_path: Path, job: Job, wrong: dict[str, Any]) -> None:
+    write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
+    with pytest.raises(StartupError, match="--unit-size must be at least 1, and --workers not negative"):
+        job(**wrong)
 
 
 def test_a_single_picture_is_refused(tmp_path: Path) -> None:

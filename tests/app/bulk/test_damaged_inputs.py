@@ -1,5 +1,8 @@
 """Damaged units, and files that are no pictures: each is named, and everything else is done."""
 
+import bz2
+import gzip
+import lzma
 import os
 import random
 import tarfile
@@ -129,6 +132,17 @@ def test_a_cut_tar_gz_is_not_done(tmp_path: Path, job: Job, share: float) -> Non
     os.truncate(tmp_path / "in" / "a.tar.gz", int(share * (tmp_path / "in" / "a.tar.gz").stat().st_size))
     assert job() == 1
     assert "a.tar.gz cannot be read" in failures(tmp_path / "out")[0]["detail"]
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
+def test_a_compressed_tar_may_consist_of_several_streams(tmp_path: Path, job: Job, suffix: str) -> None:
+    compress = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[suffix]
+    write_tar(tmp_path / "a.tar", {name: PNGS[name[:2]] for name in ("00.png", "01.png")})
+    whole = (tmp_path / "a.tar").read_bytes()
+    streams = b"".join(compress(whole[i : i + 512]) for i in range(0, len(whole), 512))
+    write_folder(tmp_path / "in", {f"a.tar.{suffix}": streams})
+    assert job() == 0
+    assert [name for name, _ in read_tar(tmp_path / "out" / "a.tar")] == ["00.png", "01.png"]
 
 
 def test_a_damaged_header_within_a_tar_does_not_end_it_silently(tmp_path: Path, job: Job) -> None:
