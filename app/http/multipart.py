@@ -33,6 +33,7 @@ from app.errors import (
     TooManyImages,
     TooManyPixels,
     UndecodableImage,
+    UnsupportedFormat,
     UnsupportedMediaType,
     UploadTimedOut,
 )
@@ -116,8 +117,9 @@ class Body:
 
         too_large: the advice for a picture with too many pixels.
         """
-        if isinstance(result, UndecodableImage) and (
-            text := misplaced_text(upload.data, plain=not upload.filename)
+        plain = isinstance(result, UndecodableImage) and not upload.filename
+        if isinstance(result, UndecodableImage | UnsupportedFormat) and (
+            text := misplaced_text(upload.data, plain=plain)
         ):
             return UndecodableImage(f"{self._source} holds {text}. Send the picture itself: {self._call}.")
         if isinstance(result, TooManyPixels):

@@ -86,7 +86,10 @@ async def _service_error(request: Request, exc: Exception) -> JSONResponse:
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
     allowed = (exc.headers or {}).get("Allow")
-    message = f"{request.method} {request.url.path}: {exc.detail}{f'; it takes {allowed}' if allowed else ''}."
+    advice = f"; it takes {allowed}" if allowed else ""
+    if exc.status_code == NotFound.status and request.url.path.endswith("/"):
+        advice = "; leave out the slash at the end"
+    message = f"{request.method} {request.url.path}: {exc.detail}{advice}."
     known = {kind.status: kind for kind in (NotFound, MethodNotAllowed)}.get(exc.status_code)
     error = known(message) if known else HttpError(exc, message)
     return respond(request, error, exc.headers)

@@ -74,7 +74,7 @@ def _corners(ring: Points) -> tuple[Points, bool]:
     before, after = np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0)
     off_chord = np.abs(cross(ring - before, after - ring))
     is_corner = off_chord > FLAT * np.ptp(ring, axis=0).max() * np.hypot(*(after - before).T)
-    return ring[is_corner], bool(is_corner[0])
+    return _without_repeats(ring[is_corner]), bool(is_corner[0])
 
 
 def _sides(corners: Points) -> Lines:

@@ -54,7 +54,10 @@ def parse(text: str | bytes, *, max_regions: int) -> list[Points | BadRegion]:
     if listed is None:  # a detector's answer for a page without text
         return []
     if not isinstance(listed, list):
-        raise InvalidParameter("regions must be a JSON list of regions; send [] for a page without text.")
+        raise InvalidParameter(
+            f"regions is {_shown(listed)}; it must be a JSON list of regions alone, such as a detector's boxes or "
+            "dt_polys; send [] for a page without text."
+        )
     if len(listed) > max_regions:
         raise TooManyRegions(
             f"The request has {len(listed)} regions; at most {max_regions} are taken. Send several."
@@ -95,6 +98,7 @@ def locate(outline: Points, *, page: tuple[int, int], units: Units, min_side_px:
     Raises BadRegion if it lies outside the page, crosses itself, or is too small or too large.
     """
     extent = np.array(page[::-1], np.float64)
+    _check_units(outline, units)
     outline = outline.clip(-FAR, FAR) * (extent if units == "relative" else 1)
     _check_reach(outline, extent)
     top, bottom = text_lines(outline.clip(0, extent) if is_upright(outline) else outline)
@@ -149,6 +153,17 @@ def _smooth(line: Points, at: npt.NDArray[np.float64], knots: npt.NDArray[np.flo
         + t**2 * (3 - 2 * t) * line[i + 1]
         + length * t * (1 - t) * ((1 - t) * slopes[i] - t * slopes[i + 1])
     )
+
+
+def _check_units(outline: Points, units: Units) -> None:
+    if units == "relative" and np.abs(outline).max() > 2:
+        raise BadRegion(
+            "The region is in pixels, but ?units=relative takes shares of the page's width and height, 0 to 1."
+        )
+    if units == "pixels" and outline.min() >= 0 and 0 < outline.max() <= 1:
+        raise BadRegion(
+            "The region lies within the page's first pixel; for shares of its sides add ?units=relative."
+        )
 
 
 def _check_reach(outline: Points, extent: Points) -> None:

@@ -194,6 +194,7 @@ def test_a_request_that_would_never_fit_the_memory_is_refused(start_server: Call
 
 def test_unknown_addresses_and_methods_are_problems_too(server: Server) -> None:
     assert server.client.get("/v2").json()["code"] == "not_found"
+    assert "leave out the slash at the end" in server.client.post("/v1/super-resolve/").json()["detail"]
     response = server.client.get("/v1/super-resolve")
     assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
     assert response.headers["allow"] == "POST"

@@ -118,6 +118,7 @@ def test_four_points_with_a_dent_and_a_triangle_are_their_least_rectangle() -> N
         [[0, 0], [90, 0], [30, 10], [0, 40]],
         [[0, 0], [90, 0], [0, 40]],
         [[0, 0], [90, 0], [90, 0], [0, 40]],
+        [[10, 10], [0, 0], [90, 0], [0, 40], [0, 0]],
     ):
         top, bottom = text_lines(np.array(outline, float))
         sides = sorted([np.hypot(*(top[1] - top[0])), np.hypot(*(bottom[0] - top[0]))])

@@ -145,6 +145,20 @@ def test_a_region_that_holds_no_text_has_an_error(region: Any, says: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("region", "units", "says"),
+    [
+        ([0, 0, 120, 30], "relative", "is in pixels, but \\?units=relative takes shares"),
+        ([[0.1, 0.1], [0.9, 0.2], [0.9, 0.4], [0.1, 0.3]], "pixels", "for shares .* add \\?units=relative"),
+    ],
+)
+def test_a_region_in_the_other_units_is_told_so(region: Any, units: regions.Units, says: str) -> None:
+    (outline,) = regions.parse(json.dumps([region]), max_regions=1)
+    assert isinstance(outline, np.ndarray)
+    with pytest.raises(BadRegion, match=says):
+        regions.locate(outline, page=PAGE, units=units, min_side_px=4)
+
+
+@pytest.mark.parametrize(
     ("region", "height", "width"),
     [
         ([-10, 100, 90, 140], 20, 90),
