@@ -14,7 +14,7 @@ from math import inf
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 
-from model_store.decoding import jpeg, libtiff, png, tiff
+from model_store.decoding import gif, jpeg, libtiff, png, tiff
 from model_store.decoding.colours import to_rgb
 from model_store.decoding.exif import SIGNATURES as TIFF_SIGNATURES
 from model_store.decoding.exif import orientation_of
@@ -76,12 +76,13 @@ _MARKS = {  # format -> position of its mark, mark, and the right call
     "PSD": (0, b"8BPS", ""),
     "PNM": (0, b"P6\n", ""),
     "OpenEXR": (0, b"v/1\1", ""),
+    "JPEG XR": (0, b"II\xbc\1", ""),  # of Windows' screenshots in HDR
+    "JPEG": (0, b"\xff\xd8\xff", ""),
 }
 SMALL_BYTES = 8 * 1024
 # In the names of parts that slow reading down: iTXt and zTXt, since 1 KiB of text may inflate to 1 MiB, and colour
 # profiles (iCCP, ICCP, ICC_PROFILE), which take 3 ms.
 _SLOW = (b"TXt", b"iCCP", b"ICC")
-MAX_JPEG_SCANS = 100  # a progressive JPEG has about ten; each scan costs as much as the whole picture
 _TURNS = {  # orientation -> turn that makes the stored pixels upright; from 5 on it swaps width and height
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -210,9 +211,6 @@ def _open(data: bytes, *, for_pixels: bool) -> tuple[Image.Image, Header]:
     if several:
         image.close()
         raise UnsupportedPicture("The image has several frames; send each as an image of its own.")
-    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
-        image.close()
-        raise UndecodablePicture(f"The JPEG has more than {MAX_JPEG_SCANS} scans.")
     return image, header
 
 
@@ -222,6 +220,9 @@ def _opened(data: bytes, *, for_pixels: bool) -> tuple[Image.Image, Header]:
         return _by_pillow(header.pixels), header
     if data.startswith(jpeg.SIGNATURE):
         jpeg.segments(data)
+        jpeg.check_scans(data)
+    if data.startswith(gif.SIGNATURE):
+        gif.check(data)
     header = tiff.read_header(data) if data.startswith(TIFF_SIGNATURES) else Header(data)
     try:
         image = _by_pillow(header.pixels)
@@ -229,6 +230,8 @@ def _opened(data: bytes, *, for_pixels: bool) -> tuple[Image.Image, Header]:
         if not data.startswith(jpeg.SIGNATURE):
             raise
         image = _by_pillow(jpeg.without_metadata(data))
+    if image.format == "TIFF":
+        tiff.correct(image)
     turn = header.orientation or orientation_of(image)
     image.info.pop("xmp", None)  # Pillow would turn a TIFF's pixels by it once more
     return image, replace(header, orientation=turn, profile=image.info.get("icc_profile"))
@@ -244,7 +247,7 @@ def _unidentified(data: bytes) -> PictureError:
     for name, (offset, mark, advice) in _MARKS.items():
         if data[offset : offset + len(mark)] == mark:
             if name in DECODED:
-                return UndecodablePicture(f"The {name} is damaged or cut off.")
+                return UndecodablePicture(f"The {name} is damaged, cut off, or of a kind that is not read.")
             return UnsupportedPicture(f"{name} is not accepted; {advice or f'send {ACCEPTED}'}.")
     return UndecodablePicture(f"These {len(data)} bytes are not an image in {ACCEPTED}.")
 

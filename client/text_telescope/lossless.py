@@ -62,10 +62,9 @@ def _written(image: Image.Image, exif: Image.Exif) -> bytes:
 
 
 def _in_kept_mode(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        _check_white(image)
-        if image.mode not in _PNG_MODES:  # by way of I, since Pillow would clip the levels at 255
-            return image.convert("I").convert("I;16")
+    _check_tiff(image)
+    if image.mode.startswith("I;16") and image.mode not in _PNG_MODES:
+        return image.convert("I").convert("I;16")  # by way of I, since Pillow would clip the levels at 255
     if image.mode in _PNG_MODES + _TIFF_MODES:
         return image
     if image.mode == "P":
@@ -75,11 +74,19 @@ def _in_kept_mode(image: Image.Image) -> Image.Image:
     return image.convert(_CONVERTED[image.mode])
 
 
-def _check_white(image: Image.Image) -> None:
-    """A TIFF may hold 12 bits in 16, or count from white down; neither can be written."""
+def _check_tiff(image: Image.Image) -> None:
+    """Refuses a TIFF whose pixels Pillow keeps in another form than the mode says, or reads wrongly."""
     tags = getattr(image, "tag_v2", {})
-    if tags.get(Base.BitsPerSample, (16,)) != (16,) or tags.get(Base.PhotometricInterpretation) == 0:
-        raise _refused(image, "its white is not 65535; give the TIFF's path or bytes")
+    bits = tags.get(Base.BitsPerSample, (16,))
+    if image.mode.startswith("I;16") and (bits != (16,) or tags.get(Base.PhotometricInterpretation) == 0):
+        reason = "its white is not 65535"  # 12 bits in 16, or levels that count from white down
+    elif image.mode == "P" and max(tags.get(Base.ColorMap, (256,))) < 256:
+        reason = "Pillow makes its palette black"
+    elif tags.get(Base.PlanarConfiguration) == 2 and bits[0] == 16 and tags.get(Base.Compression) == 1:
+        reason = "Pillow takes its planes of 16 bits for planes of 8"
+    else:
+        return
+    raise _refused(image, f"{reason}; give the TIFF's path or bytes")
 
 
 def _exif(image: Image.Image) -> Image.Exif:
@@ -104,21 +111,29 @@ def _gamma(image: Image.Image) -> PngImagePlugin.PngInfo | None:
 
 def _has_several_frames(image: Image.Image) -> bool:
     """Thumbnails, previews and masks beside the picture do not count."""
-    if not getattr(image, "is_animated", False):
-        return False
+    try:
+        if not getattr(image, "is_animated", False):
+            return False
+    except Exception:
+        if not isinstance(image, TiffImagePlugin.TiffImageFile):  # whose list of pages may end in garbage
+            raise
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _has_several_pages(image)
     if isinstance(image, MpoImagePlugin.MpoImageFile):  # a phone's JPEG
         others = (image.mpinfo or {})[_MP_ENTRIES][1:]
         return any(str(other["Attribute"]["MPType"]).startswith("Multi-Frame") for other in others)
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return True
+    return True
+
+
+def _has_several_pages(image: TiffImagePlugin.TiffImageFile) -> bool:
     with Image.open(image._fp) as again:  # since a seek in `image` itself would discard its pixels
         for number in count():
             try:
                 again.seek(number)
-            except EOFError:
-                return False
             except SyntaxError:  # a mask, perhaps, whose pixels Pillow cannot read; its tags are known
                 pass
+            except Exception:  # the end, or garbage behind the last page
+                return False
             if number != image.tell() and _is_page(again):
                 return True
     raise AssertionError("unreachable")

@@ -3,24 +3,16 @@
 depth -> 8 bits   transparency -> alpha   ICC profile, gamma -> sRGB   colour over its ground -> RGB
 """
 
-from collections.abc import Iterator
 from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
+from model_store.decoding.grounds import on_ground
 from model_store.decoding.header import Header
 from model_store.errors import UnsupportedPicture
 
-Levels = npt.NDArray[np.int32]
-
-GROUNDS = (255, 0, 128)  # white, black and grey, in the order of preference
-CLEAR_LEVELS = 64  # a step of grey levels between text and ground; more makes it no clearer
-KEPT = 0.75  # of the steps, with which a ground is taken
-OWN_GROUND = 0.25  # of the steps between opaque pixels: the text lies on a ground of its own, as on a label
-LEAST_KEPT = 0.5  # of the steps; a picture that loses more on every ground is refused
 SAME_LEVELS = 2  # a profile that moves no colour by more is sRGB, rounded
 SAME_GAMMA = 0.05  # 2.2, of screens, is written with some rounding
 MAX_FLOAT_LEVEL = 1.5  # resampling overshoots white a little; more means that white is not 1
@@ -45,7 +37,7 @@ def to_rgb(image: Image.Image, header: Header, *, low_bytes: Image.Image | None 
     rgb = _coloured(ImageOps.invert(plain) if header.is_negative else plain, header.profile)
     if abs(gamma - 1) > SAME_GAMMA:
         rgb = rgb.point([round(255 * (level / 255) ** gamma) for level in range(256)] * 3)
-    return _on_ground(rgb, alpha) if alpha else rgb
+    return on_ground(rgb, alpha) if alpha else rgb
 
 
 def _alpha(image: Image.Image, bits: int, low_bytes: Image.Image | None) -> Image.Image | None:
@@ -144,41 +136,3 @@ def _sample(mode: str) -> Image.Image:
     bands = len(Image.new(mode, (1, 1)).getbands())
     colours = np.stack(np.meshgrid(*[steps[:: 1 if bands < 4 else 3]] * bands), axis=-1).reshape(1, -1, bands)
     return Image.frombytes(mode, (colours.shape[1], 1), colours.tobytes())
-
-
-def _on_ground(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
-    """The picture over white if that keeps its text visible, else over black or grey.
-
-    Raises UnsupportedPicture if each of them would hide most of it.
-    """
-    grey, opacity = np.asarray(rgb.convert("L")).astype(np.int32), np.asarray(alpha).astype(np.int32)
-    shown = [_steps((grey * opacity + ground * (255 - opacity)) // 255) for ground in GROUNDS]
-    steps = np.minimum(shown, CLEAR_LEVELS)  # (3, n)
-    visible = steps.max(axis=0).sum()
-    if not visible and _steps(opacity).any() | _steps(grey).any() | (opacity != opacity[0, 0]).any():
-        raise UnsupportedPicture("The picture's content is nearly transparent; send it without transparency.")
-    kept = steps.sum(axis=1) / max(1, visible)
-    if visible and kept.max() < LEAST_KEPT:
-        raise UnsupportedPicture(
-            "The picture's content vanishes over white, black and grey alike; send it without transparency, laid "
-            "over a ground on which it can be read."
-        )
-    opaque = np.concatenate([np.minimum(one, other).ravel() == 255 for one, other in _neighbours(opacity)])
-    inside = steps[0][opaque].sum()
-    has_own_ground = inside >= OWN_GROUND * visible
-    ground = GROUNDS[0 if has_own_ground else int(np.argmax(kept >= min(KEPT, kept.max())))]
-    return Image.composite(rgb, Image.new("RGB", rgb.size, (ground,) * 3), alpha)
-
-
-def _neighbours(levels: Levels) -> Iterator[tuple[Levels, Levels]]:
-    """Neighbouring pixels along rows and along columns; of a large picture, of some rows and columns."""
-    every = 1 + levels.size // 1_000_000
-    rows, columns = levels[::every], levels[:, ::every]
-    yield rows[:, 1:], rows[:, :-1]
-    yield columns[1:], columns[:-1]
-
-
-def _steps(levels: Levels) -> Levels:
-    """The differences between neighbouring pixels, in one row."""
-    steps = np.concatenate([np.abs(one - other).ravel() for one, other in _neighbours(levels)])
-    return np.where(steps > 1, steps, 0)  # 1 is rounding

@@ -13,6 +13,7 @@ from PIL import Image
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF, in both byte orders
 ORIENTATION = 274
+WIDTH = 256
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
 _MAX_ENTRIES = 4096  # that are read of a file; a page has about twenty
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF's types, from BYTE to SLONG
@@ -30,12 +31,14 @@ class Ifd(NamedTuple):
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is a page of its own, and not a thumbnail or a mask of another one."""
-        return not self.value(_NEW_SUBFILE_TYPE) & 0b101 and self.value(_SUBFILE_TYPE) != 2
+        """Whether it is a page of its own, and no thumbnail, mask, or garbage behind the last page."""
+        is_other = self.value(_NEW_SUBFILE_TYPE) & 0b101 or self.value(_SUBFILE_TYPE) == 2
+        return WIDTH in self.values and not is_other
 
 
 def ifds(tiff: bytes) -> Iterator[Ifd]:
     """The directories of a TIFF file or EXIF block, with their short values; ends at the first damage."""
+    seen: set[int] = set()  # the last directory of some programs' files names itself as the next one
     order = "<" if tiff[:1] == b"I" else ">"
     is_big = tiff[2:4] in (b"+\0", b"\0+")
     count, entry, offset = ("Q", "HHQ", "Q") if is_big else ("H", "HHI", "I")
@@ -43,7 +46,8 @@ def ifds(tiff: bytes) -> Iterator[Ifd]:
     try:
         (at,) = struct.unpack_from(order + offset, tiff, 8 if is_big else 4)
         left = _MAX_ENTRIES
-        while at and left > 0:
+        while at and at not in seen and left > 0:
+            seen.add(at)
             (entries,) = struct.unpack_from(order + count, tiff, at)
             first = at + struct.calcsize(order + count)
             ifd = Ifd(at, {})

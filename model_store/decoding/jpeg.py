@@ -1,13 +1,20 @@
 """A JPEG without its metadata, and the roles of several pictures in one file. Source: CIPA DC-007 (MPO)."""
 
+import re
+from collections.abc import Iterator
+
 from PIL import Image
 from PIL.MpoImagePlugin import MpoImageFile
 
 from model_store.errors import UndecodablePicture
 
 MAX_SEGMENTS = 1000  # before the scan; a JPEG has about ten, with a large profile a hundred
+MAX_FILL_BYTES = 4096  # in front of a segment
 _METADATA = {*range(0xE1, 0xF0), 0xFE} - {0xEE}  # APP1 to APP15 and comments, without Adobe's APP14
 SIGNATURE = b"\xff\xd8\xff"
+MAX_SCANS = 100  # a progressive JPEG has about ten; each scan costs as much as the whole picture
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither data of a scan nor a restart
+_TEM, _END, _SCAN = 0x01, 0xD9, 0xDA
 
 
 def has_several_pictures(image: Image.Image) -> bool:
@@ -23,19 +30,42 @@ def has_several_pictures(image: Image.Image) -> bool:
 
 
 def segments(jpeg: bytes) -> list[tuple[int, int, int]]:
-    """Marker, start and end of each segment before the scan.
+    """Marker, start and end of each segment before the first scan.
 
-    Raises UndecodablePicture for more than a thousand, which Pillow would take seconds to read.
+    Raises UndecodablePicture for thousands of segments or fill bytes, which Pillow would take seconds to read.
     """
     found: list[tuple[int, int, int]] = []
-    at = 2
-    while jpeg[at : at + 1] == b"\xff" and jpeg[at + 1 : at + 2] not in (b"", b"\xda"):
-        if len(found) == MAX_SEGMENTS:
-            raise UndecodablePicture(f"The JPEG has more than {MAX_SEGMENTS} segments before its scan.")
-        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4])
-        found.append((jpeg[at + 1], at, end))
-        at = end
+    behind = 2
+    for marker, start, end in _segments(jpeg):
+        if len(found) > MAX_SEGMENTS or start - behind > MAX_FILL_BYTES:
+            raise UndecodablePicture(
+                f"The JPEG has more than {MAX_SEGMENTS} segments or {MAX_FILL_BYTES} fill bytes before its scan."
+            )
+        if marker == _SCAN:
+            break
+        found.append((marker, start, end))
+        behind = end
     return found
+
+
+def check_scans(jpeg: bytes) -> None:
+    """Raises UndecodablePicture for more than a hundred scans; the film behind a phone's photo does not count."""
+    if jpeg.count(b"\xff\xda") <= MAX_SCANS:  # which is quick to tell
+        return
+    if sum(marker == _SCAN for marker, _, _ in _segments(jpeg)) > MAX_SCANS:
+        raise UndecodablePicture(f"The JPEG has more than {MAX_SCANS} scans.")
+
+
+def _segments(jpeg: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment up to the end of the picture; a scan's data follows its segment."""
+    at = 2
+    while found := _MARKER.search(jpeg, at):
+        marker, at = jpeg[found.end() - 1], found.end()
+        if marker == _END:
+            return
+        if marker != _TEM:
+            at += int.from_bytes(jpeg[at : at + 2])
+        yield marker, found.start(), at
 
 
 def without_metadata(jpeg: bytes) -> bytes:

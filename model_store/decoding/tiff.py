@@ -2,16 +2,19 @@
 
 import struct
 
-from model_store.decoding.exif import ORIENTATION, Ifd, ifds
-from model_store.decoding.header import Header
-from model_store.errors import UnsupportedPicture
+from PIL import Image, ImagePalette, TiffImagePlugin
 
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 256, 257, 258, 262
+from model_store.decoding.exif import ORIENTATION, WIDTH, Ifd, ifds
+from model_store.decoding.header import Header
+from model_store.errors import UndecodablePicture, UnsupportedPicture
+
+_HEIGHT, _BITS, _PHOTOMETRIC, _PLANES, _COLOURS, _TILE_WIDTH, _TILE_HEIGHT = 257, 258, 262, 284, 320, 322, 323
+MAX_TILE_PIXELS = 1 << 22  # of a smaller picture; libtiff makes room for a whole tile before it reads one
 
 
 def has_size(tiff: bytes) -> bool:
     """Whether a TIFF's first directory can be read as far as the size."""
-    return {_WIDTH, _HEIGHT} <= next(ifds(tiff), Ifd(0, {})).values.keys()
+    return {WIDTH, _HEIGHT} <= next(ifds(tiff), Ifd(0, {})).values.keys()
 
 
 def read_header(data: bytes) -> Header:
@@ -39,3 +42,22 @@ def read_header(data: bytes) -> Header:
             struct.pack_into(form, edited, position, value)
         data = bytes(edited)
     return Header(data, orientation if 1 <= orientation <= 8 else 0, is_negative=is_negative)
+
+
+def correct(image: Image.Image) -> None:
+    """Reads the palettes of old programs, whose white is 255 and not 65535.
+
+    Raises UnsupportedPicture for uncompressed planes of 16 bits, which Pillow takes for planes of 8, and
+    UndecodablePicture for tiles that are much larger than the picture.
+    """
+    assert isinstance(image, TiffImagePlugin.TiffImageFile)
+    tags = image.tag_v2
+    tile = tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_HEIGHT, 0)
+    if tile > max(MAX_TILE_PIXELS, image.width * image.height):
+        raise UndecodablePicture(f"The TIFF is damaged: its tiles have {tile} pixels each.")
+    if image.mode == "P" and max(tags[_COLOURS]) < 256:
+        image.palette = ImagePalette.raw("RGB;L", bytes(tags[_COLOURS]))
+    if tags.get(_PLANES) == 2 and tags[_BITS][0] == 16 and image.tile[0].codec_name == "raw":
+        raise UnsupportedPicture(
+            "A TIFF of uncompressed planes of 16 bits is not accepted; write it with a compression, such as LZW."
+        )

@@ -226,6 +226,7 @@ def _other_kinds() -> Iterator[File]:
         "ICO": b"\0\0\1\0\1\0\x10\x10" + bytes(20),
         "PNM": b"P6\n9 9\n255\n" + bytes(243),
         "OpenEXR": b"v/1\1\2\0\0\0" + bytes(20),
+        "JPEG XR": b"II\xbc\1\x20\0\0\0" + bytes(40),
     }
     for name, data in known.items():
         says = "PDF.*(render|pdftoppm)" if name == "PDF" else name.strip()

@@ -81,6 +81,12 @@ def _pages() -> Iterator[File]:
     turned = tags_of(np.rot90(RGB), 8, 2, t274=6), [packed(np.rot90(RGB), 8)]
     yield read("tiff turned page behind a thumbnail", tiff(thumbnail, turned), RGB)
     yield read("bigtiff thumbnail before its page", tiff(thumbnail, _MAIN, big=True), RGB)
+    plain = tiff(_MAIN)
+    (at,) = struct.unpack_from("<I", plain, 4)
+    next_at = len(plain) - 4
+    for name, place in {"itself": at, "zeros": 20 + next_at, "pixels": 1000, "its end": 10**6}.items():
+        data = plain[:next_at] + struct.pack("<I", place) + bytes(64)
+        yield read(f"tiff whose next directory is {name}", data, RGB)
     yield read("tiff of a thumbnail alone", tiff(_page(RGB, 2, {"t254": 1})), RGB)
 
 

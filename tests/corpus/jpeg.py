@@ -40,6 +40,8 @@ def files() -> Iterator[File]:
     for name, found in segments.items():
         yield read(f"jpeg {name}", with_segments(plain, found), SMOOTH, LEVELS)
     yield read("jpeg before garbage", plain + b"garbage" * 50, SMOOTH, LEVELS)
+    film = b"\0\0\0\x18ftypmp42" + b"\xff\xda" * 200
+    yield read("jpeg before a film", plain + film, SMOOTH, LEVELS)
     yield read("jpeg before another jpeg", plain + saved(grey, "JPEG"), SMOOTH, LEVELS)
     yield read("jpeg without Huffman tables, as in MJPEG", plain.replace(b"\xff\xc4", b"\xff\xe9"), SMOOTH, LEVELS)
     cut = read("jpeg without end mark", plain[:-2], SMOOTH, LEVELS)

@@ -65,6 +65,8 @@ def _colours() -> Iterator[File]:
             indices = INDICES & 2**bits - 1
             data = plain_tiff(indices, bits, 3, order=order, t320=table)
             yield read(f"tiff palette {bits} {name}-endian", data, colours[indices])
+    table = PALETTE.T.astype(int).reshape(-1).tolist()
+    yield read("tiff palette 8 whose white is 255", plain_tiff(INDICES, 8, 3, t320=table), PALETTE[INDICES])
     red, green, blue = np.moveaxis(SMOOTH.astype(float), 2, 0)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     ycbcr = np.rint(np.dstack([luma, 128 + (blue - luma) / 1.772, 128 + (red - luma) / 1.402])).astype(int)
@@ -113,6 +115,12 @@ def _alphas() -> Iterator[File]:
 def _layouts() -> Iterator[File]:
     planes = [packed(plane, 8) for plane in np.moveaxis(RGB, 2, 0)]
     yield read("tiff planar", tiff((tags_of(RGB, 8, 2, t284=2), planes)), RGB)
+    planes = [packed(plane, 16, "<") for plane in np.moveaxis(DEEP_RGB, 2, 0)]
+    file = read("tiff planar 16", tiff((tags_of(DEEP_RGB, 16, 2, t284=2), planes)), full_range(DEEP_RGB, 16), 1)
+    yield replace(file, codes=("unsupported_format",), says="planes")
+    planes = [zlib.compress(plane) for plane in planes]
+    data = tiff((tags_of(DEEP_RGB, 16, 2, t284=2, t259=8), planes))
+    yield read("tiff planar 16 deflate", data, full_range(DEEP_RGB, 16), 1)
     strips = [packed(RGB[at : at + 5], 8) for at in range(0, 32, 5)]
     yield read("tiff strips of 5 rows", tiff((tags_of(RGB, 8, 2, t278=5), strips)), RGB)
     yield read("tiff tiles", _tiled(RGB, 8, 2), RGB)

@@ -16,6 +16,10 @@ _SOFT[5, 6:22] = _SOFT[27, 6:10] = _SOFT[10, 10:22] = 128
 _BOTH = TEXT | OTHER_TEXT
 _BOXES = np.zeros_like(TEXT)
 _BOXES[3:30, 3:45] = True
+_LABEL = np.zeros_like(TEXT)
+_LABEL[3:30, 3:25] = True
+_WORD = np.zeros_like(TEXT)
+_WORD[24:27, 38:45] = True
 
 
 def files() -> Iterator[File]:
@@ -92,6 +96,14 @@ def _unclear() -> Iterator[File]:
     rgb = np.where(TEXT[:, :, None], (255, 255, 0), (60, 0, 0)).astype(np.uint8)
     check = legible({"yellow": TEXT, "dark red": OTHER_TEXT}, ~_BOTH)
     yield File("png yellow and dark red text on transparent", _png(rgb, alpha), check=check)
+    rgb = np.where(TEXT[:, :, None], (255, 255, 0), (0, 0, 200)).astype(np.uint8)
+    check = legible({"yellow": TEXT, "blue": OTHER_TEXT}, ~_BOTH)
+    yield File("png yellow and blue text on transparent", _png(rgb, alpha), check=check)
+    alpha = np.where(TEXT | _WORD, 255, 0).astype(np.uint8)
+    rgb = np.where(_WORD[:, :, None], 255, _plain((0, 0, 0)))
+    check = legible({"black": TEXT, "short white": _WORD}, ~(TEXT | _WORD))
+    for writer, name in ((_png, "png"), (_webp, "webp"), (_tiff, "tiff")):
+        yield File(f"{name} black text and a short white word on transparent", writer(rgb, alpha), check=check)
     faint = np.where(TEXT[:, :, None], (255, 0, 0), (0, 255, 255)).astype(np.uint8)
     for level in (1, 2):
         yield refused(f"png alpha {level} everywhere", _png(faint, _CLEAR + level), "unsupported_format")
@@ -107,6 +119,24 @@ def _labels() -> Iterator[File]:
     rgb = np.where(TEXT[:, :, None], 240, (30, 40, 60)).astype(np.uint8)
     check = legible({"light": TEXT}, _BOXES & ~TEXT)
     yield File("png dark label with light text and clear margins", _png(rgb, alpha), check=check)
+    yield from _beside_a_label()
     corners = np.full_like(_CLEAR, 255)
     corners[:2, :2] = corners[-2:, -2:] = 0
     yield read("png rounded corners", _png(label, corners), over(255, label, corners))
+
+
+def _beside_a_label() -> Iterator[File]:
+    """White text on a coloured label, and more of it on nothing."""
+    rgb = np.where(_LABEL[:, :, None], (20, 60, 160), 255)
+    rgb[_BOTH] = 255
+    alpha = np.where(_LABEL | OTHER_TEXT, 255, 0).astype(np.uint8)
+    on_label = legible({"label's": TEXT}, _LABEL & ~TEXT)
+    beside = legible({"other": OTHER_TEXT}, ~_LABEL & ~OTHER_TEXT)
+
+    def check(shown: Rgb) -> None:
+        on_label(shown)
+        beside(shown)
+
+    for writer, name in ((_png, "png"), (_webp, "webp"), (_tiff, "tiff")):
+        data = writer(rgb.astype(np.uint8), alpha)
+        yield File(f"{name} white text on a label and beside it", data, check=check)

@@ -83,8 +83,16 @@ def test_a_transparent_level_of_sixteen_bits_lies_on_white() -> None:
 
 
 def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+    data = saved(Image.fromarray(RGB), "JPEG", progressive=True)
+    last_scan = data[data.rindex(b"\xff\xda") : -2]
     with pytest.raises(UndecodableImage, match="100 scans"):
-        probe(saved(Image.fromarray(RGB), "JPEG") + b"\xff\xda" * 1000, **LIMITS)
+        probe(b"".join((data[:-2], last_scan * 1000, data[-2:])), **LIMITS)
+
+
+def test_scans_of_the_film_behind_a_photo_do_not_count() -> None:
+    photo = saved(Image.fromarray(RGB), "JPEG")
+    film = b"\0\0\0\x18ftypmp42" + b"\xff\xda" * 1000
+    assert (decode(photo + film) == decode(photo)).all()
 
 
 def test_sixteen_bits_of_colour_are_scaled() -> None:
@@ -284,3 +292,29 @@ def test_a_probed_picture_holds_no_more_than_its_bytes() -> None:
     finally:
         tracemalloc.stop()
     assert (held[0].decode() == RGB).all()
+
+
+def test_a_gif_of_a_million_blocks_is_refused() -> None:
+    """Pillow would take a second and 90 bytes of memory for each byte."""
+    gif = saved(Image.fromarray(RGB[:, :, 0]), "GIF")
+    at = 13 + 3 * 256  # behind the palette
+    for blocks in (b"!\xfe" + b"\1a" * 1_000_000 + b"\0", b"!\xfe\0" * 1_000_000, bytes(1_000_000)):
+        with pytest.raises(UndecodableImage, match="blocks"):
+            probe(gif[:at] + blocks + gif[at:], **LIMITS)
+        with pytest.raises(UndecodableImage, match="blocks"):
+            probe(gif[:-1] + blocks, **LIMITS)
+
+
+def test_a_jpeg_of_a_million_fill_bytes_is_refused() -> None:
+    jpeg = saved(Image.fromarray(RGB), "JPEG")
+    with pytest.raises(UndecodableImage, match="fill bytes"):
+        probe(jpeg[:2] + b"\xff" * 1_000_000 + jpeg[2:], **LIMITS)
+
+
+def test_a_tiff_of_a_small_picture_in_an_enormous_tile_is_refused() -> None:
+    """libtiff would make room for the whole tile."""
+    data = tiff((8, 8), bytes(64), bits=8)
+    tags = struct.pack("<HHIIHHII", 322, 4, 1, 46_000, 323, 4, 1, 46_000)
+    data = data[:4] + struct.pack("<IH", 8, 11) + data[10 : 10 + 12 * 9] + tags + data[10 + 12 * 9 :]
+    with pytest.raises(UndecodableImage, match="tiles"):
+        probe(data, **LIMITS)
