@@ -40,6 +40,11 @@ DEAD = re.compile(
 )
 PADDLEOCR_KEEP = np.float32(0.9)  # 1 - p of its dropout
 SCALED_BY_DROPOUT = ("multihead.linears.3.weight", "pff.w_2.weight")
+NOT_DOWNLOADED = {  # beginnings of files, in lower case
+    b"version https://git-lfs": "a pointer of Git LFS (`git lfs pull` replaces it)",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
 NAME_TABLE = "StructuredToParameterName@@"  # bookkeeping of paddle.save
 
 
@@ -84,6 +89,11 @@ def read_published(path: Path) -> Published:
         raise UnreadableCheckpoint(f"{path} must end in one of {', '.join(READERS)}")
     if not path.is_file():
         raise UnreadableCheckpoint(f"{path} is not a file")
+    with path.open("rb") as stream:
+        start = stream.read(64).lstrip().lower()
+    for beginning, found in NOT_DOWNLOADED.items():
+        if start.startswith(beginning):
+            raise UnreadableCheckpoint(f"{path} holds {found} in the place of the weights; download it again")
     content = dict(reader(path))
     nested = next((key for key in NESTED if isinstance(content.get(key), Mapping)), None)
     raw = content if nested is None else dict(content.pop(nested))
@@ -127,24 +137,24 @@ def _read_pdparams(path: Path) -> Mapping[str, Any]:
 def _read_torch(path: Path) -> Mapping[str, Any]:
     with needs(str(path), "torch", extra="torch"):
         import torch
-    with torch.serialization.safe_globals([*DTYPES, *_named_for_torch()]):
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as exc:  # a damaged file can raise almost any exception
-            raise UnreadableCheckpoint(f"{path} cannot be read as .pth: {_reason(path, exc)}") from exc
 
     def arrays(value: object) -> object:
         if isinstance(value, Mapping):
             return {key: arrays(inner) for key, inner in value.items()}
         return value.detach().float().numpy() if isinstance(value, torch.Tensor) else value
 
-    return {key: arrays(value) for key, value in _mapping(path, content).items()}
+    with torch.serialization.safe_globals([*DTYPES, *_named_for_torch()]):
+        try:
+            content = arrays(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as exc:  # a damaged file can raise almost any exception, and a sparse tensor is no array
+            raise UnreadableCheckpoint(f"{path} cannot be read as .pth: {_reason(path, exc)}") from exc
+    return _mapping(path, content)
 
 
 def _named_for_torch() -> list[tuple[Any, str]]:
-    """Every name of numpy's pickles; torch itself allows its own names and OrderedDict."""
+    """The names that torch does not allow by itself."""
     names = ((f"{module}.{name}", allowed) for (module, name), allowed in PICKLED_NAMES.items())
-    return [(allowed, name) for name, allowed in names if name.startswith("numpy.")]
+    return [(allowed, name) for name, allowed in names if name.startswith(("numpy.", "argparse."))]
 
 
 def _reason(path: Path, refusal: Exception) -> str:
@@ -182,8 +192,13 @@ READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
 }
 
 
+class _Arguments:
+    """Arguments of a training command, in the place of argparse's class, which a file could change."""
+
+
 PICKLED_NAMES: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
+    ("argparse", "Namespace"): _Arguments,
     ("_codecs", "encode"): codecs.encode,  # of bytes, in the pickles of protocol 2
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
@@ -197,7 +212,7 @@ DTYPES = [type(np.dtype(code)) for code in "?bhilqBHILQefdgFDGSUmM"]  # of every
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Unpickles containers, numbers, strings and numpy arrays; refuses every other name."""
+    """Unpickles containers, numbers, strings, numpy arrays and arguments; refuses every other name."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as pickle declares it
         try:

@@ -1,5 +1,6 @@
 """Published checkpoints in, ours out: recorded outputs, and every refusal by name."""
 
+import argparse
 import json
 import pickle
 import re
@@ -147,6 +148,7 @@ SCALARS = [np.dtype(code).type(1) for code in "?bhilqBHILQefdgFDG"]
 BESIDE = {
     "epoch": np.int64(7),
     "best": {"psnr": np.float64(20.1), "all": SCALARS, "name": np.str_("easy"), "at": np.datetime64("2020-01-01")},
+    "args": argparse.Namespace(lr=0.1, out="runs/a"),
     "random_state": ("MT19937", np.arange(624, dtype=np.uint32), 3),
 }
 
@@ -171,7 +173,7 @@ def test_a_pth_with_numbers_and_an_optimizer_beside_the_weights_is_read(
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     rewrite(path)
     published = read_published(path)
-    assert published.beside == ("best", "epoch", "optimizer", "random_state")
+    assert published.beside == ("args", "best", "epoch", "optimizer", "random_state")
     assert published.weights.keys() == tiny_weights.keys()
     for name, value in published.weights.items():
         np.testing.assert_array_equal(value, parameters[f"module.module.{name}"].detach().numpy())
@@ -182,7 +184,7 @@ def test_a_pdparams_may_hold_numbers_of_numpy_1(tmp_path: Path, tiny_weights: di
     path.write_bytes(pickle.dumps({**tiny_weights, **BESIDE}, protocol=2).replace(b"numpy._core.", b"numpy.core."))
     published = read_published(path)
     assert published.weights.keys() == tiny_weights.keys()
-    assert published.beside == ("best", "epoch", "random_state")
+    assert published.beside == ("args", "best", "epoch", "random_state")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -244,6 +246,28 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, suffix: str, co
     path.write_bytes(content)
     with pytest.raises(UnreadableCheckpoint, match=re.escape(str(path))):
         read_published(path)
+
+
+@pytest.mark.parametrize("suffix", [".pdparams", ".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html>\n<html><title>404</title></html>", "a web page"),
+    ],
+)
+def test_a_failed_download_is_named(tmp_path: Path, suffix: str, content: bytes, found: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableCheckpoint, match=f"holds {found}.* in the place of the weights"):
+        read_published(path)
+
+
+def test_a_sparse_tensor_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "a.pth")
+    with pytest.raises(UnreadableCheckpoint, match=r"a\.pth cannot be read as \.pth: can't convert Sparse"):
+        read_published(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": "text"}, {}, {"a": np.array([object()])}])
