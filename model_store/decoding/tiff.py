@@ -45,7 +45,7 @@ def read_header(data: bytes) -> Header:
 
 
 def correct(image: Image.Image) -> None:
-    """Reads the palettes of old programs, whose white is 255 and not 65535.
+    """Reads palettes whose white is 255 and not 65535, as of old programs, and compressed big-endian floats.
 
     Raises UnsupportedPicture for uncompressed planes of 16 bits, which Pillow takes for planes of 8, and
     UndecodablePicture for tiles that are much larger than the picture.
@@ -57,6 +57,10 @@ def correct(image: Image.Image) -> None:
         raise UndecodablePicture(f"The TIFF is damaged: its tiles have {tile} pixels each.")
     if image.mode == "P" and max(tags[_COLOURS]) < 256:
         image.palette = ImagePalette.raw("RGB;L", bytes(tags[_COLOURS]))
+    if image.mode == "F" and image.tile[0].codec_name == "libtiff":  # which gives them in this machine's order
+        (part,) = image.tile
+        assert isinstance(part.args, tuple)
+        image.tile = [part._replace(args=("F;32NF", *part.args[1:]))]
     if tags.get(_PLANES) == 2 and tags[_BITS][0] == 16 and image.tile[0].codec_name == "raw":
         raise UnsupportedPicture(
             "A TIFF of uncompressed planes of 16 bits is not accepted; write it with a compression, such as LZW."
