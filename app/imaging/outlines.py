@@ -121,8 +121,7 @@ def _between_ends(ring: Points) -> Lines | None:
 
     def at(places: npt.NDArray[Any]) -> npt.NDArray[np.complex128]:
         """Points of the contour, x + iy; places: shares of its length."""
-        places = places % 1 * lengths[-1]
-        return np.interp(places, lengths, closed[:, 0]) + 1j * np.interp(places, lengths, closed[:, 1])
+        return np.asarray(np.interp(places % 1 * lengths[-1], lengths, closed[:, 0] + 1j * closed[:, 1]))
 
     along, grid = np.linspace(0, 1, PAIRS), np.linspace(-1, 1, PLACES)
     # An end, the share of the length up to the other end, and the share from the middle of an end to its corner.
