@@ -30,7 +30,7 @@ EVEN = 0.6, 1.7  # distances of pairs, as a share of their median; a regular hex
 ASLANT = 0.5  # sine of the least angle between a pair and the line
 FLAT = 1e-6  # of the outline's extent: a point this near to the straight line of its neighbours is on it
 STRAIGHT = 0.77  # area by the least rectangle's; contours of straight lines have 0.8 and more, an ellipse 0.79
-PLACES, PAIRS = 33, 16  # of each end of a contour that are tried at once; pairs between two ends
+PLACES, PAIRS = 25, 16  # of each end of a contour that are tried at once; pairs between two ends
 HOLLOW = 0.02  # area by the least rectangle's; text around a ring has 0.1, a figure of eight nearly 0
 
 
