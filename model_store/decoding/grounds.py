@@ -42,10 +42,13 @@ def on_ground(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
 
 def _chosen(steps: Levels, opacity: Levels) -> int:
     """Which of GROUNDS. steps: (3, n), between all neighbouring pixels, over each of the grounds."""
+    most = steps.max(axis=0)
+    if (steps[0] == most).all():  # white shows everything, which is quick to tell
+        return 0
     numbers = np.asarray(cv2.connectedComponents((opacity >= LEAST_OPACITY).astype(np.uint8))[1], np.int32)
     piece = np.concatenate([np.maximum(one, other).ravel() for one, other in _neighbours(numbers)])
     opaque = np.concatenate([(np.minimum(one, other) >= OPAQUE).ravel() for one, other in _neighbours(opacity)])
-    visible = np.bincount(piece, steps.max(axis=0))
+    visible = np.bincount(piece, most)
     bare = np.bincount(piece, steps[0] * opaque) < OWN_GROUND * visible
     bare[0] &= bare.size == 1  # haze around the pieces
     if not bare.any():
