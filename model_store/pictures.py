@@ -40,7 +40,7 @@ def _optional_formats() -> list[str]:
         return [*found, "HEIF"]
     except ModuleNotFoundError:
         return found
-    except Exception as exc:  # a broken package must not stop the other formats
+    except (Exception, SystemExit) as exc:  # a broken package must not stop the other formats
         logging.getLogger("telescope.pictures").warning("HEIC is off: pillow-heif is broken (%s)", exc)
         return found
 
