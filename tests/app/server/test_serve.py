@@ -141,10 +141,10 @@ def test_requests_that_the_drain_cannot_finish_in_time_get_503(start: Callable[.
         process.popen.send_signal(signal.SIGTERM)
         responses = [future.result() for future in asked]
     assert process.wait() == 0
-    for response in responses:
-        assert "not_ready" in {
-            entry["problem"]["code"] for entry in response.json()["images"] if "problem" in entry
-        }
+    results = [response.json()["images"] for response in responses]
+    assert [len(entries) for entries in results] == [24] * 4
+    codes = {entry["problem"]["code"] for entries in results for entry in entries if "problem" in entry}
+    assert codes == {"not_ready"}
 
 
 def test_a_second_signal_ends_the_process_at_once(start: Callable[..., Process]) -> None:
