@@ -68,7 +68,7 @@ def read_header(data: bytes, *, for_pixels: bool) -> Header:
     gamma = other.get(b"gAMA", b"") if not {b"iCCP", b"sRGB"} & other.keys() else b""
     return Header(
         b"".join(kept),
-        _orientation(other),
+        _orientation(other) if other else 1,
         profile=_inflated(profile, MAX_PROFILE_BYTES) if for_pixels and profile else None,
         bits=data[24],
         gamma=int.from_bytes(gamma) / 100_000 if len(gamma) == 4 else None,
