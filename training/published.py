@@ -4,7 +4,7 @@
     .pth          FudanOCR: torch.save, read with weights_only=True (extra `torch`), by numpy 1 or 2
     .safetensors  the keys of either
 
-Reading a file never runs its code. Whatever else stands beside the weights is left.
+Reading a file never runs its code. Everything else beside the weights is left.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def _changed(data: bytes, at: int, new: bytes) -> bytes:
 
 
 def _scans() -> Iterator[File]:
-    """Damage that only libjpeg's warnings tell; pixels are right too, whatever they are."""
+    """Damage that only libjpeg's warnings tell; any pixels are right, too."""
     data = saved(SMOOTH, "JPEG", quality=95)
     at = data.index(b"\xff\xda") + 40
     for name, damage in {"zeros": bytes(30), "ones": b"\xff\x00" * 15, "an end mark": b"\xff\xd9"}.items():

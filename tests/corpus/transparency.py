@@ -1,4 +1,4 @@
-"""Transparent pictures: the text stays legible, whatever its colour, or the picture is refused."""
+"""Transparent pictures: text of every colour stays legible, or the picture is refused."""
 
 from collections.abc import Callable, Iterator
 
