@@ -84,8 +84,7 @@ def orientation_of(image: Image.Image) -> int:
         return 1  # libheif has turned it
     exif = image.info.get("exif") or b""
     found = exif_orientation(exif) if isinstance(exif, bytes) else None
-    if (
-        found is None and image.format != "AVIF"
-    ):  # whose container holds the turn, which Pillow writes into the EXIF
+    # The container of an AVIF holds the turn, which Pillow writes into the EXIF.
+    if found is None and image.format != "AVIF":
         found = xmp_orientation(image.info.get("xmp") or b"")
     return found or 1
