@@ -35,10 +35,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[cpu,client]'
+	$(PIP) --editable ./client --editable '.[cpu]'
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[cpu,onnx,paddle,train,ocr,bulk,otel,heic,dev]'
+	$(PIP) --editable './client[numpy]' --editable '.[cpu,onnx,paddle,train,ocr,bulk,otel,heic,dev]'
 	$(PIP) --no-deps rapidocr-onnxruntime rapidocr-paddle  # they require opencv-python, which would overwrite the headless build
 	@touch $@ $(VENV)/.serve
