@@ -3,14 +3,15 @@
     with Readings(out / "readings.jsonl") as readings:
         texts = readings.read(reader, crops, label="rapidocr-v6 SR")
 
-Each line is one reading: the reader with its version, the picture's digest, the text. A line cut short by a kill
-is ignored, and its crop is read again.
+Each line is one reading: the reader with its version, the picture's digest, the text, and the confidence if the
+reader gives one. A line cut short by a kill is ignored, and its crop is read again. Lines of earlier versions lack
+the confidence; their crops are read again only where it is needed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -19,16 +20,20 @@ from tqdm import tqdm
 
 from model_store.pixels import Rgb
 from training.errors import DataError
-from training.ocr import TextReader
+from training.ocr import ConfidentReader, Reading, TextReader
 
 CHUNK = 24  # crops between two writes, a second or two; Tesseract starts once per chunk
+
+
+Key = tuple[str, str]  # reader with version, digest of the picture
 
 
 class Readings:
     """A file of readings that grows as crops are read. Raises DataError if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
-        self._known: dict[tuple[str, str], str] = {}
+        self._texts: dict[Key, str] = {}
+        self._confidences: dict[Key, float] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists():
@@ -40,16 +45,32 @@ class Readings:
 
     def read(self, reader: TextReader, crops: Sequence[Rgb], *, label: str) -> list[str]:
         """The text of each crop, uint8 (H, W, 3) RGB. `reader` reads only crops without a stored reading."""
-        source = f"{reader.name} {reader.version}"
-        keys = [(source, _digest(crop)) for crop in crops]
-        new = {key: crop for key, crop in zip(keys, crops, strict=True) if key not in self._known}
+        keys = _keys(reader, crops)
+        self._add(reader, keys, crops, lambda key: key in self._texts, label=label)
+        return [self._texts[key] for key in keys]
+
+    def read_with_confidence(self, reader: ConfidentReader, crops: Sequence[Rgb], *, label: str) -> list[Reading]:
+        """As `read`, with the confidence; crops whose stored reading lacks one are read again."""
+        keys = _keys(reader, crops)
+        self._add(reader, keys, crops, lambda key: key in self._confidences, label=label)
+        return [Reading(self._texts[key], self._confidences[key]) for key in keys]
+
+    def _add(
+        self,
+        reader: TextReader,
+        keys: Sequence[Key],
+        crops: Sequence[Rgb],
+        is_known: Callable[[Key], bool],
+        *,
+        label: str,
+    ) -> None:
+        new = {key: crop for key, crop in zip(keys, crops, strict=True) if not is_known(key)}
         missing = list(new)
         with tqdm(total=len(missing), desc=label, unit="crop", disable=None, leave=False) as bar:
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
-                self._keep(chunk, reader.read([new[key] for key in chunk]))
+                self._keep(chunk, _read(reader, [new[key] for key in chunk]))
                 bar.update(len(chunk))
-        return [self._known[key] for key in keys]
 
     def __enter__(self) -> Readings:
         return self
@@ -59,19 +80,34 @@ class Readings:
     ) -> None:
         self._file.close()
 
-    def _keep(self, keys: Sequence[tuple[str, str]], texts: Sequence[str]) -> None:
-        for (source, digest), text in zip(keys, texts, strict=True):
-            self._known[source, digest] = text
-            self._file.write(json.dumps([source, digest, text]) + "\n")
+    def _keep(self, keys: Sequence[Key], found: Sequence[Reading | tuple[str]]) -> None:
+        for key, reading in zip(keys, found, strict=True):
+            self._know(key, *reading)
+            self._file.write(json.dumps([*key, *reading]) + "\n")
         self._file.flush()
+
+    def _know(self, key: Key, text: str, confidence: float | None = None) -> None:
+        self._texts[key] = text
+        if confidence is not None:
+            self._confidences[key] = confidence
 
     def _load(self, lines: str) -> None:
         for line in lines.split("\n"):
             try:
-                source, digest, text = json.loads(line)
+                source, digest, *reading = json.loads(line)
+                self._know((source, digest), *reading)
             except (ValueError, TypeError):
                 continue  # blank, or cut short
-            self._known[source, digest] = text
+
+
+def _read(reader: TextReader, crops: Sequence[Rgb]) -> Sequence[Reading | tuple[str]]:
+    if isinstance(reader, ConfidentReader):
+        return reader.read_with_confidence(crops)
+    return [(text,) for text in reader.read(crops)]
+
+
+def _keys(reader: TextReader, crops: Sequence[Rgb]) -> list[Key]:
+    return [(f"{reader.name} {reader.version}", _digest(crop)) for crop in crops]
 
 
 def _digest(crop: Rgb) -> str:

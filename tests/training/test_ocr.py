@@ -4,7 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,13 @@ def written(word: str, height: int = 48) -> np.ndarray:
 
 
 @pytest.fixture(params=list(ocr.READERS))
-def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ocr.TextReader]:
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ocr.ConfidentReader]:
     def no_network(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a recogniser opened a network connection")
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     try:
-        yield ocr.open_reader(request.param)
+        yield ocr.READERS[request.param]()
     except MissingExtra as missing:
         pytest.skip(str(missing))
 
@@ -57,6 +57,13 @@ def test_a_blank_crop_keeps_its_place(reader: ocr.TextReader) -> None:
     texts = reader.read([blank, written("coffee"), blank])
     assert len(texts) == 3
     assert texts[1] == "coffee"
+
+
+def test_a_reader_is_surer_of_a_clear_word_than_of_a_smeared_one(reader: ocr.ConfidentReader) -> None:
+    clear, smeared = written("Harbour"), cv2.GaussianBlur(written("Harbour"), (0, 0), 6)
+    (text, sure), (_, unsure) = reader.read_with_confidence([clear, smeared])
+    assert (text.lower(), reader.read([clear])) == ("harbour", [text])
+    assert 1 >= sure > unsure >= 0
 
 
 def test_no_crops_give_no_texts(reader: ocr.TextReader) -> None:
@@ -84,22 +91,44 @@ def test_an_unknown_recogniser_is_named_before_any_is_opened(monkeypatch: pytest
         ocr.open_readers(["tesseract", "abbyy"])
 
 
+def leave(command: list[str], texts: str, words: Sequence[tuple[int, float, str]] = ()) -> None:
+    """The files of a run of Tesseract. words: page, confidence in %, text."""
+    Path(f"{command[2]}.txt").write_text(texts)
+    rows = [("page_num", "conf", "text"), *words]
+    Path(f"{command[2]}.tsv").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+
+
 @pytest.mark.parametrize(
-    ("code", "stdout", "stderr", "message"),
+    ("code", "texts", "stderr", "message"),
     [
         (1, "", "Tesseract couldn't load any languages!\n", "code 1: Tesseract couldn't load any languages!"),
         (0, "one\n\ftwo\n", "", "returned 2 texts for 1 crops"),
     ],
 )
 def test_a_failing_tesseract_is_reported(
-    monkeypatch: pytest.MonkeyPatch, code: int, stdout: str, stderr: str, message: str
+    monkeypatch: pytest.MonkeyPatch, code: int, texts: str, stderr: str, message: str
 ) -> None:
+    def run(command: list[str], **options: object) -> "subprocess.CompletedProcess[str]":
+        if "--version" not in command:
+            leave(command, texts)
+        return subprocess.CompletedProcess(command, code, "", stderr)
+
     monkeypatch.setattr(shutil, "which", lambda program: "/usr/bin/tesseract")
-    monkeypatch.setattr(
-        subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, code, stdout, stderr)
-    )
+    monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(DataError, match=message):
         ocr.open_reader("tesseract").read([written("exit")])
+
+
+def test_the_confidence_of_several_words_is_their_mean_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **options: object) -> "subprocess.CompletedProcess[str]":
+        if "--version" not in command:
+            leave(command, "a bcd\n\f \n", [(1, -1, ""), (1, 90, "a"), (1, 50, "bcd"), (2, 95, " ")])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(shutil, "which", lambda program: "/usr/bin/tesseract")
+    monkeypatch.setattr(subprocess, "run", run)
+    crops = [written("exit"), np.zeros((64, 60, 3), np.uint8)]
+    assert ocr.Tesseract().read_with_confidence(crops) == [("a bcd", 0.6), ("", 0)]
 
 
 def test_a_picture_that_crashes_tesseract_is_read_as_nothing_and_spares_the_others(
@@ -111,9 +140,8 @@ def test_a_picture_that_crashes_tesseract_is_read_as_nothing_and_spares_the_othe
         if "--version" in command:
             return subprocess.CompletedProcess(command, 0, "tesseract 5", "")
         widths = [cv2.imread(name).shape[1] for name in Path(command[1]).read_text().split()]
-        return subprocess.CompletedProcess(
-            command, -8 if 77 in widths else 0, "\f".join("word\n" for _ in widths), ""
-        )
+        leave(command, "\f".join("word\n" for _ in widths))
+        return subprocess.CompletedProcess(command, -8 if 77 in widths else 0, "", "")
 
     monkeypatch.setattr(shutil, "which", lambda program: "/usr/bin/tesseract")
     monkeypatch.setattr(subprocess, "run", run)

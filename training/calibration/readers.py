@@ -18,13 +18,14 @@ from multiprocessing import get_context
 import numpy as np
 
 from model_store.pixels import Rgb
-from training.ocr import Tesseract, TextReader, open_reader
+from training.errors import ConfigError
+from training.ocr import ConfidentReader, Reading, Tesseract, open_reader
 
 READER_NAMES = {"rapidocr-v6": "PP-OCRv6", "rapidocr-v4": "PP-OCRv4", "tesseract": "Tesseract"}  # in charts
 
 
 class SharedReader:
-    """A `TextReader` that distributes crops over the processes of a pool."""
+    """A `ConfidentReader` that distributes crops over the processes of a pool."""
 
     def __init__(self, name: str, script: str, pool: ProcessPoolExecutor) -> None:
         self.name = name
@@ -37,6 +38,10 @@ class SharedReader:
 
     def read(self, crops: Sequence[Rgb]) -> list[str]:
         """One text for each crop, uint8 (H, W, 3), in order."""
+        return [reading.text for reading in self.read_with_confidence(crops)]
+
+    def read_with_confidence(self, crops: Sequence[Rgb]) -> list[Reading]:
+        """One reading for each crop, uint8 (H, W, 3), in order."""
         parts = np.array_split(np.arange(len(crops)), os.cpu_count() or 1)
         shares = [[crops[place] for place in part] for part in parts if len(part)]
         return list(chain.from_iterable(self._pool.map(partial(_read, self.name, self._script), shares)))
@@ -61,13 +66,18 @@ def _letters(text: str) -> str:
     return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
 
 
-def _read(name: str, script: str, crops: list[Rgb]) -> list[str]:
-    return _opened(name, script).read(crops)
+def _read(name: str, script: str, crops: list[Rgb]) -> list[Reading]:
+    return _opened(name, script).read_with_confidence(crops)
 
 
 @lru_cache
-def _opened(name: str, script: str) -> TextReader:
+def _opened(name: str, script: str) -> ConfidentReader:
     """PP-OCR reads every script here with one model; Tesseract needs one for each language."""
     if name == Tesseract.name and script == "chinese":
         return Tesseract("chi_sim")
-    return _opened(name, "latin") if script != "latin" else open_reader(name)
+    if script != "latin":
+        return _opened(name, "latin")
+    reader = open_reader(name)
+    if not isinstance(reader, ConfidentReader):
+        raise ConfigError(f"the recogniser {name!r} gives no confidence; choose among {', '.join(READER_NAMES)}")
+    return reader
