@@ -3,7 +3,7 @@
 The status, code and title of an error stand on its class in `app/errors.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.errors import BadInput, MethodNotAllowed, NotFound, ServiceError
 from app.http.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
+ErrorForm = Callable[[ServiceError, str], object]  # an error and its request's id -> the JSON of the response
 _HEADERS = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "Bearer."}},
     429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds, computed."}},
@@ -46,9 +47,22 @@ def respond(request: Request, error: ServiceError, headers: Mapping[str, str] | 
     """The error as a response, and in the request's record. headers: in addition to the error's own."""
     record = request.state.record
     record.code, record.outcome = error.code, error.outcome
-    body = problem(error, str(error), record.request_id).model_dump()
     headers = {**error.headers, **(headers or {})}
+    if form := _form(request):
+        return JSONResponse(form(error, record.request_id), status_code=error.status, headers=headers)
+    body = problem(error, str(error), record.request_id).model_dump()
     return JSONResponse(body, status_code=error.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def add_error_form(app: FastAPI, prefix: str, form: ErrorForm) -> None:
+    """Errors at this path and below it get the form of another protocol."""
+    app.state.error_forms = {**getattr(app.state, "error_forms", {}), prefix: form}
+
+
+def _form(request: Request) -> ErrorForm | None:
+    path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
+    forms: Mapping[str, ErrorForm] = getattr(request.app.state, "error_forms", {})
+    return next((form for prefix, form in forms.items() if f"{path}/".startswith(f"{prefix}/")), None)
 
 
 def openapi_responses(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
