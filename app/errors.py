@@ -15,6 +15,7 @@ ServiceError
 │   ├── TooManyRegions           one page
 │   ├── BadRegion                a region outside its page, or without area; the others are unaffected
 │   ├── InvalidParameter
+│   ├── InvalidTensor            an inference request of the Open Inference Protocol
 │   ├── ResultTooLarge           the requested format cannot hold the result
 │   ├── UploadTimedOut           the body did not arrive before the deadline
 │   ├── UnknownModel
@@ -150,6 +151,11 @@ class BadRegion(BadInput):
 class InvalidParameter(BadInput):
     status, code, title = 422, "invalid_parameter", "A parameter is not valid"
     example = "query.format is 'gif': Input should be 'png', 'jpeg' or 'webp'."
+
+
+class InvalidTensor(BadInput):
+    status, code, title = 400, "invalid_tensor", "The inference request is not valid"
+    example = "The datatype of the input 'lr' is 'FP16'; send FP32."
 
 
 class Unauthorized(ServiceError):
