@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from app.errors import (
     ClientDisconnected,
     Forbidden,
+    InvalidTensor,
     MethodNotAllowed,
     ModelRefused,
     NotFound,
@@ -70,7 +71,7 @@ HEADERS = {  # X-Method and X-Reason: of a single picture alone
     "Server-Timing": "Milliseconds of decode, queue, inference, encode and total; the longest of each phase.",
 }
 # Errors of other addresses, of administrators, and of a client that is no longer there.
-_ELSEWHERE = (NotFound, MethodNotAllowed, Forbidden, ModelRefused, ClientDisconnected)
+_ELSEWHERE = (NotFound, MethodNotAllowed, Forbidden, ModelRefused, ClientDisconnected, InvalidTensor)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _IMAGES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
 
