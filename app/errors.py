@@ -75,12 +75,18 @@ class UnknownModel(BadInput):
 
 class NotFound(BadInput):
     status, code, title = 404, "not_found", "There is nothing at this address"
-    example = "GET /v2: Not Found."
+    example = (
+        "There is no address /v1/superresolve. The nearest address is: POST /v1/super-resolve. All addresses, with "
+        "examples: /docs."
+    )
 
 
 class MethodNotAllowed(BadInput):
     status, code, title = 405, "method_not_allowed", "This address does not take that method"
-    example = "GET /v1/super-resolve: Method Not Allowed; it takes POST."
+    example = (
+        "GET does not fit /v1/super-resolve; it takes POST, for example curl -F image=@crop.png "
+        ".../v1/super-resolve. All addresses, with examples: /docs."
+    )
 
 
 class UploadTimedOut(BadInput):

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from app.errors import (
     ClientDisconnected,
     Forbidden,
+    InvalidParameter,
     InvalidTensor,
     MethodNotAllowed,
     ModelRefused,
@@ -143,6 +144,7 @@ SUPER_RESOLVE_REGIONS: dict[str, Any] = {
         },
     },
 }
+INVALID_PARAMETER = openapi_responses(InvalidParameter)
 UNKNOWN_MODEL = openapi_responses(UnknownModel)
 ACTIVATE = openapi_responses(Forbidden, UnknownModel, ModelRefused, NotReady)
 NO_KEY = openapi_responses(Unauthorized, RateLimited)

@@ -1,14 +1,18 @@
 """The endpoints beside super-resolution: models, health and metrics."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import NotReady
-from app.http.openapi import ACTIVATE, NOT_READY, UNKNOWN_MODEL
-from app.http.responses import model_info
-from app.http.schemas import Health, ModelInfo, ModelList
+from app.http.openapi import ACTIVATE, INVALID_PARAMETER, NOT_READY, UNKNOWN_MODEL
+from app.http.query import query_parameters, read_query
+from app.http.responses import model_details, model_info
+from app.http.schemas import Health, ModelDetails, ModelInfo, ModelList
+from app.serving.model_service import ServedModel
 from app.serving.registry import ModelRegistry
 
 router = APIRouter()
@@ -16,27 +20,58 @@ admin = APIRouter()  # needs an admin key
 open_router = APIRouter()  # needs no API key
 
 
-@router.get("/v1/models", summary="The served models", tags=["models"])
+class ModelsQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    verbose: bool = Field(
+        False, description="Also list each model's sizes, batch sizes, training, metrics, licence and commit."
+    )
+
+
+class ModelQuery(ModelsQuery):
+    verbose: bool = Field(True, description="`false`: as short as in the list.")
+
+
+@router.get(
+    "/v1/models",
+    summary="The served models",
+    tags=["models"],
+    responses=INVALID_PARAMETER,
+    openapi_extra={"parameters": query_parameters(ModelsQuery)},
+)
 async def models(request: Request) -> ModelList:
-    """Every loaded model, the default first."""
+    """Every loaded model, the default first: its version, where it runs, and its recognisers."""
     models: ModelRegistry = request.app.state.models
-    return ModelList(models=[model_info(one, models) for one in models.served])
+    describe = _description(read_query(request, ModelsQuery))
+    return ModelList(models=[describe(one, models) for one in models.served])
 
 
-@router.get("/v1/models/{name}", summary="One served model", tags=["models"], responses=UNKNOWN_MODEL)
+@router.get(
+    "/v1/models/{name}",
+    summary="One served model",
+    tags=["models"],
+    responses={**UNKNOWN_MODEL, **INVALID_PARAMETER},
+    openapi_extra={"parameters": query_parameters(ModelQuery)},
+)
 async def model(
     request: Request, name: Annotated[str, Path(description="`name` (its active version) or `name:version`.")]
-) -> ModelInfo:
+) -> ModelDetails | ModelInfo:
+    """Everything about one model, as the list with `verbose=true`."""
     models: ModelRegistry = request.app.state.models
+    describe = _description(read_query(request, ModelQuery))
     request.state.record.model = found = models.find(name)
-    return model_info(found, models)
+    return describe(found, models)
+
+
+def _description(query: ModelsQuery) -> Callable[[ServedModel, ModelRegistry], ModelInfo]:
+    return model_details if query.verbose else model_info
 
 
 @admin.post("/v1/models/{name}/activate", summary="Switch to another version", tags=["models"], responses=ACTIVATE)
 async def activate(
     request: Request,
     name: Annotated[str, Path(description="`name` (the newest version in the store) or `name:version`.")],
-) -> ModelInfo:
+) -> ModelDetails:
     """Make a version the active one of its name, without dropping a request; needs an admin key.
 
     A version that is not loaded is opened and warmed first, beside the active one, which finishes its requests and
@@ -45,7 +80,7 @@ async def activate(
     """
     models: ModelRegistry = request.app.state.models
     request.state.record.model = activated = await models.activate(name)
-    return model_info(activated, models)
+    return model_details(activated, models)
 
 
 @open_router.head("/livez", include_in_schema=False)

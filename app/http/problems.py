@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.errors import BadInput, MethodNotAllowed, NotFound, ServiceError
+from app.http.addresses import unknown_address, wrong_method
 from app.http.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -99,11 +100,10 @@ async def _service_error(request: Request, exc: Exception) -> JSONResponse:
 
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
-    allowed = (exc.headers or {}).get("Allow")
-    advice = f"; it takes {allowed}" if allowed else ""
-    if exc.status_code == NotFound.status and request.url.path.endswith("/"):
-        advice = "; leave out the slash at the end"
-    message = f"{request.method} {request.url.path}: {exc.detail}{advice}."
-    known = {kind.status: kind for kind in (NotFound, MethodNotAllowed)}.get(exc.status_code)
-    error = known(message) if known else HttpError(exc, message)
-    return respond(request, error, exc.headers)
+    if exc.status_code == NotFound.status:
+        return respond(request, NotFound(unknown_address(request)), exc.headers)
+    if exc.status_code == MethodNotAllowed.status:
+        allowed = (exc.headers or {}).get("Allow", "")
+        return respond(request, MethodNotAllowed(wrong_method(request, allowed)), exc.headers)
+    message = f"{request.method} {request.url.path}: {exc.detail}."
+    return respond(request, HttpError(exc, message), exc.headers)

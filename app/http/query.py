@@ -4,6 +4,7 @@ FastAPI documents the parameters and does not read them: that would take 48 us m
 """
 
 import re
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -19,7 +20,7 @@ from app.settings import Settings
 from model_store.tiling import Geometry
 
 TIMEOUT_MS = "X-Request-Timeout-Ms"
-Q = TypeVar("Q", bound="Query")
+Q = TypeVar("Q", bound=BaseModel)
 
 
 class Query(BaseModel):
@@ -83,8 +84,16 @@ def read_query(request: Request, kind: type[Q]) -> Q:
         return kind.model_validate(dict(request.query_params))
     except ValidationError as exc:
         first = exc.errors()[0]
+        if first["type"] == "extra_forbidden":
+            raise InvalidParameter(_unknown(str(first["loc"][0]), list(kind.model_fields))) from exc
         where = ".".join(map(str, ("query", *first["loc"])))
         raise InvalidParameter(f"{where} is {str(first['input'])[:100]!r}: {first['msg']}.") from exc
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = get_close_matches(name[:100].lower(), known, n=1)
+    nearest = f"; the nearest one is {near[0]!r}" if near else ""
+    return f"There is no query parameter {name[:100]!r}{nearest}. This address takes {', '.join(known)}."
 
 
 def timeout_s(request: Request) -> float:
@@ -98,14 +107,20 @@ def timeout_s(request: Request) -> float:
     return min(int(header), settings.request_timeout_ms) / 1000
 
 
-def openapi_parameters(kind: type[Query]) -> list[dict[str, Any]]:
-    """The OpenAPI `parameters` of an endpoint that reads this query and the deadline."""
+def query_parameters(kind: type[BaseModel]) -> list[dict[str, Any]]:
+    """The OpenAPI `parameters` of an endpoint that reads this query."""
     listed: list[dict[str, Any]] = []
     for name, schema in kind.model_json_schema()["properties"].items():
         description = schema.pop("description")
         listed.append(
             {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
         )
+    return listed
+
+
+def openapi_parameters(kind: type[Query]) -> list[dict[str, Any]]:
+    """The OpenAPI `parameters` of an endpoint that reads this query and the deadline."""
     deadline = "Deadline in milliseconds; may only shorten the configured one."
     header = {"type": "string", "pattern": "^[0-9]{1,9}$"}
-    return [*listed, {"name": TIMEOUT_MS, "in": "header", "schema": header, "description": deadline}]
+    deadline_header = {"name": TIMEOUT_MS, "in": "header", "schema": header, "description": deadline}
+    return [*query_parameters(kind), deadline_header]

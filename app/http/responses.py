@@ -16,6 +16,7 @@ from app.http.problems import problem
 from app.http.schemas import (
     DoneImage,
     FailedImage,
+    ModelDetails,
     ModelInfo,
     ModelRef,
     PixelSize,
@@ -123,19 +124,26 @@ def _done(result: CropResult, index: int, filename: str | None, files: _Files) -
 def model_info(model: ServedModel, models: ModelRegistry) -> ModelInfo:
     manifest = model.artefact.manifest
     return ModelInfo(
-        active=models.is_active(model),
-        default=models.default is model,
         name=manifest.name,
         version=manifest.version,
+        active=models.is_active(model),
+        default=models.default is model,
         digest=model.artefact.digest,
         runtime=model.predictor.runtime,
         device=model.predictor.device,
         precision=model.predictor.precision,
         scale=manifest.pixels.scale,
+        recognisers=model.gate.recognisers,
+    )
+
+
+def model_details(model: ServedModel, models: ModelRegistry) -> ModelDetails:
+    manifest = model.artefact.manifest
+    return ModelDetails(
+        **model_info(model, models).model_dump(),
         input=_size((manifest.pixels.height, manifest.pixels.width)),
         input_sizes=[_size(size) for size in manifest.input_sizes],
         batch_sizes=list(model.predictor.batch_sizes),
-        recognisers=model.gate.recognisers,
         training=dict(manifest.training),
         metrics=[asdict(metric) for metric in manifest.metrics],
         licence=manifest.licence,

@@ -82,24 +82,29 @@ class SuperResolveResponse(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """A loaded model: its manifest in short, and where it runs."""
+    """A loaded model: its name, where it runs, and the recognisers that it was calibrated for."""
 
     name: str
     version: int
     active: bool = Field(description="Whether requests for its name use it; others need `name:version`.")
     default: bool = Field(description="Whether requests that name no model use it.")
-    digest: str
+    digest: str = Field(description="SHA-256 of the model's manifest.")
     runtime: str
     device: str
-    precision: str = Field(description="Number format of the network's products.", examples=["bf16"])
+    precision: str
     scale: int
-    input: PixelSize = Field(description="The network's trained size; geometry=telescope stretches to it.")
-    input_sizes: list[PixelSize] = Field(description="Sizes of the tiles that the network may see.")
-    batch_sizes: list[int]
     recognisers: dict[str, str] = Field(
         description="The values of `recogniser`, for which the model was calibrated, each with its rule.",
         examples=[{"rapidocr-v6": "super-resolves crops blurred by 2.7 px and more; +4.1 points on those"}],
     )
+
+
+class ModelDetails(ModelInfo):
+    """A loaded model with its sizes, training and measured quality."""
+
+    input: PixelSize = Field(description="The network's trained size; geometry=telescope stretches to it.")
+    input_sizes: list[PixelSize] = Field(description="Sizes of the tiles that the network may see.")
+    batch_sizes: list[int]
     training: dict[str, Any]
     metrics: list[dict[str, Any]]
     licence: str
@@ -108,7 +113,7 @@ class ModelInfo(BaseModel):
 
 
 class ModelList(BaseModel):
-    models: list[ModelInfo]
+    models: list[ModelDetails | ModelInfo]
 
 
 class Health(BaseModel):

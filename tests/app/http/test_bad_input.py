@@ -84,7 +84,9 @@ def test_sixty_five_images_are_one_too_many(server: Server) -> None:
     [
         ("?format=gif", "format"),
         ("?geometry=round", "geometry"),
-        ("?fromat=png", "fromat"),
+        ("?fromat=png", "There is no query parameter 'fromat'; the nearest one is 'format'."),
+        ("?recognizer=any", "the nearest one is 'recogniser'"),
+        ("?zoom=4", "This address takes format, mode, recogniser, model, geometry."),
     ],
 )
 def test_a_wrong_parameter_is_named(server: Server, query: str, named: str) -> None:
@@ -192,13 +194,32 @@ def test_a_request_that_would_never_fit_the_memory_is_refused(start_server: Call
     assert (response.status_code, response.json()["code"]) == (413, "request_too_large")
 
 
-def test_unknown_addresses_and_methods_are_problems_too(server: Server) -> None:
-    assert server.client.get("/v2").json()["code"] == "not_found"
-    assert "leave out the slash at the end" in server.client.post("/v1/super-resolve/").json()["detail"]
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/super-resolve", "The nearest address is: POST /v1/super-resolve."),
+        ("/v1/superresolve", "The nearest address is: POST /v1/super-resolve."),
+        ("/V1/Super_Resolve", "The nearest address is: POST /v1/super-resolve."),
+        ("/v1/super-resolve/", "Leave out the slash at the end: POST /v1/super-resolve."),
+        ("/v1/models/", "Leave out the slash at the end: GET /v1/models."),
+        ("/v1/model", "The nearest address is: GET /v1/models."),
+        ("/doc", "The nearest address is: GET /docs."),
+        ("/upscale", "Pictures go to POST /v1/super-resolve: curl -F image=@crop.png"),
+        ("/" + "x" * 20_000, "Pictures go to"),
+    ],
+)
+def test_an_unknown_address_is_answered_with_the_nearest_one(server: Server, path: str, told: str) -> None:
+    response = server.client.get(path)
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+    assert told in response.json()["detail"]
+
+
+def test_a_wrong_method_is_answered_with_the_right_call(server: Server) -> None:
     response = server.client.get("/v1/super-resolve")
     assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
-    assert "it takes POST" in response.json()["detail"]
+    assert "it takes POST, for example curl -F image=@crop.png" in response.json()["detail"]
+    assert "it takes GET" in server.client.post("/v1/models").json()["detail"]
 
 
 def test_every_error_that_can_reach_a_client_has_a_status() -> None:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from typing import Any
 
 import httpx
 import numpy as np
@@ -106,11 +107,22 @@ def test_server_timing_names_the_phases(server: Server) -> None:
     assert float(phases["total"]) >= float(phases["inference"])
 
 
-def test_the_models_page_describes_what_is_served(server: Server) -> None:
-    (model,) = server.client.get("/v1/models").json()["models"]
-    assert model == server.client.get("/v1/models/tbsrn").json() == server.client.get("/v1/models/tbsrn:1").json()
-    assert model["input"] == {"width": 64, "height": 16}
-    assert model["runtime"] == "fake"
+def test_the_list_of_models_is_short_and_one_model_is_described_in_full(server: Server) -> None:
+    def get(path: str) -> dict[str, Any]:
+        return dict(server.client.get(f"/v1/models{path}").json())
+
+    (short,) = get("")["models"]
+    assert short["runtime"] == "fake"
+    assert "training" not in short
+    (full,) = get("?verbose=true")["models"]
+    assert full == get("/tbsrn") == get("/tbsrn:1")
+    assert full["input"] == {"width": 64, "height": 16}
+    assert short.items() <= full.items()
+    assert short == get("/tbsrn?verbose=false")
+    for path in ("?verbos=true", "/tbsrn?verbos=true"):
+        refused = get(path)
+        assert (refused["code"], refused["status"]) == ("invalid_parameter", 422)
+        assert "the nearest one is 'verbose'" in refused["detail"]
 
 
 def test_sixty_four_clients_each_get_their_own_picture_in_shared_batches(server: Server) -> None:
