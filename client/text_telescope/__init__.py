@@ -1,6 +1,9 @@
 """Text Telescope from Python: `TelescopeClient` and `AsyncTelescopeClient`; see `text_telescope/client.py`."""
 
-from text_telescope.client import AsyncTelescopeClient, TelescopeClient
+from importlib.metadata import version
+
+from text_telescope.async_client import AsyncTelescopeClient
+from text_telescope.client import TelescopeClient
 from text_telescope.exchange import (
     BadImage,
     BadRequest,
@@ -13,6 +16,8 @@ from text_telescope.exchange import (
     Unreachable,
 )
 from text_telescope.pictures import Answer
+
+__version__ = version("text-telescope-client")
 
 __all__ = [
     "Answer",

@@ -1,11 +1,13 @@
 """The common part of the blocking client and the asyncio client: everything except sending and sleeping."""
 
+from __future__ import annotations
+
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
 import httpx
 
@@ -20,17 +22,20 @@ from text_telescope.exchange import (
     picture,
     split,
 )
-from text_telescope.pictures import Answer, Channels, Picture, encode
+from text_telescope.pictures import Answer, Channels, as_given, encode
+
+if TYPE_CHECKING:
+    from text_telescope.pictures import Picture
 
 CONNECT_S = 5.0  # a slower network is too slow for pictures anyway
+Raise = Literal["raise"]
+RaiseOrKeep = Literal["raise", "keep"]
+Return = Literal["return"]
 OnError = Literal["raise", "return", "keep"]
 Regions = Iterable[Any] | None  # each as a text detector returns it: its corners or a box; None as no regions
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 _FEWER_IMAGES = {"too_many_images", "too_many_bytes", "request_too_large", "http_error"}
-_FEWER_REGIONS = {
-    "too_many_regions",
-    "request_too_large",
-}  # not too_many_bytes: each part carries the page
+_FEWER_REGIONS = {"too_many_regions", "request_too_large"}  # not too_many_bytes: each part carries the page
 
 
 class Parameters(TypedDict, total=False):
@@ -157,20 +162,22 @@ class BaseClient(Generic[H]):
             timeout=httpx.Timeout(left_s, connect=min(left_s, CONNECT_S)),
         )
 
-    def _arrays(self, inputs: Sequence[Any], answers: Sequence[Answer | BadImage], errors: OnError) -> list[Any]:
-        """Blocking."""
-        arrays: list[Any] = []
-        for given, answer in zip(inputs, answers, strict=True):
+    def _results(
+        self, given: Sequence[Picture], answers: Sequence[Answer | BadImage], errors: OnError
+    ) -> list[Any]:
+        """Blocking. Each result is of the kind of its picture in `given`."""
+        results: list[Any] = []
+        for one, answer in zip(given, answers, strict=True):
             is_super_resolved = isinstance(answer, Answer) and answer.method == "super_resolved"
             if errors == "keep" and not is_super_resolved:
-                arrays.append(given)  # a recogniser reads its own enlargement as well as any other
+                results.append(one)  # a recogniser reads its own enlargement as well as any other
             elif isinstance(answer, Answer):
-                arrays.append(answer.array(self._channels))
+                results.append(as_given(answer, one, self._channels))
             elif errors == "return":
-                arrays.append(answer)
+                results.append(answer)
             else:
                 raise answer
-        return arrays
+        return results
 
 
 def with_errors(results: Sequence[Entry]) -> list[Answer | BadImage]:

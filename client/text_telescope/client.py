@@ -1,41 +1,39 @@
 """Text Telescope from Python, over HTTP: one picture or thousands, with threads or asyncio.
 
     with TelescopeClient("http://127.0.0.1:8000") as telescope:
+        telescope.super_resolve("crop.png").save("sharp.png")
         sharp = telescope.super_resolve(crop)            # uint8 (H, W, 3) -> (2H, 2W, 3)
-        many = telescope.super_resolve([crop, "b.png"])  # in order, in as few requests as the limits allow
+        many = telescope.super_resolve([crop, image])    # in order, in as few requests as the limits allow
         lines = telescope.regions(page, quadrilaterals)  # a page and where a detector found its text
 
-    async with AsyncTelescopeClient(url) as telescope:
-        sharp = await telescope.super_resolve(crop)
-
 A picture goes in as an array (uint8; colour (H, W, 3), with alpha (H, W, 4), or grey (H, W)), a PIL image, a path,
-a file opened in binary mode, or the bytes of a file. A PIL image of one frame gives the same result as its file,
-upright by its EXIF orientation; one with levels of 32 bits raises TypeError.
+a file opened in binary mode, or the bytes of a file. The result is of the same kind: an array, a PIL image, or
+for a path, file object or bytes an `Answer`, which holds an image file. A PIL image of one frame gives the same
+result as its file, upright by its EXIF orientation; one with levels of 32 bits raises TypeError.
 Requests that a busy service refuses (429, 503) or a broken connection loses are sent again within `timeout_s`;
 computing one twice does no harm. The error tree is drawn in `text_telescope/exchange.py`.
+`text_telescope/async_client.py` has the same methods for asyncio.
 """
 
-import asyncio
+from __future__ import annotations
+
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import httpx
 
-from text_telescope.base import (
-    BaseClient,
-    CropParameters,
-    OnError,
-    PageParameters,
-    Regions,
-    in_order,
-    plain_regions,
-    with_errors,
-)
+from text_telescope.base import BaseClient, OnError, Regions, in_order, plain_regions, with_errors
 from text_telescope.exchange import BadImage, Exchange, Reply
-from text_telescope.pictures import Answer, Picture, Rgb, as_list, is_one
+from text_telescope.pictures import Answer, as_given, as_list, is_one
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from text_telescope.base import CropParameters, PageParameters, Raise, RaiseOrKeep, Return
+    from text_telescope.pictures import File, Picture, Pixels
 
 T = TypeVar("T")
 
@@ -46,38 +44,52 @@ class TelescopeClient(BaseClient[httpx.Client]):
     _http_kind = httpx.Client
 
     @overload
-    def super_resolve(self, images: Picture, **options: Unpack[CropParameters]) -> Rgb: ...  # type: ignore[overload-overlap]
-
+    def super_resolve(  # type: ignore[overload-overlap]  # a str is an iterable of str
+        self, images: File, *, errors: Raise = "raise", **options: Unpack[CropParameters]
+    ) -> Answer: ...
+    @overload
+    def super_resolve(  # type: ignore[overload-overlap]  # an array is iterable
+        self, images: Pixels, *, errors: RaiseOrKeep = "raise", **options: Unpack[CropParameters]
+    ) -> Pixels: ...
     @overload
     def super_resolve(
-        self,
-        images: Iterable[Picture],
-        *,
-        errors: Literal["raise", "keep"] = "raise",
-        **options: Unpack[CropParameters],
-    ) -> list[Rgb]: ...
-
+        self, images: Iterable[File], *, errors: Raise = "raise", **options: Unpack[CropParameters]
+    ) -> list[Answer]: ...
     @overload
     def super_resolve(
-        self, images: Iterable[Picture], *, errors: Literal["return"], **options: Unpack[CropParameters]
-    ) -> list[Rgb | BadImage]: ...
-
+        self, images: Iterable[Pixels], *, errors: RaiseOrKeep = "raise", **options: Unpack[CropParameters]
+    ) -> list[Pixels]: ...
+    @overload
+    def super_resolve(
+        self, images: Iterable[File], *, errors: Return, **options: Unpack[CropParameters]
+    ) -> list[Answer | BadImage]: ...
+    @overload
+    def super_resolve(
+        self, images: Iterable[Pixels], *, errors: Return, **options: Unpack[CropParameters]
+    ) -> list[Pixels | BadImage]: ...
+    @overload  # several kinds in one list, or files that are kept
+    def super_resolve(
+        self, images: Picture | Iterable[Picture], *, errors: OnError = "raise", **options: Unpack[CropParameters]
+    ) -> Any: ...  # noqa: ANN401
     def super_resolve(self, images: Any, *, errors: OnError = "raise", **options: Unpack[CropParameters]) -> Any:
-        """One picture, or an iterable of them -> uint8 (2H, 2W, 3), or a list of them in order.
+        """One picture, or an iterable of them -> the same kind at twice the size, or a list of them in order.
 
-        With `recogniser`, a crop that it would not read better super-resolved comes back unchanged: (H, W, 3).
+        An array gives uint8 (2H, 2W, 3), a PIL image one in RGB, a path, a file object or bytes an `Answer`.
+        With `recogniser`, a crop that it would not read better super-resolved comes back at its own size.
 
-        errors: for a failed image among several: "raise" its BadImage, "return" the BadImage in its place, or
-            "keep" the picture as given, so that a pipeline goes on; "keep" also replaces merely enlarged results.
-        Raises another TelescopeError if a whole request failed, and TypeError for an object that is no picture.
+        errors: for an image that fails: "raise" its BadImage, "return" the BadImage in its place, or "keep" the
+            picture as given, so that a pipeline goes on; "keep" also replaces merely enlarged results.
+        Raises another TelescopeError if a whole request failed, TypeError for an object that is no picture, and
+        ImportError for an array without Pillow.
         """
-        if is_one(images):
-            return self._arrays([images], self.answers([images], **options), "raise")[0]
         pictures = as_list(images)
-        return self._arrays(pictures, self.answers(pictures, **options), errors)
+        results = self._results(pictures, self.answers(pictures, **options), errors)
+        return results[0] if is_one(images) else results
 
-    def answers(self, images: Iterable[Picture], **options: Unpack[CropParameters]) -> list[Answer | BadImage]:
-        """One result per image, in order: the encoded picture with method and reason, or a BadImage.
+    def answers(
+        self, images: Picture | Iterable[Picture], **options: Unpack[CropParameters]
+    ) -> list[Answer | BadImage]:
+        """One result per image of any kind, in order: the encoded picture with method and reason, or a BadImage.
 
         Raises as `super_resolve` does.
         """
@@ -88,39 +100,45 @@ class TelescopeClient(BaseClient[httpx.Client]):
 
     @overload
     def regions(
-        self,
-        page: Picture,
-        regions: Regions,
-        *,
-        errors: Literal["raise"] = "raise",
-        **options: Unpack[PageParameters],
-    ) -> list[Rgb]: ...
-
+        self, page: File, regions: Regions, *, errors: Raise = "raise", **options: Unpack[PageParameters]
+    ) -> list[Answer]: ...
     @overload
     def regions(
-        self, page: Picture, regions: Regions, *, errors: Literal["return"], **options: Unpack[PageParameters]
-    ) -> list[Rgb | BadImage]: ...
-
+        self, page: Pixels, regions: Regions, *, errors: Raise = "raise", **options: Unpack[PageParameters]
+    ) -> list[Pixels]: ...
+    @overload
     def regions(
-        self, page: Picture, regions: Regions, *, errors: OnError = "raise", **options: Unpack[PageParameters]
+        self, page: File, regions: Regions, *, errors: Return, **options: Unpack[PageParameters]
+    ) -> list[Answer | BadImage]: ...
+    @overload
+    def regions(
+        self, page: Pixels, regions: Regions, *, errors: Return, **options: Unpack[PageParameters]
+    ) -> list[Pixels | BadImage]: ...
+    def regions(
+        self, page: Any, regions: Regions, *, errors: OnError = "raise", **options: Unpack[PageParameters]
     ) -> list[Any]:
-        """Regions of a page -> uint8 arrays in order, each upright and at twice its size.
+        """Regions of a page -> a list in order, each of the page's kind, upright and at twice its size.
 
         regions: quadrilaterals [[x, y], ...] clockwise from the text's top left, or boxes [x0, y0, x1, y1], in
             pixels of the page held upright. None or none of them -> [], without a request.
-        errors: as for `super_resolve`, for each region.
+        errors: "raise" or "return", as for `super_resolve`, for each region.
         """
         given = plain_regions(regions)
         if not given:  # a page without text needs no request
             return []
-        return self._arrays(given, with_errors(self._drive(self._of_regions(page, given, options))), errors)
+        found = with_errors(self._drive(self._of_regions(page, given, options)))
+        return self._results([page] * len(found), found, errors)
 
-    def recompose(self, page: Picture, regions: Regions, **options: Unpack[PageParameters]) -> Rgb:
-        """The page at twice its size, uint8 (2H, 2W, 3): its regions super-resolved, the rest enlarged.
+    @overload
+    def recompose(self, page: File, regions: Regions, **options: Unpack[PageParameters]) -> Answer: ...
+    @overload
+    def recompose(self, page: Pixels, regions: Regions, **options: Unpack[PageParameters]) -> Pixels: ...
+    def recompose(self, page: Any, regions: Regions, **options: Unpack[PageParameters]) -> Any:
+        """The page at twice its size, of the same kind: its regions super-resolved, the rest enlarged.
 
         A region that the service refuses is only enlarged; `regions` gives its error.
         """
-        return self._drive(self._of_page(page, plain_regions(regions), options)).array(self._channels)
+        return as_given(self._drive(self._of_page(page, plain_regions(regions), options)), page, self._channels)
 
     def _drive(self, steps: Exchange[T]) -> T:
         reply: Reply = None
@@ -146,111 +164,3 @@ class TelescopeClient(BaseClient[httpx.Client]):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
-    """For asyncio. Threads read files and encode and decode pictures. Close it by `close` or `async with`."""
-
-    _http_kind = httpx.AsyncClient
-
-    @overload
-    async def super_resolve(self, images: Picture, **options: Unpack[CropParameters]) -> Rgb: ...  # type: ignore[overload-overlap]
-
-    @overload
-    async def super_resolve(
-        self,
-        images: Iterable[Picture],
-        *,
-        errors: Literal["raise", "keep"] = "raise",
-        **options: Unpack[CropParameters],
-    ) -> list[Rgb]: ...
-
-    @overload
-    async def super_resolve(
-        self, images: Iterable[Picture], *, errors: Literal["return"], **options: Unpack[CropParameters]
-    ) -> list[Rgb | BadImage]: ...
-
-    async def super_resolve(
-        self, images: Any, *, errors: OnError = "raise", **options: Unpack[CropParameters]
-    ) -> Any:
-        """As `TelescopeClient.super_resolve`."""
-        if is_one(images):
-            answers = await self.answers([images], **options)
-            return (await asyncio.to_thread(self._arrays, [images], answers, "raise"))[0]
-        pictures = as_list(images)
-        return await asyncio.to_thread(self._arrays, pictures, await self.answers(pictures, **options), errors)
-
-    async def answers(
-        self, images: Iterable[Picture], **options: Unpack[CropParameters]
-    ) -> list[Answer | BadImage]:
-        """As `TelescopeClient.answers`."""
-        encoded = await asyncio.to_thread(self._encoded, as_list(images))
-        free = asyncio.Semaphore(self._concurrency)
-
-        async def drive(steps: Exchange[T]) -> T:
-            async with free:
-                return await self._drive(steps)
-
-        running = [asyncio.create_task(drive(steps)) for steps in self._of_crops(encoded, options)]
-        try:
-            return in_order(encoded, chain.from_iterable(await asyncio.gather(*running)))
-        finally:
-            for task in running:  # after a failure the remaining results are useless
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-
-    @overload
-    async def regions(
-        self,
-        page: Picture,
-        regions: Regions,
-        *,
-        errors: Literal["raise"] = "raise",
-        **options: Unpack[PageParameters],
-    ) -> list[Rgb]: ...
-
-    @overload
-    async def regions(
-        self, page: Picture, regions: Regions, *, errors: Literal["return"], **options: Unpack[PageParameters]
-    ) -> list[Rgb | BadImage]: ...
-
-    async def regions(
-        self, page: Picture, regions: Regions, *, errors: OnError = "raise", **options: Unpack[PageParameters]
-    ) -> list[Any]:
-        """As `TelescopeClient.regions`."""
-        given = plain_regions(regions)
-        if not given:
-            return []
-        found = await self._drive(await asyncio.to_thread(self._of_regions, page, given, options))
-        return await asyncio.to_thread(self._arrays, given, with_errors(found), errors)
-
-    async def recompose(self, page: Picture, regions: Regions, **options: Unpack[PageParameters]) -> Rgb:
-        """As `TelescopeClient.recompose`."""
-        steps = await asyncio.to_thread(self._of_page, page, plain_regions(regions), options)
-        answer = await self._drive(steps)
-        return await asyncio.to_thread(answer.array, self._channels)
-
-    async def _drive(self, steps: Exchange[T]) -> T:
-        reply: Reply = None
-        try:
-            while True:
-                step = steps.send(reply)
-                if isinstance(step, float):
-                    await asyncio.sleep(step)
-                    continue
-                try:
-                    reply = await self._http.send(step)
-                except httpx.TransportError as exc:
-                    reply = exc
-        except StopIteration as done:
-            value: T = done.value
-            return value
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.close()

@@ -13,6 +13,8 @@ TelescopeError
 └── ServerError    the service failed, or another program listens at its address
 """
 
+from __future__ import annotations
+
 import base64
 import random
 import time

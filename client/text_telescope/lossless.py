@@ -1,15 +1,23 @@
-"""A PIL image -> a lossless file that the service reads as it would read the file that the image came from.
+"""A PIL image or an array -> a lossless file that the service reads as it would read the file of the image.
 
-The pixels are kept, and so are the orientation, the ICC profile, the transparency and the gamma.
+The pixels are kept, and so are the orientation, the ICC profile, the transparency and the gamma. Needs Pillow.
 """
+
+from __future__ import annotations
 
 import struct
 from contextlib import suppress
 from io import BytesIO
 from itertools import count
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, MpoImagePlugin, PngImagePlugin, TiffImagePlugin
 from PIL.ExifTags import Base
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from text_telescope.pictures import Channels
 
 _MP_ENTRIES = 0xB002  # a tag of CIPA DC-007
 _PNG_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B")
@@ -50,6 +58,35 @@ def of_image(image: Image.Image) -> bytes:
         return _written(_in_kept_mode(image), _exif(image))
     except ValueError as exc:  # transparency of a wrong type
         raise _refused(image, f"{exc}; correct or delete image.info['transparency']") from exc
+
+
+def of_array(array: npt.NDArray[Any], channels: Channels) -> bytes:
+    """array: uint8, grey (H, W) or (H, W, 1), colours (H, W, 3), or colours and alpha (H, W, 4)."""
+    count = 1 if array.ndim == 2 else array.shape[-1]
+    if array.dtype != "uint8" or array.ndim not in (2, 3) or count not in (1, 3, 4):
+        raise TypeError(
+            f"An array must be uint8 (H, W, 3), (H, W, 4), (H, W, 1) or (H, W); this one is {array.dtype} "
+            f"{array.shape}.{_right_call(array)}"
+        )
+    if count == 1:
+        array = array.reshape(array.shape[:2])
+    elif channels == "bgr":
+        array = array[:, :, ::-1] if count == 3 else array[:, :, [2, 1, 0, 3]]
+    return of_image(Image.fromarray(array))
+
+
+def _right_call(array: npt.NDArray[Any]) -> str:
+    if array.ndim == 4 or array.dtype == object:
+        return " Give several pictures as list(array)."
+    if array.ndim == 1:
+        return " If it holds an encoded file, give array.tobytes()."
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
+        return " If its channels come first, give numpy.moveaxis(array, 0, -1)."
+    if array.dtype.kind in "bf":
+        return " If its white is 1, give (255 * array).astype(numpy.uint8)."
+    if array.dtype == "uint16":
+        return " If its white is 65535, give (array // 257).astype(numpy.uint8)."
+    return " Scale its levels to 0 to 255 and give array.astype(numpy.uint8)."
 
 
 def _written(image: Image.Image, exif: Image.Exif) -> bytes:

@@ -1,21 +1,23 @@
-"""Pictures that the client takes and returns: arrays, PIL images, paths, file objects, and encoded files."""
+"""Pictures that the client takes and returns: arrays, PIL images, paths, file objects, and encoded files.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+NumPy and Pillow are optional. They are imported only for an array or a PIL image, which are recognised without it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import IO, Literal, Protocol, TypeGuard, cast, runtime_checkable
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, TypeVar, cast, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
-from text_telescope.lossless import of_image
-
-Rgb = npt.NDArray[np.uint8]  # (H, W, 3)
 Channels = Literal["rgb", "bgr"]
 _MAX_PATH = 4096  # characters; a longer str is rather base64
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)  # and not a drive, C://
 _KINDS = "an array, a PIL image, a path, a binary file object or bytes"
 
 
@@ -24,31 +26,63 @@ class BinaryFile(Protocol):
     def read(self) -> bytes: ...
 
 
-Picture = Rgb | Image.Image | PathLike[str] | str | bytes | bytearray | memoryview | BinaryFile  # a str is a path
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
+
+    Rgb = npt.NDArray[np.uint8]  # (H, W, 3)
+    File = str | PathLike[str] | bytes | bytearray | memoryview | BinaryFile  # a str is a path
+    Picture = Rgb | Image.Image | File
+    Pixels = TypeVar("Pixels", Rgb, Image.Image)
 
 
 @dataclass(frozen=True)
 class Answer:
     """One picture of a response. method, reason: the treatment and its reason, if the service names them."""
 
-    data: bytes
+    data: bytes = field(repr=False)  # an image file
     media_type: str
     method: str | None = None
     reason: str | None = None
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the file as it came: a PNG, or the `format` of the call, whatever the path's ending."""
+        Path(path).write_bytes(self.data)
+
     def pil(self) -> Image.Image:
+        """RGB."""
+        with _extra("pillow"):
+            from PIL import Image
         return Image.open(BytesIO(self.data)).convert("RGB")
 
     def array(self, channels: Channels = "rgb") -> Rgb:
         """uint8 (H, W, 3), writable."""
+        with _extra("numpy"):
+            import numpy as np
         rgb = np.array(self.pil())
         return rgb if channels == "rgb" else np.ascontiguousarray(rgb[:, :, ::-1])
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Rgb:  # noqa: ANN401  NumPy's own
+        return self.array().astype(dtype or "uint8", copy=False)
 
-def is_one(images: Picture | Iterable[Picture]) -> TypeGuard[Picture]:
-    return isinstance(
-        images, np.ndarray | Image.Image | PathLike | str | bytes | bytearray | memoryview | BinaryFile
-    )
+
+def is_one(images: object) -> TypeGuard[Picture]:
+    is_file = isinstance(images, str | PathLike | bytes | bytearray | memoryview | BinaryFile)
+    return is_file or is_array(images) or is_pil(images)
+
+
+def is_array(given: object) -> TypeGuard[Rgb]:
+    return _is_a(given, "numpy", "ndarray")
+
+
+def is_pil(given: object) -> TypeGuard[Image.Image]:
+    return _is_a(given, "PIL.Image", "Image")
+
+
+def _is_a(given: object, module: str, name: str) -> bool:
+    """Whether `given` is an instance of a class whose module need not be installed."""
+    return isinstance(given, getattr(sys.modules.get(module), name, ()))
 
 
 def as_list(images: Picture | Iterable[Picture]) -> list[Picture]:
@@ -57,39 +91,59 @@ def as_list(images: Picture | Iterable[Picture]) -> list[Picture]:
         return [images]
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         raise _no_picture(images)
-    return list(images)  # type: ignore[arg-type]  # bytes are one picture, and no iterable of numbers
+    return list(cast("Iterable[Picture]", images))
 
 
 def encode(picture: Picture, channels: Channels) -> bytes:
     """Bytes of an image file; a file given by path, file object or bytes stays as it is.
 
-    Raises OSError for a picture that cannot be read, and TypeError for an object that is no picture.
+    Raises OSError for a picture that cannot be read, TypeError for an object that is no picture, and ImportError
+    for an array without Pillow.
     """
-    match picture:
-        case bytes() | bytearray() | memoryview():
-            return bytes(picture)
-        case str() | PathLike():
-            return _read_path(picture)
-        case Image.Image():
-            return of_image(picture)
-        case np.ndarray():
-            return of_image(_image(picture, channels))
-        case BinaryFile():
-            return _read_file(cast(IO[bytes], picture))
+    if is_array(picture):
+        with _extra("numpy"):
+            from text_telescope.lossless import of_array
+        return of_array(picture, channels)
+    if is_pil(picture):
+        from text_telescope.lossless import of_image
+
+        return of_image(picture)
+    if isinstance(picture, str | PathLike):
+        return _read_path(picture)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return bytes(picture)
+    if isinstance(picture, BinaryFile):
+        return _read_file(cast(IO[bytes], picture))
     raise _no_picture(picture)
 
 
+def as_given(answer: Answer, given: object, channels: Channels) -> Any:  # noqa: ANN401  of three kinds
+    """The result in the kind of the picture it was made of: an array, a PIL image, or for a file the Answer."""
+    if is_array(given):
+        return answer.array(channels)
+    return answer.pil() if is_pil(given) else answer
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Raises ImportError with the command that installs a package whose import fails inside."""
+    try:
+        yield
+    except ImportError as exc:
+        raise ImportError(f'{exc}; run: pip install "text-telescope-client[{name}]"') from exc
+
+
 def _read_path(given: str | PathLike[str]) -> bytes:
-    if isinstance(given, str) and ("://" in given[:16] or given.startswith("data:")):
+    if isinstance(given, str) and _URL.match(given):
         raise OSError(f"URLs are not fetched: {given[:100]!r}. Read the bytes first and give them.")
     if isinstance(given, str) and len(given) > _MAX_PATH:
         raise OSError(
             f"A str of {len(given)} characters is no path; if it is base64, give base64.b64decode(text)."
         )
     path = Path(given)
-    if path.exists() and not path.is_file():  # reading a device or a pipe may never end
-        raise OSError(f"'{path}' is a directory or a device, and no regular file.")
     try:
+        if path.exists() and not path.is_file():  # reading a device or a pipe may never end
+            raise OSError(f"'{path}' is a directory or a device, and no regular file.")
         return path.read_bytes()
     except ValueError as exc:
         raise OSError(f"{str(path)!r} is no path: {exc}.") from exc
@@ -119,32 +173,3 @@ def _no_bytes(found: str) -> TypeError:
 
 def _no_picture(given: object) -> TypeError:
     return TypeError(f"A {type(given).__name__} is no picture; give {_KINDS}, or a list of these.")
-
-
-def _image(array: Rgb, channels: Channels) -> Image.Image:
-    """array: uint8, grey (H, W) or (H, W, 1), colours (H, W, 3), or colours and alpha (H, W, 4)."""
-    count = 1 if array.ndim == 2 else array.shape[-1]
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or count not in (1, 3, 4):
-        raise TypeError(
-            f"An array must be uint8 (H, W, 3), (H, W, 4), (H, W, 1) or (H, W); this one is {array.dtype} "
-            f"{array.shape}.{_right_call(array)}"
-        )
-    if count == 1:
-        return Image.fromarray(array.reshape(array.shape[:2]))
-    if channels == "bgr":
-        array = array[:, :, ::-1] if count == 3 else array[:, :, [2, 1, 0, 3]]
-    return Image.fromarray(array)
-
-
-def _right_call(array: npt.NDArray[np.generic]) -> str:
-    if array.ndim == 4 or array.dtype == object:
-        return " Give several pictures as list(array)."
-    if array.ndim == 1:
-        return " If it holds an encoded file, give array.tobytes()."
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
-        return " If its channels come first, give numpy.moveaxis(array, 0, -1)."
-    if array.dtype.kind in "bf":
-        return " If its white is 1, give (255 * array).astype(numpy.uint8)."
-    if array.dtype == np.uint16:
-        return " If its white is 65535, give (array // 257).astype(numpy.uint8)."
-    return " Scale its levels to 0 to 255 and give array.astype(numpy.uint8)."

@@ -1,12 +1,14 @@
 """The Python client against real servers on loopback sockets."""
 
 import asyncio
+import io
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,35 +45,77 @@ def coloured(count: int) -> list[Rgb]:
     return [picture((i, 255 - i, (37 * i) % 256), height=12 + i % 5, width=50 + 3 * (i % 7)) for i in range(count)]
 
 
-def are_results_of(answers: list[Rgb], crops: list[Rgb]) -> bool:
-    """Whether every result belongs to its crop, at twice the size."""
-    return len(answers) == len(crops) and all(
-        answer.shape == (2 * crop.shape[0], 2 * crop.shape[1], 3)
-        and np.abs(answer - crop[0, 0].astype(int)).max() <= 1
-        for answer, crop in zip(answers, crops, strict=True)
+def are_results_of(results: list[Any], crops: list[Rgb]) -> bool:
+    """Whether every result, of any kind, belongs to its crop, at twice the size."""
+    return len(results) == len(crops) and all(
+        np.shape(result) == (2 * crop.shape[0], 2 * crop.shape[1], 3)
+        and np.abs(np.asarray(result) - crop[0, 0].astype(int)).max() <= 1
+        for result, crop in zip(results, crops, strict=True)
     )
 
 
-@pytest.mark.parametrize("kind", ["array", "grey", "pil", "path", "str", "bytes"])
-def test_a_picture_of_every_kind_goes_in_and_an_array_comes_out(
-    client: TelescopeClient, kind: str, tmp_path: Path
+CROP = picture((90, 90, 90))
+PIL = Image.fromarray(CROP)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (CROP, np.ndarray),
+        (CROP[:, :, 0], np.ndarray),
+        (PIL, Image.Image),
+        (PIL.convert("CMYK"), Image.Image),
+        (Path("crop.png"), Answer),
+        ("crop.png", Answer),
+        (encode(CROP, "png"), Answer),
+        (io.BytesIO(encode(CROP, "png")), Answer),
+    ],
+)
+def test_the_same_kind_comes_back_as_went_in(
+    server: Server, given: Any, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crop = picture((90, 90, 90))
-    file = tmp_path / "crop.png"
-    file.write_bytes(encode(crop, "png"))
-    one = {
-        "array": crop,
-        "grey": crop[:, :, 0],
-        "pil": Image.fromarray(crop).convert("CMYK"),
-        "path": file,
-        "str": str(file),
-        "bytes": file.read_bytes(),
-    }[kind]
-    answer = client.super_resolve(one)
-    assert answer.dtype == np.uint8
-    assert are_results_of([answer], [crop])
-    answer[:] = 0  # it is the caller's own
-    assert are_results_of(client.super_resolve([one, one]), [crop, crop])
+    monkeypatch.chdir(tmp_path)
+    Path("crop.png").write_bytes(encode(CROP, "png"))
+    whole = [[0, 0, 64, 16]]
+
+    async def ask() -> list[Any]:
+        async with AsyncTelescopeClient(server.url) as client:
+            several = await client.super_resolve([given, given])
+            regions = await client.regions(given, whole)
+            return [await client.super_resolve(given), *several, *regions, await client.recompose(given, whole)]
+
+    with TelescopeClient(server.url) as client:
+        several = client.super_resolve([given, given])
+        regions = client.regions(given, whole)
+        results = [client.super_resolve(given), *several, *regions, client.recompose(given, whole)]
+    results += asyncio.run(ask())
+    assert {isinstance(result, kind) for result in results} == {True}
+    assert are_results_of(results, [CROP] * 10)
+
+
+def test_the_kinds_of_one_list_are_kept_apart(client: TelescopeClient) -> None:
+    array, image, answer = client.super_resolve([CROP, PIL, encode(CROP, "png")])
+    assert are_results_of([array, image, answer], [CROP] * 3)
+    assert (type(array), image.mode, answer.media_type) == (np.ndarray, "RGB", "image/png")
+    array[:] = 0  # it is the caller's own
+
+
+def test_an_answer_is_saved_and_shown_and_read_as_an_image_or_an_array(
+    client: TelescopeClient, tmp_path: Path
+) -> None:
+    answer = client.super_resolve(encode(picture((10, 20, 200)), "png"))
+    answer.save(tmp_path / "sharp.png")
+    with Image.open(tmp_path / "sharp.png") as saved:
+        assert saved.size == answer.pil().size == (128, 32)
+    assert np.asarray(answer, np.float32)[0, 0].tolist() == [10, 20, 200]
+    assert answer.array("bgr")[0, 0].tolist() == [200, 20, 10]
+    assert len(repr(answer)) < 200
+
+
+def test_keep_gives_a_single_picture_back_too(client: TelescopeClient) -> None:
+    small = picture(height=2)
+    assert client.super_resolve(small, errors="keep") is small
+    assert are_results_of([client.super_resolve(CROP, errors="keep")], [CROP])
 
 
 def test_bgr_arrays_come_back_as_bgr(server: Server) -> None:
