@@ -1,4 +1,4 @@
-# Text Telescope. `make help` lists the targets. Requires python3 (3.11 or 3.12) and make.
+# Text Telescope. `make help` lists the targets. Requires python3 (3.11 or newer) and make.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -6,13 +6,13 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format clean
+.PHONY: help serve test lint format wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve ## Install the service and start it on http://localhost:8000
-	$(BIN)/python -m app serve $(ARGS)
+	$(BIN)/text-telescope serve $(ARGS)
 
 test: $(VENV)/.develop ## Install everything and run the tests (ARGS="-k batcher" for some)
 	$(BIN)/python -m pytest $(ARGS)
@@ -26,12 +26,17 @@ format: $(VENV)/.develop ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+wheels: $(VENV)/.develop ## Build wheels and source archives of service and client in dist/
+	rm -rf dist build *.egg-info client/build client/*.egg-info
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --outdir dist client
+
 clean: ## Remove the virtual environment and all caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info client/*.egg-info build dist
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
-		{ echo "Text Telescope needs Python 3.11 or 3.12, and $(PYTHON) is another; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Text Telescope needs Python 3.11 or newer, and $(PYTHON) is older; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python

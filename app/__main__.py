@@ -1,17 +1,22 @@
-"""The command line.
+"""Makes small, blurred text crops readable: a service, and commands for files.
 
-python -m app serve                      start the service
-python -m app upscale crops/ -o sharp/   super-resolve files or folders; with --url, by a service
-python -m app bulk words/ sharp/         super-resolve data sets, on many machines: tar, Parquet, LMDB, folders
-python -m app models                     list the models of the store
-python -m app settings                   list the settings, as a Markdown table
-python -m app new-key NAME >> keys.txt   make an API key
+text-telescope serve                      start the service
+text-telescope upscale crops/ -o sharp/   super-resolve files or folders; with --url, by a service
+text-telescope bulk words/ sharp/         super-resolve data sets, on many machines: tar, Parquet, LMDB, folders
+text-telescope models                     list the models of the store
+text-telescope settings                   list the settings, as a Markdown table
+text-telescope new-key NAME >> keys.txt   make an API key
+text-telescope version                    list the versions that a bug report needs
+
+In a copy of the repository `python -m app` does the same.
 """
 
 import argparse
 import os
+import platform
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from app.bulk.job import add_arguments, bulk
@@ -23,6 +28,8 @@ from model_store.errors import ModelStoreError
 from model_store.optional import optional
 from model_store.store import ModelStore
 from model_store.tiling import Geometry
+
+RUNTIMES = ("openvino", "onnxruntime", "onnxruntime-gpu", "paddlepaddle", "paddlepaddle-gpu")  # distributions
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,8 +43,8 @@ def main(argv: list[str] | None = None) -> int:
             return _serve(load_settings(**arguments))
         if command == "models":
             return _models(load_settings(**arguments))
-        if command == "settings":
-            print(settings_table())
+        if command in ("settings", "version"):
+            print(settings_table() if command == "settings" else _versions())
             return 0
         geometry = arguments.pop("geometry")
         policy = routing_policy(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry)
@@ -56,8 +63,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="text-telescope", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=_versions())
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="start the service", argument_default=argparse.SUPPRESS)
     serve.add_argument("--host", help="address to listen on")
@@ -74,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(sets)
     models = commands.add_parser("models", help="list the models", argument_default=argparse.SUPPRESS)
     commands.add_parser("settings", help="list every setting with its default and consequence")
+    commands.add_parser("version", help="list the versions of this program, Python and the installed runtimes")
     key = commands.add_parser("new-key", help="make an API key: shown on stderr, its line for the file on stdout")
     key.add_argument("name", help="the user of the key; it appears in logs and metrics")
     key.add_argument("--admin", action="store_true", help="the key may also change the service")
@@ -96,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (serve, upscale, sets, models):
         command.add_argument("--model-store", type=Path, metavar="DIR", help="folder of published models")
     serve.epilog = upscale.epilog = sets.epilog = (
-        "Every other setting is an environment variable TELESCOPE_...; `python -m app settings` lists them."
+        "Every other setting is an environment variable TELESCOPE_...; `text-telescope settings` lists them."
     )
     return parser
 
@@ -104,12 +113,13 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(settings: Settings) -> int:
     from app.telemetry.logs import configure_logging
 
-    configure_logging(settings.log_level)  # before the imports, which may warn
+    configure_logging(settings.log_level, settings.log_format)  # before the imports, which may warn
     from app.main import create_app
     from app.server.server import bind, serve
     from app.serving.loading import load_models
 
     sockets = bind(settings)
+    _say_loading(settings.model)
     serve(create_app(settings, load_models(settings)), sockets)
     return 0
 
@@ -120,6 +130,7 @@ def _upscale(inputs: list[Path], out: Path, geometry: Geometry, policy: RoutingP
     from app.serving.loading import load_model
 
     jobs = find(inputs, out)
+    _say_loading(settings.model[:1])
     model = load_model(settings)
     try:
         enlarge = InProcess(model.predictor, model.pipeline, geometry=geometry, policy=policy)
@@ -167,6 +178,30 @@ def _upscale_there(
         raise StartupError(f"{url}: {exc}") from exc
     print(summary.description(), file=sys.stderr)
     return 1 if summary.failed else 0
+
+
+def _say_loading(models: Sequence[str]) -> None:
+    if sys.stderr.isatty():  # a log has the line `ready`
+        print(f"Loading {', '.join(models)} and warming up; this takes a few seconds ...", file=sys.stderr)
+
+
+def _versions() -> str:
+    installed = {name: _version(name) for name in ("text-telescope-client", *RUNTIMES)}
+    return "\n".join(
+        [
+            f"text-telescope {_version('text-telescope') or '(not installed: run from its folder)'}",
+            *(f"{name} {number}" for name, number in installed.items() if number),
+            f"Python {platform.python_version()}",
+            platform.platform(),
+        ]
+    )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
 
 
 def _new_key(name: str, *, admin: bool) -> int:

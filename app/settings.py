@@ -1,6 +1,6 @@
 """Every setting of the service, read once from the environment (prefix TELESCOPE_) or a command line.
 
-TELESCOPE_PORT=9000 TELESCOPE_BATCH_SIZES=1,2,4,8 python -m app serve
+TELESCOPE_PORT=9000 TELESCOPE_BATCH_SIZES=1,2,4,8 text-telescope serve
 """
 
 import os
@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="'warning' and 'error' leave out the one line per request."
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="auto: text for people if stderr is a terminal, else one JSON object a line."
     )
 
     model_store: Path = Field(BUNDLED, description="Folder of published models.")

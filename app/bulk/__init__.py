@@ -1,6 +1,6 @@
 """Data sets of millions of crops: folders, tar shards, LMDB or Parquet in, the same kind out.
 
-    python -m app bulk INPUT OUTPUT
+    text-telescope bulk INPUT OUTPUT
 
     kind.units -> plan -> this process, or actors of Ray Data -> Worker -> record
                                                                    |

@@ -1,4 +1,4 @@
-"""`python -m app bulk`: begin or resume a job, run every unit that is not done, list the failures."""
+"""`text-telescope bulk`: begin or resume a job, run every unit that is not done, list the failures."""
 
 import argparse
 import os

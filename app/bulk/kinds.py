@@ -155,7 +155,7 @@ def kind_of(source: Path) -> KindName:
     if not source.exists():
         raise StartupError(f"{source} does not exist.")
     if source.is_file() and is_picture(source.name):
-        raise StartupError(f"{source} is one picture; use `python -m app upscale`.")
+        raise StartupError(f"{source} is one picture; use `text-telescope upscale`.")
     refused: list[OSError] = []
     kinds = {kind for path in walk(source, refused.append) if (kind := _kind(path))}
     if refused and not kinds:

@@ -1,4 +1,4 @@
-"""`python -m app upscale`: files or folders of crops -> PNGs of twice the size.
+"""`text-telescope upscale`: files or folders of crops -> PNGs of twice the size.
 
     find: targets and their sources -> in batches: read -> upscaler -> write -> Summary
 

@@ -22,6 +22,7 @@ from app.serving.runner import Timings
 from app.telemetry.logs import request_id
 from app.telemetry.metrics import Metrics
 
+MAX_LOGGED_PATH = 200  # characters; ours are shorter
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger("telescope.request")
 
@@ -122,6 +123,7 @@ class RequestMiddleware:
             extra={
                 "method": scope["method"],
                 "route": route,
+                "path": scope["path"][:MAX_LOGGED_PATH],
                 "status": record.status,
                 "code": record.code,
                 "key": record.key,

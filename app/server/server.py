@@ -9,6 +9,7 @@ refused connections. Here it meets 503, for at least `drain_grace_s` and until e
 import asyncio
 import errno
 import gc
+import logging
 import os
 import signal
 import socket
@@ -24,6 +25,9 @@ from app.server.connection import Connection
 from app.serving.registry import ModelRegistry
 from app.settings import Settings
 
+log = logging.getLogger("telescope.server")
+log.setLevel(logging.INFO)  # the address is logged also with TELESCOPE_LOG_LEVEL=warning
+
 
 class DrainingServer(uvicorn.Server):
     """The first SIGTERM or SIGINT starts the drain; a second one ends the process at once."""
@@ -38,8 +42,8 @@ class DrainingServer(uvicorn.Server):
         self._event_loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
-            self._print_address()
-            if self._settings.api_keys_file:
+            self._log_address()
+            if self._settings.api_keys_file and sys.platform != "win32":  # which has no SIGHUP
                 self._event_loop.add_signal_handler(signal.SIGHUP, self._app.state.authentication.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -51,17 +55,18 @@ class DrainingServer(uvicorn.Server):
         grace_s = self._settings.drain_grace_s if sig == signal.SIGTERM else 0
         self._event_loop.call_soon_threadsafe(self._begin_drain, grace_s)
 
-    def _print_address(self) -> None:
+    def _log_address(self) -> None:
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         admin = self._settings.admin_port
         docs = f"port {admin}, /docs" if admin else "/docs"
-        print(f"Text Telescope listens on {url} (to try it: /, documentation: {docs})", file=sys.stderr)
+        log.info(f"Text Telescope listens on {url} (to try it: /, documentation: {docs})")
 
     def _begin_drain(self, grace_s: float) -> None:
         self._drain = asyncio.create_task(self._drain_then_exit(grace_s))
 
     async def _drain_then_exit(self, grace_s: float) -> None:
+        log.info("stopping: requests that are here are finished, new ones get 503")
         models: ModelRegistry = self._app.state.models
         models.begin_drain()
         try:

@@ -21,7 +21,6 @@ RUNTIMES = {
     "onnx": ("onnxruntime", "app.inference.runtimes.onnx_runtime", "OnnxRuntime", "onnx"),
     "paddle": ("paddle", "app.inference.runtimes.paddle_runtime", "PaddleRuntime", "paddle"),
 }
-NO_DRIVER = "Paddle is installed, but there is no NVIDIA driver, so TELESCOPE_RUNTIME=auto does not load it."
 log = logging.getLogger("telescope")
 
 
@@ -74,7 +73,8 @@ def auto_order(device: str) -> tuple[list[str], list[str]]:
     if device == "cpu" or find_spec("paddle") is None:
         return on_cpu, []
     if not has_nvidia_driver():
-        return on_cpu, [NO_DRIVER]
+        log.info("Paddle is installed, but not loaded, since there is no NVIDIA driver")
+        return on_cpu, []
     try:
         with _loading("paddle", "auto"):
             from app.inference.runtimes.paddle_runtime import visible_gpus

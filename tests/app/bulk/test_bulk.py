@@ -296,7 +296,7 @@ def test_a_job_of_no_units_or_workers_is_refused(tmp_path: Path, job: Job, wrong
 
 def test_a_single_picture_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, {"00.png": PNGS["00"]})
-    with pytest.raises(StartupError, match=r"00\.png is one picture; use `python -m app upscale`"):
+    with pytest.raises(StartupError, match=r"00\.png is one picture; use `text-telescope upscale`"):
         kind_of(tmp_path / "00.png")
 
 
