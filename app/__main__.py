@@ -25,7 +25,6 @@ from app.imaging.quality_gate import QualityGate, RoutingPolicy, routing_policy
 from app.settings import Settings, load_settings, settings_table
 from model_store.calibration import Calibration
 from model_store.errors import ModelStoreError
-from model_store.optional import optional
 from model_store.store import ModelStore
 from model_store.tiling import Geometry
 
@@ -155,8 +154,10 @@ def _upscale_there(
     if local:
         option = next(iter(local)).replace("_", "-")
         raise StartupError(f"--{option} is the service's own choice; leave it out with --url.")
-    with optional("--url", "httpx", extra="client", error=StartupError):
+    try:
         from text_telescope import Answer, TelescopeClient, TelescopeError
+    except ImportError as exc:
+        raise StartupError(f"--url needs the client ({exc}); run: pip install text-telescope-client") from exc
     from app.bulk.upscale import Upscaled, find, upscale
 
     def upscaler(crops: Sequence[bytes]) -> list[Upscaled | str]:

@@ -1,7 +1,7 @@
 """Optional packages: one that is missing or broken becomes one sentence with its name, its error and the remedy.
 
-    with optional("--url", "httpx", extra="client", error=StartupError):
-        from text_telescope import TelescopeClient
+    with optional("TELESCOPE_DEMO_OCR=true", "rapidocr", extra="ocr", error=StartupError):
+        from rapidocr import RapidOCR
 
 A broken package can raise anything when it is imported: ImportError and OSError if a shared library is missing,
 AttributeError if a version does not fit, RuntimeError or KeyError from its own code.

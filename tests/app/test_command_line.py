@@ -255,12 +255,15 @@ def test_an_unknown_model_of_the_service_is_told_in_one_sentence(
     assert "'other' is not served here" in capsys.readouterr().err
 
 
-def test_a_missing_httpx_is_told_with_the_extra(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("missing", ["httpx", "text_telescope"])
+def test_a_missing_client_is_told_with_its_distribution(
+    missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in [name for name in sys.modules if name.startswith("text_telescope")]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "httpx", None)
+    monkeypatch.setitem(sys.modules, missing, None)
     assert main(["upscale", "--url", "http://127.0.0.1:1", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
-    expected = "needs the package httpx, which is not installed; run: pip install 'text-telescope[client]'"
-    assert expected in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("text-telescope: --url needs the client (")
+    assert missing in error
+    assert error.endswith("; run: pip install text-telescope-client\n")
