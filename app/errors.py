@@ -4,6 +4,7 @@ ServiceError
 ├── BadInput                 the request is at fault; sending it again will not help
 │   ├── EmptyBody
 │   ├── MalformedMultipart
+│   ├── MalformedJson
 │   ├── UnsupportedMediaType     the request's Content-Type is neither multipart nor an image
 │   ├── UnsupportedFormat        an image in a format that is never decoded
 │   ├── UndecodableImage         a damaged image, or no image at all
@@ -61,6 +62,11 @@ class EmptyBody(BadInput):
 class MalformedMultipart(BadInput):
     status, code, title = 400, "malformed_multipart", "The multipart body is malformed"
     example = "The multipart body ends before its closing boundary."
+
+
+class MalformedJson(BadInput):
+    status, code, title = 400, "malformed_json", "The JSON body is malformed"
+    example = "The body is not JSON (EOF while parsing a string at line 1 column 90)."
 
 
 class UndecodableImage(BadInput):

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from app import errors
-from app.http.multipart import receive
+from app.http.body import receive
 from app.http.openapi import SUPER_RESOLVE
 from app.http.problems import openapi_responses
 from app.imaging.decode import probe

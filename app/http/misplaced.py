@@ -2,7 +2,7 @@
 
 -F image=crop.png             the name of a file: the @ is missing
 -F image=https://...          an address, which is not fetched
-{"image": "iVBORw0KGgo..."}   JSON or base64, in a part or as the whole body
+-F image=iVBORw0KGgo...       base64, or JSON: they have a Content-Type of their own, application/json
 """
 
 import base64
@@ -16,6 +16,9 @@ _SPOILT = (  # beginnings of a PNG or JPEG after a treatment as text: UTF-8, Lat
     *(b"\x89PNG\n", b"\x89PNG\x1a"),
 )
 _NAME = re.compile(r"[^\n]{1,150}\.[A-Za-z][A-Za-z0-9]{1,4}")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+JSON_CALL = """curl -H 'Content-Type: application/json' -d '{"images": [{"data": "<base64>"}]}'"""
+_AS_JSON = f"(base64 is taken as JSON alone: {JSON_CALL})"
 
 
 def misplaced_text(data: bytes, *, plain: bool = True) -> str | None:
@@ -33,19 +36,31 @@ def misplaced_text(data: bytes, *, plain: bool = True) -> str | None:
     if not text or "\ufffd" in text or not re.sub(r"\s", "", text).isprintable():
         return None
     kind = _kind(text) or ("text" if plain else None)
-    return kind and f"{kind}: {text[:_SHOWN]!r}{'...' * (len(text) > _SHOWN)}"
+    return kind and f"{kind}: {shown(text)}"
+
+
+def shown(text: str) -> str:
+    return f"{text[:_SHOWN]!r}{'...' * (len(text) > _SHOWN)}"
+
+
+def is_address(text: str) -> bool:
+    return bool(_ADDRESS.match(text))
+
+
+def is_file_name(text: str) -> bool:
+    return bool(_NAME.fullmatch(text))
 
 
 def _kind(text: str) -> str | None:
     if text.startswith("data:"):
-        return "a data: URL, which is not decoded"
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        return f"a data: URL {_AS_JSON}"
+    if is_address(text):
         return "an address, and addresses are not fetched"
     if re.match(r"""[{[]\s*[-"{[\]}\d]""", text):
-        return "JSON"
+        return "JSON (it needs the header 'Content-Type: application/json')"
     if _is_base64(text.strip("\"'")):
-        return "a picture as base64 text, which is not decoded"
-    if _NAME.fullmatch(text):
+        return f"a picture as base64 text {_AS_JSON}"
+    if is_file_name(text):
         return "the name of a file (with curl, an @ before it sends the file)"
     return None
 

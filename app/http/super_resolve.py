@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.errors import ClientDisconnected
 from app.http.accept import negotiate
-from app.http.multipart import receive
+from app.http.body import receive
 from app.http.openapi import SUPER_RESOLVE, SUPER_RESOLVE_REGIONS
 from app.http.query import CropQuery, PageQuery, Query, read_query
 from app.http.responses import render

@@ -33,8 +33,11 @@ log = logging.getLogger("telescope.service")
 
 @dataclass(frozen=True)
 class Upload:
+    """fault: the error of an upload that could not be read; its data is empty."""
+
     data: bytes
     filename: str | None = None
+    fault: ServiceError | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,8 @@ class ServedModel:
 
     def _crop(self, upload: Upload, options: CropOptions, image_format: Format) -> Crop | ServiceError:
         limits = self._settings
+        if upload.fault:
+            return upload.fault
         try:
             picture = decode.probe(upload.data, max_pixels=limits.max_image_pixels, min_side_px=limits.min_side_px)
             output = self._pipeline.output_size(picture.height, picture.width, options)

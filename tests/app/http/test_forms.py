@@ -192,7 +192,8 @@ def test_a_wrong_call_for_a_page_is_answered_with_the_right_one(
     ("content_type", "status", "told"),
     [
         ("application/x-www-form-urlencoded", 415, "curl --data-binary @crop.png -H 'Content-Type: image/png'"),
-        ("application/json", 415, "curl -F image=@crop.png"),
+        ("text/plain", 415, "curl -F image=@crop.png"),
+        ("application/json", 400, "holds a multipart body"),
         ("multipart/form-data; boundary=other", 400, "no boundary 'other', which its Content-Type names"),
         ("multipart/form-data", 400, "names no boundary; leave that header to the HTTP library"),
         ("image/png", 400, "the HTTP library sets the Content-Type"),
