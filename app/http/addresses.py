@@ -45,10 +45,16 @@ def _known(request: Request) -> dict[str, str]:
     described = request.app.openapi()["paths"]
     known = {path: "/".join(sorted(operations)).upper() for path, operations in described.items()}
     known |= dict.fromkeys(_PAGES, "GET")
-    if not request.app.state.settings.admin_port:
+    if _has_operators(request):
         return known
     return {path: methods for path, methods in known.items() if not OPERATORS.fullmatch(path)}
 
 
 def _documentation(request: Request) -> str:
-    return "" if request.app.state.settings.admin_port else " All addresses, with examples: /docs."
+    return " All addresses, with examples: /docs." if _has_operators(request) else ""
+
+
+def _has_operators(request: Request) -> bool:
+    """Whether the request's port has the operators' addresses."""
+    admin_port = request.app.state.settings.admin_port
+    return not admin_port or request.scope["server"][1] == admin_port

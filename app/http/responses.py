@@ -11,6 +11,7 @@ from fastapi import Response
 
 from app.errors import ServiceError
 from app.http.accept import Representation, Shape
+from app.http.entry_names import EntryNames
 from app.http.middleware import RequestRecord
 from app.http.problems import problem
 from app.http.schemas import (
@@ -62,16 +63,20 @@ class _Files:
         self.shape = shape
         self.media_type = MEDIA_TYPES[image_format]
         self.held: dict[str, bytes] = {}
-        self._suffix = f".{image_format}"
+        self._names = EntryNames(f".{image_format}")
 
-    def put(self, name: str, picture: EncodedPicture) -> str | None:
-        """The value of `data` in the JSON: base64, or the file's name; None for a picture without bytes."""
+    def put(self, picture: EncodedPicture, filename: str | None, *, otherwise: str) -> str | None:
+        """The value of `data` in the JSON: base64, or the entry's name; None for a picture without bytes.
+
+        filename: the upload's, for the entry. otherwise: the entry's name without suffix, if the upload has none.
+        """
         if not picture.data:
             return None
         if self.shape == "json":
             return base64.b64encode(picture.data).decode()
-        self.held[name + self._suffix] = picture.data
-        return name + self._suffix
+        name = self._names.take(filename, otherwise=otherwise)
+        self.held[name] = picture.data
+        return name
 
 
 def _listed(
@@ -100,7 +105,7 @@ def _listed(
 
 
 def _page(page: EncodedPicture, files: _Files) -> RecomposedPage:
-    data = files.put("page", page)
+    data = files.put(page, None, otherwise="page")
     return RecomposedPage(output=_size(page.output_size), media_type=files.media_type, data=data)
 
 
@@ -117,7 +122,7 @@ def _done(result: CropResult, index: int, filename: str | None, files: _Files) -
         working_scale=_rounded(decision.scale) if decision.infers else None,
         strength=decision.strength if decision.infers else None,
         media_type=files.media_type,
-        data=files.put(f"{index:03d}", result),
+        data=files.put(result, filename, otherwise=f"{index:03d}"),
     )
 
 

@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 
 pytest.importorskip("openvino")
 CROP = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()
-OPERATORS = ("/metrics", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css")
+OPERATORS = ("/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/swagger-ui.css")
 
 
 def free_port() -> int:
@@ -35,6 +35,8 @@ def test_what_operators_need_is_on_their_port_alone_and_the_drain_covers_both(
         hidden = httpx.get(f"{url}{path}", headers={"Host": f"127.0.0.1:{port}"})
         assert (hidden.status_code, hidden.json()["code"]) == (404, "not_found")
         assert hidden.json()["request_id"] == hidden.headers["x-request-id"]
+    mistyped = [httpx.get(f"{base}/metric").json()["detail"] for base in (url, admin)]
+    assert ["/metrics" in detail for detail in mistyped] == [False, True]
     switch = "/v1/models/tbsrn/activate"
     assert [httpx.post(f"{base}{switch}").status_code for base in (url, admin)] == [404, 403]
     for path in (*OPERATORS, "/livez", "/readyz"):

@@ -11,8 +11,8 @@ from tests.app.conftest import Server
 
 SITE = "https://example.org"
 PUBLIC = f"{SITE}/tt/"  # a proxy sends the service only the path behind this
-PAGES = ("", "docs", "web/script.js")
-ADDRESS = re.compile(r"""(?:\b(?:src|href)=|\burl: |\bfetch\()["']([^"'#]+)["']""")
+PAGES = ("", "docs", "redoc", "web/script.js")
+ADDRESS = re.compile(r"""(?:\b(?:src|href|spec-url)=|\burl: |\bfetch\()["']([^"'#]+)["']""")
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Forwarded-Prefix": "/tt"}], ids=["no header", "header"])
@@ -36,7 +36,7 @@ def test_the_described_server_is_the_folder_of_the_description(server: Server) -
 
 def test_a_forwarded_prefix_is_never_written_into_a_page(server: Server) -> None:
     evil = {"X-Forwarded-Prefix": "/tt'</script><script>alert(1)//", "X-Forwarded-Host": "evil.example"}
-    for path in ("/", "/docs", "/openapi.json"):
+    for path in ("/", "/docs", "/redoc", "/openapi.json"):
         text = server.client.get(path, headers=evil).text
         assert "alert(1)" not in text
         assert "evil.example" not in text
@@ -50,6 +50,7 @@ def test_an_asgi_server_may_name_the_prefix_as_root_path(server: Server, prefix:
             for path in (
                 "/",
                 "/docs",
+                "/redoc",
                 "/static-offline-docs/swagger-ui.css",
                 "/web/script.js",
                 "/livez",

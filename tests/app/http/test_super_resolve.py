@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -77,10 +78,38 @@ def test_a_zip_holds_the_pictures_and_what_became_of_each(server: Server) -> Non
         png(), b"no picture", png(), headers={"Accept": "application/zip"}, query="?format=webp"
     )
     archive = zipfile.ZipFile(BytesIO(response.content))
-    assert archive.namelist() == ["results.json", "000.webp", "002.webp"]
+    assert archive.namelist() == ["results.json", "0.webp", "2.webp"]
     results = json.loads(archive.read("results.json"))
-    assert [entry.get("data") for entry in results["images"]] == ["000.webp", None, "002.webp"]
-    assert decode.decode(archive.read("002.webp")).shape == (32, 128, 3)
+    assert [entry.get("data") for entry in results["images"]] == ["0.webp", None, "2.webp"]
+    assert decode.decode(archive.read("2.webp")).shape == (32, 128, 3)
+
+
+UPLOADED = {  # the name of an upload: the entry's
+    "harbour.png": "harbour.png",
+    "Harbour.jpg": "Harbour-2.png",  # the same file where letters' case does not count
+    "a/harbour.png": "harbour-3.png",
+    "harbour-2.png": "harbour-2-2.png",
+    "C:\\scans\\großer Hafen 港.tif": "großer Hafen 港.png",
+    "../../etc/cron.d/x.png": "x.png",
+    "..": "006.png",
+    "D:word?.png": "word_.png",
+    "con.png": "_con.png",
+    "results.json": "results.png",
+    "\u202egnp.word": "_gnp.png",
+    "x" * 400: "x" * 200 + ".png",
+    "Preis 3.50": "Preis 3.50.png",
+}
+
+
+def test_the_entries_of_a_zip_have_the_names_of_the_uploads_made_safe(server: Server, tmp_path: Path) -> None:
+    files = [("image", (name, png())) for name in UPLOADED]
+    response = server.client.post("/v1/super-resolve", files=files, headers={"Accept": "application/zip"})
+    archive = zipfile.ZipFile(BytesIO(response.content))
+    assert archive.namelist() == ["results.json", *UPLOADED.values()]
+    told = [image["data"] for image in json.loads(archive.read("results.json"))["images"]]
+    assert told == list(UPLOADED.values())
+    archive.extractall(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == set(archive.namelist())
 
 
 def test_every_response_says_which_request_and_which_model(server: Server) -> None:
