@@ -82,8 +82,8 @@ class UnknownModel(BadInput):
 class NotFound(BadInput):
     status, code, title = 404, "not_found", "There is nothing at this address"
     example = (
-        "There is no address /v1/superresolve. The nearest address is: POST /v1/super-resolve. All addresses, with "
-        "examples: /docs."
+        "There is no address /v1/superresolve. The nearest address is: POST /v1/super-resolve. All addresses, "
+        "with examples: /docs."
     )
 
 
@@ -162,7 +162,7 @@ class BadRegion(BadInput):
 
 class InvalidParameter(BadInput):
     status, code, title = 422, "invalid_parameter", "A parameter is not valid"
-    example = "query.format is 'gif': Input should be 'png', 'jpeg' or 'webp'."
+    example = "The query parameter 'format' is 'gif'; it must be 'png', 'jpeg' or 'webp'."
 
 
 class InvalidTensor(BadInput):

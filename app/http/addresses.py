@@ -26,8 +26,8 @@ def path_of(scope: Scope) -> str:
 def unknown_address(request: Request) -> str:
     """The message for an address that does not exist. It names the nearest one that does."""
     path, known = path_of(request.scope), _known(request)
-    advice = f"Pictures go to POST /v1/super-resolve: {_CALLS['/v1/super-resolve']}."
-    if near := get_close_matches(path[:_COMPARED].lower().rstrip("/"), known, n=1):
+    advice = f"Pictures go to POST /v1/super-resolve: {_CALLS['/v1/super-resolve']}. Health is GET /readyz."
+    if near := get_close_matches(path[:_COMPARED].lower().rstrip("/"), known, n=1, cutoff=0.75):
         slash = "Leave out the slash at the end" if near[0] == path.rstrip("/") else "The nearest address is"
         advice = f"{slash}: {known[near[0]]} {near[0]}."
     return f"There is no address {request.url.path}. {advice}{_documentation(request)}"

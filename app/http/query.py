@@ -86,8 +86,10 @@ def read_query(request: Request, kind: type[Q]) -> Q:
         first = exc.errors()[0]
         if first["type"] == "extra_forbidden":
             raise InvalidParameter(_unknown(str(first["loc"][0]), list(kind.model_fields))) from exc
-        where = ".".join(map(str, ("query", *first["loc"])))
-        raise InvalidParameter(f"{where} is {str(first['input'])[:100]!r}: {first['msg']}.") from exc
+        name, value = first["loc"][0], str(first["input"])[:100]
+        known = "true or false" if first["type"] == "bool_parsing" else first["msg"]
+        known = known.removeprefix("Input should be ")
+        raise InvalidParameter(f"The query parameter {name!r} is {value!r}; it must be {known}.") from exc
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -82,7 +82,7 @@ def test_sixty_five_images_are_one_too_many(server: Server) -> None:
 @pytest.mark.parametrize(
     ("query", "named"),
     [
-        ("?format=gif", "format"),
+        ("?format=gif", "The query parameter 'format' is 'gif'; it must be 'png', 'jpeg' or 'webp'."),
         ("?geometry=round", "geometry"),
         ("?fromat=png", "There is no query parameter 'fromat'; the nearest one is 'format'."),
         ("?recognizer=any", "the nearest one is 'recogniser'"),
@@ -204,6 +204,8 @@ def test_a_request_that_would_never_fit_the_memory_is_refused(start_server: Call
         ("/v1/models/", "Leave out the slash at the end: GET /v1/models."),
         ("/v1/model", "The nearest address is: GET /v1/models."),
         ("/doc", "The nearest address is: GET /docs."),
+        ("/predict", "Pictures go to POST /v1/super-resolve: curl -F image=@crop.png"),
+        ("/health", "Health is GET /readyz"),
         ("/upscale", "Pictures go to POST /v1/super-resolve: curl -F image=@crop.png"),
         ("/" + "x" * 20_000, "Pictures go to"),
     ],
