@@ -17,14 +17,16 @@ from app.demo.page import mount_demo
 from app.http import docs, openapi, operations, super_resolve
 from app.http.admin_port import AdminPort
 from app.http.auth import Authentication
+from app.http.doors import hubserving, paddlex
 from app.http.middleware import RequestMiddleware
-from app.http.problems import add_problem_handlers
+from app.http.problems import add_error_form, add_problem_handlers
 from app.serving.loading import LoadedModel, load_models, open_model
 from app.serving.registry import Load, ModelRegistry
 from app.settings import Settings, load_settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import open_tracing
 
+PADDLE = (hubserving, paddlex)
 log = logging.getLogger("telescope")
 
 
@@ -85,10 +87,12 @@ def create_app(
     app.state.capacity = capacity
     app.state.metrics = metrics
     _add_routes(app, settings, authentication)
-    for path in super_resolve.PATHS:
+    for path in (*super_resolve.PATHS, *(door.PATH for door in PADDLE)):
         metrics.expect(path)
     _add_middleware(app, settings, metrics, capacity)
     add_problem_handlers(app)
+    for door in PADDLE:
+        add_error_form(app, door.PATH, door.error_form)
     openapi.describe_problems(app)
     return app
 
@@ -100,6 +104,8 @@ def _add_routes(app: FastAPI, settings: Settings, authentication: Authentication
     app.include_router(operations.router, dependencies=guards, responses=no_key)
     app.include_router(operations.admin, dependencies=[*guards, Depends(authentication.admin)], responses=no_key)
     app.include_router(operations.open_router)
+    for door in PADDLE:
+        app.include_router(door.router, dependencies=guards, responses=door.NO_KEY if guards else None)
     docs.mount_docs(app)
     mount_demo(app, settings, guards)
 

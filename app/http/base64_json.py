@@ -25,9 +25,9 @@ SLICE = 2**20  # characters of base64 decoded at once, in 3 ms: other threads wa
 PAGE_CALL = """curl -H 'Content-Type: application/json' -d '{"image": {"data": "<base64>"}, "regions": []}'"""
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _FAULTS = {
-    "missing": "is missing",
-    "extra_forbidden": "is not known here",
-    "model_type": "must be an object",
+    "missing": "this field is missing",
+    "extra_forbidden": "there is no such field",
+    "model_type": "this must be a string of base64, or an object with the field 'data'",
 }
 
 
@@ -62,7 +62,7 @@ def read_crops(data: bytes, *, max_images: int, too_many: str, call: str = JSON_
     if len(images) > max_images:
         raise TooManyImages(too_many)
     if not images:
-        raise EmptyBody(f"The list 'images' is empty; send {call}.")
+        raise EmptyBody(f"The list 'images' is empty. The right call: {call}.")
     return [upload(image.data, image.filename, call=call) for image in images]
 
 
@@ -78,22 +78,21 @@ def parse(kind: type[T], data: bytes, *, call: str) -> T:
     Raises EmptyBody, MalformedJson or InvalidParameter.
     """
     if not data:
-        raise EmptyBody(f"The JSON body is empty; send {call}.")
+        raise EmptyBody(f"The JSON body is empty. The right call: {call}.")
     if sum(data.count(mark) for mark in b",[{") > MAX_VALUES:
-        raise InvalidParameter(f"The JSON body has more than {MAX_VALUES} values; send {call}.")
+        raise InvalidParameter(f"The JSON body has more than {MAX_VALUES} values. The right call: {call}.")
     try:
         body = from_json(data.removeprefix(codecs.BOM_UTF8))
     except ValueError as exc:
-        found = None if data.lstrip().startswith((b"{", b"[")) else misplaced_text(data, plain=False)
-        raise MalformedJson(
-            f"The body {f'holds {found}' if found else f'is not JSON ({exc})'}; send {call}."
-        ) from exc
+        text = None if data.lstrip().startswith((b"{", b"[")) else misplaced_text(data, plain=False)
+        found = f"holds {text}" if text else f"is not JSON ({exc})"
+        raise MalformedJson(f"The body {found}. The right call: {call}.") from exc
     if not isinstance(body, dict):
-        raise InvalidParameter(f"The JSON body must be an object; send {call}.")
+        raise InvalidParameter(f"The JSON body must be an object. The right call: {call}.")
     try:
         return kind.model_validate(body)
     except ValidationError as exc:
-        raise InvalidParameter(f"{_told(exc)}; send {call}.") from exc
+        raise InvalidParameter(f"{_told(exc)}. The right call: {call}.") from exc
 
 
 def upload(text: str, filename: str | None = None, *, call: str) -> Upload:
@@ -106,10 +105,8 @@ def upload(text: str, filename: str | None = None, *, call: str) -> Upload:
             found = "an address, and addresses are not fetched"
         elif is_file_name(text[:200]):
             found = "the name of a file"
-        fault = UndecodableImage(
-            f"The image's data is {found}: {shown(text)}. Send the base64 of the picture's bytes: {call}."
-        )
-        return Upload(b"", filename, fault)
+        told = f"The image's data is {found}: {shown(text)}. It must be the base64 of a picture's bytes."
+        return Upload(b"", filename, UndecodableImage(f"{told} The right call: {call}."))
 
 
 def _decoded(text: str) -> bytes:
@@ -131,7 +128,8 @@ def _strictly(text: str) -> bytes:
 
 def _told(error: ValidationError) -> str:
     """The first faults."""
-    return "; ".join(
-        f"{'.'.join(map(str, ('body', *one['loc'])))} {_FAULTS.get(one['type'], one['msg'])}"
-        for one in error.errors(include_url=False)[:3]
-    )
+    told = []
+    for one in error.errors(include_url=False)[:3]:
+        where = ".".join(map(str, ("body", *one["loc"])))
+        told.append(f"{where}: {_FAULTS.get(one['type'], one['msg'].removeprefix('Value error, '))}")
+    return "; ".join(told)

@@ -91,10 +91,11 @@ class Body:
             raise EmptyBody(f"The multipart body has no part named '{IMAGE}'; send {expected}.")
         return [upload for _, upload in parts]
 
-    async def json_images(self, *, max_images: int | None = None) -> list[Upload]:
-        """The images of a JSON body, as `images`."""
+    async def json_images(self, *, max_images: int | None = None, call: str = JSON_CALL) -> list[Upload]:
+        """The images of a JSON body, as `images`. call: the right call, for error messages."""
         most = max_images or self._settings.max_images
-        return await self.json(partial(read_crops, max_images=most, too_many=_too_many(most)), call=JSON_CALL)
+        read = partial(read_crops, max_images=most, too_many=_too_many(most), call=call)
+        return await self.json(read, call=call)
 
     async def json(self, read: Callable[[bytes], T], *, call: str) -> T:
         """What `read` makes of a JSON body; it is called in a worker thread if the body is long.

@@ -75,17 +75,44 @@ HEADERS = {  # X-Method and X-Reason: of a single picture alone
 _ELSEWHERE = (NotFound, MethodNotAllowed, Forbidden, ModelRefused, ClientDisconnected, InvalidTensor)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _IMAGES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+_FILENAME = {"type": ["string", "null"], "maxLength": 255, "description": "Comes back beside the result."}
+_BASE64: dict[str, Any] = {
+    "type": "string",
+    "format": "byte",
+    "description": "A picture in base64, or a data: URL.",
+}
+_JSON_IMAGE = {
+    "anyOf": [
+        {
+            "type": "object",
+            "required": ["data"],
+            "additionalProperties": False,
+            "properties": {"data": _BASE64, "filename": _FILENAME},
+        },
+        _BASE64,
+    ]
+}
+_JSON_CROPS = {
+    "type": "object",
+    "required": ["images"],
+    "additionalProperties": False,
+    "properties": {"images": {"type": "array", "minItems": 1, "items": _JSON_IMAGE}},
+}
 
 SUPER_RESOLVE: dict[str, Any] = {
     "openapi_extra": {
         "parameters": openapi_parameters(CropQuery),
         "requestBody": {
             "required": True,
-            "description": "One or more parts named `image`, or the bytes of one image. "
+            "description": "One or more parts named `image`, JSON with base64, or the bytes of one image. "
             f"{decode.ACCEPTED}, one frame each.",
             "content": {
                 "multipart/form-data": {
                     "schema": {"type": "object", "properties": {"image": _IMAGES}, "required": ["image"]}
+                },
+                "application/json": {
+                    "schema": _JSON_CROPS,
+                    "example": {"images": [{"data": _PICTURE, "filename": "word.png"}]},
                 },
                 **{f"image/{name.lower()}": _BINARY for name in decode.DECODED},
                 "application/octet-stream": _BINARY,
@@ -117,6 +144,15 @@ _REGIONS = {
     "clockwise from the text's top left, `[x_min, y_min, x_max, y_max]` or `[[x_min, y_min], [x_max, y_max]]`.",
     "examples": ["[[120, 80, 310, 104], [[15, 20], [90, 24], [89, 43], [14, 39]]]"],
 }
+_JSON_PAGE = {
+    "type": "object",
+    "required": ["image", "regions"],
+    "additionalProperties": False,
+    "properties": {
+        "image": _JSON_IMAGE,
+        "regions": {"type": ["array", "null"], "description": "The regions as in multipart."},
+    },
+}
 SUPER_RESOLVE_REGIONS: dict[str, Any] = {
     "openapi_extra": {
         "parameters": openapi_parameters(PageQuery),
@@ -130,7 +166,11 @@ SUPER_RESOLVE_REGIONS: dict[str, Any] = {
                         "properties": {"image": {"type": "string", "format": "binary"}, "regions": _REGIONS},
                         "required": ["image", "regions"],
                     }
-                }
+                },
+                "application/json": {
+                    "schema": _JSON_PAGE,
+                    "example": {"image": {"data": _PICTURE}, "regions": [[1, 0, 11, 6]]},
+                },
             },
         },
     },

@@ -4,20 +4,23 @@ query -> served model in use -> body within deadline and capacity -> super-resol
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import APIRouter, Request, Response
 
-from app.errors import ClientDisconnected
+from app.errors import ClientDisconnected, ServiceError
 from app.http.accept import negotiate
-from app.http.body import receive
+from app.http.body import Body, receive
 from app.http.openapi import SUPER_RESOLVE, SUPER_RESOLVE_REGIONS
 from app.http.query import CropQuery, PageQuery, Query, read_query
 from app.http.responses import render
 from app.imaging import regions
-from app.serving.model_service import ServedModel
+from app.imaging.encode import Format
+from app.serving.model_service import ServedModel, Upload
+from app.serving.pipeline import CropOptions
 from app.serving.registry import ModelRegistry
+from app.serving.runner import CropResult
 
 PATHS = CROPS, REGIONS = "/v1/super-resolve", "/v1/super-resolve/regions"
 router = APIRouter(tags=["super-resolution"])
@@ -26,27 +29,17 @@ router = APIRouter(tags=["super-resolution"])
 @router.post(CROPS, summary="Super-resolve text crops", **SUPER_RESOLVE)
 async def super_resolve(request: Request) -> Response:
     """Post one or more low-resolution text crops, get each back at twice its size."""
-    record = request.state.record
     query = read_query(request, CropQuery)
     options = query.options()
     with served_model(request, query) as model:
         with receive(request, model) as body:
             uploads = await body.images()
-            record.images = len(uploads)
             representation = negotiate(request, one_picture=len(uploads) == 1, image_format=query.format)
-            async with while_connected(request):
-                results = await model.super_resolve(
-                    uploads, options, representation.image_format, deadline=body.deadline, timings=record.timings
-                )
-            too_large = (
-                "Scale it down or cut it into parts; send a page with the boxes of its text to "
-                f"{REGIONS}, which takes {request.app.state.settings.max_page_pixels} pixels."
+            results = await super_resolve_crops(
+                request, model, body, uploads, options=options, image_format=representation.image_format
             )
-            told = [
-                body.advised(result, upload, too_large=too_large)
-                for upload, result in zip(uploads, results, strict=True)
-            ]
-        return await render(record, representation, told, names=[upload.filename for upload in uploads])
+        names = [upload.filename for upload in uploads]
+        return await render(request.state.record, representation, results, names=names)
 
 
 @router.post(REGIONS, summary="Super-resolve regions of a page", **SUPER_RESOLVE_REGIONS)
@@ -75,6 +68,34 @@ async def super_resolve_regions(request: Request) -> Response:
                     )
         names = [None] * len(outlines)
         return await render(record, representation, results.regions, names=names, page=results.page)
+
+
+async def super_resolve_crops(
+    request: Request,
+    model: ServedModel,
+    body: Body,
+    uploads: Sequence[Upload],
+    *,
+    options: CropOptions,
+    image_format: Format,
+) -> list[CropResult | ServiceError]:
+    """One entry per upload, in order: its result, or its own error with the right call.
+
+    Raises ServiceError when the request as a whole is refused, or ClientDisconnected.
+    """
+    record = request.state.record
+    record.images = len(uploads)
+    async with while_connected(request):
+        results = await model.super_resolve(
+            uploads, options, image_format, deadline=body.deadline, timings=record.timings
+        )
+    too_large = (
+        "Scale it down or cut it into parts; send a page with the boxes of its text to "
+        f"{REGIONS}, which takes {request.app.state.settings.max_page_pixels} pixels."
+    )
+    return [
+        body.advised(result, upload, too_large=too_large) for upload, result in zip(uploads, results, strict=True)
+    ]
 
 
 @contextmanager

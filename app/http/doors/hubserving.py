@@ -1,0 +1,110 @@
+"""The form of PaddleHub Serving, for clients of PaddleOCR's deploy/hubserving: crops in base64, results in base64.
+
+    {"images": ["<base64>", ...]}  ->  {"msg": "", "results": [{"data": "<base64>"}, ...], "status": "000"}
+
+PaddleOCR has no such module for super-resolution; the entries are those of PaddleHub's own, falsr_a and dcscn.
+Our rules are read from
+    PaddlePaddle/PaddleOCR  tools/test_hubserving.py, deploy/hubserving/ocr_system/module.py
+    PaddlePaddle/PaddleHub  paddlehub/serving/app_compat.py: the answer, and the values of `status`
+    PaddlePaddle/PaddleHub  modules/image/Image_editing/super_resolution/{falsr_a,dcscn}/{module.py,README_en.md}
+
+Three answers differ, and no client of these modules depends on the difference: pictures are PNG instead of JPEG;
+errors have their HTTP status instead of 200, with Retry-After; and one failed image spares the others, as in
+PaddleOCR's own modules, which give it an empty entry.
+"""
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from app.errors import RateLimited, ServiceError, Unauthorized, UnknownModel, UnsupportedMediaType
+from app.http.body import receive
+from app.http.doors.errors import CROPS, error_responses
+from app.http.query import CropQuery, openapi_parameters, read_query
+from app.http.super_resolve import served_model, super_resolve_crops
+from app.serving.runner import CropResult
+
+PATH = "/predict/sr_system"
+CALL = """curl -H 'Content-Type: application/json' -d '{"images": ["<base64>"]}'"""
+router = APIRouter(tags=["PaddleOCR"])
+
+
+class Entry(BaseModel):
+    data: str = Field(description="The picture in base64; empty if the image failed.")
+    msg: str | None = Field(None, description="The error of an image that failed.")
+
+
+class Answer(BaseModel):
+    msg: str = ""
+    results: list[Entry]
+    status: Literal["000"] = "000"
+
+
+class Failure(BaseModel):
+    msg: str
+    results: Literal[""] = ""
+    status: Literal["101", "111", "112"] = Field(
+        description="`111`: the model is not served; `112`: the Content-Type is not JSON; `101`: any other error."
+    )
+
+
+def failure(kind: type[ServiceError], message: str) -> Failure:
+    unavailable, outdated = issubclass(kind, UnknownModel), issubclass(kind, UnsupportedMediaType)
+    return Failure(msg=message, status="111" if unavailable else "112" if outdated else "101")
+
+
+def error_form(error: ServiceError, _request_id: str) -> dict[str, Any]:
+    return failure(type(error), str(error)).model_dump()
+
+
+def _example(kind: type[ServiceError]) -> Failure:
+    return failure(kind, kind.example)
+
+
+NO_KEY = error_responses([Unauthorized, RateLimited], _example)
+_BODY = {
+    "type": "object",
+    "required": ["images"],
+    "additionalProperties": False,
+    "properties": {"images": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "byte"}}},
+}
+
+
+@router.post(
+    PATH,
+    summary="Super-resolve text crops, as PaddleHub Serving",
+    responses={200: {"model": Answer}, **error_responses(CROPS, _example)},
+    openapi_extra={
+        "parameters": openapi_parameters(CropQuery),
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},
+    },
+)
+async def predict(request: Request) -> Response:
+    """One entry per image, in order. If all images fail, the first error is the error of the request."""
+    record = request.state.record
+    query = read_query(request, CropQuery)
+    options = query.options()
+    with served_model(request, query) as model, receive(request, model) as body:
+        uploads = await body.json_images(call=CALL)
+        results = await super_resolve_crops(
+            request, model, body, uploads, options=options, image_format=query.format or "png"
+        )
+    failed = [result for result in results if isinstance(result, ServiceError)]
+    record.failed = len(failed)
+    if len(failed) == len(results):
+        raise failed[0]
+    return Response(await asyncio.to_thread(_answer, results), media_type="application/json")
+
+
+def _answer(results: Sequence[CropResult | ServiceError]) -> str:
+    entries = [
+        Entry(data="", msg=str(result))
+        if isinstance(result, ServiceError)
+        else Entry(data=base64.b64encode(result.data).decode())
+        for result in results
+    ]
+    return Answer(results=entries).model_dump_json(exclude_none=True)
