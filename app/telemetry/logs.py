@@ -61,12 +61,23 @@ class TextLine(logging.Formatter):
         return f"{time} {level} {text}{trace}"
 
     def _request(
-        self, *, method: str, path: str, status: int, code: str, images: int, duration_ms: float, **_: object
+        self,
+        *,
+        method: str,
+        path: str,
+        status: int,
+        code: str,
+        images: int,
+        images_failed: int,
+        duration_ms: float,
+        **_: object,
     ) -> str:
         shown = self._colour(str(status), _GREEN if status < 400 else _YELLOW if status < 500 else _RED)
         parts = [f"{_visible(f'{method} {path}')} {shown}", f"{duration_ms:.0f} ms"]
         parts += [f"{images} image{'s' * (images > 1)}"] if images else []
-        return ", ".join(parts + [code] * (code != "ok"))
+        parts += [f"{images_failed} failed"] if images_failed else []
+        parts += [code] if code != "ok" else []
+        return ", ".join(parts)
 
     def _colour(self, text: str, colour: int) -> str:
         return f"\033[{colour}m{text}\033[m" if self._colours and text else text

@@ -24,7 +24,7 @@ class Process:
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
             text=True,
-            # Not auto, which warns where Paddle is installed without a GPU.
+            # Not auto, which takes Paddle where there is a GPU.
             env={"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino", **environment},
         )
         self.lines: list[str] = []

@@ -46,17 +46,17 @@ def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int,
         return opened(runtime)
     if device.startswith("gpu"):
         return opened("paddle")
-    names, warnings = auto_order(device)
+    names, notes = auto_order(device)
     states = []
     for name in names:
         try:
             found = opened(name)
         except _CannotBeLoaded as exc:
-            warnings.append(str(exc))
+            notes.append((logging.WARNING, str(exc)))
             states.append(f"{RUNTIMES[name][0]} {state(RUNTIMES[name][0], exc.__cause__ or exc)}")
             continue
-        for warning in warnings:
-            log.warning(warning)
+        for level, note in notes:
+            log.log(level, note)
         return found
     raise StartupError(
         f"TELESCOPE_RUNTIME=auto needs one of three packages, but {', '.join(states)}; install one: "
@@ -64,8 +64,8 @@ def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int,
     )
 
 
-def auto_order(device: str) -> tuple[list[str], list[str]]:
-    """The runtimes that `auto` tries on cpu or auto, in order, and a warning if Paddle was not asked for a GPU.
+def auto_order(device: str) -> tuple[list[str], list[tuple[int, str]]]:
+    """The runtimes that `auto` tries on cpu or auto, in order; a log line, with its level, if Paddle was not asked.
 
     Importing Paddle takes seconds and 250 MiB, so it is not asked where there is no driver.
     """
@@ -73,15 +73,14 @@ def auto_order(device: str) -> tuple[list[str], list[str]]:
     if device == "cpu" or find_spec("paddle") is None:
         return on_cpu, []
     if not has_nvidia_driver():
-        log.info("Paddle is installed, but not loaded, since there is no NVIDIA driver")
-        return on_cpu, []
+        return on_cpu, [(logging.INFO, "Paddle is installed, but not loaded, since there is no NVIDIA driver")]
     try:
         with _loading("paddle", "auto"):
             from app.inference.runtimes.paddle_runtime import visible_gpus
 
             sees_gpu = visible_gpus() > 0
     except _CannotBeLoaded as exc:
-        return on_cpu, [str(exc)]
+        return on_cpu, [(logging.WARNING, str(exc))]
     return ["paddle", "openvino", "onnx"] if sees_gpu else on_cpu, []
 
 

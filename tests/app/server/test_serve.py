@@ -250,11 +250,11 @@ def test_auto_starts_on_a_sound_runtime_and_logs_the_broken_ones(
     path = broken(tmp_path, "paddle", "openvino")
     process = start("--runtime", "auto", PYTHONPATH=path, TELESCOPE_BATCH_SIZES="1")
     process.url()
-    assert [line for line in process.lines if not line.startswith(("{", "Text Telescope listens on"))] == []
+    assert [line for line in process.lines if not line.startswith("{")] == []
     logs = process.logs()
-    warnings = " ".join(log["message"] for log in logs if log["level"] == "WARNING")
-    assert "openvino, which is installed but cannot be loaded" in warnings
-    assert "Paddle is installed" in warnings or "paddle, which is installed" in warnings  # the second with a GPU
+    messages = " ".join(log["message"] for log in logs)
+    assert "openvino, which is installed but cannot be loaded" in messages
+    assert "Paddle is installed" in messages or "paddle, which is installed" in messages  # the second with a GPU
     assert [log["runtime"] for log in logs if log["message"] == "ready"] == ["onnx"]
 
 
