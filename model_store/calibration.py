@@ -2,14 +2,15 @@
 
     python -m training calibrate -> model_store/<name>/calibration-<version>.json -> Calibration -> quality gate
 
-The file holds the digest of its model's manifest and is refused for any other model. Lengths are in pixels of the
-crop, as `model_store/blur.py` measures them.
+The file also holds each recogniser's limits of second opinions (`client/text_telescope/second_opinion.py`). It
+holds the digest of its model's manifest and is refused for any other model. Lengths are in pixels of the crop, as
+`model_store/blur.py` measures them.
 """
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, Self
 
@@ -83,10 +84,31 @@ UNCALIBRATED = Rule(min_blur=0, max_noise=math.inf, target_blur=1.8, strength=1)
 
 
 @dataclass(frozen=True)
+class SecondOpinion:
+    """When a recogniser should read a crop again, super-resolved by its rule, and which reading it should keep.
+
+    below: the recogniser's confidence, in [0, 1], under which it should. margin: the second reading is kept if its
+    confidence is larger than the first one's by more than this.
+    """
+
+    below: float
+    margin: float
+
+    @classmethod
+    def from_json(cls, limits: Mapping[str, float]) -> Self:
+        """Raises KeyError, TypeError or ValueError."""
+        found = cls(float(limits["below"]), float(limits["margin"]))
+        if not (0 <= found.below <= 1 and -1 <= found.margin <= 1):
+            raise ValueError(f"below must be in [0, 1], and margin in [-1, 1], not {found}")
+        return found
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """rules: by recogniser, ANY among them."""
+    """rules: by recogniser, ANY among them. second_opinions: by recogniser; none in files of earlier versions."""
 
     rules: Mapping[str, Rule]
+    second_opinions: Mapping[str, SecondOpinion] = field(default_factory=dict)
 
     @classmethod
     def of(cls, artefact: Artefact) -> "Calibration | None":
@@ -105,6 +127,8 @@ class Calibration:
             made_for, version = str(raw["digest"]), raw["schema_version"]
             fits = (made_for, version) == (digest, SCHEMA_VERSION)
             rules = {name: Rule.from_json(limits) for name, limits in raw["rules"].items()} if fits else {}
+            pairs = raw.get("second_opinions", {}).get("limits", {}) if fits else {}
+            second_opinions = {name: SecondOpinion.from_json(limits) for name, limits in pairs.items()}
             if fits and ANY not in rules:
                 raise KeyError(ANY)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
@@ -117,7 +141,7 @@ class Calibration:
                 f"(digest {digest[:12]}, schema {SCHEMA_VERSION}); make it again with "
                 "`python -m training calibrate` or remove it"
             )
-        return cls(rules)
+        return cls(rules, second_opinions)
 
     def as_json(self) -> dict[str, dict[str, float | None]]:
         return {name: rule.as_json() for name, rule in self.rules.items()}

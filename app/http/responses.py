@@ -22,6 +22,7 @@ from app.http.schemas import (
     ModelRef,
     PixelSize,
     RecomposedPage,
+    SecondOpinionLimits,
     SuperResolveResponse,
 )
 from app.imaging.encode import MEDIA_TYPES, Format
@@ -139,6 +140,10 @@ def model_info(model: ServedModel, models: ModelRegistry) -> ModelInfo:
         precision=model.predictor.precision,
         scale=manifest.pixels.scale,
         recognisers=model.gate.recognisers,
+        second_opinions={
+            name: SecondOpinionLimits(below=limits.below, margin=limits.margin)
+            for name, limits in model.gate.second_opinions.items()
+        },
     )
 
 

@@ -81,6 +81,11 @@ class SuperResolveResponse(BaseModel):
     page: RecomposedPage | None = Field(None, description="Of a page with `recompose=true`.")
 
 
+class SecondOpinionLimits(BaseModel):
+    below: float = Field(description="Confidence, from 0 to 1, under which a crop should be read super-resolved.")
+    margin: float = Field(description="By how much more confident the second reading must be to be kept.")
+
+
 class ModelInfo(BaseModel):
     """A loaded model: its name, where it runs, and the recognisers that it was calibrated for."""
 
@@ -96,6 +101,10 @@ class ModelInfo(BaseModel):
     recognisers: dict[str, str] = Field(
         description="The values of `recogniser`, for which the model was calibrated, each with its rule.",
         examples=[{"rapidocr-v6": "super-resolves crops blurred by 2.7 px and more; +4.1 points on those"}],
+    )
+    second_opinions: dict[str, SecondOpinionLimits] = Field(
+        description="By recogniser, for clients that read a crop again where the recogniser is unsure of it.",
+        examples=[{"tesseract": {"below": 0.9, "margin": 0.1}}],
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from app.errors import InvalidParameter
 from model_store.blur import estimate
-from model_store.calibration import ANY, UNCALIBRATED, Calibration
+from model_store.calibration import ANY, UNCALIBRATED, Calibration, SecondOpinion
 from model_store.pixels import Rgb
 from model_store.tiling import Geometry
 
@@ -105,6 +105,11 @@ class QualityGate:
         """Every recogniser that a policy may name, with its rule in one line."""
         rules = self.calibration.rules if self.calibration else {}
         return {name: rule.description() for name, rule in rules.items()}
+
+    @property
+    def second_opinions(self) -> dict[str, SecondOpinion]:
+        """By recogniser."""
+        return dict(self.calibration.second_opinions) if self.calibration else {}
 
     def check(self, recogniser: str | None) -> None:
         """Raises InvalidParameter for a recogniser that was not measured with this model."""

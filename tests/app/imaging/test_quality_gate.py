@@ -24,7 +24,7 @@ from app.serving.pipeline import CropPipeline
 from app.telemetry.metrics import Metrics, ModelMetrics
 from model_store import BUNDLED
 from model_store.blur import estimate
-from model_store.calibration import ANY, Calibration, Rule, calibration_path
+from model_store.calibration import ANY, Calibration, Rule, SecondOpinion, calibration_path
 from model_store.errors import InvalidCalibration
 from model_store.pixels import Rgb, resize
 from model_store.store import ModelStore
@@ -34,7 +34,9 @@ from tests.app.fakes import FakeRuntime
 NEVER = Rule(min_blur=math.inf, max_noise=math.inf, target_blur=1.8, strength=1)
 BLURRED = Rule(min_blur=1.4, max_noise=0.1, target_blur=1.6, strength=1, points=4.1)
 HELPS_BLURRED = QualityGate(Calibration({ANY: BLURRED}))
-HELPS_ONE = QualityGate(Calibration({ANY: NEVER, "tesseract": BLURRED, "rapidocr-v6": NEVER}))
+HELPS_ONE = QualityGate(
+    Calibration({ANY: NEVER, "tesseract": BLURRED, "rapidocr-v6": NEVER}, {"tesseract": SecondOpinion(0.9, 0.1)})
+)
 AUTO = RoutingPolicy("auto")
 
 
@@ -277,8 +279,10 @@ def test_a_calibration_beside_its_model_does_not_change_the_model(store: Path) -
 
 
 def test_a_calibration_survives_writing_and_reading(store: Path) -> None:
-    written = Calibration({ANY: NEVER, "tesseract": Rule(0.9, 0.25, 1.6, 1)})
-    write(store, rules=written.as_json())
+    written = Calibration(
+        {ANY: NEVER, "tesseract": Rule(0.9, 0.25, 1.6, 1)}, {"tesseract": SecondOpinion(0.9, 0.1)}
+    )
+    write(store, rules=written.as_json(), second_opinions={"limits": {"tesseract": {"below": 0.9, "margin": 0.1}}})
     assert Calibration.of(ModelStore(store).resolve("tbsrn")) == written
 
 
@@ -293,6 +297,7 @@ def test_a_calibration_survives_writing_and_reading(store: Path) -> None:
         ({"rules": {ANY: READ.as_json() | {"min_blur": "much"}}}, "cannot be read"),
         ({"rules": {ANY: READ.as_json() | {"strength": 1.5}}}, "cannot be read"),
         ({"rules": {ANY: READ.as_json() | {"target_blur": 0}}}, "cannot be read"),
+        ({"second_opinions": {"limits": {"tesseract": {"below": 90, "margin": 10}}}}, "cannot be read"),
     ],
 )
 def test_a_calibration_of_other_weights_stops_the_start_with_one_sentence(
@@ -402,6 +407,7 @@ def test_a_recogniser_is_refused_by_name_and_listed_with_the_model(start_server:
     (model,) = server.client.get("/v1/models").json()["models"]
     assert model["recognisers"] == HELPS_ONE.recognisers
     assert model["recognisers"]["rapidocr-v6"].startswith("never")
+    assert model["second_opinions"] == {"tesseract": {"below": 0.9, "margin": 0.1}}
 
 
 def test_auto_in_the_reference_geometry_is_refused(server: Server) -> None:
