@@ -115,7 +115,10 @@ def _decoded(text: str) -> bytes:
         text = text.partition(",")[2]
     try:
         return _strictly(text)
-    except ValueError:  # with line ends, in the alphabet for URLs, or without padding
+    except ValueError:
+        if not text.isascii():
+            raise
+        # with line ends, in the alphabet for URLs, or without padding
         plain = text.encode("ascii").translate(_URL_SAFE, b" \t\r\n").decode()
         return _strictly(plain + "=" * (-len(plain) % 4))
 
