@@ -17,7 +17,8 @@ from app.demo.page import mount_demo
 from app.http import docs, openapi, operations, super_resolve
 from app.http.admin_port import AdminPort
 from app.http.auth import Authentication
-from app.http.doors import hubserving, paddlex
+from app.http.doors import hubserving, kserve, paddlex
+from app.http.doors.kserve_schemas import HEADER_LENGTH
 from app.http.middleware import RequestMiddleware
 from app.http.problems import add_error_form, add_problem_handlers
 from app.serving.loading import LoadedModel, load_models, open_model
@@ -87,10 +88,11 @@ def create_app(
     app.state.capacity = capacity
     app.state.metrics = metrics
     _add_routes(app, settings, authentication)
-    for path in (*super_resolve.PATHS, *(door.PATH for door in PADDLE)):
+    for path in (*super_resolve.PATHS, *kserve.PATHS, *(door.PATH for door in PADDLE)):
         metrics.expect(path)
     _add_middleware(app, settings, metrics, capacity)
     add_problem_handlers(app)
+    add_error_form(app, kserve.PREFIX, kserve.error_form)
     for door in PADDLE:
         add_error_form(app, door.PATH, door.error_form)
     openapi.describe_problems(app)
@@ -104,6 +106,8 @@ def _add_routes(app: FastAPI, settings: Settings, authentication: Authentication
     app.include_router(operations.router, dependencies=guards, responses=no_key)
     app.include_router(operations.admin, dependencies=[*guards, Depends(authentication.admin)], responses=no_key)
     app.include_router(operations.open_router)
+    app.include_router(kserve.router, dependencies=guards, responses=kserve.NO_KEY if guards else None)
+    app.include_router(kserve.open_router)
     for door in PADDLE:
         app.include_router(door.router, dependencies=guards, responses=door.NO_KEY if guards else None)
     docs.mount_docs(app)
@@ -119,8 +123,8 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, capacity
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
-            allow_headers=("Authorization", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms"),
-            expose_headers=("Retry-After", "Server-Timing", *openapi.HEADERS),
+            allow_headers=("Authorization", "X-API-Key", "X-Request-ID", "X-Request-Timeout-Ms", HEADER_LENGTH),
+            expose_headers=("Retry-After", "Server-Timing", HEADER_LENGTH, *openapi.HEADERS),
         )
     app.add_middleware(RequestMiddleware, metrics=metrics, unsent_bytes=capacity.unsent_bytes)
 

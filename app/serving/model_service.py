@@ -1,7 +1,8 @@
-"""One loaded model that answers requests: uploads in, results out. Knows no HTTP.
+"""One loaded model that answers requests: uploads or tensors in, results out. Knows no HTTP.
 
     images   probe every header -> crops                            \\
     a page   probe its header -> regions -> crops of the page        } -> admit -> CropRunner -> results
+    a tensor of tiles                                               /
 """
 
 import asyncio
@@ -15,11 +16,12 @@ from typing import Self
 
 from app.batching.batcher import Batcher
 from app.batching.capacity import Capacity
-from app.batching.queue import EXPIRED
+from app.batching.queue import EXPIRED, InferenceResult
 from app.errors import BadRegion, DeadlineExceeded, ServiceError
 from app.imaging import decode, encode
 from app.imaging.encode import Format
 from app.imaging.outlines import Points
+from app.imaging.quality_gate import REFERENCE
 from app.serving.loading import LoadedModel
 from app.serving.page import Page, PageOptions
 from app.serving.pipeline import CropOptions
@@ -27,6 +29,7 @@ from app.serving.runner import Crop, CropResult, CropRunner, EncodedPicture, Tim
 from app.settings import Settings
 from app.telemetry.metrics import Metrics, ModelMetrics
 from app.telemetry.tracing import OFF, Tracing
+from model_store.pixels import Nchw
 
 log = logging.getLogger("telescope.service")
 
@@ -68,14 +71,14 @@ class ServedModel:
         self.predictor = model.predictor
         self.gate = model.gate
         manifest = self.artefact.manifest
-        self.name, self.ref = manifest.name, manifest.ref
+        self.name, self.version, self.ref = manifest.name, str(manifest.version), manifest.ref
         self.headers = [  # of every response of this model, as ASGI spells headers
             (b"x-model-name", manifest.name.encode()),
-            (b"x-model-version", str(manifest.version).encode()),
+            (b"x-model-version", self.version.encode()),
             (b"x-model-digest", self.artefact.digest.encode()),
         ]
         self._settings = settings
-        self._upload_bytes = metrics.upload_bytes
+        self._upload_bytes, self._result_bytes = metrics.upload_bytes, metrics.result_bytes
         self._metrics = ModelMetrics(metrics, manifest.name, manifest.version)
         self._pipeline = model.pipeline
         self.batcher = Batcher(
@@ -97,7 +100,7 @@ class ServedModel:
         """The model and where it runs, as labels of metrics and fields of log lines."""
         return {
             "model": self.name,
-            "version": str(self.artefact.manifest.version),
+            "version": self.version,
             "digest": self.artefact.digest,
             "runtime": self.predictor.runtime,
             "device": self.predictor.device,
@@ -143,7 +146,8 @@ class ServedModel:
         deadline: on `time.monotonic`. Raises ServiceError when the request as a whole is refused.
         """
         self._upload_bytes.inc(sum(len(upload.data) for upload in uploads))
-        with _counted(self._metrics, len(uploads)) as results:
+        results: list[CropResult | ServiceError] = []
+        with _counted(self._metrics, results, images=len(uploads)):
             small = decode.is_short(*(upload.data for upload in uploads))
             crops = await self._runner.call(self._crops, uploads, options, image_format, inline=small)
             if all(isinstance(crop, ServiceError) for crop in crops):
@@ -169,7 +173,8 @@ class ServedModel:
         """
         self._upload_bytes.inc(len(upload.data))
         call, recomposed = self._runner.call, None
-        with _counted(self._metrics, len(outlines)) as results:
+        results: list[CropResult | ServiceError] = []
+        with _counted(self._metrics, results, images=len(outlines)):
             async with _until(deadline):
                 page = await call(self._page, upload, options, image_format)
                 crops = await call(page.crops, outlines)
@@ -181,6 +186,18 @@ class ServedModel:
                     async with _until(deadline):
                         recomposed = await call(page.recompose, crops, results)
         return PageResults(results, recomposed)
+
+    async def infer(self, lr_nchw: Nchw, *, deadline: float, timings: Timings) -> list[InferenceResult]:
+        """Tiles as the network takes them, float32 (N, 3, h, w) of an input size -> one result for each, in order.
+
+        Each tile counts as an image; if one fails, all do. deadline: on `time.monotonic`. Raises ServiceError.
+        """
+        self._upload_bytes.inc(lr_nchw.nbytes)
+        results: list[InferenceResult] = []
+        with _counted(self._metrics, results, images=len(lr_nchw)):
+            results += await self._runner.infer(lr_nchw, deadline=deadline, timings=timings)
+        self._result_bytes.inc(sum(tile.sr.nbytes for tile in results))
+        return results
 
     def _page(self, upload: Upload, options: PageOptions, image_format: Format) -> Page:
         return Page(upload.data, options, image_format, pipeline=self._pipeline, settings=self._settings)
@@ -207,15 +224,20 @@ class ServedModel:
 
 
 @contextmanager
-def _counted(metrics: ModelMetrics, images: int) -> Iterator[list[CropResult | ServiceError]]:
-    """Counts images in, and out by the results put into the list, or by the error that ends the context."""
+def _counted(
+    metrics: ModelMetrics, results: Sequence[CropResult | InferenceResult | ServiceError], *, images: int
+) -> Iterator[None]:
+    """Counts images in, and out by the results that the context adds, or by the error that ends it."""
     metrics.received(images)
-    results: list[CropResult | ServiceError] = []
     outcomes = ["failed"] * images
     try:
-        yield results
+        yield
         outcomes = [result.outcome if isinstance(result, ServiceError) else "ok" for result in results]
-        metrics.decided(result.decision for result in results if isinstance(result, CropResult))
+        metrics.decided(
+            REFERENCE if isinstance(result, InferenceResult) else result.decision
+            for result in results
+            if not isinstance(result, ServiceError)
+        )
     except ServiceError as exc:
         outcomes = [exc.outcome] * images
         raise

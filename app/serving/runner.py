@@ -1,6 +1,7 @@
-"""Crops on their way through the batcher, in one request. Knows no HTTP.
+"""Crops and tensors on their way through the batcher, in one request. Knows no HTTP.
 
     admit (all crops or none) -> each crop: decode -> prepare -> batcher -> finish -> encode
+    a tensor of tiles -> admit -> batcher
 
 Decoding and encoding run in worker threads, so that the event loop stays free; a crop so small that handing it to
 a thread would take as long as the work itself is done on the loop.
@@ -19,7 +20,7 @@ from typing import Protocol, TypeVar
 
 from app.batching.admission import Admission
 from app.batching.batcher import Batcher
-from app.batching.queue import EXPIRED
+from app.batching.queue import EXPIRED, InferenceResult
 from app.errors import DeadlineExceeded, InternalError, ServiceError
 from app.imaging import encode
 from app.imaging.encode import Format
@@ -27,7 +28,7 @@ from app.imaging.quality_gate import Decision
 from app.serving.pipeline import CropOptions, CropPipeline, Prepared
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import OFF, Tracing
-from model_store.pixels import Chw, Rgb, Size
+from model_store.pixels import Chw, Nchw, Rgb, Size
 from model_store.tiling import Layout
 
 T = TypeVar("T")
@@ -145,6 +146,18 @@ class CropRunner:
             ]
         return [result if isinstance(result, ServiceError) else result.result() for result in results]
 
+    async def infer(self, lr_nchw: Nchw, *, deadline: float, timings: Timings) -> list[InferenceResult]:
+        """Tiles of one of the pipeline's sizes, float32 (N, 3, h, w) -> their results, in order.
+
+        deadline: on `time.monotonic`. Raises as `Batcher.admit` and `Admission.infer` do.
+        """
+        windows = len(lr_nchw) * self._batcher.windows(lr_nchw.shape[2:])
+        nbytes = lr_nchw.nbytes * (1 + self._pipeline.spec.scale**2)
+        with self._batcher.admit(windows=windows, nbytes=nbytes, deadline=deadline) as admission:
+            tiles = await admission.infer(lr_nchw)
+        self._inferred(tiles, timings)
+        return tiles
+
     async def _one(self, crop: Crop, admission: Admission, timings: Timings) -> CropResult | ServiceError:
         try:
             async with self._deadline(crop, admission):
@@ -154,7 +167,7 @@ class CropRunner:
                     used = prepared.layout if prepared.decision.infers else None
                     admission.release(self._most_windows(crop) - self._windows(used))
                     tiles = await admission.infer(prepared.tiles) if used else []
-                    self._tracing.inferred((tile.batch, tile.queue_s) for tile in tiles)
+                    self._inferred(tiles, timings)
                     with self._tracing.span("encode"):
                         sr = [tile.sr for tile in tiles]
                         result, encode_s = await self.call(self._finish, crop, prepared, sr, inline=crop.small)
@@ -168,10 +181,13 @@ class CropRunner:
             failed.__cause__ = exc
             return failed
         timings.decode_s = max(timings.decode_s, decode_s)
-        timings.queue_s = max(timings.queue_s, *(tile.queue_s for tile in tiles), 0)
-        timings.inference_s = max(timings.inference_s, *(tile.inference_s for tile in tiles), 0)
         timings.encode_s = max(timings.encode_s, encode_s)
         return result
+
+    def _inferred(self, tiles: Sequence[InferenceResult], timings: Timings) -> None:
+        self._tracing.inferred((tile.batch, tile.queue_s) for tile in tiles)
+        timings.queue_s = max(timings.queue_s, *(tile.queue_s for tile in tiles), 0)
+        timings.inference_s = max(timings.inference_s, *(tile.inference_s for tile in tiles), 0)
 
     def _deadline(self, crop: Crop, admission: Admission) -> AbstractAsyncContextManager[object]:
         """A small crop waits for the batcher alone, and the batcher keeps the deadline itself."""

@@ -1,0 +1,218 @@
+"""The JSON of the Open Inference Protocol, version 2, over REST, and its description in OpenAPI.
+
+The protocol: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md. Binary
+data, the configuration and the index are extensions of Triton: docs/protocol in triton-inference-server/server.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, StrictInt
+
+from app.errors import (
+    DeadlineExceeded,
+    EmptyBody,
+    InferenceFailed,
+    InternalError,
+    InvalidParameter,
+    InvalidTensor,
+    NotReady,
+    OutOfMemory,
+    Overloaded,
+    RateLimited,
+    RequestTooLarge,
+    ResultTooLarge,
+    ServiceError,
+    TooManyBytes,
+    TooManyImages,
+    Unauthorized,
+    UnknownModel,
+    UnsupportedMediaType,
+    UploadTimedOut,
+)
+from app.http.doors.errors import error_responses
+from app.http.query import TIMEOUT_MS
+
+INPUT, OUTPUT, DATATYPE = "lr", "sr", "FP32"  # as in the exported ONNX networks
+HEADER_LENGTH = "Inference-Header-Content-Length"
+EXTENSIONS = ["binary_tensor_data", "model_configuration"]
+Parameters = dict[str, Any] | None
+
+
+class Error(BaseModel):
+    error: str
+
+
+class Live(BaseModel):
+    live: Literal[True] = True
+
+
+class Ready(BaseModel):
+    ready: Literal[True] = True
+
+
+class ModelReady(Ready):
+    name: str
+
+
+class ServerMetadata(BaseModel):
+    name: str = "text-telescope"
+    version: str
+    extensions: list[str] = EXTENSIONS
+
+
+class TensorMetadata(BaseModel):
+    name: str
+    datatype: str = DATATYPE
+    shape: list[int] = Field(description="-1: of any size.")
+
+
+class ModelMetadata(BaseModel):
+    name: str
+    versions: list[str] = Field(description="The loaded versions of this name.")
+    platform: str = Field(description="The runtime.")
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class IndexEntry(BaseModel):
+    """A loaded model."""
+
+    name: str
+    version: str
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str = ""
+
+
+class InputTensor(BaseModel):
+    """data: numbers in JSON; None if binary data follows the JSON."""
+
+    name: str
+    shape: list[StrictInt] = Field(fail_fast=True)
+    datatype: str
+    parameters: Parameters = None
+    data: Any = None
+
+
+class WantedOutput(BaseModel):
+    name: str
+    parameters: Parameters = None
+
+
+class InferRequest(BaseModel):
+    """fail_fast: a list of a million wrong entries gives one error, not a million."""
+
+    id: str | None = None
+    parameters: Parameters = None
+    inputs: list[InputTensor] = Field(fail_fast=True)
+    outputs: list[WantedOutput] | None = Field(None, fail_fast=True)
+
+
+class OutputTensor(TensorMetadata):
+    parameters: dict[str, int] | None = Field(
+        None, description="`binary_data_size`, if the data follows the JSON."
+    )
+    data: list[float] | None = Field(None, description="Row-major, in one flat list.")
+
+
+class InferResponse(BaseModel):
+    model_name: str
+    model_version: str
+    id: str | None = Field(None, description="That of the request, if it has one.")
+    outputs: list[OutputTensor]
+
+
+def path_parameters(path: str) -> list[dict[str, Any]]:
+    """The OpenAPI `parameters` of a path, which its endpoint reads from the request."""
+    described = {"name": "Of the model.", "version": "A loaded version; without it, the active one."}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": text}
+        for name, text in described.items()
+        if f"{{{name}}}" in path
+    ]
+
+
+def _errors(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    return error_responses(kinds, lambda kind: Error(error=kind.example))
+
+
+NO_KEY = _errors(Unauthorized, RateLimited)
+NOT_READY = _errors(NotReady)
+UNKNOWN_MODEL = _errors(UnknownModel)
+_INFER_ERRORS = (
+    *(EmptyBody, InvalidTensor, UnknownModel, UploadTimedOut, TooManyBytes, TooManyImages, RequestTooLarge),
+    *(ResultTooLarge, UnsupportedMediaType, InvalidParameter, Overloaded),
+    *(InferenceFailed, OutOfMemory, InternalError, NotReady, DeadlineExceeded),
+)
+INFER: dict[str, Any] = {
+    "responses": {
+        200: {
+            "model": InferResponse,
+            "description": "The JSON; with binary data, that follows the JSON.",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "headers": {
+                HEADER_LENGTH: {
+                    "schema": {"type": "integer"},
+                    "description": "Bytes of the JSON, if binary data follows it.",
+                }
+            },
+        },
+        **_errors(*_INFER_ERRORS),
+    },
+}
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype"],
+    "properties": {
+        "name": {"const": INPUT},
+        "shape": {"type": "array", "items": {"type": "integer"}, "description": "[N, 3, h, w]"},
+        "datatype": {"const": DATATYPE},
+        "parameters": {"type": "object", "properties": {"binary_data_size": {"type": "integer"}}},
+        "data": {"type": "array", "description": "RGB from 0 to 1, flat or nested as the shape."},
+    },
+}
+_WANTED = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"const": OUTPUT},
+        "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}},
+    },
+}
+INFER_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["inputs"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "parameters": {
+                        "type": "object",
+                        "properties": {
+                            "binary_data_output": {"type": "boolean"},
+                            "timeout": {"type": "integer", "description": "Microseconds."},
+                        },
+                    },
+                    "inputs": {"type": "array", "items": _TENSOR, "minItems": 1, "maxItems": 1},
+                    "outputs": {"type": "array", "items": _WANTED, "maxItems": 1},
+                },
+            },
+        },
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+INFER_HEADERS = [
+    {
+        "name": HEADER_LENGTH,
+        "in": "header",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,9}$"},
+        "description": "Bytes of the JSON, if binary data follows it.",
+    },
+    {
+        "name": TIMEOUT_MS,
+        "in": "header",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,9}$"},
+        "description": "Deadline in milliseconds; may only shorten the configured one.",
+    },
+]
