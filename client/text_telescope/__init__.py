@@ -16,6 +16,7 @@ from text_telescope.exchange import (
     Unreachable,
 )
 from text_telescope.pictures import Answer
+from text_telescope.second_opinion import Opinion, Reading
 
 __version__ = version("text-telescope-client")
 
@@ -24,8 +25,10 @@ __all__ = [
     "AsyncTelescopeClient",
     "BadImage",
     "BadRequest",
+    "Opinion",
     "Overloaded",
     "Problem",
+    "Reading",
     "ServerError",
     "TelescopeClient",
     "TelescopeError",

@@ -7,6 +7,7 @@ async with AsyncTelescopeClient("http://127.0.0.1:8000") as telescope:
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -16,12 +17,14 @@ import httpx
 from text_telescope.base import BaseClient, OnError, Regions, in_order, plain_regions, with_errors
 from text_telescope.exchange import BadImage, Exchange, Reply
 from text_telescope.pictures import Answer, as_given, as_list, is_one
+from text_telescope.second_opinion import SecondOpinions, given_limits
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from text_telescope.base import CropParameters, PageParameters, Raise, RaiseOrKeep, Return
     from text_telescope.pictures import File, Picture, Pixels
+    from text_telescope.second_opinion import Reader, Reading
 
 T = TypeVar("T")
 
@@ -121,6 +124,30 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
         steps = await asyncio.to_thread(self._of_page, page, plain_regions(regions), options)
         return await asyncio.to_thread(as_given, await self._drive(steps), page, self._channels)
 
+    async def read(
+        self,
+        crops: Iterable[Picture],
+        reader: Reader,
+        *,
+        recogniser: str,
+        below: float | None = None,
+        margin: float | None = None,
+        model: str | None = None,
+        errors: RaiseOrKeep = "keep",
+    ) -> list[Reading]:
+        """As `TelescopeClient.read`. A reader that is no coroutine function runs in a thread."""
+        task = SecondOpinions(as_list(crops), errors=errors, channels=self._channels)
+        with task.asking():
+            own = given_limits(below, margin)
+            task.use(own if own else await self._drive(self._of_limits(recogniser, model)))
+        task.take_plain(await _read(reader, task.crops) if task.crops else [])
+        with task.asking():
+            answers = await self.answers(task.unsure, recogniser=recogniser, model=model)
+            await asyncio.to_thread(task.take_answers, answers)
+        if task.changed:
+            task.take_second(await _read(reader, task.changed))
+        return task.readings()
+
     async def _drive(self, steps: Exchange[T]) -> T:
         reply: Reply = None
         try:
@@ -145,3 +172,9 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
+
+
+async def _read(reader: Reader, crops: list[Any]) -> Any:  # noqa: ANN401  the caller's
+    if inspect.iscoroutinefunction(reader):
+        return await reader(crops)
+    return await asyncio.to_thread(reader, crops)

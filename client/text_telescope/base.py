@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -22,7 +23,9 @@ from text_telescope.exchange import (
     picture,
     split,
 )
+from text_telescope.exchange import model as served_model
 from text_telescope.pictures import Answer, Channels, as_given, encode
+from text_telescope.second_opinion import Limits, listed_limits
 
 if TYPE_CHECKING:
     from text_telescope.pictures import Picture
@@ -135,6 +138,15 @@ class BaseClient(Generic[H]):
         )  # fmt: skip
         return picture(build, timeout_s=self._timeout_s)
 
+    def _of_limits(self, recogniser: str, model: str | None) -> Exchange[Limits]:
+        """Of second opinions. Raises ValueError if the model has none for the recogniser."""
+
+        def build(left_s: float) -> httpx.Request:
+            path = f"/v1/models/{quote(model)}" if model else "/v1/models"
+            return self._http.build_request("GET", path, timeout=_timeout(left_s))
+
+        return listed_limits((yield from served_model(build, timeout_s=self._timeout_s)), recogniser)
+
     def _page(self, page: Picture) -> list[tuple[str, tuple[str, bytes]]]:
         (file,) = self._encoded([page])
         if isinstance(file, Problem):
@@ -159,7 +171,7 @@ class BaseClient(Generic[H]):
             files=files,
             data=data,
             headers={"Accept": accept, "X-Request-Timeout-Ms": str(math.ceil(1000 * left_s))},
-            timeout=httpx.Timeout(left_s, connect=min(left_s, CONNECT_S)),
+            timeout=_timeout(left_s),
         )
 
     def _results(
@@ -178,6 +190,11 @@ class BaseClient(Generic[H]):
             else:
                 raise answer
         return results
+
+
+def _timeout(left_s: float) -> httpx.Timeout:
+    left_s = max(left_s, 0.001)
+    return httpx.Timeout(left_s, connect=min(left_s, CONNECT_S))
 
 
 def with_errors(results: Sequence[Entry]) -> list[Answer | BadImage]:

@@ -28,12 +28,14 @@ import httpx
 from text_telescope.base import BaseClient, OnError, Regions, in_order, plain_regions, with_errors
 from text_telescope.exchange import BadImage, Exchange, Reply
 from text_telescope.pictures import Answer, as_given, as_list, is_one
+from text_telescope.second_opinion import SecondOpinions, given_limits
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from text_telescope.base import CropParameters, PageParameters, Raise, RaiseOrKeep, Return
     from text_telescope.pictures import File, Picture, Pixels
+    from text_telescope.second_opinion import Reader, Reading
 
 T = TypeVar("T")
 
@@ -139,6 +141,39 @@ class TelescopeClient(BaseClient[httpx.Client]):
         A region that the service refuses is only enlarged; `regions` gives its error.
         """
         return as_given(self._drive(self._of_page(page, plain_regions(regions), options)), page, self._channels)
+
+    def read(
+        self,
+        crops: Iterable[Picture],
+        reader: Reader,
+        *,
+        recogniser: str,
+        below: float | None = None,
+        margin: float | None = None,
+        model: str | None = None,
+        errors: RaiseOrKeep = "keep",
+    ) -> list[Reading]:
+        """The reader's readings of crops, with a second opinion from the super-resolved ones that it is unsure of.
+
+        crops: arrays, PIL images or the bytes of files; the reader gets super-resolved ones of the same kind.
+        reader: takes a list of crops and returns (text, confidence) for each, the confidence from 0 to 1.
+        recogniser: the reader as the service names it, such as "tesseract", for its rule and its limits.
+        below, margin: instead of the service's limits: the confidence under which a crop is sent, and by how much
+            the second reading must be more confident to be kept.
+        errors: "keep" the plain readings where the service fails, each `Reading.error` saying how, or "raise".
+        Raises ValueError for a recogniser without limits and for results that are no (text, confidence),
+        BadRequest for a wrong request, and TypeError for a crop of another kind. The reader's own exceptions pass.
+        """
+        task = SecondOpinions(as_list(crops), errors=errors, channels=self._channels)
+        with task.asking():
+            own = given_limits(below, margin)
+            task.use(own or self._drive(self._of_limits(recogniser, model)))
+        task.take_plain(reader(task.crops) if task.crops else [])
+        with task.asking():
+            task.take_answers(self.answers(task.unsure, recogniser=recogniser, model=model))
+        if task.changed:
+            task.take_second(reader(task.changed))
+        return task.readings()
 
     def _drive(self, steps: Exchange[T]) -> T:
         reply: Reply = None

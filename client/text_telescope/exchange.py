@@ -125,6 +125,11 @@ def picture(build: Callable[[float], httpx.Request], *, timeout_s: float) -> Exc
     return (yield from _send_until_accepted(build, _read_picture, time.monotonic() + timeout_s))
 
 
+def model(build: Callable[[float], httpx.Request], *, timeout_s: float) -> Exchange[dict[str, Any]]:
+    """A served model as `GET /v1/models` describes it; of a list the first, the default."""
+    return (yield from _send_until_accepted(build, _read_model, time.monotonic() + timeout_s))
+
+
 def _entries(
     items: Sequence[Item], build: BuildRequest[Item], deadline: float, halved_on: Container[str], attempt: int = 0
 ) -> Exchange[list[Entry]]:
@@ -203,6 +208,15 @@ def _read_picture(response: httpx.Response) -> Answer:
     if not media_type.startswith("image/"):
         raise _not_text_telescope(response)
     return Answer(response.content, media_type)
+
+
+def _read_model(response: httpx.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+        found: dict[str, Any] = body["models"][0] if "models" in body else body
+        return {"name": found["name"], "version": found["version"], **found}
+    except (ValueError, KeyError, TypeError, IndexError) as exc:
+        raise _not_text_telescope(response) from exc
 
 
 def _entry(fields: dict[str, Any]) -> Entry:

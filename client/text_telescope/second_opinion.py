@@ -1,6 +1,6 @@
 """Second opinions: a recogniser reads its crops, and again the few that it is unsure of, super-resolved.
 
-    crops -> reader -> confidence below `below` -> service -> super-resolved? -> reader -> surer by `margin`? -> Reading
+    crops -> reader -> less confident than `below` -> service -> reader -> surer by `margin`? -> Reading
 
 `TelescopeClient.read` and `AsyncTelescopeClient.read` take these steps in order; the steps themselves neither send
 nor wait. `below` and `margin` were calibrated for each recogniser, because a recogniser is surer of sharper
@@ -36,8 +36,8 @@ class Opinion(NamedTuple):
 class Reading:
     """The surer of two readings of a crop.
 
-    super_resolved: None if the crop was not read again, because the reader was sure of it, because the service
-    left it unchanged, or because the service failed; then `error` says how.
+    super_resolved: None if the crop was read once only: the reader was sure of it, the service returned it
+    unchanged, or the service failed, as `error` says. sent: True if the service was asked.
     """
 
     plain: Opinion
@@ -83,6 +83,7 @@ class SecondOpinions:
         self._again: list[int] = []
         self._second: dict[int, Opinion] = {}
         self._failed: dict[int, BadImage] = {}
+        self.changed: list[Any] = []  # super-resolved pictures, each of its crop's kind
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -112,24 +113,19 @@ class SecondOpinions:
         """The crops to send."""
         return [self.crops[i] for i in self._unsure]
 
-    def take_answers(self, answers: Sequence[Answer | BadImage]) -> list[Any]:
-        """answers: the service's, for `unsure`. -> the super-resolved pictures, of their crops' kind.
-
-        Blocking: decodes them. Raises BadImage with errors="raise".
-        """
-        pictures = []
+    def take_answers(self, answers: Sequence[Answer | BadImage]) -> None:
+        """answers: the service's, for `unsure`. Blocking: decodes them. Raises BadImage with errors="raise"."""
         for i, answer in zip(self._unsure, answers, strict=True):
             if isinstance(answer, BadImage):
-                if self._errors == "raise":
-                    raise BadImage(i, answer.problem)
                 self._failed[i] = BadImage(i, answer.problem)
+                if self._errors == "raise":
+                    raise self._failed[i]
             elif answer.method == "super_resolved":
                 self._again.append(i)
-                pictures.append(_in_kind(answer, self.crops[i], self._channels))
-        return pictures
+                self.changed.append(_in_kind(answer, self.crops[i], self._channels))
 
     def take_second(self, found: Iterable[Any]) -> None:
-        """found: the reader's results for the super-resolved pictures. Raises ValueError as `take_plain`."""
+        """found: the reader's results for `changed`. Raises ValueError as `take_plain`."""
         self._second = dict(zip(self._again, _opinions(found, len(self._again)), strict=True))
 
     def readings(self) -> list[Reading]:
@@ -153,24 +149,26 @@ class SecondOpinions:
         return self._second[i].confidence > self._plain[i].confidence + self._limits.margin
 
 
-def given_limits(recogniser: str, below: float | None, margin: float | None) -> Limits | None:
-    """The caller's own limits; None: the service's are wanted. Raises ValueError for one without the other."""
+def given_limits(below: float | None, margin: float | None) -> Limits | None:
+    """The caller's own limits; None if the service's apply. Raises ValueError."""
     if below is None and margin is None:
         return None
     if below is None or margin is None:
         raise ValueError("Give both below and margin, or neither of them to use those of the service.")
+    if not (0 <= below <= 1 and -1 <= margin <= 1):
+        raise ValueError(f"below={below} and margin={margin} must be confidences from 0 to 1, and not percent.")
     return Limits(below, margin)
 
 
-def listed_limits(models: Mapping[str, Any], recogniser: str) -> Limits:
-    """models: the JSON of `GET /v1/models`, or of one model. Raises ValueError if the recogniser has no limits."""
-    model = models["models"][0] if "models" in models else models
+def listed_limits(model: Mapping[str, Any], recogniser: str) -> Limits:
+    """model: as `GET /v1/models` lists it. Raises ValueError if the recogniser has no limits."""
     listed = model.get("second_opinions") or {}
     if recogniser not in listed:
-        known = f"it has limits for {', '.join(listed)}" if listed else "it has limits for no recogniser"
+        known = f"it has limits for {', '.join(listed) or 'no recogniser'}"
+        name = f"{model['name']}:{model['version']}"
         raise ValueError(
-            f"The model {model['name']}:{model['version']} was not calibrated for second opinions of "
-            f"{recogniser!r}; {known}. Give below and margin yourself, such as below=0.9, margin=0.1."
+            f"{name} is not calibrated for second opinions of {recogniser!r}; {known}. "
+            "Give below and margin yourself, such as below=0.9, margin=0.1."
         )
     return Limits(listed[recogniser]["below"], listed[recogniser]["margin"])
 
@@ -190,8 +188,8 @@ def _opinions(found: Iterable[Any], expected: int) -> list[Opinion]:
     results = list(found)
     if len(results) != expected:
         raise ValueError(
-            f"The reader gave {len(results)} results for {expected} crops; it must give one (text, confidence) for "
-            "each crop, in order, and ('', 0) for a crop without text."
+            f"The reader gave {len(results)} results for {expected} crops; it must give one (text, confidence) "
+            "for each crop, in order, and ('', 0) for a crop without text."
         )
     return [_opinion(result, i) for i, result in enumerate(results)]
 
@@ -199,13 +197,18 @@ def _opinions(found: Iterable[Any], expected: int) -> list[Opinion]:
 def _opinion(result: Any, i: int) -> Opinion:  # noqa: ANN401  the caller's
     try:
         text, confidence = result
-        opinion = Opinion(str(text), min(1.0, float(confidence)))
-        too_large = float(confidence) > 1 + ROUNDED
+        sure = float(confidence)
     except (TypeError, ValueError) as exc:
-        raise ValueError(f"The reader's result {i} must be (text, confidence), not {result!r:.100}.") from exc
-    if too_large or not opinion.confidence >= 0:
+        raise _no_opinion(result, i) from exc
+    if not isinstance(text, str):
+        raise _no_opinion(result, i)
+    if not 0 <= sure <= 1 + ROUNDED:
         raise ValueError(
-            f"The reader's result {i} has the confidence {confidence}; confidences go from 0 to 1, so divide those "
-            "of Tesseract by 100, and give ('', 0) for a crop without text."
+            f"The reader's result {i} has the confidence {sure:g}; confidences go from 0 to 1, so divide those of "
+            "Tesseract by 100, and give ('', 0) for a crop without text."
         )
-    return opinion
+    return Opinion(text, min(sure, 1.0))
+
+
+def _no_opinion(result: object, i: int) -> ValueError:
+    return ValueError(f"The reader's result {i} must be (text, confidence), not {result!r:.100}.")
