@@ -1,4 +1,4 @@
-"""Authentication and rate limits: every route below /v1 depends on this if API keys are configured.
+"""Authentication and rate limits: all routes but the open ones depend on this if API keys are configured.
 
     Authorization: Bearer <key>, or X-API-Key: <key>  ->  401, or the key's rate limit  ->  429, or the route
 
