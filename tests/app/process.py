@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,10 +19,18 @@ from tests.conftest import REPOSITORY
 class Process:
     """A service of its own in a process of its own."""
 
-    def __init__(self, *arguments: str, program: str = "app", **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        program: str = "app",
+        command: Sequence[str] = (),
+        folder: Path = REPOSITORY,
+        **environment: str,
+    ) -> None:
+        """program: a module with a command `serve`. command: in its place, an installed program."""
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", program, "serve", "--port", "0", *arguments],
-            cwd=REPOSITORY,
+            [*(command or (sys.executable, "-m", program)), "serve", "--port", "0", *arguments],
+            cwd=folder,
             stderr=subprocess.PIPE,
             text=True,
             # Not auto, which takes Paddle where there is a GPU.

@@ -186,6 +186,36 @@ def test_upscale_works_from_the_shell_and_tells_failure_by_its_exit_code(tmp_pat
     assert np.array(sr.shape[:2]).tolist() == (2 * np.array(lr.shape[:2])).tolist()
 
 
+def test_the_installed_command_works_beside_another_package_named_app(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('this is the app of another project')")
+    command = [str(Path(sys.executable).parent / "text-telescope"), "models"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "tbsrn:3" in done.stdout, done.stderr
+
+
+def test_help_names_the_command_and_each_of_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    assert told.startswith("usage: text-telescope ")
+    for part in ("serve", "upscale", "bulk", "models", "settings", "new-key", "version"):
+        assert f"text-telescope {part}" in told
+
+
+def test_the_versions_of_program_python_and_runtimes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino")
+    assert main(["version"]) == 0
+    listed = capsys.readouterr().out
+    names = [line.split(" ")[0] for line in listed.splitlines()]
+    assert names[0] == "text-telescope"
+    assert {"openvino", "Python"} <= set(names)
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == listed
+
+
 def test_models_lists_the_store(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     assert "tbsrn:1" in capsys.readouterr().out

@@ -65,7 +65,7 @@ def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int,
 
 
 def auto_order(device: str) -> tuple[list[str], list[tuple[int, str]]]:
-    """The runtimes that `auto` tries on cpu or auto, in order; a log line, with its level, if Paddle was not asked.
+    """The runtimes that `auto` tries on cpu or auto, in order; a line for the log if Paddle was not asked.
 
     Importing Paddle takes seconds and 250 MiB, so it is not asked where there is no driver.
     """
