@@ -16,6 +16,7 @@ PaddleOCR's own modules, which give it an empty entry.
 import asyncio
 import base64
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -39,29 +40,25 @@ class Entry(BaseModel):
 
 
 class Answer(BaseModel):
-    msg: str = ""
-    results: list[Entry]
-    status: Literal["000"] = "000"
-
-
-class Failure(BaseModel):
-    msg: str
-    results: Literal[""] = ""
-    status: Literal["101", "111", "112"] = Field(
-        description="`111`: the model is not served; `112`: the Content-Type is not JSON; `101`: any other error."
+    msg: str = Field("", description="The error of the request; of the first image, if all failed.")
+    results: list[Entry] | Literal[""] = Field("", description="Empty if the request was refused as a whole.")
+    status: Literal["000", "101", "111", "112"] = Field(
+        "000",
+        description="`000`: an image is done; `111`: the model is not served; `112`: the Content-Type is "
+        "not JSON; `101`: any other error.",
     )
 
 
-def failure(kind: type[ServiceError], message: str) -> Failure:
+def failure(kind: type[ServiceError], message: str) -> Answer:
     unavailable, outdated = issubclass(kind, UnknownModel), issubclass(kind, UnsupportedMediaType)
-    return Failure(msg=message, status="111" if unavailable else "112" if outdated else "101")
+    return Answer(msg=message, status="111" if unavailable else "112" if outdated else "101")
 
 
 def error_form(error: ServiceError, _request_id: str) -> dict[str, Any]:
     return failure(type(error), str(error)).model_dump()
 
 
-def _example(kind: type[ServiceError]) -> Failure:
+def _example(kind: type[ServiceError]) -> Answer:
     return failure(kind, kind.example)
 
 
@@ -84,7 +81,7 @@ _BODY = {
     },
 )
 async def predict(request: Request) -> Response:
-    """One entry per image, in order. If all images fail, the first error is the error of the request."""
+    """One entry per image, in order. If all images fail, the response has the HTTP status of the first error."""
     record = request.state.record
     query = read_query(request, CropQuery)
     options = query.options()
@@ -95,16 +92,20 @@ async def predict(request: Request) -> Response:
         )
     failed = [result for result in results if isinstance(result, ServiceError)]
     record.failed = len(failed)
+    answer, status = Answer(), HTTPStatus.OK.value
     if len(failed) == len(results):
-        raise failed[0]
-    return Response(await asyncio.to_thread(_answer, results), media_type="application/json")
+        first = failed[0]
+        record.code, record.outcome = first.code, first.outcome
+        answer, status = failure(type(first), str(first)), first.status
+    content = await asyncio.to_thread(_with_entries, answer, results)
+    return Response(content, status, media_type="application/json")
 
 
-def _answer(results: Sequence[CropResult | ServiceError]) -> str:
-    entries = [
+def _with_entries(answer: Answer, results: Sequence[CropResult | ServiceError]) -> str:
+    answer.results = [
         Entry(data="", msg=str(result))
         if isinstance(result, ServiceError)
         else Entry(data=base64.b64encode(result.data).decode())
         for result in results
     ]
-    return Answer(results=entries).model_dump_json(exclude_none=True)
+    return answer.model_dump_json(exclude_none=True)

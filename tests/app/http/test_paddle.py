@@ -52,6 +52,14 @@ def test_a_failed_image_has_an_entry_without_data_and_spares_the_others(server: 
     assert_reconciled(server)
 
 
+def test_paddleocrs_own_script_goes_on_after_an_image_that_fails(server: Server) -> None:
+    """It reads `results[0]` whatever the status, and would end at an empty list."""
+    answer = requests.post(server.url + HUB, json={"images": [BASE64[:40]]}, timeout=20)
+    assert (answer.status_code, answer.json()["status"]) == (400, "101")
+    assert answer.json()["results"][0] == {"data": "", "msg": answer.json()["msg"]}
+    assert server.metric("telescope_requests_total", route=HUB, outcome="bad_input") >= 1
+
+
 @pytest.mark.parametrize(
     ("request_", "http_status", "status", "told"),
     [
@@ -76,8 +84,9 @@ def test_paddlehubs_clients_get_errors_in_their_form(
     assert answer.status_code == http_status
     assert answer.headers["content-type"] == "application/json"
     assert set(answer.json()) == {"msg", "results", "status"}
-    assert (answer.json()["results"], answer.json()["status"]) == ("", status)
+    assert answer.json()["status"] == status
     assert told in answer.json()["msg"]
+    assert answer.json()["results"] in ("", [{"data": "", "msg": answer.json()["msg"]}])
 
 
 def test_a_client_of_paddlex_reads_the_picture(server: Server) -> None:
