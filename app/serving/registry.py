@@ -85,7 +85,7 @@ class ModelRegistry:
         found = self._active.get(wanted) or self._models.get(wanted)
         if not found:
             served = ", ".join(model.ref for model in self.served)
-            raise UnknownModel(f"The model {wanted!r} is not served here; served: {served}.")
+            raise UnknownModel(f"The model {wanted[:100]!r} is not served here; served: {served}.")
         return found
 
     async def activate(self, wanted: str) -> ServedModel:

@@ -31,6 +31,7 @@ from model_store.pixels import Nchw
 T = TypeVar("T")
 WINDOW_BITS = {"gzip": 31, "deflate": 15}  # of zlib, by Content-Encoding
 MAX_JSON_BYTES = 8 * 1024 * 1024  # parsing stops the event loop: 30 ms for so much, 0.2 s for the worst
+MAX_LISTS = 2**16  # and objects of the JSON; the garbage collector takes two seconds for two million
 MAX_JSON_RESULTS = 2**20  # numbers, 20 MB of text; 64 tiles of 16x64 give 786,432
 MAX_TIMEOUT_US = 10**12
 _CALL = f'{{"inputs": [{{"name": "{INPUT}", "shape": [1, 3, 16, 64], "datatype": "{DATATYPE}", "data": [...]}}]}}'
@@ -145,6 +146,8 @@ def _json_length(body: bytes, header_length: str | None) -> int:
 
 
 def _parsed(text: bytes) -> InferRequest:
+    if (lists := text.count(b"[") + text.count(b"{")) > MAX_LISTS:
+        raise InvalidTensor(f"The JSON holds {lists} lists and objects; send 'data' as one flat list.")
     try:
         return InferRequest.model_validate(from_json(text, allow_inf_nan=False))
     except ValidationError as exc:
@@ -174,9 +177,15 @@ def _from_binary(body: bytes, tensor: InputTensor, size: int, *, follow: int) ->
 def _from_json(tensor: InputTensor) -> Nchw:
     if tensor.data is None:
         raise InvalidTensor(f"{INPUT!r} has neither 'data' nor binary data with the parameter binary_data_size.")
-    first = tensor.data
-    while isinstance(first, list) and first:
-        first = first[0]
+    lengths, first, needed = [], tensor.data, prod(tensor.shape)
+    while isinstance(first, list):
+        lengths.append(len(first))
+        first = first[0] if first else None
+    if lengths not in (tensor.shape, [needed]):
+        raise InvalidTensor(
+            f"'data' is a list of the shape {lengths[:8]}; the shape {tensor.shape} takes {needed} numbers, flat "
+            "or nested."
+        )
     try:
         if isinstance(first, str):  # NumPy would read "0.5" as a number
             raise TypeError
@@ -184,11 +193,6 @@ def _from_json(tensor: InputTensor) -> Nchw:
             values = np.array(tensor.data, np.float32)
     except (TypeError, ValueError, OverflowError) as exc:
         raise InvalidTensor("'data' must be one list of numbers, flat or nested as the shape.") from exc
-    if values.size != prod(tensor.shape) or values.shape not in (tuple(tensor.shape), (values.size,)):
-        raise InvalidTensor(
-            f"'data' has {values.size} numbers, in the shape {list(values.shape)}; the shape {tensor.shape} takes "
-            f"{prod(tensor.shape)}, flat or nested."
-        )
     return values.reshape(tensor.shape)
 
 

@@ -4,7 +4,7 @@ The protocol: https://github.com/kserve/open-inference-protocol, specification/p
 data, the configuration and the index are extensions of Triton: docs/protocol in triton-inference-server/server.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, StrictInt
 
@@ -36,6 +36,9 @@ INPUT, OUTPUT, DATATYPE = "lr", "sr", "FP32"  # as in the exported ONNX networks
 HEADER_LENGTH = "Inference-Header-Content-Length"
 EXTENSIONS = ["binary_tensor_data", "model_configuration"]
 Parameters = dict[str, Any] | None
+T = TypeVar("T")
+# A list of a million entries is refused at its ninth, or at its first wrong one.
+_Few = Annotated[list[T], Field(max_length=8, fail_fast=True)]
 
 
 class Error(BaseModel):
@@ -87,7 +90,7 @@ class InputTensor(BaseModel):
     """data: numbers in JSON; None if binary data follows the JSON."""
 
     name: str
-    shape: list[StrictInt] = Field(fail_fast=True)
+    shape: _Few[StrictInt]
     datatype: str
     parameters: Parameters = None
     data: Any = None
@@ -99,12 +102,10 @@ class WantedOutput(BaseModel):
 
 
 class InferRequest(BaseModel):
-    """fail_fast: a list of a million wrong entries gives one error, not a million."""
-
     id: str | None = None
     parameters: Parameters = None
-    inputs: list[InputTensor] = Field(fail_fast=True)
-    outputs: list[WantedOutput] | None = Field(None, fail_fast=True)
+    inputs: _Few[InputTensor]
+    outputs: _Few[WantedOutput] | None = None
 
 
 class OutputTensor(TensorMetadata):

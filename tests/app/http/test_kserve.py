@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -224,86 +225,80 @@ def test_a_wrong_model_output_or_number_of_inputs_is_refused_with_the_right_call
 
 LR = tiles(0)
 BYTES = LR.tobytes()
-BROKEN: dict[str, tuple[object, dict[str, str], int, str]] = {
-    "empty": (b"", {}, 400, "The body is empty; send"),
-    "no JSON": (b"hello", {}, 400, "The JSON cannot be read: expected value at line 1 column 1"),
-    "a form": (b"lr=1", {"Content-Type": "application/x-www-form-urlencoded"}, 400, "cannot be read"),
-    "a list": ([], {}, 400, "The request: Input should be"),
-    "no inputs": ({}, {}, 400, "inputs: Field required"),
-    "empty inputs": ({"inputs": []}, {}, 400, "has 0 inputs"),
-    "a million wrong inputs": ({"inputs": [{}] * 1_000_000}, {}, 400, "inputs.0.name: Field required"),
-    "a float in the shape": (body(LR, shape=[1.5, 3, 16, 64]), {}, 400, "inputs.0.shape.0: Input should be"),
-    "a negative shape": (body(LR, shape=[-1, 3, 16, 64]), {}, 400, "[-1, 3, 16, 64]; send"),
-    "a shape whose product overflows": (body(LR, shape=[2**62, 3, 16, 64]), {}, 413, "At most 64 tiles"),
-    "a shape of huge sides": (body(LR, shape=[1, 3, 2**40, 2**40]), {}, 400, "h x w one of 16x64"),
-    "a shape of many dimensions": (body(LR, shape=[1] * 100_000), {}, 400, "send [N, 3, h, w]"),
-    "too few numbers": (
-        body(LR, data=[0.5] * 100),
-        {},
-        400,
-        "'data' has 100 numbers, in the shape [100]",
-    ),
-    "numbers of another shape": (body(LR, data=LR[0].tolist()), {}, 400, "in the shape [3, 16, 64]; the shape"),
-    "ragged lists": (body(LR, data=[[1, 2], [3]]), {}, 400, "must be one list of numbers"),
-    "texts": (body(LR, data=["0.5"] * 3072), {}, 400, "must be one list of numbers"),
-    "texts among numbers": (body(LR, data=[0.5] * 3071 + ["a" * 100_000]), {}, 400, "one list of numbers"),
-    "null": (body(LR, data=[None] * 3072), {}, 400, "NaN or infinity"),
-    "an object": (body(LR, data={}), {}, 400, "must be one list of numbers"),
-    "huge numbers": (body(LR, data=[10**400] * 3072), {}, 400, "must be one list of numbers"),
-    "infinite numbers": (body(LR, data=[1e300] * 3072), {}, 400, "NaN or infinity"),
-    "NaN in JSON": (b'{"inputs": [NaN]}', {}, 400, "cannot be read"),
-    "deep JSON": (b"[" * 100_000, {}, 400, "recursion limit exceeded"),
-    "no data": (body(LR, data=None), {}, 400, "neither 'data' nor binary data"),
-    "a number as id": (body(LR) | {"id": 7}, {}, 400, "id: Input should be a valid string"),
-    "shared memory": (body(LR, parameters={"shared_memory_region": "x"}), {}, 400, "shared_memory_region is not"),
-    "a text as size": (
-        body(LR, parameters={"binary_data_size": "1"}),
-        {},
-        400,
-        "binary_data_size must be",
-    ),
-    "a timeout beyond numbers": (body(LR) | {"parameters": {"timeout": 10**400}}, {}, 400, "timeout must be 0 to"),
+TOO_MANY = 60_000  # lists or objects that are read, and refused then
+BROKEN: dict[str, tuple[object, str]] = {
+    "empty": (b"", "The body is empty; send"),
+    "no JSON": (b"hello", "The JSON cannot be read: expected value at line 1 column 1"),
+    "NaN in JSON": (b'{"inputs": [NaN]}', "The JSON cannot be read"),
+    "deep JSON": (b"[" * 60_000, "recursion limit exceeded"),
+    "a million objects": ({"inputs": [{}] * 1_000_000}, "holds 1000002 lists and objects; send 'data' as one"),
+    "a list": ([], "The request: Input should be"),
+    "no inputs": ({}, "inputs: Field required"),
+    "empty inputs": ({"inputs": []}, "has 0 inputs"),
+    "many wrong inputs": ({"inputs": [{}] * TOO_MANY}, "inputs.0.name: Field required"),
+    "many outputs": (body(LR) | {"outputs": [{"name": "sr"}] * TOO_MANY}, "at most 8 items"),
+    "a number as id": (body(LR) | {"id": 7}, "id: Input should be a valid string"),
+    "a timeout beyond numbers": (body(LR) | {"parameters": {"timeout": 10**400}}, "timeout must be 0 to"),
+    "a float in the shape": (body(LR, shape=[1.5, 3, 16, 64]), "inputs.0.shape.0: Input should be"),
+    "a negative shape": (body(LR, shape=[-1, 3, 16, 64]), "[-1, 3, 16, 64]; send"),
+    "a shape whose product overflows": (body(LR, shape=[2**62, 3, 16, 64]), "At most 64 tiles"),
+    "a shape of huge sides": (body(LR, shape=[1, 3, 2**40, 2**40]), "h x w one of 16x64"),
+    "a shape of many dimensions": (body(LR, shape=[1] * 100_000), "at most 8 items"),
+    "a shape of two dimensions": (body(LR, shape=[48, 64]), "is [48, 64]; send [N, 3, h, w]"),
+    "no data": (body(LR, data=None), "neither 'data' nor binary data"),
+    "too few numbers": (body(LR, data=[0.5] * 100), "a list of the shape [100]; the shape [1, 3, 16, 64] takes"),
+    "numbers of another shape": (body(LR, data=LR[0].tolist()), "a list of the shape [3, 16, 64]"),
+    "many empty lists": (body(LR, data=[[]] * TOO_MANY), "a list of the shape [60000, 0]"),
+    "ragged lists": (body(LR, data=[[*LR[0].tolist()[:2], [[1], [2]]]]), "must be one list of numbers"),
+    "a number": (body(LR, data=0.5), "a list of the shape []"),
+    "an object": (body(LR, data={}), "a list of the shape []"),
+    "texts": (body(LR, data=["0.5"] * 3072), "must be one list of numbers"),
+    "texts among numbers": (body(LR, data=[0.5] * 3071 + ["a" * 100_000]), "must be one list of numbers"),
+    "null": (body(LR, data=[None] * 3072), "NaN or infinity"),
+    "huge numbers": (body(LR, data=[10**400] * 3072), "must be one list of numbers"),
+    "infinite numbers": (body(LR, data=[1e300] * 3072), "NaN or infinity"),
+    "shared memory": (body(LR, parameters={"shared_memory_region": "x"}), "shared_memory_region is not supported"),
+    "a text as size": (body(LR, parameters={"binary_data_size": "1"}), "binary_data_size must be a whole number"),
     "binary data announced and missing": (
-        *(body(LR, data=None, parameters={"binary_data_size": len(BYTES)}), {}, 400),
+        body(LR, data=None, parameters={"binary_data_size": len(BYTES)}),
         "binary_data_size is 12288, and 0 bytes follow the JSON",
     ),
-    "an unknown encoding": (b"", {"Content-Encoding": "br"}, 415, "send the body as it is, or as gzip or deflate"),
-    "no gzip": (b"{}", {"Content-Encoding": "gzip"}, 400, "the body is not gzip data"),
-    "a wrong deadline": (body(LR), {"X-Request-Timeout-Ms": "0"}, 422, "X-Request-Timeout-Ms is '0'"),
-    "a header length beyond the body": (
-        body(LR),
-        {LENGTH: "99999999"},
-        400,
-        "which has",
-    ),
-    "a header length of 0": (body(LR), {LENGTH: "0"}, 400, "it must be the length"),
-    "a header length of text": (
-        body(LR),
-        {LENGTH: "1e3"},
-        400,
-        "it must be the length",
-    ),
-    "a header length within the JSON": (
-        body(LR),
-        {LENGTH: "50"},
-        400,
-        "cannot be read",
-    ),
-    "JSON that takes too long": (b" " * 9_000_000, {}, 413, "Send the tensor as binary data"),
+    "JSON that takes too long": (b" " * 9_000_000, "Send the tensor as binary data"),
+}
+HEADERS = {
+    "an unknown encoding": ({"Content-Encoding": "br"}, 415, "send the body as it is, or as gzip or deflate"),
+    "no gzip": ({"Content-Encoding": "gzip"}, 400, "the body is not gzip data"),
+    "a wrong deadline": ({"X-Request-Timeout-Ms": "0"}, 422, "X-Request-Timeout-Ms is '0'"),
+    "a length beyond the body": ({LENGTH: "99999999"}, 400, "it must be the length of the JSON"),
+    "a length of 0": ({LENGTH: "0"}, 400, "it must be the length of the JSON"),
+    "a length of text": ({LENGTH: "1e3"}, 400, "it must be the length of the JSON"),
+    "a length within the JSON": ({LENGTH: "50"}, 400, "The JSON cannot be read"),
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_request_is_answered_in_the_protocols_form(server: Server, name: str) -> None:
-    content, headers, status, message = BROKEN[name]
-    data = content if isinstance(content, bytes) else json.dumps(content).encode()
-    response = server.client.post("/v2/models/tbsrn/infer", content=data, headers=headers)
-    assert response.status_code == status, response.text
+def assert_refused(response: httpx.Response, message: str) -> None:
     assert list(response.json()) == ["error"]
     assert message in response.json()["error"]
-    assert len(response.json()["error"]) < 600
+    assert len(response.json()["error"]) < 500
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_body_is_answered_in_the_protocols_form(server: Server, name: str) -> None:
+    content, message = BROKEN[name]
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    response = server.client.post("/v2/models/tbsrn/infer", content=data)
+    assert response.status_code in (400, 413), response.text
+    assert_refused(response, message)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_wrong_header_is_answered_in_the_protocols_form(server: Server, name: str) -> None:
+    headers, status, message = HEADERS[name]
+    response = server.client.post("/v2/models/tbsrn/infer", json=body(LR), headers=headers)
+    assert response.status_code == status, response.text
+    assert_refused(response, message)
 
 
 @pytest.mark.parametrize(
@@ -378,6 +373,15 @@ def test_the_timeout_of_the_protocol_shortens_the_deadline(start_server: Start) 
         assert caught.value.status() == "504"
         server.runtime.gate.set()
         assert client.infer("tbsrn", [lr_input(tiles(11))], timeout=30_000_000)
+
+
+def test_the_tiles_of_a_client_that_goes_away_are_cancelled(start_server: Start) -> None:
+    server = start_server()
+    server.runtime.gate.clear()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}/v2/models/tbsrn/infer", json=body(tiles(14, count=3)), timeout=0.3)
+    wait_until(lambda: server.metric("telescope_images_total", outcome="cancelled") == 3)
+    assert server.metric("telescope_admitted_windows") == 0
 
 
 def test_keys_guard_everything_but_health(start_server: Start) -> None:
