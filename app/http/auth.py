@@ -2,7 +2,7 @@
 
     Authorization: Bearer <key>, or X-API-Key: <key>  ->  401, or the key's rate limit  ->  429, or the route
 
-Open without a key: health, /metrics, the documentation, and the demo page with its files. They take no pictures
+Open without a key: health (also below /v2), /metrics, the documentation, and the demo page with its files. They take no pictures
 and show none.
 """
 
