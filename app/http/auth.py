@@ -2,8 +2,8 @@
 
     Authorization: Bearer <key>, or X-API-Key: <key>  ->  401, or the key's rate limit  ->  429, or the route
 
-Open without a key: health (below /v2, too), /metrics, the documentation, and the demo page with its files. They take
-no pictures and show none.
+Open without a key: health, also below /v2, /metrics, the documentation, and the demo page with its files. They
+take no pictures and show none.
 """
 
 import logging

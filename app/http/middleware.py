@@ -21,6 +21,7 @@ from app.serving.model_service import ServedModel
 from app.serving.runner import Timings
 from app.telemetry.logs import request_id
 from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import POLLED
 
 MAX_LOGGED_PATH = 200  # characters; ours are shorter
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -116,7 +117,7 @@ class RequestMiddleware:
         if record.key:
             self.metrics.key_requests.labels(record.key, record.outcome).inc()
             self.metrics.key_images.labels(record.key).inc(record.images)
-        quiet = route in ("/livez", "/readyz", "/metrics") and record.status < 400
+        quiet = route in POLLED and record.status < 400
         log.log(
             logging.DEBUG if quiet else logging.INFO,
             "request",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 EXPORT_TIMEOUT_S = 3  # a missing collector delays the shutdown by this long
-UNTRACED = ("/livez", "/readyz", "/metrics")  # requested every few seconds, and fast
+POLLED = ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics")  # every few seconds, and fast
 
 
 @dataclass(eq=False)
@@ -56,7 +56,7 @@ class Tracing:
             "tracing": True,
             "tracer_provider": self._exporting,
             "operation_spans": False,
-            "exclude": lambda scope: scope.get("path") in UNTRACED,
+            "exclude": lambda scope: scope.get("path") in POLLED,
         }
 
     def span(self, name: str) -> AbstractContextManager[object]:
