@@ -173,7 +173,7 @@ def test_every_block_that_is_skipped_exists() -> None:
 
 def commands() -> list[str]:
     """The commands in the README's sentences."""
-    return [" ".join(found.split()) for found in re.findall(r"`python -m ([^`]+)`", TEXT)]
+    return [" ".join(found.split()) for found in re.findall(r"`python -m (\w[^`]+)`", TEXT)]
 
 
 @pytest.mark.parametrize("command", commands())
