@@ -7,6 +7,7 @@
     always    mode=always: every crop through the network
     auto      the default: super-resolved if the calibration says that every recogniser gains, else enlarged
     named     recogniser=...: super-resolved if the calibration says that this recogniser gains, else plain
+    second    second opinion: plain; where the recogniser is unsure, named too, and the surer of both readings
 
 Every word of the proof half is read in every cell: six heights times five blurs, with noise or JPEG. A word counts
 as read if all its letters and digits are right; case and punctuation do not count. Rates carry Wilson's 95 %
@@ -20,9 +21,10 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from bench.ocr_measure import VARIANTS, Measured, measure_cell
 from bench.paired import difference
 from bench.subject import open_subject
 from model_store.errors import ModelStoreError
-from training.calibration.cells import CELLS, add_data, words
+from training.calibration.cells import BLURS, CELLS, HEIGHTS, Cell, add_data, words
 from training.calibration.command import typed_command
 from training.calibration.network import add_network
 from training.calibration.readers import shared_readers
@@ -49,10 +51,15 @@ from training.run_state import git_commit
 from training.versions import versions
 
 LIBRARIES = ("numpy", "cv2", "PIL", "openvino", "onnxruntime")
-GROUPS: dict[str, Callable[[Measured], bool]] = {
-    "blurred": lambda part: part.cell.is_blurred,  # a blur of .05 of the height and more, 24 px and higher
-    "all": lambda part: True,
+GROUPS: dict[str, Callable[[Cell], bool]] = {
+    "blurred": lambda cell: cell.is_blurred,  # a blur of .05 of the height and more, 24 px and higher
+    "all": lambda cell: True,
 }
+BANDS: dict[str, Callable[[Cell], bool]] = {  # reported, but not in the table
+    **{f"{height} px": partial(lambda height, cell: cell.height == height, height) for height in HEIGHTS},
+    **{f"blur {blur:g}": partial(lambda blur, cell: cell.blur == blur, blur) for blur in BLURS},
+}
+HARM, MANY = 0.3, 200  # points that a subset of MANY words and more should not lose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +115,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "sha256": subject.sha256,
             "precision": subject.predictor.precision,
             "calibration": calibration and calibration.as_json(),
+            "second_opinions": {name: asdict(limits) for name, limits in subject.gate.second_opinions.items()},
         },
         "data": {
             "path": args.data.name,
@@ -129,7 +137,7 @@ def figures(measured: Sequence[Measured], reader: str) -> dict[str, dict[str, di
     for script in dict.fromkeys(part.script for part in measured):
         own = [part for part in measured if part.script == script]
         groups = {part.cell.name: [part] for part in own}
-        groups |= {name: [part for part in own if wanted(part)] for name, wanted in GROUPS.items()}
+        groups |= {name: [part for part in own if wanted(part.cell)] for name, wanted in (GROUPS | BANDS).items()}
         found[script] = {
             name: {variant: _figures(group, reader, variant) for variant in VARIANTS}
             for name, group in groups.items()
@@ -141,6 +149,9 @@ def _figures(group: Sequence[Measured], reader: str, variant: str) -> dict[str, 
     right = np.stack([part.right[reader][variant] for part in group])  # (cells, words)
     low, high = wilson_interval(int(right.sum()), right.size)
     found: dict[str, Any] = {"words": right.size, "accuracy": float(right.mean()), "low": low, "high": high}
+    if variant == "second":
+        found["sent"] = float(np.mean([part.sent[reader] for part in group]))
+        found["read_again"] = float(np.mean([part.again[reader] for part in group]))
     if variant != "plain":
         before = np.stack([part.right[reader]["plain"] for part in group])
         found["over_plain"] = asdict(difference(before, right))
@@ -168,11 +179,43 @@ def markdown(report: dict[str, Any]) -> str:
         for reader, scripts in report["figures"].items():
             for script, found in scripts.items():
                 lines.append(_row(f"{reader}, {script}", found[group]))
+    lines += ["", "**second opinions, all cells**", "", *second_opinions(report)]
     for reader, scripts in report["figures"].items():
         for script, found in scripts.items():
             lines += ["", f"**{reader} {report['recognisers'][reader]}, {script}**", "", head, rule]
             lines += [_row(cell.name, found[cell.name]) for cell in CELLS]
     return "\n".join(lines)
+
+
+def second_opinions(report: dict[str, Any]) -> Iterator[str]:
+    """A table of gains and requests, and a list of the subsets that lose words."""
+    yield "| | words read, % | points over plain | crops sent, % | of these super-resolved, % |"
+    yield "|---|---|---|---|---|"
+    for reader, scripts in report["figures"].items():
+        for script, found in scripts.items():
+            own, change = found["all"]["second"], found["all"]["second"]["over_plain"]
+            again = own["read_again"] / own["sent"] if own["sent"] else 0
+            yield (
+                f"| {reader}, {script} | {100 * own['accuracy']:.1f} | {change['points']:+.1f} "
+                f"({change['low']:+.1f} to {change['high']:+.1f}) | {100 * own['sent']:.0f} | {100 * again:.0f} |"
+            )
+    subsets = list(_subsets(report))
+    losing = [f"{name}: {points:+.1f}" for name, points in subsets if points < -HARM]
+    yield ""
+    yield (
+        f"Of {len(subsets)} subsets of {MANY} words and more (each recogniser and script in all cells, in each "
+        f"cell, at each height and at each blur) {len(losing)} lose more than {HARM} points"
+        + (f": {'; '.join(losing)}." if losing else ".")
+    )
+
+
+def _subsets(report: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Name and points over plain of each subset of MANY words and more."""
+    for reader, scripts in report["figures"].items():
+        for script, found in scripts.items():
+            for group, variants in found.items():
+                if variants["second"]["words"] >= MANY:
+                    yield f"{reader}, {script}, {group}", variants["second"]["over_plain"]["points"]
 
 
 def _row(name: str, found: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Measures one cell of words: their crops as the service returns them, and the readings of each recogniser.
 
     words -> crops of a cell -> plain | always | auto | for each recogniser by name -> read
+    plain, and by name where the plain reading is unsure -> the surer reading: the second opinion
 
 The pictures come from the service's own code, in this process (`app/bulk/in_process.py`). Readings are kept: an
 interrupted command goes on, and for a second model only its own pictures are read.
@@ -18,24 +19,31 @@ import numpy.typing as npt
 from app.bulk.in_process import InProcess
 from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, Decision, RoutingPolicy
 from bench.subject import Subject
+from model_store.calibration import SecondOpinion
 from model_store.pixels import Rgb
 from training.calibration.cells import Cell, Word, crop
 from training.calibration.readers import SharedReader, is_read
+from training.ocr import Reading
 from training.readings import Readings
 
-VARIANTS = ("plain", "always", "auto", "named")  # as reported
+VARIANTS = ("plain", "always", "auto", "named", "second")  # as reported
 Finished = tuple[Rgb, Decision]
 Right = npt.NDArray[np.bool_]  # (words,)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One script in one cell. right: by recogniser and variant. reasons: of "auto" and of each recogniser."""
+    """One script in one cell. right: by recogniser and variant. reasons: of "auto" and of each recogniser.
+
+    sent: by recogniser, the crops that second opinions send. again: those of them that are read again.
+    """
 
     script: str
     cell: Cell
     right: Mapping[str, Mapping[str, Right]]
     reasons: Mapping[str, Counter[str]]
+    sent: Mapping[str, Right]
+    again: Mapping[str, Right]
 
 
 def measure_cell(
@@ -57,19 +65,54 @@ def measure_cell(
         "auto": _pictures(finished["auto"]),
     }
     right: dict[str, dict[str, Right]] = {}
+    sent, again = {}, {}
     for name, reader in readers.items():
         known = name in subject.gate.recognisers
         finished[name] = _finished(subject, plain, RoutingPolicy("auto", name)) if known else []
         named = _pictures(finished[name]) or plain
-        label = f"{script}, {cell.name}, {name}"
+        read = _Cell(reader.for_script(script), words, readings, label=f"{script}, {cell.name}, {name}")
         right[name] = {
-            variant: _read(reader.for_script(script), made, words, readings, label=f"{label}, {variant}")
-            for variant, made in (pictures | {"named": named}).items()
+            variant: read.right(made, label=variant) for variant, made in (pictures | {"named": named}).items()
         }
+        second = read.second_opinion(plain, finished[name], subject.gate.second_opinions.get(name))
+        right[name]["second"], sent[name], again[name] = second
     reasons: dict[str, Counter[str]] = {
         name: Counter(decision.reason for _, decision in made) for name, made in finished.items()
     }
-    return Measured(script, cell, right, reasons)
+    return Measured(script, cell, right, reasons, sent, again)
+
+
+class _Cell:
+    """One recogniser in one cell."""
+
+    def __init__(self, reader: SharedReader, words: Sequence[Word], readings: Readings, *, label: str) -> None:
+        self._reader = reader
+        self._words = words
+        self._readings = readings
+        self._label = label
+
+    def right(self, pictures: Sequence[Rgb], *, label: str) -> Right:
+        texts = self._readings.read(self._reader, pictures, label=f"{self._label}, {label}")
+        return np.array([is_read(text, word.label) for text, word in zip(texts, self._words, strict=True)])
+
+    def second_opinion(
+        self, plain: Sequence[Rgb], finished: Sequence[Finished], limits: SecondOpinion | None
+    ) -> tuple[Right, Right, Right]:
+        """Read right, sent, read again; without limits no crop is sent."""
+        first = self._sure(plain)
+        sent = np.array([limits is not None and reading.confidence < limits.below for reading in first])
+        again = sent & [decision.infers for _, decision in finished] if finished else np.zeros_like(sent)
+        kept = list(first)
+        places = np.flatnonzero(again).tolist()
+        for place, reading in zip(places, self._sure([finished[place][0] for place in places]), strict=True):
+            assert limits
+            if limits.keeps_second(first[place].confidence, reading.confidence):
+                kept[place] = reading
+        right = [is_read(reading.text, word.label) for reading, word in zip(kept, self._words, strict=True)]
+        return np.array(right), sent, again
+
+    def _sure(self, pictures: Sequence[Rgb]) -> list[Reading]:
+        return self._readings.read_with_confidence(self._reader, pictures, label=f"{self._label}, confidence")
 
 
 def _finished(subject: Subject, crops: Sequence[Rgb], policy: RoutingPolicy) -> list[Finished]:
@@ -78,10 +121,3 @@ def _finished(subject: Subject, crops: Sequence[Rgb], policy: RoutingPolicy) -> 
 
 def _pictures(finished: Sequence[Finished]) -> list[Rgb]:
     return [rgb for rgb, _ in finished]
-
-
-def _read(
-    reader: SharedReader, pictures: Sequence[Rgb], words: Sequence[Word], readings: Readings, *, label: str
-) -> Right:
-    texts = readings.read(reader, pictures, label=label)
-    return np.array([is_read(text, word.label) for text, word in zip(texts, words, strict=True)])

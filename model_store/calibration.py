@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from model_store.blur import Estimate
 from model_store.errors import InvalidCalibration
@@ -102,6 +102,10 @@ class SecondOpinion:
             raise ValueError(f"below must be in [0, 1], and margin in [-1, 1], not {found}")
         return found
 
+    def keeps_second(self, plain: float, second: float) -> bool:
+        """By the confidences of both readings."""
+        return second > plain + self.margin
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -116,6 +120,11 @@ class Calibration:
         path = calibration_path(artefact)
         return cls.read(path, digest=artefact.digest) if path.exists() else None
 
+    @staticmethod
+    def rules_of(raw: Mapping[str, Any]) -> dict[str, Rule]:
+        """Of a calibration's JSON. Raises KeyError, TypeError, ValueError or AttributeError."""
+        return {name: Rule.from_json(limits) for name, limits in raw["rules"].items()}
+
     @classmethod
     def read(cls, path: Path, *, digest: str) -> "Calibration":
         """digest: of the manifest of the model in use.
@@ -126,7 +135,7 @@ class Calibration:
             raw = json.loads(path.read_text(encoding="utf-8"))
             made_for, version = str(raw["digest"]), raw["schema_version"]
             fits = (made_for, version) == (digest, SCHEMA_VERSION)
-            rules = {name: Rule.from_json(limits) for name, limits in raw["rules"].items()} if fits else {}
+            rules = cls.rules_of(raw) if fits else {}
             pairs = raw.get("second_opinions", {}).get("limits", {}) if fits else {}
             second_opinions = {name: SecondOpinion.from_json(limits) for name, limits in pairs.items()}
             if fits and ANY not in rules:

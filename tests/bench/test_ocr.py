@@ -9,7 +9,7 @@ import pytest
 
 from bench.__main__ import main
 from tests.training.calibration.words import drawn_words, installed_fonts, installed_reader
-from training.calibration.cells import CELLS
+from training.calibration.cells import BLURS, CELLS, HEIGHTS
 
 
 @pytest.fixture
@@ -40,8 +40,9 @@ def test_the_proof_reports_every_recogniser_cell_and_variant(
     run(*command, "--limit", 2, "--out", out)
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     figures = report["figures"][reader]["latin"]
-    assert list(figures) == [*(cell.name for cell in CELLS), "blurred", "all"]
-    assert list(figures["all"]) == ["plain", "always", "auto", "named"]
+    bands = [*(f"{height} px" for height in HEIGHTS), *(f"blur {blur:g}" for blur in BLURS)]
+    assert list(figures) == [*(cell.name for cell in CELLS), "blurred", "all", *bands]
+    assert list(figures["all"]) == ["plain", "always", "auto", "named", "second"]
     assert figures["48 px, blur 0"]["plain"]["accuracy"] == 1
     assert figures["48 px, blur 0"]["named"]["over_plain"]["points"] == 0
     assert (figures["all"]["always"]["words"], figures["blurred"]["always"]["words"]) == (2 * 30, 2 * 12)

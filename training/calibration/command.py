@@ -4,6 +4,7 @@
 
     words of the calibration half -> crops at random heights and blurs -> plain | each treatment -> each recogniser
           -> for each, and for all together, the rule that gains most and harms no group of crops
+          -> for each, the confidences at which a second opinion gains most (second_opinions.py)
           -> model_store/tbsrn/calibration-3.json, curve.svg
 
 A treatment is the blur at which the network sees the crop, and the share of its picture in the output.
@@ -19,7 +20,9 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,12 +31,15 @@ import cv2
 import numpy as np
 
 from model_store.calibration import ANY, SCHEMA_VERSION, Calibration, Rule, calibration_path
-from training.calibration.cells import add_data, words
+from model_store.errors import ModelStoreError
+from training.calibration import second_opinions
+from training.calibration.cells import Word, add_data, words
 from training.calibration.chart import curve_chart
 from training.calibration.fit import TARGETS, Samples, cross_validated, curve, fit, gain
-from training.calibration.measure import measure
+from training.calibration.measure import draw, measure
 from training.calibration.network import PRECISION, Network, add_network, open_network
-from training.calibration.readers import shared_readers
+from training.calibration.readers import SharedReader, shared_readers
+from training.errors import CheckpointError, DataError
 from training.ocr import READERS
 from training.readings import Readings
 from training.record import machine
@@ -49,55 +55,101 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draws", type=int, default=DRAWS, help="crops of each word (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for readings and curve.svg")
     parser.add_argument("--dry-run", action="store_true", help="write the calibration to --out, not to the store")
+    parser.add_argument(
+        "--second-opinions",
+        action="store_true",
+        help="keep the model's rules; choose the limits of second opinions",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure, fit, print, write."""
-    network = open_network(args.model, weights=args.weights, store=args.model_store)
-    report = calibrate(args, network)
-    (args.out / "curve.svg").write_text(curve_chart(report), encoding="utf-8")
-    target = args.out / "calibration.json"
-    if network.artefact and not args.dry_run:
-        target = calibration_path(network.artefact)
-    target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(summary(report))
-    print(f"\n{target}, {args.out / 'curve.svg'}")
-
-
-def calibrate(args: argparse.Namespace, network: Network) -> dict[str, Any]:
     cv2.setNumThreads(1)
+    network = open_network(args.model, weights=args.weights, store=args.model_store)
+    before = _rules_of(network) if args.second_opinions else None
     scripts = args.scripts.split(",")
     chosen = words(args.data, "calibration", scripts=scripts, limit=args.limit)
     with (
         shared_readers(args.readers.split(","), scripts) as readers,
         Readings(args.out / "readings.jsonl") as readings,
     ):
-        samples = measure(network, chosen, readers, readings, draws=args.draws, seed=args.seed)
-        versions = {name: reader.version for name, reader in readers.items()}
-    rules = {ANY: fit(samples)} | {name: fit(samples.of_readers(name)) for name in versions}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "model": network.name,
-        "digest": network.digest,
-        "rules": Calibration(rules).as_json(),
-        "command": typed_command("training"),
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "engine": network.engine,
-        "precision": PRECISION,
-        "git_commit": git_commit(),
-        "data": {
-            "path": args.data.name,
-            "words": {script: sum(word.script == script for word in chosen) for script in scripts},
-            "crops": len(samples.word),
-            "limit": args.limit,
-            "seed": args.seed,
-        },
-        "recognisers": versions,
-        "super_resolved": {name: round(float(samples.chosen(rule).mean()), 4) for name, rule in rules.items()},
-        "points_over_plain": points(samples, rules),
-        "curve": curve(samples, rules),
-    }
+        task = _Task(args, network, chosen, readers, readings)
+        report = before or task.rules()
+        report["second_opinions"] = task.second_opinions(Calibration.rules_of(report))
+    target = args.out / "calibration.json"
+    if network.artefact and not args.dry_run:
+        target = calibration_path(network.artefact)
+    target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (args.out / "curve.svg").write_text(curve_chart(report), encoding="utf-8")
+    print(summary(report))
+    print(f"\n{target}, {args.out / 'curve.svg'}")
+
+
+def _rules_of(network: Network) -> dict[str, Any]:
+    """The model's calibration. Raises CheckpointError if it has none that fits."""
+    try:
+        if network.artefact and Calibration.of(network.artefact):
+            found: dict[str, Any] = json.loads(calibration_path(network.artefact).read_text(encoding="utf-8"))
+            return found
+    except ModelStoreError as exc:
+        raise CheckpointError(str(exc)) from exc
+    raise CheckpointError(f"{network.name} has no rules yet; calibrate it first without --second-opinions")
+
+
+@dataclass(frozen=True)
+class _Task:
+    args: argparse.Namespace
+    network: Network
+    words: Sequence[Word]
+    readers: Mapping[str, SharedReader]
+    readings: Readings
+
+    def rules(self) -> dict[str, Any]:
+        """The content of a calibration, but for the limits of second opinions."""
+        args, network = self.args, self.network
+        samples = measure(network, self.words, self.readers, self.readings, draws=args.draws, seed=args.seed)
+        rules = {ANY: fit(samples)} | {name: fit(samples.of_readers(name)) for name in self.readers}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "model": network.name,
+            "digest": network.digest,
+            "rules": Calibration(rules).as_json(),
+            **self._origin(),
+            "super_resolved": {name: round(float(samples.chosen(rule).mean()), 4) for name, rule in rules.items()},
+            "points_over_plain": points(samples, rules),
+            "curve": curve(samples, rules),
+        }
+
+    def second_opinions(self, rules: Mapping[str, Rule]) -> dict[str, Any]:
+        """Their section. Raises DataError for a recogniser without a rule."""
+        if missing := sorted(set(self.readers) - set(rules)):
+            raise DataError(f"the calibration has no rule for {', '.join(missing)}")
+        opinions = second_opinions.measure(
+            self.network, self.words, rules, self.readers, self.readings,
+            draws=self.args.draws, seed=self.args.seed,
+        )  # fmt: skip
+        return {**second_opinions.report(opinions), **self._origin()}
+
+    def _origin(self) -> dict[str, Any]:
+        """The circumstances of a measurement."""
+        args = self.args
+        scripts = Counter(word.script for word in self.words)
+        return {
+            "command": typed_command("training"),
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "engine": self.network.engine,
+            "precision": PRECISION,
+            "git_commit": git_commit(),
+            "data": {
+                "path": args.data.name,
+                "words": dict(scripts),
+                "crops": len(draw(self.words, draws=args.draws, seed=args.seed)),
+                "limit": args.limit,
+                "seed": args.seed,
+            },
+            "recognisers": {name: reader.version for name, reader in self.readers.items()},
+        }
 
 
 def typed_command(program: str) -> str:
@@ -146,4 +198,19 @@ def summary(report: dict[str, Any]) -> str:
             for found in report["points_over_plain"].values()
         )
         lines.append(f"| {reader} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_second_opinions(report["second_opinions"])])
+
+
+def _second_opinions(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "| second opinions | below | margin | crops sent | points over the plain crop | on words left out |"
+    yield "|---|---|---|---|---|---|"
+    for reader in found["recognisers"]:
+        limits = found["limits"].get(reader, {"below": "none", "margin": "none"})
+        chosen, left_out = (
+            f"{own[reader]['points']:+.2f} ± {1.96 * own[reader]['error']:.2f}"
+            for own in found["points_over_plain"].values()
+        )
+        yield (
+            f"| {reader} | {limits['below']} | {limits['margin']} | {found['sent'][reader]:.0%} | {chosen} "
+            f"| {left_out} |"
+        )

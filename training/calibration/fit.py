@@ -84,19 +84,20 @@ class Samples:
             gains,
         )
 
-    def groups(self, chosen: Chosen) -> Iterator[Chosen]:
-        """The groups that are tested for harm: each script's chosen crops in thirds by blur, and by height."""
-        for script in np.unique(self.script):
-            own = chosen & (self.script == script)
-            if own.sum() >= 3 * FEW:
-                low, high = np.quantile(self.blur[own], [1 / 3, 2 / 3])
-                yield own & (self.blur < low)
-                yield own & (self.blur >= low) & (self.blur < high)
-                yield own & (self.blur >= high)
-            for least, most in _HEIGHT_GROUPS:
-                group = own & (self.height >= least) & (self.height < most)
-                if group.sum() >= FEW:
-                    yield group
+
+def groups(chosen: Chosen, script: npt.NDArray[np.str_], blur: Floats, height: Floats) -> Iterator[Chosen]:
+    """The groups that are tested for harm: each script's chosen crops in thirds by blur, and by height."""
+    for name in np.unique(script):
+        own = chosen & (script == name)
+        if own.sum() >= 3 * FEW:
+            low, high = np.quantile(blur[own], [1 / 3, 2 / 3])
+            yield own & (blur < low)
+            yield own & (blur >= low) & (blur < high)
+            yield own & (blur >= high)
+        for least, most in _HEIGHT_GROUPS:
+            group = own & (height >= least) & (height < most)
+            if group.sum() >= FEW:
+                yield group
 
 
 def fit(samples: Samples) -> Rule:
@@ -133,14 +134,14 @@ def _best(samples: Samples) -> Rule:
     allowed: list[tuple[float, float, Rule]] = []  # gain, its standard error
     for min_blur, max_noise in product(blurs, noises):
         chosen = samples.chosen(replace(NEVER, min_blur=float(min_blur), max_noise=float(max_noise)))
-        groups = list(samples.groups(chosen))
+        tested = list(groups(chosen, samples.script, samples.blur, samples.height))
         for target, strength in TREATMENTS:
             gains = [by_treatment[target, strength] for by_treatment in samples.gains.values()]
-            by_script = [[_mean((g * chosen)[script]) for script in scripts] for g in gains]
-            gain, error = min(map(_over_scripts, by_script))
+            by_script = [[spread((g * chosen)[script]) for script in scripts] for g in gains]
+            gain, error = min(map(over_scripts, by_script))
             if gain <= 0 or min(mean for means in by_script for mean, _ in means) < 0:
                 continue
-            if all(_harmless(g[group]) for g in gains for group in groups):
+            if all(harmless(g[group]) for g in gains for group in tested):
                 rule = Rule(round(float(min_blur), 2), float(max_noise), target, strength)
                 allowed.append((gain, error, rule))
     if not allowed:
@@ -150,19 +151,19 @@ def _best(samples: Samples) -> Rule:
     return max(as_good, key=lambda found: (found[1].min_blur, found[0]))[1]
 
 
-def _over_scripts(means: list[tuple[float, float]]) -> tuple[float, float]:
+def over_scripts(means: list[tuple[float, float]]) -> tuple[float, float]:
     """Mean of the means, and its standard error."""
     gains, errors = zip(*means, strict=True)
     return float(np.mean(gains)), math.hypot(*errors) / len(errors)
 
 
-def _mean(values: Floats) -> tuple[float, float]:
+def spread(values: Floats) -> tuple[float, float]:
     """Mean and its standard error."""
     return float(values.mean()), float(values.std()) / math.sqrt(len(values))
 
 
-def _harmless(gains: Floats) -> bool:
-    mean, error = _mean(gains)
+def harmless(gains: Floats) -> bool:
+    mean, error = spread(gains)
     return 100 * mean >= -max(HARM, 100 * error)
 
 

@@ -37,11 +37,11 @@ def measure(
     seed: int,
 ) -> Samples:
     """Each word as a crop of `draws` cells, or of every cell if there are fewer."""
-    drawn = _drawn(words, draws=draws, seed=seed)
+    drawn = draw(words, draws=draws, seed=seed)
     estimates: list[Estimate] = []
     right: dict[str, Right] = {name: {} for name in readers}
     with tqdm(total=len(drawn), desc="calibrate", unit="crop", disable=None) as bar:
-        for chunk in _chunks(drawn):
+        for chunk in chunks(drawn):
             plain = [crop(word, cell, seed=seed) for _, word, cell in chunk]
             found = [estimate(rgb) for rgb in plain]
             estimates += found
@@ -52,7 +52,7 @@ def measure(
             bar.update(len(chunk))
     return Samples(
         word=np.array([number for number, _, _ in drawn]),
-        script=np.array(["latin" if word.script == "digits" else word.script for _, word, _ in drawn]),
+        script=np.array([script_of(word) for _, word, _ in drawn]),
         height=np.array([float(cell.height) for _, _, cell in drawn]),
         # Such that no rule chooses a crop without text:
         blur=np.array([-1.0 if found.is_blank else found.blur for found in estimates]),
@@ -61,7 +61,7 @@ def measure(
     )
 
 
-def _drawn(words: Sequence[Word], *, draws: int, seed: int) -> list[Drawn]:
+def draw(words: Sequence[Word], *, draws: int, seed: int) -> list[Drawn]:
     """Words with their cells, script by script."""
     return [
         (number, word, cell)
@@ -72,12 +72,17 @@ def _drawn(words: Sequence[Word], *, draws: int, seed: int) -> list[Drawn]:
     ]
 
 
+def script_of(word: Word) -> str:
+    """Digits count as Latin: the same recogniser reads both."""
+    return "latin" if word.script == "digits" else word.script
+
+
 def _cells(word: Word, *, draws: int, seed: int) -> list[Cell]:
     rng = np.random.default_rng(sample_seed(seed, f"cells of {word.name}"))
     return [CELLS[int(place)] for place in rng.permutation(len(CELLS))[:draws]]
 
 
-def _chunks(drawn: Sequence[Drawn]) -> list[Sequence[Drawn]]:
+def chunks(drawn: Sequence[Drawn]) -> list[Sequence[Drawn]]:
     """Of one script each, because readers are opened for a script."""
     by_script = [[entry for entry in drawn if entry[1].script == script] for script in SCRIPTS]
     return [own[first : first + CHUNK] for own in by_script for first in range(0, len(own), CHUNK)]

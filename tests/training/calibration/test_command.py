@@ -52,6 +52,26 @@ def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
     assert json.loads((out / "calibration.json").read_text())["rules"] == report["rules"]
 
 
+def test_second_opinions_are_added_to_rules_that_stay(data: Path, reader: str, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(BUNDLED / "tbsrn" / "3", store / "tbsrn" / "3")
+    command = ("--second-opinions", "--model", "tbsrn:3", "--model-store", store, "--data", data)
+    command += ("--scripts", "latin", "--readers", reader, "--draws", 2, "--out", tmp_path / "out")
+    assert calibrate(*command) == 2  # there are no rules yet
+    file = store / "tbsrn" / "calibration-3.json"
+    shutil.copy(BUNDLED / "tbsrn" / file.name, file)
+    before = json.loads(file.read_text())
+    assert calibrate(*command) == 0
+    after = json.loads(file.read_text())
+    found = after.pop("second_opinions")
+    before.pop("second_opinions", None)
+    assert (after, list(found["sent"])) == (before, [reader])
+    assert (found["data"]["crops"], found["recognisers"].keys()) == (6, {reader})
+    calibration = Calibration.of(ModelStore(store).resolve("tbsrn:3"))
+    assert calibration is not None
+    assert calibration.second_opinions.keys() == found["limits"].keys()
+
+
 def test_a_file_of_weights_is_calibrated_into_the_folder_of_results(
     data: Path, reader: str, tmp_path: Path
 ) -> None:

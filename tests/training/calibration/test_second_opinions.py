@@ -1,0 +1,75 @@
+"""Limits of second opinions: they send the crops that gain, ask for enough confidence, and harm no group."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from training.calibration.second_opinions import Opinions, cross_validated, fit, report
+
+CROPS = 3000
+
+
+def opinions(*, bias: float = 0.0, seed: int = 0) -> Opinions:
+    """A recogniser that is right as often as it is sure. bias: too much confidence in super-resolved crops.
+
+    The second reading of a crop is surer or less sure by chance, and right as often as its confidence less `bias`.
+    """
+    draw = np.random.default_rng(seed)
+    sure = draw.uniform(0, 1, CROPS)
+    honest = np.clip(sure + draw.normal(0, 0.2, CROPS), 0, 1)
+    luck = draw.random(CROPS)  # a word that is read from a poor picture is read from a better one
+    return Opinions(
+        word=np.arange(CROPS) // 4,
+        script=np.where(draw.random(CROPS) < 0.3, "chinese", "latin"),
+        height=draw.choice([16.0, 32.0, 64.0], CROPS),
+        blur=draw.uniform(1, 3, CROPS),
+        right=luck < sure,
+        sure=sure,
+        second_right=luck < honest,
+        second_sure=np.minimum(1, honest + bias),
+    )
+
+
+def test_an_honest_recogniser_needs_no_margin_and_an_overconfident_one_does() -> None:
+    honest, overconfident = fit(opinions()), fit(opinions(bias=0.3))
+    assert honest is not None
+    assert overconfident is not None
+    assert honest.margin <= 0.1
+    assert overconfident.margin >= 0.2
+    assert cross_validated(opinions(bias=0.3)).mean() > 0.01
+
+
+def test_crops_that_gain_nothing_are_not_sent() -> None:
+    found = opinions()
+    only_unsure = replace(found, second_right=np.where(found.sure < 0.4, found.second_right, found.right))
+    limits = fit(only_unsure)
+    assert limits is not None
+    assert limits.below <= 0.5
+
+
+def test_a_recogniser_that_never_gains_gets_no_limits() -> None:
+    found = opinions()
+    worse = replace(found, second_right=np.zeros(CROPS, bool))
+    assert fit(worse) is None
+    assert report({"tesseract": worse})["limits"] == {}
+    assert report({"tesseract": worse})["sent"] == {"tesseract": 0}
+
+
+def test_a_group_that_loses_makes_the_limits_stricter() -> None:
+    found = opinions()
+    group = (found.script == "chinese") & (found.height == 16)
+    spoilt = replace(found, second_right=found.second_right & ~group)
+    loose, strict = fit(found), fit(spoilt)
+    assert loose is not None
+    assert strict is not None
+    assert spoilt.gained(loose)[group].mean() < -0.03
+    assert spoilt.gained(strict)[group].mean() > -0.01
+
+
+def test_a_crop_that_the_rule_leaves_alone_keeps_its_plain_reading() -> None:
+    found = opinions()
+    alone = replace(found, second_sure=np.full(CROPS, np.nan))
+    limits = fit(found)
+    assert limits is not None
+    assert not alone.gained(limits).any()
+    assert found.gained(limits).any()

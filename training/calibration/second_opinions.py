@@ -1,0 +1,195 @@
+"""Chooses for each recogniser the crops that it reads again, super-resolved by its rule, and the reading it keeps.
+
+    words -> crops, plain, and super-resolved by the rule -> readings with confidences -> Opinions -> fit -> limits
+
+A crop is read again if the plain reading's confidence is below `below`; the second reading is kept if it is surer
+by more than `margin`. Allowed are limits by which no group of crops that are read again loses more than
+`training.calibration.fit.HARM` points, or one standard error, and no script loses words. Among the allowed limits
+within half a standard error of the largest gain, `fit` takes the ones that send fewest crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from model_store.blur import Estimate, estimate
+from model_store.calibration import Rule, SecondOpinion
+from model_store.pixels import Rgb
+from training.calibration.cells import Word, crop
+from training.calibration.fit import ALIKE, FOLDS, Chosen, Floats, gain, groups, harmless, over_scripts, spread
+from training.calibration.measure import Drawn, chunks, draw, script_of
+from training.calibration.network import Network
+from training.calibration.readers import SharedReader, is_read
+from training.calibration.super_resolve import by_rule
+from training.readings import Readings
+
+BELOW = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995)
+MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+_ALL = [SecondOpinion(below, margin) for below, margin in product(BELOW, MARGINS)]
+NONE = SecondOpinion(below=0.0, margin=0.0)  # sends no crop
+
+
+@dataclass(frozen=True, eq=False)
+class Opinions:
+    """One recogniser's readings of crops.
+
+    word: number of the crop's word. right, sure: whether the plain crop is read, and the confidence. second_right,
+    second_sure: of the super-resolved crop; not a number where the rule leaves the crop alone, or it was not read
+    because no limits would send it.
+    """
+
+    word: npt.NDArray[np.int_]
+    script: npt.NDArray[np.str_]
+    height: Floats
+    blur: Floats
+    right: Chosen
+    sure: Floats
+    second_right: Chosen
+    second_sure: Floats
+
+    def sent(self, limits: SecondOpinion) -> Chosen:
+        return self.sure < limits.below
+
+    def gained(self, limits: SecondOpinion) -> Floats:
+        """1: read by the second opinion alone; -1: by the plain reading alone."""
+        kept = self.sent(limits) & (self.second_sure > self.sure + limits.margin)
+        return np.where(kept, self.second_right.astype(float) - self.right, 0.0)
+
+    def where(self, wanted: Chosen) -> Opinions:
+        return Opinions(*(getattr(self, field.name)[wanted] for field in fields(self)))
+
+
+def measure(
+    network: Network,
+    words: Sequence[Word],
+    rules: Mapping[str, Rule],
+    readers: Mapping[str, SharedReader],
+    readings: Readings,
+    *,
+    draws: int,
+    seed: int,
+) -> dict[str, Opinions]:
+    """By recogniser; `draws` crops of each word, as `training.calibration.measure` draws them."""
+    drawn = draw(words, draws=draws, seed=seed)
+    found: dict[str, list[list[Any]]] = {name: [] for name in readers}
+    with tqdm(total=len(drawn), desc="second opinions", unit="crop", disable=None) as bar:
+        for chunk in chunks(drawn):
+            plain = [crop(word, cell, seed=seed) for _, word, cell in chunk]
+            estimates = [estimate(rgb) for rgb in plain]
+            for name, reader in readers.items():
+                own = _Reads(reader.for_script(chunk[0][1].script), readings)
+                found[name] += own.rows(network, rules[name], chunk, plain, estimates)
+            bar.update(len(chunk))
+    return {name: Opinions(*map(np.array, zip(*rows, strict=True))) for name, rows in found.items()}
+
+
+class _Reads:
+    """One recogniser."""
+
+    def __init__(self, reader: SharedReader, readings: Readings) -> None:
+        self._reader = reader
+        self._readings = readings
+
+    def rows(
+        self,
+        network: Network,
+        rule: Rule,
+        chunk: Sequence[Drawn],
+        plain: Sequence[Rgb],
+        estimates: Sequence[Estimate],
+    ) -> list[list[Any]]:
+        """For each crop the fields of `Opinions`."""
+        first = self._read(chunk, plain)
+        again = [
+            place
+            for place, found in enumerate(estimates)
+            if rule.finding(found) == "blurred" and first[place][1] < BELOW[-1]
+        ]
+        pictures = by_rule(network, [plain[i] for i in again], [estimates[i] for i in again], rule)
+        second = dict(zip(again, self._read([chunk[i] for i in again], pictures), strict=True))
+        return [
+            [
+                number,
+                script_of(word),
+                float(cell.height),
+                estimates[i].blur,
+                *first[i],
+                *second.get(i, (False, np.nan)),
+            ]
+            for i, (number, word, cell) in enumerate(chunk)
+        ]
+
+    def _read(self, chunk: Sequence[Drawn], pictures: Sequence[Rgb]) -> list[tuple[bool, float]]:
+        found = self._readings.read_with_confidence(self._reader, pictures, label=self._reader.name)
+        return [
+            (is_read(reading.text, word.label), reading.confidence)
+            for reading, (_, word, _) in zip(found, chunk, strict=True)
+        ]
+
+
+def fit(opinions: Opinions) -> SecondOpinion | None:
+    """The limits for these readings; None if they gain nothing on words that they were not chosen by."""
+    return best(opinions) if cross_validated(opinions).sum() > 0 else None
+
+
+def cross_validated(opinions: Opinions) -> Floats:
+    """Gain of each crop by the limits that were chosen without its word."""
+    gained, fold = np.zeros(len(opinions.word)), opinions.word % FOLDS
+    for number in range(FOLDS):
+        limits = best(opinions.where(fold != number)) or NONE
+        gained[fold == number] = opinions.gained(limits)[fold == number]
+    return gained
+
+
+def best(opinions: Opinions) -> SecondOpinion | None:
+    """None if no limits are allowed."""
+    found = [limits for limits in map(partial(_Tried, opinions), _ALL) if limits.points > 0 <= limits.least]
+    by_points = sorted(found, key=lambda one: -one.points)
+    most = next((one for one in by_points if one.is_harmless()), None)
+    if most is None:
+        return None
+    as_good = [one for one in found if one.points >= most.points - ALIKE * most.error]
+    by_cost = sorted(as_good, key=lambda one: (one.sent, -one.points))
+    return next(one.limits for one in by_cost if one.is_harmless())
+
+
+class _Tried:
+    """Limits and their effect. points: mean over scripts, with its error. least: of the worst script."""
+
+    def __init__(self, opinions: Opinions, limits: SecondOpinion) -> None:
+        self.limits = limits
+        self._opinions = opinions
+        self._gained = opinions.gained(limits)
+        sent = opinions.sent(limits)
+        self.sent = float(sent.mean())
+        self._again = sent & ~np.isnan(opinions.second_sure)
+        by_script = [spread(self._gained[opinions.script == name]) for name in np.unique(opinions.script)]
+        self.points, self.error = over_scripts(by_script)
+        self.least = min(mean for mean, _ in by_script)
+
+    def is_harmless(self) -> bool:
+        own = self._opinions
+        return all(
+            harmless(self._gained[group]) for group in groups(self._again, own.script, own.blur, own.height)
+        )
+
+
+def report(opinions: Mapping[str, Opinions]) -> dict[str, Any]:
+    """The limits of each recogniser that gains, the share of crops that they send, and the points gained."""
+    limits = {name: found for name, own in opinions.items() if (found := fit(own))}
+    gains = {name: own.gained(limits.get(name, NONE)) for name, own in opinions.items()}
+    left_out = {name: cross_validated(own) for name, own in opinions.items()}
+    word = next(iter(opinions.values())).word
+    return {
+        "limits": {name: {"below": found.below, "margin": found.margin} for name, found in limits.items()},
+        "sent": {name: round(float(own.sent(limits.get(name, NONE)).mean()), 4) for name, own in opinions.items()},
+        "points_over_plain": {"chosen": gain(gains, word), "cross_validated": gain(left_out, word)},
+    }
