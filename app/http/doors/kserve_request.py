@@ -31,7 +31,7 @@ from model_store.pixels import Nchw
 T = TypeVar("T")
 WINDOW_BITS = {"gzip": 31, "deflate": 15}  # of zlib, by Content-Encoding
 MAX_JSON_BYTES = 8 * 1024 * 1024  # parsing stops the event loop: 30 ms for so much, 0.2 s for the worst
-MAX_LISTS = 2**16  # and objects of the JSON; the garbage collector takes two seconds for two million
+MAX_PARTS = 2**16  # lists, objects and quotes of the JSON; Python takes seconds for millions of them
 MAX_JSON_RESULTS = 2**20  # numbers, 20 MB of text; 64 tiles of 16x64 give 786,432
 MAX_TIMEOUT_US = 10**12
 _CALL = f'{{"inputs": [{{"name": "{INPUT}", "shape": [1, 3, 16, 64], "datatype": "{DATATYPE}", "data": [...]}}]}}'
@@ -146,8 +146,8 @@ def _json_length(body: bytes, header_length: str | None) -> int:
 
 
 def _parsed(text: bytes) -> InferRequest:
-    if (lists := text.count(b"[") + text.count(b"{")) > MAX_LISTS:
-        raise InvalidTensor(f"The JSON holds {lists} lists and objects; send 'data' as one flat list.")
+    if sum(text.count(sign) for sign in (b"[", b"{", b'"')) > MAX_PARTS:
+        raise InvalidTensor("The JSON holds too many lists, objects and strings; send 'data' as one flat list.")
     try:
         return InferRequest.model_validate(from_json(text, allow_inf_nan=False))
     except ValidationError as exc:
