@@ -32,7 +32,8 @@ def ask(server: Server, path: str, **options: dict[str, str]) -> httpx.Response:
 
 
 def assert_counted(server: Server, path: str, outcome: str, count: int = 1) -> None:
-    assert server.metric("telescope_requests_total", route=path, outcome=outcome) == count
+    """A request is counted just after its response is sent."""
+    wait_until(lambda: server.metric("telescope_requests_total", route=path, outcome=outcome) == count)
     assert_reconciled(server)
 
 
@@ -102,11 +103,7 @@ def test_a_draining_service_answers_503(start_server: Start, path: str) -> None:
     server = start_server()
     server.app.state.models.begin_drain()
     assert ask(server, path).status_code == 503
-    assert_counted_requests(server, path)
-
-
-def assert_counted_requests(server: Server, path: str) -> None:
-    assert server.metric("telescope_requests_total", route=path, outcome="refused") == 1
+    wait_until(lambda: server.metric("telescope_requests_total", route=path, outcome="refused") == 1)
 
 
 @every_address
@@ -179,5 +176,5 @@ def test_an_odd_body_is_refused_and_leaves_nothing_behind(
             assert len(answer.content) < 2000
             assert json.loads(answer.content)
     assert not caplog.records
-    assert server.metric("telescope_body_bytes") == 0
+    wait_until(lambda: server.metric("telescope_body_bytes") == 0)
     assert_reconciled(server)

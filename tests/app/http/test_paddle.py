@@ -10,7 +10,7 @@ import requests
 
 from app.http.doors import hubserving, paddlex
 from app.imaging.decode import decode
-from tests.app.conftest import Server, assert_reconciled, picture, png
+from tests.app.conftest import Server, assert_reconciled, picture, png, wait_until
 
 HUB, PADDLEX = hubserving.PATH, paddlex.PATH
 CROP = png()
@@ -57,7 +57,7 @@ def test_paddleocrs_own_script_goes_on_after_an_image_that_fails(server: Server)
     answer = requests.post(server.url + HUB, json={"images": [BASE64[:40]]}, timeout=20)
     assert (answer.status_code, answer.json()["status"]) == (400, "101")
     assert answer.json()["results"][0] == {"data": "", "msg": answer.json()["msg"]}
-    assert server.metric("telescope_requests_total", route=HUB, outcome="bad_input") >= 1
+    wait_until(lambda: server.metric("telescope_requests_total", route=HUB, outcome="bad_input") >= 1)
 
 
 @pytest.mark.parametrize(
