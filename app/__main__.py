@@ -23,6 +23,7 @@ from app.bulk.job import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
 from app.imaging.quality_gate import QualityGate, RoutingPolicy, routing_policy
 from app.settings import Settings, load_settings, settings_table
+from app.telemetry.logs import configure_logging, tell_loading
 from model_store.calibration import Calibration
 from model_store.errors import ModelStoreError
 from model_store.store import ModelStore
@@ -110,15 +111,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
-    from app.telemetry.logs import configure_logging
-
     configure_logging(settings.log_level, settings.log_format)  # before the imports, which may warn
     from app.main import create_app
     from app.server.server import bind, serve
     from app.serving.loading import load_models
 
     sockets = bind(settings)
-    _say_loading(settings.model)
+    tell_loading(settings.model)
     serve(create_app(settings, load_models(settings)), sockets)
     return 0
 
@@ -129,7 +128,7 @@ def _upscale(inputs: list[Path], out: Path, geometry: Geometry, policy: RoutingP
     from app.serving.loading import load_model
 
     jobs = find(inputs, out)
-    _say_loading(settings.model[:1])
+    tell_loading(settings.model[:1])
     model = load_model(settings)
     try:
         enlarge = InProcess(model.predictor, model.pipeline, geometry=geometry, policy=policy)
@@ -179,11 +178,6 @@ def _upscale_there(
         raise StartupError(f"{url}: {exc}") from exc
     print(summary.description(), file=sys.stderr)
     return 1 if summary.failed else 0
-
-
-def _say_loading(models: Sequence[str]) -> None:
-    if sys.stderr.isatty():  # a log has the line `ready`
-        print(f"Loading {', '.join(models)} and warming up; this takes a few seconds ...", file=sys.stderr)
 
 
 def _versions() -> str:

@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
+from tqdm import tqdm
+
 from app.bulk.entries import JobOptions, KindName
 from app.bulk.kinds import kind_of, open_kind
 from app.bulk.ledger import NOT_DONE, Ledger, Totals, UnitRef
@@ -19,11 +21,13 @@ from app.imaging.encode import Format
 from app.imaging.quality_gate import RoutingPolicy
 from app.serving.loading import LoadedModel
 from app.settings import Settings, load_settings
+from app.telemetry.logs import tell_loading
 from model_store.left_out import left_out
 from model_store.optional import optional
 from model_store.store import ModelStore
 from model_store.tiling import Geometry
 
+BAR = "{percentage:.1f} %|{bar:40}|{postfix} [{elapsed}<{remaining}]"
 EVERY_S = 10.0  # between lines of progress
 LISTED = 10  # units that are not done, in the summary
 UNIT_SIZE = 1000  # pictures of a folder or LMDB: about a minute on one core, the most that a kill can lose
@@ -45,7 +49,7 @@ class Engine:
 
 @dataclass
 class Progress:
-    """Lines for a terminal or a log. Share and time left follow from weights, known before a shard is opened."""
+    """A bar at a terminal, else lines. Share and time left follow from weights, known before a shard is opened."""
 
     weight: int
     done_weight: int  # begins with the units done in earlier runs
@@ -56,15 +60,29 @@ class Progress:
     def __post_init__(self) -> None:
         self._before = self.done_weight
         self._started = self._said = self.clock()
+        self._seen = 0
+        self.bar = tqdm(total=self.weight, initial=self.done_weight, bar_format=BAR, miniters=0, disable=None)
+        self.in_lines = self.bar.disable
+
+    def see(self) -> None:
+        """Count a picture of the unit that this process works on."""
+        self._seen += 1
+        self._show(self._seen)
 
     def add(self, outcome: Outcome) -> None:
         self.done_weight += outcome.ref.weight
         if outcome.record:
             self.pictures += outcome.record.pictures
             self.failed += len(outcome.record.failed)
-        if self.clock() - self._said >= EVERY_S:
+        self._seen = self.pictures
+        self._show(self.pictures, outcome.ref.weight)
+        if self.in_lines and self.clock() - self._said >= EVERY_S:
             self._said = self.clock()
             _print(self.line())
+
+    def _show(self, pictures: int, weight: int = 0) -> None:
+        self.bar.set_postfix_str(f"{pictures} pictures, {self.failed} failed", refresh=False)
+        self.bar.update(weight)
 
     def line(self) -> str:
         seconds = max(1e-9, self.clock() - self._started)
@@ -137,7 +155,8 @@ def run(
         raise StartupError("--address needs --workers: how many actors the cluster is to run.")
     kind = kind or kind_of(source)
     artefact = model.artefact if model else ModelStore(settings.model_store).resolve(settings.model[0])
-    settings = settings.model_copy(update={"threads": engine.threads(settings.threads)})
+    of_workers = {"threads": engine.threads(settings.threads), "model_store": settings.model_store.resolve()}
+    settings = settings.model_copy(update=of_workers)
     task = Task(source, output, kind, options, settings, artefact.digest)
     ledger = Ledger(output)
     opened = open_kind(kind, source, ledger, options)
@@ -173,23 +192,29 @@ def _work(task: Task, ledger: Ledger, engine: Engine, model: LoadedModel | None)
     refs, done = list(ledger.refs()), ledger.done()
     todo = [ref for ref in refs if ref.number not in done]
     weight = sum(ref.weight for ref in refs)
-    progress = Progress(weight=weight, done_weight=weight - sum(ref.weight for ref in todo))
+    outcomes = _outcomes(task, todo, engine, model, lambda: progress.see())
+    progress = Progress(weight=weight, done_weight=weight - sum(ref.weight for ref in todo))  # the model is loaded
     not_done = []
-    for outcome in _outcomes(task, todo, engine, model):
-        if outcome.fatal:
-            raise StartupError(outcome.problem)
-        if not outcome.record:
-            not_done.append((outcome.ref, outcome.problem))
-        progress.add(outcome)
-    _print(progress.line())
+    with progress.bar:
+        for outcome in outcomes:
+            if outcome.fatal:
+                raise StartupError(outcome.problem)
+            if not outcome.record:
+                not_done.append((outcome.ref, outcome.problem))
+            progress.add(outcome)
+    if progress.in_lines:
+        _print(progress.line())
     return not_done
 
 
-def _outcomes(task: Task, todo: Sequence[UnitRef], engine: Engine, model: LoadedModel | None) -> Iterator[Outcome]:
+def _outcomes(
+    task: Task, todo: Sequence[UnitRef], engine: Engine, model: LoadedModel | None, see: Callable[[], None]
+) -> Iterator[Outcome]:
     if not todo:
         return iter(())
     if not engine.workers:
-        return map(Worker(task, model).run, todo)
+        tell_loading(task.settings.model[:1])
+        return map(Worker(task, model, see).run, todo)
     with optional("--workers", extra="bulk", error=StartupError):
         from app.bulk.on_ray import on_ray
     return on_ray(task, todo, workers=engine.workers, address=engine.address)

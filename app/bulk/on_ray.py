@@ -8,6 +8,8 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,6 +22,7 @@ from app.inference.runtimes import auto_order
 
 STARTS = 3  # Ray waits half a minute for its own processes; a busy machine may need longer
 STORE_BYTES = 128 << 20  # of Ray's object store on this machine; only numbers and records pass through it
+OUR_FOLDER = Path(__file__).parents[2]  # that holds `app`
 QUIET: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
 
 
@@ -33,10 +36,11 @@ def on_ray(task: Task, refs: Sequence[UnitRef], *, workers: int, address: str | 
         raise StartupError("--workers needs --device gpu:0, for a GPU for each worker, or --device cpu.")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     cpus = max(1, settings.threads)  # of each worker
-    if address:
-        _connect(address)
-    else:
-        _start(cpus * workers)
+    with chdir(OUR_FOLDER):  # workers import from this process's folder first, which may hold another `app`
+        if address:
+            _connect(address)
+        else:
+            _start(cpus * workers)
     ray.data.DataContext.get_current().enable_progress_bars = False  # our own line counts pictures
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     rows = ray.data.from_items([ref._asdict() for ref in refs], override_num_blocks=len(refs))

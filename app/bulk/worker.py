@@ -1,10 +1,11 @@
 """A worker runs one unit after the other with its own warmed model, in this process or as an actor."""
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.bulk.entries import JobOptions, KindName
+from app.bulk.entries import EntryResult, JobOptions, KindName
 from app.bulk.in_process import BulkPipeline, InProcess
 from app.bulk.kinds import UnreadableUnit, open_kind
 from app.bulk.ledger import ATTEMPTS, Ledger, Record, UnitRef
@@ -39,8 +40,14 @@ class Outcome:
 
 
 class Worker:
-    def __init__(self, task: Task, model: LoadedModel | None = None) -> None:
-        """model: None loads one. Never raises: Ray would restart a failing actor without end."""
+    def __init__(
+        self, task: Task, model: LoadedModel | None = None, on_picture: Callable[[], object] = lambda: None
+    ) -> None:
+        """model: None loads one. on_picture: called after each picture, for a progress bar.
+
+        Never raises: Ray would restart a failing actor without end.
+        """
+        self._on_picture = on_picture
         self._ledger = Ledger(task.output)
         self._cannot_start = ""
         try:
@@ -67,9 +74,15 @@ class Worker:
     def _record(self, ref: UnitRef) -> Record:
         unit = self._ledger.unit(ref)
         record = Record(unit.name)
-        self._kind.write(ref.number, unit, map(record.add, self._pipeline(self._kind.read(unit))))
+        self._kind.write(ref.number, unit, self._added(record, self._pipeline(self._kind.read(unit))))
         self._ledger.finish(ref.number, record)
         return record
+
+    def _added(self, record: Record, results: Iterable[EntryResult]) -> Iterator[EntryResult]:
+        for result in results:
+            yield record.add(result)
+            if result.entry.is_picture:
+                self._on_picture()
 
 
 def _pipeline(task: Task, model: LoadedModel) -> BulkPipeline:

@@ -7,6 +7,7 @@ TELESCOPE_LOG_FORMAT=text   12:34:56 INFO    POST /v1/super-resolve 200, 23 ms, 
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from json import JSONEncoder
@@ -95,6 +96,12 @@ def _visible(text: str) -> str:
 
 def _lines(text: str) -> str:
     return "\n".join(map(_visible, text.rstrip().split("\n")))
+
+
+def tell_loading(models: Sequence[str]) -> None:
+    """Say at a terminal why nothing happens for some seconds; a log has the line `ready`."""
+    if sys.stderr.isatty():
+        print(f"Loading {', '.join(models)} and warming up; this takes a few seconds ...", file=sys.stderr)
 
 
 def configure_logging(level: str, log_format: Literal["auto", "text", "json"] = "json") -> None:

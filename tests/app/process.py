@@ -1,12 +1,16 @@
 """`python -m app serve` in a process of its own, as a user runs it."""
 
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
+import termios
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,9 @@ import httpx
 import pytest
 
 from tests.conftest import REPOSITORY
+
+# Not auto, which takes Paddle where there is a GPU.
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino"}
 
 
 class Process:
@@ -24,7 +31,7 @@ class Process:
         *arguments: str,
         program: str = "app",
         command: Sequence[str] = (),
-        folder: Path = REPOSITORY,
+        folder: str | Path = REPOSITORY,
         **environment: str,
     ) -> None:
         """program: a module with a command `serve`. command: in its place, an installed program."""
@@ -33,8 +40,7 @@ class Process:
             cwd=folder,
             stderr=subprocess.PIPE,
             text=True,
-            # Not auto, which takes Paddle where there is a GPU.
-            env={"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino", **environment},
+            env=ENVIRONMENT | environment,
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -66,6 +72,46 @@ class Process:
     def kill(self) -> None:
         self.popen.kill()
         self.wait()
+
+
+class Terminal:
+    """A program whose stdout and stderr are a pseudo-terminal."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self._fd, terminal = pty.openpty()
+        termios.tcsetwinsize(terminal, (40, 120))
+        self.shown = ""
+        self.popen = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=REPOSITORY,
+            stdout=terminal,
+            stderr=terminal,
+            env={**ENVIRONMENT, "TELESCOPE_BATCH_SIZES": "1", **environment},
+        )
+        os.close(terminal)
+
+    def read(self, until: str = "") -> str:
+        """All that is shown when `until` has been, or at the end."""
+        while not until or not re.search(until, self.shown):
+            try:
+                self.shown += os.read(self._fd, 65536).decode()
+            except OSError:  # the program has ended
+                break
+        return self.shown.replace("\r\n", "\n")
+
+    def close(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+        os.close(self._fd)
+
+
+@contextmanager
+def at_a_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
+    terminal = Terminal(*arguments, **environment)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10, *, every_s: float = 0.002) -> None:

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from app.settings import Settings
 from tests.app.conftest import SPEC, Server, picture, png
 from tests.app.fakes import FakeRuntime
 from tests.app.imaging.test_quality_gate import HELPS_BLURRED, written
+from tests.app.process import at_a_terminal
 from tests.conftest import REPOSITORY
 
 
@@ -214,6 +216,22 @@ def test_the_versions_of_program_python_and_runtimes_are_listed(capsys: pytest.C
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == listed
+
+
+@pytest.mark.parametrize(
+    ("command", "bar"),
+    [
+        (["upscale", "examples/crops", "-o"], r"100%\|\S+\| 12/12 "),
+        (["bulk", "examples/crops"], r"100\.0 %\|\S+\|, 12 pictures, 0 failed "),
+    ],
+)
+def test_a_terminal_shows_a_bar_and_then_a_summary(command: list[str], bar: str, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    with at_a_terminal("-m", "app", *command, str(tmp_path / "out")) as terminal:
+        shown = terminal.read()
+    assert shown.startswith("Loading tbsrn and warming up")
+    assert re.search(bar, shown), shown
+    assert re.search(r"\n12 (crops: |pictures done)", shown), shown
 
 
 def test_models_lists_the_store(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m app bulk` over real actors of Ray Data with the bundled model, killed where it hurts."""
+"""`text-telescope bulk` over real actors of Ray Data with the bundled model, killed where it hurts."""
 
 import os
 import signal
@@ -38,10 +38,14 @@ PICTURES = [picture(path) for path in sorted((REPOSITORY / "examples" / "crops")
 
 class BulkProcess:
     def __init__(self, source: Path, output: Path, *arguments: str, scratch: str) -> None:
+        """scratch: the working folder; it gets a package `app` of another project, which no process may import."""
         self.output = output
+        (Path(scratch) / "app").mkdir(exist_ok=True)
+        (Path(scratch) / "app" / "__init__.py").write_text("raise SystemExit('this is another app')")
+        command = Path(sys.executable).parent / "text-telescope"
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "app", "bulk", str(source), str(output), "--mode", "always", *arguments],
-            cwd=REPOSITORY,
+            [command, "bulk", source, output, "--mode", "always", *arguments],
+            cwd=scratch,
             stderr=subprocess.PIPE,
             text=True,
             env={

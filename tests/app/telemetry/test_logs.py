@@ -1,20 +1,16 @@
 """The log: one JSON object a line, whichever part of the process writes it; short lines at a terminal."""
 
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from tests.app.conftest import png
-from tests.app.process import wait_until
+from tests.app.process import at_a_terminal, wait_until
 from tests.conftest import REPOSITORY
 
 CODE = """
@@ -27,46 +23,6 @@ try:
 except ValueError:
     logging.exception("internal error")
 """
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino", "TELESCOPE_BATCH_SIZES": "1"}
-
-
-class Terminal:
-    """A program whose stdout and stderr are a pseudo-terminal."""
-
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self._fd, terminal = pty.openpty()
-        self.shown = ""
-        self.popen = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=REPOSITORY,
-            stdout=terminal,
-            stderr=terminal,
-            env=ENVIRONMENT | environment,
-        )
-        os.close(terminal)
-
-    def read(self, until: str = "") -> str:
-        """All that is shown when `until` has been, or at the end."""
-        while not until or not re.search(until, self.shown):
-            try:
-                self.shown += os.read(self._fd, 65536).decode()
-            except OSError:  # the program has ended
-                break
-        return self.shown.replace("\r\n", "\n")
-
-    def close(self) -> None:
-        self.popen.kill()
-        self.popen.wait()
-        os.close(self._fd)
-
-
-@contextmanager
-def at_a_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
-    terminal = Terminal(*arguments, **environment)
-    try:
-        yield terminal
-    finally:
-        terminal.close()
 
 
 def test_warnings_and_errors_of_libraries_are_json_lines() -> None:
