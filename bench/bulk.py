@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tqdm import trange
+
 from app.bulk.entries import JobOptions
 from app.bulk.kinds import open_kind
 from app.bulk.ledger import Ledger
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _write_shards(Path(folder, "in"), args.pictures)
         rates = dict.fromkeys(counts, 0.0)
-        for number in range(args.rounds):
+        for number in trange(args.rounds, unit="round", disable=None):
             for workers in counts:
                 output = Path(folder, f"out-{workers}-{number}")
                 rates[workers] = max(rates[workers], _rate(output, workers, settings))

@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tqdm import tqdm
+
 from app.serving.loading import load_model
 from app.settings import Settings
 from bench.open_loop import unloaded
@@ -39,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    figures = {cores: _measure(cores, args) for cores in map(int, args.cores.split(","))}
+    figures = {
+        cores: _measure(int(cores), args) for cores in tqdm(args.cores.split(","), unit="setting", disable=None)
+    }
     for name in next(iter(figures.values())):
         print(f"{name:<44}" + "".join(f"{column[name]:>12}" for column in figures.values()))
     about = {

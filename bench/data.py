@@ -24,6 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from tqdm import trange
 
 from training.data.builders import WordBuilder
 from training.data.crops import make_pair, sample_seed
@@ -116,7 +117,7 @@ def best_rounds(
 ) -> dict[int, dict[str, float]]:
     """For each number of processes: pairs a second, and millions of turns a second of a plain loop."""
     best = {number: {"pairs_per_second": 0.0, "loop": 0.0} for number in numbers}
-    for _ in range(args.rounds):
+    for _ in trange(args.rounds, unit="round", disable=None):
         for number, figures in best.items():  # in turn, so that a disturbance meets all of them
             pairs = with_workers(number, fonts, args.seconds)
             figures["pairs_per_second"] = max(figures["pairs_per_second"], pairs)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from time import sleep
 from typing import Any
 
+from tqdm import trange
+
 from bench.http_saturation import CROP, PAUSE_S, SIDES, Figures, loaded, service
 from bench.open_loop import latencies, may_raise_priority, unloaded
 from bench.wrk import crops
@@ -28,7 +30,7 @@ def measure(args: argparse.Namespace, report: dict[str, Any]) -> dict[str, Any]:
             return loaded(server, 1, connections, seconds=1)["images_per_s"]
 
         capacity()  # warm
-        for turn in range(args.rounds):
+        for turn in trange(args.rounds, desc="latency", unit="round", disable=None):
             found = {"unloaded": _figures(unloaded(server.url, body, requests=max(20, round(args.seconds * 10))))}
             for load in LOADS:
                 for how in (EVENLY, BY_CHANCE):

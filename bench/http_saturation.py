@@ -10,6 +10,8 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
+from tqdm import trange
+
 from app.settings import Settings
 from bench.raw_sides import streamed
 from bench.served import Served
@@ -31,7 +33,7 @@ def measure(args: argparse.Namespace, _: object = None) -> dict[str, Any]:
     runtime = Worker(streamed, "openvino", "auto", args.model_store, args.model, sizes)
     try:
         with service(args) as server:
-            for turn in range(args.rounds + 1):
+            for turn in trange(args.rounds + 1, desc="saturation", unit="round", disable=None):
                 sleep(PAUSE_S)
                 for size in sizes:
                     images, took, cpu_s = runtime.ask((size, args.seconds / len(sizes)))

@@ -32,6 +32,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tqdm import trange
+
 from app.settings import Settings
 from bench.limit import network_operations, products
 from bench.raw_chart import chart
@@ -126,7 +128,7 @@ def _measure(
     """Seconds by side and batch size; operations a second by precision and kind ("bf16 gemm"). A value a round."""
     seconds: dict[str, dict[int, list[Seconds]]] = {side: {size: [] for size in sizes} for side in sides}
     rates: dict[str, list[float]] = {f"{p} {kind}": [] for p in probes for kind in ("gemm", "conv")}
-    for turn in range(rounds + 1):
+    for turn in trange(rounds + 1, unit="round", disable=None):
         for side, worker in sides.items():
             time.sleep(REST_S)
             for size in sizes:

@@ -17,6 +17,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tqdm import tqdm
+
 from app.http.api_keys import new_key
 from model_store.manifest import PixelSpec
 from model_store.store import ModelStore
@@ -92,6 +94,7 @@ async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]
     switches: Counter[int] = Counter()
     samples: list[int] = []
     disconnected, asking_s, end = 0, 0.0, time.monotonic() + 60 * args.minutes
+    progress = tqdm(desc="soak", unit="round", disable=None)
     while time.monotonic() < end or len(samples) < 10:
         since = time.monotonic()
         tags = range(len(samples) * REQUESTS, (len(samples) + 1) * REQUESTS)
@@ -107,6 +110,8 @@ async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]
         for _, picture in zip(range(50), damaged, strict=False):
             statuses[int((await exchange(url, post(picture, headers=HEADERS))).split(maxsplit=2)[1])] += 1
         samples.append(rss(pid))
+        progress.update()
+    progress.close()
     return {
         "requests sent, 32 at once": endings.total(),
         "load held (responses a second, with faults)": round(endings["right"] / asking_s, 1),

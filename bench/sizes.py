@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from tqdm import trange
 
 from bench.subject import Subject, open_subject
 from model_store import tiling
@@ -66,7 +67,7 @@ def measure(subject: Subject, *, rounds: int) -> dict[str, Any]:
     largest = np.zeros((1, 3, *sizes[-1]), np.float32)
     seconds: list[list[float]] = [[] for _ in layouts]
     pixel_seconds: list[float] = []  # of one pixel of the largest tile
-    for _ in range(rounds):
+    for _ in trange(rounds, unit="round", disable=None):
         pixel_seconds.append(_timed(subject, largest) / prod(sizes[-1]))
         for taken, each in zip(seconds, tiles, strict=True):
             taken.append(_timed(subject, each))

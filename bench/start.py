@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+from tqdm import trange
 
 from model_store import BUNDLED
 from tests.app.process import Process, ready, wait_until
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print, and write the figures to --out."""
     load = round(os.getloadavg()[0], 2)
     found: dict[str, list[dict[str, float]]] = {" ".join(side): [] for side in SIDES}
-    for _ in range(args.rounds):
+    for _ in trange(args.rounds, unit="round", disable=None):
         for runtime, precision in SIDES:
             found[f"{runtime} {precision}"].append(_start(runtime, precision, args.model, args.model_store))
     figures = {

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from tqdm import trange
 
 from bench.turns import Worker
 from model_store.mkl import wake_mkl_on_amd
@@ -66,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
         try:
             for worker in workers.values():
                 worker.ask(0)  # allocates memory and selects kernels
-            seconds = [{c: w.ask(step) for c, w in workers.items()} for step in range(1, args.rounds + 1)]
+            steps = trange(1, args.rounds + 1, unit="step", disable=None)
+            seconds = [{c: w.ask(step) for c, w in workers.items()} for step in steps]
         finally:
             for worker in workers.values():
                 worker.close()
