@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over REST: KServe, Triton's client and its perf_analyzer work unchanged.
+"""The Open Inference Protocol, version 2, over REST, for KServe and Triton's client.
 
 Tiles as the network takes them go in, its results come out; nothing is measured, cut or blended. They share
 admission, deadlines and batches with the tiles of pictures.
