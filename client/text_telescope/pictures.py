@@ -126,10 +126,10 @@ def as_given(answer: Answer, given: object, channels: Channels) -> Any:  # noqa:
 
 @contextmanager
 def _extra(name: str) -> Iterator[None]:
-    """Raises ImportError with the command that installs a package whose import fails inside."""
+    """Raises ImportError with the command that installs a package which the import inside lacks."""
     try:
         yield
-    except ImportError as exc:
+    except ModuleNotFoundError as exc:
         raise ImportError(f'{exc}; run: pip install "text-telescope-client[{name}]"') from exc
 
 

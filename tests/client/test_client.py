@@ -417,8 +417,10 @@ def test_both_clients_name_an_unreachable_service_in_one_sentence() -> None:
             TelescopeClient(address)
 
 
-def test_the_client_imports_no_server_code() -> None:
+def test_importing_the_client_loads_neither_server_code_nor_pillow_nor_numpy() -> None:
     heavy = {
+        "PIL",
+        "numpy",
         "fastapi",
         "starlette",
         "pydantic",

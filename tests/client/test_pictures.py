@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -311,6 +312,7 @@ def test_arrays_with_one_or_four_channels_are_grey_and_alpha(server: Server) -> 
         (Path("/dev/zero"), "no regular file"),
         (Path("/"), "directory"),
         ("nowhere.png", "No such file"),
+        ("C://nowhere/crop.png", "No such file"),
     ],
 )
 def test_a_str_or_path_that_is_no_file_fails_alone(client: TelescopeClient, given: str | Path, words: str) -> None:
@@ -320,6 +322,18 @@ def test_a_str_or_path_that_is_no_file_fails_alone(client: TelescopeClient, give
     assert words in str(bad)
     assert len(str(bad)) < 1500
     assert are_results_of([good], [picture()])  # type: ignore[list-item]
+
+
+def test_a_missing_pillow_is_told_with_the_extra_that_installs_it(
+    client: TelescopeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = client.super_resolve(png())
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.delitem(sys.modules, "text_telescope.lossless", raising=False)
+    with pytest.raises(ImportError, match=r'PIL.*; run: pip install "text-telescope-client\[pillow\]"'):
+        answer.pil()
+    with pytest.raises(ImportError, match=r'PIL.*; run: pip install "text-telescope-client\[numpy\]"'):
+        client.super_resolve(picture(), errors="keep")
 
 
 def test_any_iterable_of_pictures_is_a_sequence(server: Server, client: TelescopeClient) -> None:
