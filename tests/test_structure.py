@@ -141,7 +141,8 @@ def test_the_readme_names_only_targets_that_exist() -> None:
 def test_every_command_in_the_documents_is_one_its_program_takes(program: str) -> None:
     documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
     main = (REPOSITORY / program / "__main__.py").read_text()
-    used = {c for d in documents for c in re.findall(rf"python -m {program} ([a-z][a-z-]*)", d.read_text())}
+    typed = rf"python -m {program} " + ("|(?:^|[`/])text-telescope " if program == "app" else "")
+    used = {c for d in documents for c in re.findall(rf"(?m)(?:{typed})([a-z][a-z-]*)", d.read_text())}
     assert used
     for command in used:
         assert f'"{command}"' in main, command

@@ -3,7 +3,7 @@
 name:sha256          one a line of the file TELESCOPE_API_KEYS_FILE, or between commas in TELESCOPE_API_KEYS
 name:sha256:admin    may also change the service
 
-python -m app new-key NAME >> keys.txt     makes a key, and shows it
+text-telescope new-key NAME >> keys.txt     makes a key, and shows it
 """
 
 import hmac
@@ -83,7 +83,7 @@ def _filled(entries: list[tuple[str, str]], source: str) -> list[tuple[str, str]
     """Raises StartupError where nothing is left: a secret that failed to arrive must not open the service."""
     filled = [(where, entry.strip()) for where, entry in entries if entry.strip()]
     if not filled:
-        raise StartupError(f"{source} is set, but holds no key; make one with `python -m app new-key NAME`.")
+        raise StartupError(f"{source} is set, but holds no key; make one with `text-telescope new-key NAME`.")
     return filled
 
 
@@ -94,7 +94,7 @@ def _parsed(entries: list[tuple[str, str]]) -> tuple[ApiKey, ...]:
         if not match:
             raise StartupError(
                 f"{where} is not of the form name:sha256 or name:sha256:admin, with a name of up to 64 letters, "
-                "digits, '.', '_' or '-'; make one with `python -m app new-key NAME`."
+                "digits, '.', '_' or '-'; make one with `text-telescope new-key NAME`."
             )
         if match["name"] in keys:
             raise StartupError(f"{where} has the name {match['name']}, which another key has; names must differ.")

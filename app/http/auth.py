@@ -71,7 +71,7 @@ class Authentication:
         if not self.required:
             raise Forbidden(
                 "This changes the service and takes an admin key, but no keys are configured; make one with "
-                "`python -m app new-key NAME --admin`."
+                "`text-telescope new-key NAME --admin`."
             )
         key: ApiKey = request.state.api_key
         if not key.admin:

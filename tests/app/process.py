@@ -1,4 +1,4 @@
-"""`python -m app serve` in a process of its own, as a user runs it."""
+"""`text-telescope serve` in a process of its own, as a user runs it."""
 
 import json
 import os

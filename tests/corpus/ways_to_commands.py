@@ -1,4 +1,4 @@
-"""`python -m app upscale` and `python -m app bulk`: name -> outcome."""
+"""`text-telescope upscale` and `text-telescope bulk`: name -> outcome."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def _model(tools: Tools) -> LoadedModel:
 
 
 def upscale(tools: Tools) -> Outcomes:
-    """`python -m app upscale` over one folder."""
+    """`text-telescope upscale` over one folder."""
     tools.patch.setattr("app.serving.loading.load_model", lambda settings: _model(tools))
     return _upscaled(tools)
 

@@ -69,7 +69,7 @@ def test_an_example_reads_the_page_with_and_without_the_service(example: str, ur
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--url", "http://127.0.0.1:1"], "refused. Start a service with `python -m app serve`.\n"),
+        (["--url", "http://127.0.0.1:1"], "refused. Start a service with `text-telescope serve`.\n"),
         (["README.md"], "README.md is no picture that OpenCV can read\n"),
     ],
 )

@@ -411,5 +411,5 @@ def test_the_comparison_shows_input_bicubic_and_what_the_model_gave() -> None:
 
 def test_a_figure_without_a_server_says_what_to_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make_figure.main(["--out", str(tmp_path / "x.png"), "--url", "http://127.0.0.1:9"]) == 2
-    assert "python -m app serve" in capsys.readouterr().err
+    assert "text-telescope serve" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()

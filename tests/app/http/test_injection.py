@@ -35,7 +35,7 @@ FORGED = b'Set-Cookie: evil=1","level":"CRITICAL","request_id":"forged'
 
 @pytest.fixture
 def log_lines(server: Server) -> Iterator[io.StringIO]:
-    """The log as `python -m app serve` writes it."""
+    """The log as `text-telescope serve` writes it."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     configure_logging("debug")

@@ -1,4 +1,4 @@
-"""`python -m app serve` as a user runs it: a real process, the bundled model, a real client."""
+"""`text-telescope serve` as a user runs it: a real process, the bundled model, a real client."""
 
 import json
 import shutil
