@@ -3,11 +3,9 @@
 import asyncio
 import gzip
 import json
-import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +19,6 @@ from app.settings import Settings
 from model_store.pixels import Nchw, crops_to_lr
 from tests.app.conftest import SPEC, Server, assert_reconciled, png, wait_until
 from tests.app.fakes import nearest_x2
-from tests.conftest import REPOSITORY
 
 triton = pytest.importorskip("tritonclient.http", reason="Triton's client is not installed (the extra dev has it)")
 from tritonclient.utils import InferenceServerException  # noqa: E402
@@ -121,16 +118,6 @@ def test_json_may_be_nested_and_the_response_is_json_unless_binary_data_is_asked
     assert (response.json()["id"], output["shape"]) == ("", [2, 3, 32, 128])
     assert np.array_equal(np.array(output["data"], np.float32).reshape(2, 3, 32, 128), nearest_x2(lr))
     assert "id" not in server.client.post("/v2/models/tbsrn/infer", json=body(lr)).json()
-
-
-def test_the_example_of_the_documents_runs(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPOSITORY)
-    (code,) = re.findall(
-        r"```python\n(import numpy.*?tritonclient.*?)```", Path("docs/api.md").read_text(), re.DOTALL
-    )
-    names: dict[str, Any] = {}
-    exec(code.replace("localhost:8000", server.url.removeprefix("http://")), names)
-    assert np.array_equal(names["sr"], nearest_x2(names["lr"]))
 
 
 def test_the_asyncio_client_works_alike(server: Server) -> None:
