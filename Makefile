@@ -26,7 +26,8 @@ format: $(VENV)/.develop ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-wheels: $(VENV)/.develop ## Build wheels and source archives of service and client in dist/
+wheels: | $(BIN)/python ## Build wheels and source archives of service and client in dist/
+	$(PIP) build
 	rm -rf dist build *.egg-info client/build client/*.egg-info
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m build --outdir dist client
@@ -45,5 +46,5 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable './client[numpy]' --editable '.[cpu,onnx,paddle,train,ocr,bulk,otel,heic,dev]'
-	$(PIP) --no-deps rapidocr-onnxruntime rapidocr-paddle  # they require opencv-python, which would overwrite the headless build
+	$(PIP) --no-deps "rapidocr-onnxruntime; python_version < '3.13'" "rapidocr-paddle; python_version < '3.13'"  # they require opencv-python, which would overwrite the headless build
 	@touch $@ $(VENV)/.serve
