@@ -13,8 +13,8 @@ from text_telescope import TelescopeClient
 
 from examples import pipelines
 from tests.app.process import scraped
+from tests.client.paddleocr_models import paddleocr_options
 from tests.conftest import REPOSITORY
-from tests.examples.test_examples import paddleocr_options
 
 CROPS = REPOSITORY / "examples" / "crops"
 
@@ -46,9 +46,11 @@ def run(url: str) -> Iterator[Run]:
         for old, new in {"http://127.0.0.1:8000": url, **(replaced or {})}.items():
             assert old in program
             program = program.replace(old, new)
-        exec(program, scope)
-        if "telescope" in scope:
-            clients.append(scope["telescope"])
+        try:
+            exec(program, scope)
+        finally:
+            if "telescope" in scope:
+                clients.append(scope["telescope"])
         return scope
 
     yield run
