@@ -14,11 +14,12 @@ RUN python requirements.py cpu > requirements.txt \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir \
         --constraint constraints.txt --requirement requirements.txt \
     && python -m pip --python /opt/venv/bin/python uninstall --yes openvino-telemetry
+COPY LICENSE MANIFEST.in README.md ./
 COPY app app
 COPY model_store model_store
-# OpenVINO reads onnx/; other images use the other forms of a model.
-RUN rm -r model_store/*/*/paddle model_store/*/*/weights \
-    && python -m compileall -q app model_store
+# OpenVINO reads onnx/ and onnx-any-size/; other images use the other forms of a model.
+RUN rm -r model_store/*/*/paddle* model_store/*/*/weights \
+    && python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-deps .
 
 FROM python:3.11.15-slim-bookworm
 ARG REVISION=unknown
@@ -36,11 +37,9 @@ ENV PATH=/opt/venv/bin:$PATH \
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv
 COPY LICENSE .
-COPY --from=build /build/app app
-COPY --from=build /build/model_store model_store
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"TELESCOPE_PORT\"]}/readyz', timeout=4)"]
-ENTRYPOINT ["python", "-m", "app"]
+ENTRYPOINT ["text-telescope"]
 CMD ["serve"]

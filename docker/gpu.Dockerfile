@@ -20,13 +20,14 @@ COPY constraints.txt pyproject.toml docker/requirements.py ./
 RUN python3.11 requirements.py > requirements.txt \
     && python3.11 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --extra-index-url "${PADDLE_INDEX:?has to be given}" \
-        --constraint constraints.txt --requirement requirements.txt "${PADDLE}" \
-    && /opt/venv/bin/pip uninstall --yes pip
+        --constraint constraints.txt --requirement requirements.txt "${PADDLE}"
+COPY LICENSE MANIFEST.in README.md ./
 COPY app app
 COPY model_store model_store
-# Paddle Inference reads paddle/; other images use the other forms of a model.
-RUN rm -r model_store/*/*/onnx model_store/*/*/weights \
-    && python3.11 -m compileall -q app model_store
+# Paddle Inference reads paddle/ and paddle-any-size/; other images use the other forms of a model.
+RUN rm -r model_store/*/*/onnx* model_store/*/*/weights \
+    && /opt/venv/bin/pip install --no-cache-dir --no-deps . \
+    && /opt/venv/bin/pip uninstall --yes pip
 
 FROM base
 ARG REVISION=unknown
@@ -48,11 +49,9 @@ ENV PATH=/opt/venv/bin:$PATH \
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv
 COPY LICENSE .
-COPY --from=build /build/app app
-COPY --from=build /build/model_store model_store
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"TELESCOPE_PORT\"]}/readyz', timeout=4)"]
-ENTRYPOINT ["python", "-m", "app"]
+ENTRYPOINT ["text-telescope"]
 CMD ["serve"]
