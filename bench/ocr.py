@@ -7,7 +7,7 @@
     always    mode=always: every crop through the network
     auto      the default: super-resolved if the calibration says that every recogniser gains, else enlarged
     named     recogniser=...: super-resolved if the calibration says that this recogniser gains, else plain
-    second    second opinion: plain; where the recogniser is unsure, named too, and the surer of both readings
+    second    second opinion: plain; where the recogniser is unsure, super-resolved, and the surer reading
 
 Every word of the proof half is read in every cell: six heights times five blurs, with noise or JPEG. A word counts
 as read if all its letters and digits are right; case and punctuation do not count. Rates carry Wilson's 95 %
@@ -151,7 +151,7 @@ def _figures(group: Sequence[Measured], reader: str, variant: str) -> dict[str, 
     found: dict[str, Any] = {"words": right.size, "accuracy": float(right.mean()), "low": low, "high": high}
     if variant == "second":
         found["sent"] = float(np.mean([part.sent[reader] for part in group]))
-        found["read_again"] = float(np.mean([part.again[reader] for part in group]))
+        found["kept"] = float(np.mean([part.kept[reader] for part in group]))
     if variant != "plain":
         before = np.stack([part.right[reader]["plain"] for part in group])
         found["over_plain"] = asdict(difference(before, right))
@@ -189,15 +189,15 @@ def markdown(report: dict[str, Any]) -> str:
 
 def second_opinions(report: dict[str, Any]) -> Iterator[str]:
     """A table of gains and requests, and a list of the subsets that lose words."""
-    yield "| | words read, % | points over plain | crops sent, % | of these super-resolved, % |"
+    yield "| | words read, % | points over plain | crops sent, % | second reading kept, % of the sent |"
     yield "|---|---|---|---|---|"
     for reader, scripts in report["figures"].items():
         for script, found in scripts.items():
             own, change = found["all"]["second"], found["all"]["second"]["over_plain"]
-            again = own["read_again"] / own["sent"] if own["sent"] else 0
+            kept = own["kept"] / own["sent"] if own["sent"] else 0
             yield (
                 f"| {reader}, {script} | {100 * own['accuracy']:.1f} | {change['points']:+.1f} "
-                f"({change['low']:+.1f} to {change['high']:+.1f}) | {100 * own['sent']:.0f} | {100 * again:.0f} |"
+                f"({change['low']:+.1f} to {change['high']:+.1f}) | {100 * own['sent']:.0f} | {100 * kept:.0f} |"
             )
     subsets = list(_subsets(report))
     losing = [f"{name}: {points:+.1f}" for name, points in subsets if points < -HARM]

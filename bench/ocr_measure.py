@@ -1,7 +1,7 @@
 """Measures one cell of words: their crops as the service returns them, and the readings of each recogniser.
 
     words -> crops of a cell -> plain | always | auto | for each recogniser by name -> read
-    plain, and by name where the plain reading is unsure -> the surer reading: the second opinion
+    plain, and super-resolved where the plain reading is unsure -> the surer reading: the second opinion
 
 The pictures come from the service's own code, in this process (`app/bulk/in_process.py`). Readings are kept: an
 interrupted command goes on, and for a second model only its own pictures are read.
@@ -35,7 +35,7 @@ Right = npt.NDArray[np.bool_]  # (words,)
 class Measured:
     """One script in one cell. right: by recogniser and variant. reasons: of "auto" and of each recogniser.
 
-    sent: by recogniser, the crops that second opinions send. again: those of them that are read again.
+    sent: by recogniser, the crops that second opinions send. kept: the crops whose second reading is kept.
     """
 
     script: str
@@ -43,7 +43,7 @@ class Measured:
     right: Mapping[str, Mapping[str, Right]]
     reasons: Mapping[str, Counter[str]]
     sent: Mapping[str, Right]
-    again: Mapping[str, Right]
+    kept: Mapping[str, Right]
 
 
 def measure_cell(
@@ -65,7 +65,7 @@ def measure_cell(
         "auto": _pictures(finished["auto"]),
     }
     right: dict[str, dict[str, Right]] = {}
-    sent, again = {}, {}
+    sent, kept = {}, {}
     for name, reader in readers.items():
         known = name in subject.gate.recognisers
         finished[name] = _finished(subject, plain, RoutingPolicy("auto", name)) if known else []
@@ -74,12 +74,11 @@ def measure_cell(
         right[name] = {
             variant: read.right(made, label=variant) for variant, made in (pictures | {"named": named}).items()
         }
-        second = read.second_opinion(plain, finished[name], subject.gate.second_opinions.get(name))
-        right[name]["second"], sent[name], again[name] = second
+        right[name]["second"], sent[name], kept[name] = read.second_opinion(subject, plain)
     reasons: dict[str, Counter[str]] = {
         name: Counter(decision.reason for _, decision in made) for name, made in finished.items()
     }
-    return Measured(script, cell, right, reasons, sent, again)
+    return Measured(script, cell, right, reasons, sent, kept)
 
 
 class _Cell:
@@ -95,21 +94,21 @@ class _Cell:
         texts = self._readings.read(self._reader, pictures, label=f"{self._label}, {label}")
         return np.array([is_read(text, word.label) for text, word in zip(texts, self._words, strict=True)])
 
-    def second_opinion(
-        self, plain: Sequence[Rgb], finished: Sequence[Finished], limits: SecondOpinion | None
-    ) -> tuple[Right, Right, Right]:
-        """Read right, sent, read again; without limits no crop is sent."""
-        first = self._sure(plain)
-        sent = np.array([limits is not None and reading.confidence < limits.below for reading in first])
-        again = sent & [decision.infers for _, decision in finished] if finished else np.zeros_like(sent)
-        kept = list(first)
-        places = np.flatnonzero(again).tolist()
-        for place, reading in zip(places, self._sure([finished[place][0] for place in places]), strict=True):
-            assert limits
-            if limits.keeps_second(first[place].confidence, reading.confidence):
-                kept[place] = reading
-        right = [is_read(reading.text, word.label) for reading, word in zip(kept, self._words, strict=True)]
-        return np.array(right), sent, again
+    def second_opinion(self, subject: Subject, plain: Sequence[Rgb]) -> tuple[Right, Right, Right]:
+        """Read right, sent, second reading kept; without limits no crop is sent."""
+        name = self._reader.name
+        limits = subject.gate.second_opinions.get(name, SecondOpinion(below=0, margin=0))
+        readings = self._sure(plain)
+        sent = np.array([reading.confidence < limits.below for reading in readings])
+        places = np.flatnonzero(sent).tolist()
+        always = RoutingPolicy("always", name)
+        pictures = _pictures(_finished(subject, [plain[i] for i in places], always)) if places else []
+        kept = np.zeros_like(sent)
+        for i, second in zip(places, self._sure(pictures), strict=True):
+            if limits.keeps_second(readings[i].confidence, second.confidence):
+                readings[i], kept[i] = second, True
+        right = [is_read(reading.text, word.label) for reading, word in zip(readings, self._words, strict=True)]
+        return np.array(right), sent, kept
 
     def _sure(self, pictures: Sequence[Rgb]) -> list[Reading]:
         return self._readings.read_with_confidence(self._reader, pictures, label=f"{self._label}, confidence")

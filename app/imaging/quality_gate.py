@@ -36,7 +36,7 @@ class RoutingPolicy:
     """Which crops go through the network.
 
     recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, and every crop is
-    returned at the model's scale.
+    returned at the model's scale. With mode "always", by the target blur and strength of the recogniser's rule.
     """
 
     mode: Mode = DEFAULT_MODE
@@ -78,15 +78,10 @@ DECISIONS: list[tuple[Method, Reason]] = [  # every method with its possible rea
 
 def routing_policy(mode: Mode | None, recogniser: str | None, geometry: Geometry) -> RoutingPolicy:
     """The policy of a request; the default mode follows from recogniser and geometry. Raises InvalidParameter."""
-    if recogniser is not None and mode == "always":
-        raise InvalidParameter(
-            "recogniser=... super-resolves only crops which that recogniser then reads better, and mode=always "
-            "super-resolves every crop; leave one of them out."
-        )
     wanted = mode or ("auto" if recogniser is not None else None)
     if geometry == "native":
         return RoutingPolicy(wanted or DEFAULT_MODE, recogniser)
-    if wanted == "auto":
+    if wanted == "auto" or recogniser is not None:
         raise InvalidParameter(
             "mode=auto and recogniser need geometry=native; geometry=telescope is the reference behaviour, which "
             "always infers."
@@ -129,10 +124,12 @@ class QualityGate:
         """The treatment of a crop, uint8 (H, W, 3)."""
         measured = estimate(rgb)
         blur = None if measured.is_blank else measured.blur
-        if policy.mode == "always" or not self.calibration:
+        if not self.calibration or policy == ALWAYS:
             reason: Reason = "always" if policy.mode == "always" else "uncalibrated"
             return Decision("super_resolved", reason, UNCALIBRATED.scale(blur), blur=blur)
         rule = self.calibration.rules[policy.recogniser or ANY]
+        if policy.mode == "always":
+            return Decision("super_resolved", "always", rule.scale(blur), rule.strength, blur)
         finding = rule.finding(measured)
         if finding == "blurred":
             return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur)

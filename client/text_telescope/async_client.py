@@ -142,7 +142,7 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
             task.use(own if own else await self._drive(self._of_limits(recogniser, model)))
         task.take_plain(await _read(reader, task.crops) if task.crops else [])
         with task.asking():
-            answers = await self.answers(task.unsure, recogniser=recogniser, model=model)
+            answers = await self.answers(task.unsure, recogniser=recogniser, mode="always", model=model)
             await asyncio.to_thread(task.take_answers, answers)
         if task.changed:
             task.take_second(await _read(reader, task.changed))

@@ -170,7 +170,7 @@ class TelescopeClient(BaseClient[httpx.Client]):
             task.use(own or self._drive(self._of_limits(recogniser, model)))
         task.take_plain(reader(task.crops) if task.crops else [])
         with task.asking():
-            task.take_answers(self.answers(task.unsure, recogniser=recogniser, model=model))
+            task.take_answers(self.answers(task.unsure, recogniser=recogniser, mode="always", model=model))
         if task.changed:
             task.take_second(reader(task.changed))
         return task.readings()

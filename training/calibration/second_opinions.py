@@ -1,11 +1,14 @@
-"""Chooses for each recogniser the crops that it reads again, super-resolved by its rule, and the reading it keeps.
+"""Chooses for each recogniser the crops that it reads again, super-resolved, and the reading that it keeps.
 
-    words -> crops, plain, and super-resolved by the rule -> readings with confidences -> Opinions -> fit -> limits
+    words -> crops, plain, and super-resolved -> readings with confidences -> Opinions -> fit -> limits
 
 A crop is read again if the plain reading's confidence is below `below`; the second reading is kept if it is surer
-by more than `margin`. Allowed are limits by which no group of crops that are read again loses more than
-`training.calibration.fit.HARM` points, or one standard error, and no script loses words. Among the allowed limits
-within half a standard error of the largest gain, `fit` takes the ones that send fewest crops.
+by more than `margin`. Every crop is super-resolved by the target and strength of the recogniser's rule, also a
+sharp one: here the confidence, and not the blur, guards against harm.
+
+Allowed are limits by which no script loses words, and no group of crops that are sent loses more than
+`training.calibration.fit.HARM` points, or one standard error. Among the allowed limits within half a standard
+error of the largest gain, `fit` takes the ones that send fewest crops.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from training.calibration.readers import SharedReader, is_read
 from training.calibration.super_resolve import by_rule
 from training.readings import Readings
 
-BELOW = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995)
+BELOW = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)  # above, hardly a word is gained
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 _ALL = [SecondOpinion(below, margin) for below, margin in product(BELOW, MARGINS)]
 NONE = SecondOpinion(below=0.0, margin=0.0)  # sends no crop
@@ -42,8 +45,7 @@ class Opinions:
     """One recogniser's readings of crops.
 
     word: number of the crop's word. right, sure: whether the plain crop is read, and the confidence. second_right,
-    second_sure: of the super-resolved crop; not a number where the rule leaves the crop alone, or it was not read
-    because no limits would send it.
+    second_sure: of the super-resolved crop; not a number where no limits would send it.
     """
 
     word: npt.NDArray[np.int_]
@@ -108,11 +110,7 @@ class _Reads:
     ) -> list[list[Any]]:
         """For each crop the fields of `Opinions`."""
         first = self._read(chunk, plain)
-        again = [
-            place
-            for place, found in enumerate(estimates)
-            if rule.finding(found) == "blurred" and first[place][1] < BELOW[-1]
-        ]
+        again = [place for place, (_, sure) in enumerate(first) if sure < BELOW[-1]]
         pictures = by_rule(network, [plain[i] for i in again], [estimates[i] for i in again], rule)
         second = dict(zip(again, self._read([chunk[i] for i in again], pictures), strict=True))
         return [
@@ -168,18 +166,15 @@ class _Tried:
         self.limits = limits
         self._opinions = opinions
         self._gained = opinions.gained(limits)
-        sent = opinions.sent(limits)
-        self.sent = float(sent.mean())
-        self._again = sent & ~np.isnan(opinions.second_sure)
+        self._sent = opinions.sent(limits)
+        self.sent = float(self._sent.mean())
         by_script = [spread(self._gained[opinions.script == name]) for name in np.unique(opinions.script)]
         self.points, self.error = over_scripts(by_script)
         self.least = min(mean for mean, _ in by_script)
 
     def is_harmless(self) -> bool:
         own = self._opinions
-        return all(
-            harmless(self._gained[group]) for group in groups(self._again, own.script, own.blur, own.height)
-        )
+        return all(harmless(self._gained[group]) for group in groups(self._sent, own.script, own.blur, own.height))
 
 
 def report(opinions: Mapping[str, Opinions]) -> dict[str, Any]:

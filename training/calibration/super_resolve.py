@@ -45,7 +45,7 @@ def treated(network: Network, crops: Sequence[Rgb], estimates: Sequence[Estimate
 def by_rule(network: Network, crops: Sequence[Rgb], estimates: Sequence[Estimate], rule: Rule) -> list[Rgb]:
     """Every crop after the rule's treatment, whether or not the rule chooses it."""
     scale = network.spec.scale
-    sr = super_resolve(network, crops, [rule.scale(found.blur) for found in estimates])
+    sr = super_resolve(network, crops, [rule.scale(None if found.is_blank else found.blur) for found in estimates])
     return [
         tiling.mixed(one, tiling.enlarge(rgb, (scale * rgb.shape[0], scale * rgb.shape[1])), rule.strength)
         for one, rgb in zip(sr, crops, strict=True)

@@ -185,12 +185,24 @@ def test_each_recogniser_has_its_rule_and_crops_that_it_excludes_are_kept() -> N
     assert decided(blurred, HELPS_ONE) == ("enlarged", "no_gain_for_recogniser")
 
 
-def test_a_recogniser_implies_auto_and_excludes_always() -> None:
+def test_a_recogniser_implies_auto_and_needs_the_native_geometry() -> None:
     assert routing_policy(None, "tesseract", "native") == routing_policy("auto", "tesseract", "native")
-    with pytest.raises(InvalidParameter, match="mode=always super-resolves every crop; leave one of them out"):
-        routing_policy("always", "tesseract", "native")
-    with pytest.raises(InvalidParameter, match="recogniser need geometry=native"):
-        routing_policy(None, "tesseract", "telescope")
+    for mode in (None, "auto", "always"):
+        with pytest.raises(InvalidParameter, match="recogniser need geometry=native"):
+            routing_policy(mode, "tesseract", "telescope")
+
+
+def test_always_with_a_recogniser_super_resolves_every_crop_by_the_target_and_strength_of_its_rule() -> None:
+    half = Rule(min_blur=9, max_noise=math.inf, target_blur=1.0, strength=0.5)
+    gate = QualityGate(Calibration({ANY: NEVER, "tesseract": half}))
+    sharp, blurred = written(), written(sigma=2)
+    assert decided(sharp, gate, routing_policy("auto", "tesseract", "native")) == ("kept", "sharp")
+    for crop in (sharp, blurred):
+        decision = gate.decide(crop, routing_policy("always", "tesseract", "native"))
+        assert (decision.method, decision.reason, decision.strength) == ("super_resolved", "always", 0.5)
+        assert decision.blur is not None
+        assert decision.scale == half.scale(decision.blur)
+    assert gate.decide(blurred, ALWAYS).strength == 1
 
 
 def test_an_unknown_recogniser_is_refused_with_the_known_ones() -> None:
@@ -398,7 +410,6 @@ def test_a_recogniser_is_refused_by_name_and_listed_with_the_model(start_server:
     server = start_server(gate=HELPS_ONE)
     for query, told in {
         "?recogniser=crnn": "known are any, tesseract, rapidocr-v6",
-        "?recogniser=tesseract&mode=always": "leave one of them out",
         "?recogniser=tesseract&geometry=telescope": "geometry=native",
     }.items():
         response = server.post(png(), query=query)
