@@ -36,13 +36,13 @@ class Query(BaseModel):
     mode: Mode = Field(
         DEFAULT_MODE,
         description="`auto`: super-resolves the crops that it helps to read, and enlarges the others without the "
-        "network. `always`: super-resolves every crop.",
+        "network. `always`: super-resolves every crop, with `recogniser` as it is best for that recogniser.",
     )
     recogniser: str | None = Field(
         None,
         description="The text recogniser that reads the response: one of the `recognisers` of `GET /v1/models`, "
         "or `any`. It gets the picture that it reads best: the crop super-resolved at twice its size, or the crop "
-        "itself. Needs `mode=auto`.",
+        "itself.",
     )
     model: str | None = Field(
         None, description="`name` (its active version) or `name:version`; default: the first listed."
