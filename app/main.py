@@ -92,9 +92,8 @@ def create_app(
         metrics.expect(path)
     _add_middleware(app, settings, metrics, capacity)
     add_problem_handlers(app)
-    add_error_form(app, kserve.PREFIX, kserve.error_form)
-    for door in PADDLE:
-        add_error_form(app, door.PATH, door.error_form)
+    for door in (kserve, *PADDLE):
+        add_error_form(app, door.PREFIX, door.error_form)
     openapi.describe_problems(app)
     return app
 

@@ -1,7 +1,9 @@
 """The right call, for an address that does not exist and for a method that an address does not take."""
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import zip_longest
 
 from fastapi import Request
 from starlette.types import Scope
@@ -15,7 +17,7 @@ _CALLS = {
     "/v1/super-resolve": "curl -F image=@crop.png .../v1/super-resolve",
     "/v1/super-resolve/regions": "curl -F image=@page.png -F regions=@boxes.json .../v1/super-resolve/regions",
 }
-_COMPARED = 200  # characters of an address; none is as long
+_MAX_PATH = 200  # characters of an address that are compared and shown; none of ours is as long
 
 
 def path_of(scope: Scope) -> str:
@@ -25,19 +27,38 @@ def path_of(scope: Scope) -> str:
 
 def unknown_address(request: Request) -> str:
     """The message for an address that does not exist. It names the nearest one that does."""
-    path, known = path_of(request.scope), _known(request)
+    path, known = path_of(request.scope).rstrip("/"), _known(request)
     advice = f"Pictures go to POST /v1/super-resolve: {_CALLS['/v1/super-resolve']}. Health is GET /readyz."
-    if near := get_close_matches(path[:_COMPARED].lower().rstrip("/"), known, n=1, cutoff=0.75):
-        slash = "Leave out the slash at the end" if near[0] == path.rstrip("/") else "The nearest address is"
-        advice = f"{slash}: {known[near[0]]} {near[0]}."
-    return f"There is no address {request.url.path}. {advice}{_documentation(request)}"
+    if near := _nearest(path[:_MAX_PATH].lower(), known):
+        told = "Leave out the slash at the end" if _filled(near, path) == path else "The nearest address is"
+        advice = f"{told}: {known[near]} {near}."
+    return f"There is no address {_shown(request)}. {advice}{_documentation(request)}"
 
 
 def wrong_method(request: Request, allowed: str) -> str:
     """The message for a method that an address does not take. allowed: the methods that it takes."""
     call = _CALLS.get(path_of(request.scope))
     takes = f"{allowed}, for example {call}" if call else allowed
-    return f"{request.method} does not fit {request.url.path}; it takes {takes}.{_documentation(request)}"
+    return f"{request.method} does not fit {_shown(request)}; it takes {takes}.{_documentation(request)}"
+
+
+def _nearest(path: str, known: Iterable[str]) -> str | None:
+    """The most similar of the known addresses: of those with the same first part, such as /v2, else of all."""
+    filled = {_filled(address, path): address for address in known}
+    below = [address for address in filled if address.split("/")[:2] == path.split("/")[:2]]
+    near = get_close_matches(path, below, n=1, cutoff=0.6) or get_close_matches(path, filled, n=1, cutoff=0.75)
+    return filled[near[0]] if near else None
+
+
+def _filled(address: str, path: str) -> str:
+    """/v2/models/{name}/infer with the name that stands at that place of the path."""
+    pairs = zip_longest(address.split("/"), path.split("/")[: address.count("/") + 1])
+    return "/".join(given if part.startswith("{") and given else part for part, given in pairs)
+
+
+def _shown(request: Request) -> str:
+    path = request.url.path
+    return path if len(path) <= _MAX_PATH else f"{path[:_MAX_PATH]}..."
 
 
 def _known(request: Request) -> dict[str, str]:

@@ -22,14 +22,15 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from app.errors import RateLimited, ServiceError, Unauthorized, UnknownModel, UnsupportedMediaType
+from app.errors import NotFound, RateLimited, ServiceError, Unauthorized, UnknownModel, UnsupportedMediaType
 from app.http.body import receive
 from app.http.doors.errors import CROPS, error_responses
 from app.http.query import CropQuery, openapi_parameters, read_query
 from app.http.super_resolve import served_model, super_resolve_crops
 from app.serving.runner import CropResult
 
-PATH = "/predict/sr_system"
+PREFIX = "/predict"  # of every module's address
+PATH = f"{PREFIX}/sr_system"
 CALL = """curl -H 'Content-Type: application/json' -d '{"images": ["<base64>"]}'"""
 router = APIRouter(tags=["PaddleOCR"])
 
@@ -44,13 +45,13 @@ class Answer(BaseModel):
     results: list[Entry] | Literal[""] = Field("", description="Empty if the request was refused as a whole.")
     status: Literal["000", "101", "111", "112"] = Field(
         "000",
-        description="`000`: an image is done; `111`: the model is not served; `112`: the Content-Type is "
-        "not JSON; `101`: any other error.",
+        description="`000`: an image is done; `111`: the model or module is not served; `112`: the Content-Type "
+        "is not JSON; `101`: any other error.",
     )
 
 
 def failure(kind: type[ServiceError], message: str) -> Answer:
-    unavailable, outdated = issubclass(kind, UnknownModel), issubclass(kind, UnsupportedMediaType)
+    unavailable, outdated = issubclass(kind, UnknownModel | NotFound), issubclass(kind, UnsupportedMediaType)
     return Answer(msg=message, status="111" if unavailable else "112" if outdated else "101")
 
 

@@ -34,7 +34,7 @@ from app.http.super_resolve import served_model, super_resolve_crops
 from app.serving.model_service import Upload
 from app.serving.runner import CropResult
 
-PATH = "/image-super-resolution"
+PREFIX = PATH = "/image-super-resolution"
 CALL = """curl -H 'Content-Type: application/json' -d '{"file": "<base64>", "fileType": 1}'"""
 PDF, IMAGE = 0, 1  # values of fileType
 router = APIRouter(tags=["PaddleOCR"])

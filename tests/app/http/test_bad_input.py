@@ -204,7 +204,8 @@ def test_a_request_that_would_never_fit_the_memory_is_refused(start_server: Call
         ("/v1/models/", "Leave out the slash at the end: GET /v1/models."),
         ("/v1/model", "The nearest address is: GET /v1/models."),
         ("/doc", "The nearest address is: GET /docs."),
-        ("/predict", "Pictures go to POST /v1/super-resolve: curl -F image=@crop.png"),
+        ("/%2F", "Pictures go to POST /v1/super-resolve: curl -F image=@crop.png"),
+        ("/v1/model/tbsrn", "The nearest address is: GET /v1/models/{name}."),
         ("/health", "Health is GET /readyz"),
         ("/upscale", "Pictures go to POST /v1/super-resolve: curl -F image=@crop.png"),
         ("/" + "x" * 20_000, "Pictures go to"),
@@ -214,6 +215,28 @@ def test_an_unknown_address_is_answered_with_the_nearest_one(server: Server, pat
     response = server.client.get(path)
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
     assert told in response.json()["detail"]
+    assert len(response.content) < 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v2/model", "The nearest address is: GET /v2/models/{name}."),
+        ("/v2/models/tbsrn/", "Leave out the slash at the end: GET /v2/models/{name}."),
+        ("/v2/models/tbsrn/inference", "The nearest address is: POST /v2/models/{name}/infer."),
+        ("/v2/model/tbsrn/versions/1/infer", "is: POST /v2/models/{name}/versions/{version}/infer."),
+        ("/v2/ready", "The nearest address is: GET /v2/health/ready."),
+        ("/predict", "The nearest address is: POST /predict/sr_system."),
+        ("/predict/ocr_rec", "The nearest address is: POST /predict/sr_system."),
+    ],
+)
+def test_the_nearest_address_is_one_of_the_same_protocol_and_told_in_its_form(
+    server: Server, path: str, told: str
+) -> None:
+    response = server.client.get(path)
+    body = response.json()
+    assert response.status_code == 404
+    assert told in (body["error"] if path.startswith("/v2") else body["msg"])
 
 
 def test_a_wrong_method_is_answered_with_the_right_call(server: Server) -> None:
