@@ -1,4 +1,7 @@
-"""The chart of `python -m bench ocr`: words gained with the recogniser named, in a grid of heights and blurs."""
+"""The chart of `python -m bench ocr`: words gained with the recogniser named, in a grid of heights and blurs.
+
+Under each grid stand the points over all of its cells, and the ones of second opinions.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from training.calibration.svg import SOFT, box, document, text
 SCRIPT_NAMES = {"latin": "Latin words", "digits": "digits", "chinese": "Chinese words"}
 LEFT, TOP, BOX, GAP = 148.0, 96.0, 44.0, 22.0  # pixels
 ROW = BOX * 0.62
+UNDER = 72.0  # of a grid, for its axis and its line of points
 GAIN, LOSS, STILL = (15, 118, 110), (194, 65, 12), "#f1f4f6"  # red, green, blue; and of cells without a change
 FULL = 15.0  # points of the darkest colour
 
@@ -28,13 +32,13 @@ def chart(report: dict[str, Any]) -> str:
             text(left + grid_width / 2, TOP - 14, READER_NAMES.get(reader, reader), anchor="middle", bold=True)
         )
         for row, script in enumerate(scripts):
-            body += _grid(found[script], left, TOP + row * (grid_height + 54))
+            body += _grid(found[script], left, TOP + row * (grid_height + UNDER))
     for row, script in enumerate(scripts):
-        body += _axis(script, report["data"]["words"][script], TOP + row * (grid_height + 54))
+        body += _axis(script, report["data"]["words"][script], TOP + row * (grid_height + UNDER))
     width = LEFT + len(figures) * (grid_width + GAP)
     return document(
         max(width, 560),
-        TOP + len(scripts) * (grid_height + 54) + 12,
+        TOP + len(scripts) * (grid_height + UNDER) + 12,
         body,
         title="Words gained over the plain crop by height and blur",
     )
@@ -68,7 +72,11 @@ def _grid(found: dict[str, Any], left: float, top: float) -> Iterator[str]:
         under = top + ROW * len(HEIGHTS) + 12
         yield text(left + BOX * (column + 0.5) - 1, under, f"{blur:g}", size=10, fill=SOFT, anchor="middle")
     middle = left + BOX * len(BLURS) / 2
-    yield text(middle, top + ROW * len(HEIGHTS) + 27, "blur, of the height", size=10, fill=SOFT, anchor="middle")
+    bottom = top + ROW * len(HEIGHTS)
+    yield text(middle, bottom + 27, "blur, of the height", size=10, fill=SOFT, anchor="middle")
+    named, second = (found["all"][variant]["over_plain"]["points"] for variant in ("named", "second"))
+    points = f"named {named:+.1f}, second opinion {second:+.1f}"
+    yield text(middle, bottom + 46, points, size=11, anchor="middle", bold=True)
 
 
 def _colour(points: float) -> str:

@@ -5,6 +5,7 @@
         sharp = telescope.super_resolve(crop)            # uint8 (H, W, 3) -> (2H, 2W, 3)
         many = telescope.super_resolve([crop, image])    # in order, in as few requests as the limits allow
         lines = telescope.regions(page, quadrilaterals)  # a page and where a detector found its text
+        readings = telescope.read(crops, reader, recogniser="tesseract")  # sends only unsure crops
 
 A picture goes in as an array (uint8; colour (H, W, 3), with alpha (H, W, 4), or grey (H, W)), a PIL image, a path,
 a file opened in binary mode, or the bytes of a file. The result is of the same kind: an array, a PIL image, or

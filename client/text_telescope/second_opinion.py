@@ -36,8 +36,8 @@ class Opinion(NamedTuple):
 class Reading:
     """The surer of two readings of a crop.
 
-    super_resolved: None if the crop was read once only: the reader was sure of it, the service returned it
-    unchanged, or the service failed, as `error` says. sent: True if the service was asked.
+    super_resolved: None if the crop was read once only: the reader was sure of it, or the service failed, as
+    `error` says. sent: True if the service was asked.
     """
 
     plain: Opinion
