@@ -16,7 +16,7 @@ from pydantic import BaseModel, FailFast, Field, ValidationError, model_validato
 from pydantic_core import from_json
 
 from app.errors import EmptyBody, InvalidParameter, MalformedJson, TooManyImages, UndecodableImage
-from app.http.misplaced import JSON_CALL, is_address, is_file_name, misplaced_text, shown
+from app.http.misplaced import JSON_CALL, is_address, is_data_url, is_file_name, misplaced_text, shown
 from app.serving.model_service import Upload
 
 T = TypeVar("T", bound=BaseModel)
@@ -89,7 +89,7 @@ def parse(kind: type[T], data: bytes, *, call: str) -> T:
     try:
         body = from_json(data.removeprefix(codecs.BOM_UTF8))
     except ValueError as exc:
-        text = None if data.lstrip().startswith((b"{", b"[")) else misplaced_text(data, plain=False)
+        text = None if data.lstrip().startswith((b"{", b"[")) else misplaced_text(data, plain=False, in_json=True)
         found = f"holds {text}" if text else f"is not JSON ({exc})"
         raise MalformedJson(f"The body {found}. The right call: {call}.") from exc
     if not isinstance(body, dict):
@@ -110,13 +110,16 @@ def upload(text: str, filename: str | None = None, *, call: str) -> Upload:
             found = "an address, and addresses are not fetched"
         elif is_file_name(text[:200]):
             found = "the name of a file"
+        elif " " in text.strip():
+            found = "not base64, since it holds spaces (a form makes spaces of '+')"
         told = f"The image's data is {found}: {shown(text)}. It must be the base64 of a picture's bytes."
         return Upload(b"", filename, UndecodableImage(f"{told} The right call: {call}."))
 
 
 def _decoded(text: str) -> bytes:
     """Raises ValueError."""
-    if text.startswith("data:"):  # the URL that a browser makes of a file
+    text = text.strip()
+    if is_data_url(text):  # the URL that a browser makes of a file
         text = text.partition(",")[2]
     try:
         return _strictly(text)
@@ -124,7 +127,7 @@ def _decoded(text: str) -> bytes:
         if not text.isascii():
             raise
         # with line ends, in the alphabet for URLs, or without padding
-        plain = text.encode("ascii").translate(_URL_SAFE, b" \t\r\n").decode()
+        plain = text.encode("ascii").translate(_URL_SAFE, b"\t\r\n").decode()
         return _strictly(plain + "=" * (-len(plain) % 4))
 
 

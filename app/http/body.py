@@ -147,7 +147,7 @@ class Body:
         """
         plain = isinstance(result, UndecodableImage) and not upload.filename
         if isinstance(result, UndecodableImage | UnsupportedFormat) and (
-            text := misplaced_text(upload.data, plain=plain)
+            text := misplaced_text(upload.data, plain=plain, in_json=self._media_type == JSON)
         ):
             return UndecodableImage(f"{self._source} holds {text}. Send the picture itself: {self._call}.")
         if isinstance(result, TooManyPixels):

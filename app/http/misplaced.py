@@ -18,13 +18,13 @@ _SPOILT = (  # beginnings of a PNG or JPEG after a treatment as text: UTF-8, Lat
 _NAME = re.compile(r"[^\n]{1,150}\.[A-Za-z][A-Za-z0-9]{1,4}")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 JSON_CALL = """curl -H 'Content-Type: application/json' -d '{"images": [{"data": "<base64>"}]}'"""
-_AS_JSON = f"(base64 is taken as JSON alone: {JSON_CALL})"
+_AS_JSON = f" (base64 is taken as JSON alone: {JSON_CALL})"
 
 
-def misplaced_text(data: bytes, *, plain: bool = True) -> str | None:
+def misplaced_text(data: bytes, *, plain: bool = True, in_json: bool = False) -> str | None:
     """The kind of a text and its beginning, in half a sentence; None if the data is no text.
 
-    plain: also describe a text of no known kind.
+    plain: also describe a text of no known kind. in_json: the request has the Content-Type that base64 needs.
     """
     if data.startswith(_SPOILT):
         return "a picture that was changed as if it were text (curl -d does so, --data-binary does not)"
@@ -35,7 +35,7 @@ def misplaced_text(data: bytes, *, plain: bool = True) -> str | None:
     text = data[:_READ].decode(errors="replace").rstrip("\ufffd").strip()  # the cut may split a letter
     if not text or "\ufffd" in text or not re.sub(r"\s", "", text).isprintable():
         return None
-    kind = _kind(text) or ("text" if plain else None)
+    kind = _kind(text, base64_call="" if in_json else _AS_JSON) or ("text" if plain else None)
     return kind and f"{kind}: {shown(text)}"
 
 
@@ -51,15 +51,19 @@ def is_file_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text))
 
 
-def _kind(text: str) -> str | None:
-    if text.startswith("data:"):
-        return f"a data: URL {_AS_JSON}"
+def is_data_url(text: str) -> bool:
+    return text[:5].lower() == "data:"
+
+
+def _kind(text: str, *, base64_call: str) -> str | None:
+    if is_data_url(text):
+        return f"a data: URL{base64_call}"
     if is_address(text):
         return "an address, and addresses are not fetched"
     if re.match(r"""[{[]\s*[-"{[\]}\d]""", text):
         return "JSON (it needs the header 'Content-Type: application/json')"
     if _is_base64(text.strip("\"'")):
-        return f"a picture as base64 text {_AS_JSON}"
+        return f"a picture as base64 text{base64_call}"
     if is_file_name(text):
         return "the name of a file (with curl, an @ before it sends the file)"
     return None

@@ -56,6 +56,7 @@ def test_accept_and_several_images_choose_the_form_as_for_multipart(server: Serv
     [
         BASE64,
         f"data:image/png;base64,{BASE64}",
+        f" Data:image/png;base64,{BASE64}\n",
         base64.encodebytes(CROP).decode(),  # with line ends, as the command base64 writes it
         "\r\n".join(BASE64[start : start + 76] for start in range(0, len(BASE64), 76)),
         base64.urlsafe_b64encode(CROP).decode().rstrip("="),
@@ -98,8 +99,9 @@ TEXTS = {
     "": "image is empty",
     "é": "is not base64 (string argument should contain only ASCII characters)",
     base64.b64encode(b"https://example.org").decode(): "The base64 holds an address",
-    base64.b64encode(BASE64.encode()).decode(): "The base64 holds a picture as base64 text",
+    base64.b64encode(BASE64.encode()).decode(): "The base64 holds a picture as base64 text: 'iVBO",
     BASE64[:96]: "damaged or cut off",
+    BASE64[:40] + " " + BASE64[41:]: "is not base64, since it holds spaces (a form makes spaces of '+')",
 }
 
 
