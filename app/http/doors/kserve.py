@@ -71,7 +71,7 @@ async def server_metadata() -> schemas.ServerMetadata:
         return schemas.ServerMetadata(version="unknown")
 
 
-@router.post(f"{PREFIX}/repository/index", summary="The served models")
+@router.post(f"{PREFIX}/repository/index", summary="The index of served models")
 async def index(request: Request) -> list[schemas.IndexEntry]:
     """Every loaded model, the default first. The request's body is ignored."""
     models: ModelRegistry = request.app.state.models

@@ -33,6 +33,6 @@ def test_the_pages_send_their_requests_below_the_prefix(browser: "Browser", serv
     assert asked[-1] == f"{PUBLIC}v1/models?verbose=false"
     assert f"{PUBLIC}v1/models" in page.locator(".request-url").inner_text()
     page.goto(f"{PUBLIC}redoc")  # whose script would ask its maker's host for a logo
-    page.get_by_role("heading", name="Super-resolve text crops").wait_for()
+    page.get_by_role("heading", name="Super-resolve regions of a page").wait_for()
     page.wait_for_load_state("networkidle")
     page.close()

@@ -365,7 +365,7 @@ def test_a_page_of_twelve_megapixels_with_three_hundred_boxes_is_one_request(ser
     ("fields", "status", "code"),
     [
         ([("regions", b"[]")] * 3, 413, "too_many_images"),
-        ([("regions", b" " * (1024 * 1024 + 1))], 413, "too_many_bytes"),
+        ([("image", b"x"), ("regions", b"[" * (1024 * 1024 + 1))], 413, "too_many_bytes"),
         ([("regions", b"[]")] * 2, 422, "invalid_parameter"),
     ],
 )
