@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from text_telescope import TelescopeClient
@@ -81,9 +82,29 @@ def test_the_lines_for_tesseract_read_more_than_it_reads_alone(run: Run) -> None
     rows = (CROPS / "labels.tsv").read_text().splitlines()
     labels = dict(row.split("\t") for row in rows)
     crops = [Image.open(CROPS / name) for name in labels]
-    texts = run("from pytesseract", crops=crops)["texts"]
+    texts = run("from pytesseract import image_to_string", crops=crops)["texts"]
     alone = [image_to_string(crop, config="--psm 7") for crop in crops]
     assert right(texts, labels) > right(alone, labels)
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="the program tesseract is not installed")
+def test_second_opinions_of_tesseract_read_more_than_it_reads_alone(url: str, run: Run) -> None:
+    labels = dict(row.split("\t") for row in (CROPS / "labels.tsv").read_text().splitlines())
+    before = images_total(url)
+    scope = run("from pytesseract import Output", crops=[Image.open(CROPS / name) for name in labels])
+    readings = scope["readings"]
+    assert right(scope["texts"], labels) > right([reading.plain.text for reading in readings], labels)
+    assert images_total(url) - before == sum(reading.sent for reading in readings) < len(labels)
+
+
+@needs("rapidocr")
+def test_second_opinions_of_rapidocr_lose_no_word(run: Run) -> None:
+    labels = dict(row.split("\t") for row in (CROPS / "labels.tsv").read_text().splitlines())
+    crops = [np.array(Image.open(CROPS / name).convert("RGB"))[:, :, ::-1] for name in labels]
+    quiet = {"rapidocr.RapidOCR()": 'rapidocr.RapidOCR(params={"Global.log_level": "error"})'}
+    readings = run("import rapidocr", quiet, crops=crops)["readings"]
+    texts, plain = [one.text for one in readings], [one.plain.text for one in readings]
+    assert right(texts, labels) >= right(plain, labels) > len(labels) / 2
 
 
 def right(texts: list[str], labels: dict[str, str]) -> int:
