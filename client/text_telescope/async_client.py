@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import httpx
 
-from text_telescope.base import BaseClient, OnError, Regions, in_order, plain_regions, with_errors
+from text_telescope.base import BaseClient, OnError, Regions, check_choice, in_order, plain_regions, with_errors
 from text_telescope.exchange import BadImage, Exchange, Reply
 from text_telescope.pictures import Answer, as_given, as_list, is_one
 from text_telescope.second_opinion import SecondOpinions, given_limits
@@ -30,9 +30,10 @@ T = TypeVar("T")
 
 
 class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
-    """For asyncio. Threads read files and encode and decode pictures. Close it by `close` or `async with`."""
+    """For one event loop. Threads read files, encode and decode. Close it by `close` or `async with`."""
 
     _http_kind = httpx.AsyncClient
+    _loop: asyncio.AbstractEventLoop | None = None  # of the connections
 
     @overload
     async def super_resolve(  # type: ignore[overload-overlap]  # a str is an iterable of str
@@ -66,6 +67,7 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
         self, images: Any, *, errors: OnError = "raise", **options: Unpack[CropParameters]
     ) -> Any:
         """As `TelescopeClient.super_resolve`."""
+        check_choice("errors", errors, "raise", "return", "keep")
         pictures = as_list(images)
         results = await asyncio.to_thread(self._results, pictures, await self.answers(pictures, **options), errors)
         return results[0] if is_one(images) else results
@@ -109,6 +111,7 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
         self, page: Any, regions: Regions, *, errors: OnError = "raise", **options: Unpack[PageParameters]
     ) -> list[Any]:
         """As `TelescopeClient.regions`."""
+        check_choice("errors", errors, "raise", "return")
         given = plain_regions(regions)
         if not given:
             return []
@@ -150,6 +153,12 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
 
     async def _drive(self, steps: Exchange[T]) -> T:
         reply: Reply = None
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise RuntimeError(
+                f"An {type(self).__name__} works in one event loop; make one in each asyncio.run()."
+            )
+        self._loop = loop
         try:
             while True:
                 step = steps.send(reply)

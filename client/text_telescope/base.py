@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from text_telescope.pictures import Picture
 
 CONNECT_S = 5.0  # a slower network is too slow for pictures anyway
+MAX_TIMEOUT_S = 999_999  # as the service takes it, in milliseconds
+ENDPOINT = "/v1/super-resolve"
 Raise = Literal["raise"]
 RaiseOrKeep = Literal["raise", "keep"]
 Return = Literal["return"]
@@ -72,7 +74,10 @@ class BaseClient(Generic[H]):
         channels: Channels = "rgb",
         api_key: str | None = None,
     ) -> None:
-        """Opens no connection yet. Raises Unreachable for a malformed address, BadRequest for a malformed key.
+        """Opens no connection yet.
+
+        Raises Unreachable for a malformed address, BadRequest for a malformed key, and ValueError for another
+        argument that is out of range.
 
         timeout_s: for each request, from its first try to its response, including pauses and retries.
         concurrency: simultaneous requests of one call; two, so that one is computed while another is sent.
@@ -83,8 +88,16 @@ class BaseClient(Generic[H]):
         channels: of arrays, in and out; OpenCV and the PP-OCR packages use "bgr".
         api_key: if the service requires one; sent to this address only, since redirects are not followed.
         """
+        url = str(url).rstrip("/")
         if not url.startswith(("http://", "https://")):
             raise Unreachable(f"The address {url!r} does not begin with http:// or https://.")
+        if url.endswith(ENDPOINT):
+            raise Unreachable(f"The address {url!r} is that of an endpoint; leave out {ENDPOINT}.")
+        if not 0 < timeout_s <= MAX_TIMEOUT_S:
+            raise ValueError(f"timeout_s is {timeout_s}; it must be more than 0 and at most {MAX_TIMEOUT_S}.")
+        if min(concurrency, max_images) < 1:
+            raise ValueError(f"concurrency is {concurrency} and max_images {max_images}; both must be at least 1.")
+        check_choice("channels", channels, "rgb", "bgr")
         if api_key and not re.fullmatch("[!-~]+", api_key):
             raise BadRequest("The API key holds a space, a line end or another character that no header takes.")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -97,6 +110,10 @@ class BaseClient(Generic[H]):
         self._max_images = max_images
         self._max_request_bytes = max_request_bytes
         self._channels: Channels = channels
+
+    def __reduce__(self) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(f"A {name} holds connections and cannot be pickled; make one in each process.")
 
     def _encoded(self, images: Iterable[Picture]) -> list[bytes | Problem]:
         """Blocking. A file that cannot be read becomes the Problem of its own image only."""
@@ -166,7 +183,7 @@ class BaseClient(Generic[H]):
         left_s = max(left_s, 0.001)
         return self._http.build_request(
             "POST",
-            f"/v1/super-resolve{path}",
+            f"{ENDPOINT}{path}",
             params={name: str(value) for name, value in options.items() if value is not None},
             files=files,
             data=data,
@@ -195,6 +212,12 @@ class BaseClient(Generic[H]):
 def _timeout(left_s: float) -> httpx.Timeout:
     left_s = max(left_s, 0.001)
     return httpx.Timeout(left_s, connect=min(left_s, CONNECT_S))
+
+
+def check_choice(name: str, value: str, *choices: str) -> None:
+    """Raises ValueError."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; it must be {' or '.join(map(repr, choices))}.")
 
 
 def with_errors(results: Sequence[Entry]) -> list[Answer | BadImage]:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import httpx
 
-from text_telescope.base import BaseClient, OnError, Regions, in_order, plain_regions, with_errors
+from text_telescope.base import BaseClient, OnError, Regions, check_choice, in_order, plain_regions, with_errors
 from text_telescope.exchange import BadImage, Exchange, Reply
 from text_telescope.pictures import Answer, as_given, as_list, is_one
 from text_telescope.second_opinion import SecondOpinions, given_limits
@@ -85,6 +85,7 @@ class TelescopeClient(BaseClient[httpx.Client]):
         Raises another TelescopeError if a whole request failed, TypeError for an object that is no picture, and
         ImportError for an array without Pillow.
         """
+        check_choice("errors", errors, "raise", "return", "keep")
         pictures = as_list(images)
         results = self._results(pictures, self.answers(pictures, **options), errors)
         return results[0] if is_one(images) else results
@@ -97,8 +98,11 @@ class TelescopeClient(BaseClient[httpx.Client]):
         Raises as `super_resolve` does.
         """
         encoded = self._encoded(as_list(images))
+        exchanges = list(self._of_crops(encoded, options))
+        if len(exchanges) == 1:  # in the caller's thread, so that Ctrl-C ends it at once
+            return in_order(encoded, iter(self._drive(exchanges[0])))
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="telescope") as pool:
-            found = pool.map(self._drive, self._of_crops(encoded, options))
+            found = pool.map(self._drive, exchanges)
             return in_order(encoded, chain.from_iterable(found))
 
     @overload
@@ -126,6 +130,7 @@ class TelescopeClient(BaseClient[httpx.Client]):
             pixels of the page held upright. None or none of them -> [], without a request.
         errors: "raise" or "return", as for `super_resolve`, for each region.
         """
+        check_choice("errors", errors, "raise", "return")
         given = plain_regions(regions)
         if not given:  # a page without text needs no request
             return []

@@ -63,6 +63,9 @@ class BadImage(TelescopeError):
         super().__init__(f"Image {index}: {problem.detail}", problem)
         self.index = index
 
+    def __reduce__(self) -> tuple[type[BadImage], tuple[int, Problem]]:
+        return type(self), (self.index, self.problem)  # pickle would call it with the message
+
 
 class BadRequest(TelescopeError):
     pass
@@ -186,11 +189,18 @@ def _accepted(reply: Reply) -> httpx.Response:
     if isinstance(reply, httpx.TimeoutException) and not isinstance(reply, httpx.ConnectTimeout):
         raise TimedOut("The service did not answer in time.") from reply
     if isinstance(reply, httpx.TransportError):
-        raise Unreachable(f"The service cannot be reached: {str(reply) or type(reply).__name__}.") from reply
+        raise Unreachable(_unreachable(reply)) from reply
     assert reply is not None
     if reply.status_code != HTTPStatus.OK:
         raise _refusal(reply)
     return reply
+
+
+def _unreachable(error: httpx.TransportError) -> str:
+    url, reason = error.request.url, str(error).rstrip(".") or type(error).__name__
+    if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason:
+        reason = "it does not speak https; try http://"
+    return f"The service cannot be reached at {url.scheme}://{url.netloc.decode()}: {reason}."
 
 
 def _read_entries(response: httpx.Response, *, expected: int) -> list[Entry]:
@@ -249,4 +259,4 @@ def _refusal(response: httpx.Response) -> TelescopeError:
 
 
 def _not_text_telescope(response: httpx.Response) -> ServerError:
-    return ServerError(f"What answers at {response.url} (status {response.status_code}) is no Text Telescope.")
+    return ServerError(f"The server at {response.url} is no Text Telescope (status {response.status_code}).")

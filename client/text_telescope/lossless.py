@@ -86,6 +86,8 @@ def _right_call(array: npt.NDArray[Any]) -> str:
         return " If its white is 1, give (255 * array).astype(numpy.uint8)."
     if array.dtype == "uint16":
         return " If its white is 65535, give (array // 257).astype(numpy.uint8)."
+    if array.dtype == "uint8":
+        return " Give its colours alone, for example array[:, :, :3], or array[:, :, 0] for grey."
     return " Scale its levels to 0 to 255 and give array.astype(numpy.uint8)."
 
 

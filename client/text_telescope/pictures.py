@@ -142,6 +142,8 @@ def _read_path(given: str | PathLike[str]) -> bytes:
         )
     path = Path(given)
     try:
+        if str(path).startswith("~") and not path.exists():
+            raise OSError(f"{str(path)!r} does not exist; a home folder's ~ needs os.path.expanduser(path).")
         if path.exists() and not path.is_file():  # reading a device or a pipe may never end
             raise OSError(f"'{path}' is a directory or a device, and no regular file.")
         return path.read_bytes()

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from text_telescope import (
     BadImage,
     BadRequest,
     Overloaded,
+    Problem,
     TelescopeClient,
     TelescopeError,
     TimedOut,
@@ -408,13 +411,88 @@ def test_both_clients_name_an_unreachable_service_in_one_sentence() -> None:
         async with AsyncTelescopeClient(url) as client:
             await client.super_resolve([picture()] * 200)
 
-    with TelescopeClient(url) as client, pytest.raises(Unreachable, match=r"cannot be reached: .*refused"):
+    with TelescopeClient(url) as client, pytest.raises(Unreachable, match=rf"reached at {url}: .*refused"):
         client.super_resolve([picture()] * 200)
     with pytest.raises(Unreachable, match="cannot be reached"):
         asyncio.run(ask())
-    for address in ("localhost:8000", "http://[::1"):
+    for address in ("localhost:8000", "http://[::1", "http://localhost:8000/v1/super-resolve", Path("host")):
         with pytest.raises(Unreachable, match=r"The address"):
-            TelescopeClient(address)
+            TelescopeClient(address)  # type: ignore[arg-type]
+
+
+def test_https_to_a_service_without_it_is_told_so(server: Server) -> None:
+    with (
+        TelescopeClient(server.url.replace("http://", "https://")) as client,
+        pytest.raises(Unreachable, match=r"it does not speak https; try http://\.$"),
+    ):
+        client.super_resolve(CROP)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"timeout_s": 0}, "timeout_s is 0"),
+        ({"timeout_s": float("inf")}, "timeout_s is inf"),
+        ({"concurrency": 0}, "at least 1"),
+        ({"max_images": 0}, "at least 1"),
+        ({"channels": "rbg"}, "channels is 'rbg'; it must be 'rgb' or 'bgr'"),
+    ],
+)
+def test_an_argument_that_no_request_could_use_is_refused_at_once(options: dict[str, Any], told: str) -> None:
+    for kind in (TelescopeClient, AsyncTelescopeClient):
+        with pytest.raises(ValueError, match=told):
+            kind(**options)
+
+
+def test_a_mistyped_errors_is_refused_before_anything_is_sent() -> None:
+    async def ask() -> None:
+        async with AsyncTelescopeClient() as client:
+            await client.super_resolve(CROP, errors="ignore")  # type: ignore[call-overload]
+
+    with TelescopeClient() as client:
+        with pytest.raises(ValueError, match="errors is 'ignore'; it must be 'raise' or 'return' or 'keep'"):
+            client.super_resolve(CROP, errors="ignore")  # type: ignore[call-overload]
+        with pytest.raises(ValueError, match="errors is 'keep'; it must be 'raise' or 'return'"):
+            client.regions(CROP, [], errors="keep")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="errors is 'ignore'"):
+        asyncio.run(ask())
+
+
+def test_an_error_reaches_another_process_and_a_client_does_not() -> None:
+    error = pickle.loads(pickle.dumps(BadImage(3, Problem(400, "undecodable_image", "It is damaged."))))
+    assert (error.index, error.problem.code, str(error)) == (3, "undecodable_image", "Image 3: It is damaged.")
+    with TelescopeClient() as client, pytest.raises(TypeError, match="make one in each process"):
+        pickle.dumps(client)
+
+
+def test_an_asyncio_client_is_refused_in_a_second_event_loop(server: Server) -> None:
+    client = AsyncTelescopeClient(server.url)
+
+    async def ask(*, last: bool = False) -> None:
+        await client.super_resolve(CROP)
+        if last:
+            await client.close()
+
+    with asyncio.Runner() as runner:
+        runner.run(ask())
+        with pytest.raises(RuntimeError, match="works in one event loop"):
+            asyncio.run(ask())
+        runner.run(ask(last=True))
+
+
+def test_ctrl_c_ends_a_waiting_call_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        program = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from text_telescope import TelescopeClient
+TelescopeClient("http://127.0.0.1:{silent.getsockname()[1]}").super_resolve(b"a picture")
+"""
+        waiting = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+        with silent.accept()[0] as connection:
+            connection.recv(1)  # the request is being sent
+            waiting.send_signal(signal.SIGINT)
+            assert waiting.wait(timeout=20) != 0  # and not after 60 s
 
 
 def test_importing_the_client_loads_neither_server_code_nor_pillow_nor_numpy() -> None:

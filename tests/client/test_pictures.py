@@ -282,6 +282,7 @@ def test_a_file_object_without_bytes_fails_alone_and_text_is_refused(
         (np.zeros((16, 64), bool), r"\(255 \* array\)\.astype"),
         (np.zeros((16, 64, 3), np.float32), r"\(255 \* array\)\.astype"),
         (np.zeros((16, 64), np.uint16), r"\(array // 257\)\.astype"),
+        (np.zeros((16, 64, 2), np.uint8), r"array\[:, :, 0\] for grey"),
     ],
 )
 def test_an_array_that_is_no_picture_is_refused_with_the_right_call(
@@ -306,6 +307,7 @@ def test_arrays_with_one_or_four_channels_are_grey_and_alpha(server: Server) -> 
     [
         ("https://example.org/one.png", "URLs are not fetched: 'https://example.org/one.png'"),
         ("data:image/png;base64,iVBORw0KGgo", "URLs are not fetched"),
+        ("~/no such folder/one.png", "a home folder's ~ needs os.path.expanduser(path)"),
         ("iVBORw0KGgo" * 1000, "A str of 11000 characters is no path"),
         ("iVBORw0KGgo" * 100, "File name too long"),
         ("a\0b", "null byte"),
