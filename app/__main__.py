@@ -1,14 +1,12 @@
 """Makes small, blurred text crops readable: a service, and commands for files.
 
-text-telescope serve                      start the service
-text-telescope upscale crops/ -o sharp/   super-resolve files or folders; with --url, by a service
-text-telescope bulk words/ sharp/         super-resolve data sets, on many machines: tar, Parquet, LMDB, folders
-text-telescope models                     list the models of the store
-text-telescope settings                   list the settings, as a Markdown table
-text-telescope new-key NAME >> keys.txt   make an API key
-text-telescope version                    list the versions that a bug report needs
-
-In a copy of the repository `python -m app` does the same.
+text-telescope serve                     start the service
+text-telescope upscale crops/ -o sharp/  super-resolve files and folders
+text-telescope bulk words/ sharp/        super-resolve large data sets; resumes
+text-telescope models                    list the models of the store
+text-telescope settings                  list the settings, as a Markdown table
+text-telescope new-key NAME >> keys.txt  make an API key
+text-telescope version                   list the versions for a bug report
 """
 
 import argparse
@@ -18,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from app.bulk.job import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
@@ -33,32 +32,47 @@ RUNTIMES = ("openvino", "onnxruntime", "onnxruntime-gpu", "paddlepaddle", "paddl
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 done, 1 some images failed, 2 it could not start (one sentence on stderr says why)."""
-    arguments = vars(_parser().parse_args(argv))
+    """Exit code: 0 done, 1 some images failed, 2 it could not start or go on (one sentence on stderr says why)."""
+    parser = _parser()
+    arguments = vars(parser.parse_args(argv))
     command = arguments.pop("command")
     try:
-        if command == "new-key":
-            return _new_key(**arguments)
-        if command == "serve":
-            return _serve(load_settings(**arguments))
-        if command == "models":
-            return _models(load_settings(**arguments))
-        if command in ("settings", "version"):
-            print(settings_table() if command == "settings" else _versions())
-            return 0
-        geometry = arguments.pop("geometry")
-        policy = routing_policy(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry)
-        if command == "bulk":
-            return bulk(geometry, policy, **arguments)
-        inputs, out = arguments.pop("inputs"), arguments.pop("out")
-        if "url" in arguments:
-            return _upscale_there(inputs, out, geometry, policy, **arguments)
-        return _upscale(inputs, out, geometry, policy, load_settings(**arguments))
+        if command is None:
+            parser.print_help(sys.stderr)
+            return 2
+        code = _run(command, arguments)
+        sys.stdout.flush()
+        return code
     except (StartupError, ModelStoreError, InvalidParameter) as exc:
         print(f"text-telescope: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if command == "bulk":
+            print("text-telescope: interrupted; the same command resumes the job.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the program behind the pipe has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails again
+        return 1
+
+
+def _run(command: str, arguments: dict[str, Any]) -> int:
+    if command == "new-key":
+        return _new_key(**arguments)
+    if command == "serve":
+        return _serve(load_settings(**arguments))
+    if command == "models":
+        return _models(load_settings(**arguments))
+    if command in ("settings", "version"):
+        print(settings_table() if command == "settings" else _versions())
+        return 0
+    geometry = arguments.pop("geometry")
+    policy = routing_policy(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry)
+    if command == "bulk":
+        return bulk(geometry, policy, **arguments)
+    inputs, out = arguments.pop("inputs"), arguments.pop("out")
+    if "url" in arguments:
+        return _upscale_there(inputs, out, geometry, policy, **arguments)
+    return _upscale(inputs, out, geometry, policy, load_settings(**arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,11 +80,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="text-telescope", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=_versions())
-    commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="start the service", argument_default=argparse.SUPPRESS)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", help="one of those above; `text-telescope COMMAND --help` explains it"
+    )
+    serve = commands.add_parser("serve", description="Start the service.", argument_default=argparse.SUPPRESS)
     serve.add_argument("--host", help="address to listen on")
     serve.add_argument("--port", type=int, help="port to listen on")
-    upscale = commands.add_parser("upscale", help="super-resolve files", argument_default=argparse.SUPPRESS)
+    upscale = commands.add_parser(
+        "upscale",
+        description="Super-resolve files and folders of crops, in this process or by a running service.",
+        argument_default=argparse.SUPPRESS,
+    )
     upscale.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="image files or folders of them")
     upscale.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the PNGs")
     upscale.add_argument(
@@ -78,12 +98,20 @@ def _parser() -> argparse.ArgumentParser:
         help="use a running service, for example http://127.0.0.1:8000; its API key, if it needs one, comes from "
         "the environment variable TELESCOPE_API_KEY",
     )
-    sets = commands.add_parser("bulk", help="super-resolve data sets", argument_default=argparse.SUPPRESS)
+    sets = commands.add_parser(
+        "bulk",
+        description="Super-resolve data sets, also on many machines: tar, Parquet, LMDB or folders.",
+        argument_default=argparse.SUPPRESS,
+    )
     add_arguments(sets)
-    models = commands.add_parser("models", help="list the models", argument_default=argparse.SUPPRESS)
-    commands.add_parser("settings", help="list every setting with its default and consequence")
-    commands.add_parser("version", help="list the versions of this program, Python and the installed runtimes")
-    key = commands.add_parser("new-key", help="make an API key: shown on stderr, its line for the file on stdout")
+    models = commands.add_parser(
+        "models", description="List the models of the store.", argument_default=argparse.SUPPRESS
+    )
+    commands.add_parser("settings", description="List every setting with its default and its consequence.")
+    commands.add_parser("version", description="List the versions of program, Python and installed runtimes.")
+    key = commands.add_parser(
+        "new-key", description="Make an API key: the key goes to stderr, its line for the file of keys to stdout."
+    )
     key.add_argument("name", help="the user of the key; it appears in logs and metrics")
     key.add_argument("--admin", action="store_true", help="the key may also change the service")
     for command in (upscale, sets):
@@ -209,7 +237,10 @@ def _new_key(name: str, *, admin: bool) -> int:
 
 
 def _models(settings: Settings) -> int:
-    for artefact in ModelStore(settings.model_store).artefacts():
+    artefacts = ModelStore(settings.model_store).artefacts()
+    if not artefacts:
+        raise StartupError(f"{settings.model_store} holds no models; name another folder with --model-store.")
+    for artefact in artefacts:
         manifest = artefact.manifest
         kinds = ", ".join(sorted(manifest.files))
         print(

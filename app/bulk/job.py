@@ -27,7 +27,7 @@ from model_store.optional import optional
 from model_store.store import ModelStore
 from model_store.tiling import Geometry
 
-BAR = "{percentage:.1f} %|{bar:40}|{postfix} [{elapsed}<{remaining}]"
+BAR = "{percentage:.1f} %|{bar}| {desc} [{elapsed}<{remaining}]"
 EVERY_S = 10.0  # between lines of progress
 LISTED = 10  # units that are not done, in the summary
 UNIT_SIZE = 1000  # pictures of a folder or LMDB: about a minute on one core, the most that a kill can lose
@@ -81,7 +81,7 @@ class Progress:
             _print(self.line())
 
     def _show(self, pictures: int, weight: int = 0) -> None:
-        self.bar.set_postfix_str(f"{pictures} pictures, {self.failed} failed", refresh=False)
+        self.bar.set_description_str(f"{pictures} pictures, {self.failed} failed", refresh=False)
         self.bar.update(weight)
 
     def line(self) -> str:

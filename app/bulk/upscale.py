@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from tqdm import tqdm
 
@@ -59,7 +60,8 @@ class Summary:
             reasons = ", ".join(f"{reason} {count}" for reason, count in self.done[method].most_common())
             parts.append(f"{counts[method]} {method.replace('_', '-')} ({reasons})")
         parts += [f"{self.failed} failed"] if self.failed else []
-        crops = f"{sum(counts.values()) + self.failed} crops: {', '.join(parts)}"
+        total = sum(counts.values()) + self.failed
+        crops = f"{total} crop{'s' * (total != 1)}: {', '.join(parts)}"
         return "; ".join(filter(None, [crops, left_out(self.left_out)]))
 
 
@@ -68,7 +70,7 @@ def find(inputs: Sequence[Path], out: Path) -> Jobs:
 
     A file given by name is read regardless of its suffix; files already in `out` are not read. Raises StartupError
     for a missing path, a folder without pictures, two sources of one target, a target that is also a source,
-    or an `out` that is no folder.
+    or an `out` that is no folder or cannot be written.
     """
     jobs = Jobs()
     if out.exists() and not out.is_dir():
@@ -81,6 +83,11 @@ def find(inputs: Sequence[Path], out: Path) -> Jobs:
     for target in jobs:
         if target.resolve() in sources:
             raise StartupError(f"{target} would be overwritten, and is one of the crops; choose another folder.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=out).close()
+    except OSError as exc:
+        raise StartupError(f"{out} cannot be written ({exc.strerror}); choose another folder.") from exc
     return jobs
 
 

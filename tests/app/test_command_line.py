@@ -157,6 +157,12 @@ def test_an_out_that_is_a_file_is_named(tmp_path: Path) -> None:
         find([tmp_path / "a.png"], tmp_path / "a.png")
 
 
+def test_an_out_that_cannot_be_written_is_named_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    with pytest.raises(StartupError, match="/proc/out cannot be written"):
+        find([tmp_path], Path("/proc/out"))
+
+
 def test_a_picture_that_cannot_be_written_spares_the_others(
     tmp_path: Path, predictor: Predictor, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,7 +228,7 @@ def test_the_versions_of_program_python_and_runtimes_are_listed(capsys: pytest.C
     ("command", "bar"),
     [
         (["upscale", "examples/crops", "-o"], r"100%\|\S+\| 12/12 "),
-        (["bulk", "examples/crops"], r"100\.0 %\|\S+\|, 12 pictures, 0 failed "),
+        (["bulk", "examples/crops"], r"100\.0 %\|\S+\| 12 pictures, 0 failed \["),
     ],
 )
 def test_a_terminal_shows_a_bar_and_then_a_summary(command: list[str], bar: str, tmp_path: Path) -> None:
@@ -232,6 +238,43 @@ def test_a_terminal_shows_a_bar_and_then_a_summary(command: list[str], bar: str,
     assert shown.startswith("Loading tbsrn and warming up")
     assert re.search(bar, shown), shown
     assert re.search(r"\n12 (crops: |pictures done)", shown), shown
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    shown = capsys.readouterr().err
+    assert "text-telescope serve " in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_closed_pipe_ends_a_list_without_a_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "settings"], cwd=REPOSITORY, stdout=closed, stderr=subprocess.PIPE
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_an_interrupted_bulk_job_says_that_it_can_be_resumed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("app.__main__.bulk", interrupted)
+    assert main(["bulk", "in", "out"]) == 130
+    assert "the same command resumes the job" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_a_store_without_models_is_told_in_one_sentence(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["models", "--model-store", str(tmp_path / folder)]) == 2
+    assert f"{folder} holds no models" in capsys.readouterr().err
 
 
 def test_models_lists_the_store(capsys: pytest.CaptureFixture[str]) -> None:
