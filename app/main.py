@@ -20,7 +20,7 @@ from app.http.auth import Authentication
 from app.http.doors import hubserving, kserve, paddlex
 from app.http.doors.kserve_schemas import HEADER_LENGTH
 from app.http.middleware import RequestMiddleware
-from app.http.problems import add_error_form, add_problem_handlers
+from app.http.problems import add_problem_handlers
 from app.serving.loading import LoadedModel, load_models, open_model
 from app.serving.registry import Load, ModelRegistry
 from app.settings import Settings, load_settings
@@ -91,9 +91,7 @@ def create_app(
     for path in (*super_resolve.PATHS, *kserve.PATHS, *(door.PATH for door in PADDLE)):
         metrics.expect(path)
     _add_middleware(app, settings, metrics, capacity)
-    add_problem_handlers(app)
-    for door in (kserve, *PADDLE):
-        add_error_form(app, door.PREFIX, door.error_form)
+    add_problem_handlers(app, {door.PREFIX: door.error_form for door in (kserve, *PADDLE)})
     openapi.describe_problems(app)
     return app
 

@@ -10,15 +10,18 @@ import numpy as np
 from fastapi import FastAPI
 
 from app.errors import (
+    BadRegion,
     ClientDisconnected,
     Forbidden,
     InvalidParameter,
     InvalidTensor,
+    MalformedMultipart,
     MethodNotAllowed,
     ModelRefused,
     NotFound,
     NotReady,
     RateLimited,
+    TooManyRegions,
     Unauthorized,
     UnknownModel,
     sent_errors,
@@ -73,6 +76,10 @@ HEADERS = {  # X-Method and X-Reason: of a single picture alone
 }
 # Errors of other addresses, of administrators, and of a client that is no longer there.
 _ELSEWHERE = (NotFound, MethodNotAllowed, Forbidden, ModelRefused, ClientDisconnected, InvalidTensor)
+_ERRORS = [kind for kind in sent_errors() if kind.example and kind not in _ELSEWHERE]
+KEY_ERRORS = (Unauthorized, RateLimited)
+_FORM_AND_PAGE_ERRORS = (MalformedMultipart, TooManyRegions, BadRegion)
+JSON_CROPS_ERRORS = [kind for kind in _ERRORS if kind not in KEY_ERRORS + _FORM_AND_PAGE_ERRORS]
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _IMAGES = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
 _FILENAME = {"type": ["string", "null"], "maxLength": 255, "description": "Comes back beside the result."}
@@ -134,7 +141,7 @@ SUPER_RESOLVE: dict[str, Any] = {
                 "application/zip": _BINARY,
             },
         },
-        **openapi_responses(*(kind for kind in sent_errors() if kind.example and kind not in _ELSEWHERE)),
+        **openapi_responses(*_ERRORS),
     },
 }
 _REGIONS = {
@@ -187,7 +194,7 @@ SUPER_RESOLVE_REGIONS: dict[str, Any] = {
 INVALID_PARAMETER = openapi_responses(InvalidParameter)
 UNKNOWN_MODEL = openapi_responses(UnknownModel)
 ACTIVATE = openapi_responses(Forbidden, UnknownModel, ModelRefused, NotReady)
-NO_KEY = openapi_responses(Unauthorized, RateLimited)
+NO_KEY = openapi_responses(*KEY_ERRORS)
 NOT_READY = openapi_responses(NotReady)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from app.errors import BadInput, MethodNotAllowed, NotFound, ServiceError
-from app.http.addresses import unknown_address, wrong_method
+from app.http.addresses import path_of, unknown_address, wrong_method
 from app.http.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -55,31 +56,35 @@ def respond(request: Request, error: ServiceError, headers: Mapping[str, str] | 
     return JSONResponse(body, status_code=error.status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def add_error_form(app: FastAPI, prefix: str, form: ErrorForm) -> None:
-    """Errors at this path and below it get the form of another protocol."""
-    app.state.error_forms = {**getattr(app.state, "error_forms", {}), prefix: form}
-
-
 def _form(request: Request) -> ErrorForm | None:
-    path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
-    forms: Mapping[str, ErrorForm] = getattr(request.app.state, "error_forms", {})
+    path, forms = path_of(request.scope), request.app.state.error_forms
     return next((form for prefix, form in forms.items() if f"{path}/".startswith(f"{prefix}/")), None)
 
 
-def openapi_responses(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI `responses` for these errors, grouped by status, with an example for each code."""
+def _example(kind: type[ServiceError]) -> BaseModel:
+    return problem(kind, kind.example, "8f14e45fceea467a9c1d3b2a5e6f7081")
+
+
+def openapi_responses(
+    *kinds: type[ServiceError], example: Callable[[type[ServiceError]], BaseModel] = _example
+) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for these errors, grouped by status, with an example for each code.
+
+    example: an error in the form of its address.
+    """
     by_status: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
-        entry = by_status.setdefault(
-            kind.status,
-            {
-                "description": "",
-                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
-            },
-        )
-        examples = entry["content"][MEDIA_TYPE]["examples"]
-        body = problem(kind, kind.example, "8f14e45fceea467a9c1d3b2a5e6f7081").model_dump()
-        examples[kind.code] = {"summary": kind.title, "value": body}
+        shown = example(kind)
+        if isinstance(shown, Problem):
+            new: dict[str, Any] = {
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}}
+            }
+        else:
+            new = {"content": {"application/json": {"examples": {}}}, "model": type(shown)}
+        entry = by_status.setdefault(kind.status, new)
+        (described,) = entry["content"].values()
+        examples = described["examples"]
+        examples[kind.code] = {"summary": kind.title, "value": shown.model_dump(exclude_none=True)}
         codes = ", ".join(f"`{code}`" for code in examples)
         entry["description"] = f"{HTTPStatus(kind.status).phrase}: {codes}"
         if kind.status in _HEADERS:
@@ -87,8 +92,9 @@ def openapi_responses(*kinds: type[ServiceError]) -> dict[int | str, dict[str, A
     return by_status
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Every error leaves the application as a problem."""
+def add_problem_handlers(app: FastAPI, forms: Mapping[str, ErrorForm]) -> None:
+    """Every error leaves the application as a problem; at the paths of `forms` and below, in their form."""
+    app.state.error_forms = forms
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, _http_error)
 

@@ -20,6 +20,12 @@ from app.settings import Settings
 from model_store.tiling import Geometry
 
 TIMEOUT_MS = "X-Request-Timeout-Ms"
+DEADLINE_HEADER = {  # in OpenAPI
+    "name": TIMEOUT_MS,
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,9}$"},
+    "description": "Deadline in milliseconds; may only shorten the configured one.",
+}
 Q = TypeVar("Q", bound=BaseModel)
 
 
@@ -122,7 +128,4 @@ def query_parameters(kind: type[BaseModel]) -> list[dict[str, Any]]:
 
 def openapi_parameters(kind: type[Query]) -> list[dict[str, Any]]:
     """The OpenAPI `parameters` of an endpoint that reads this query and the deadline."""
-    deadline = "Deadline in milliseconds; may only shorten the configured one."
-    header = {"type": "string", "pattern": "^[0-9]{1,9}$"}
-    deadline_header = {"name": TIMEOUT_MS, "in": "header", "schema": header, "description": deadline}
-    return [*query_parameters(kind), deadline_header]
+    return [*query_parameters(kind), DEADLINE_HEADER]

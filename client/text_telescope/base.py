@@ -88,10 +88,10 @@ class BaseClient(Generic[H]):
         channels: of arrays, in and out; OpenCV and the PP-OCR packages use "bgr".
         api_key: if the service requires one; sent to this address only, since redirects are not followed.
         """
-        url = str(url).rstrip("/")
+        url = str(url)
         if not url.startswith(("http://", "https://")):
             raise Unreachable(f"The address {url!r} does not begin with http:// or https://.")
-        if url.endswith(ENDPOINT):
+        if url.rstrip("/").endswith(ENDPOINT):
             raise Unreachable(f"The address {url!r} is that of an endpoint; leave out {ENDPOINT}.")
         if not 0 < timeout_s <= MAX_TIMEOUT_S:
             raise ValueError(f"timeout_s is {timeout_s}; it must be more than 0 and at most {MAX_TIMEOUT_S}.")

@@ -22,9 +22,10 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from app.errors import NotFound, RateLimited, ServiceError, Unauthorized, UnknownModel, UnsupportedMediaType
+from app.errors import NotFound, ServiceError, UnknownModel, UnsupportedMediaType
 from app.http.body import receive
-from app.http.doors.errors import CROPS, error_responses
+from app.http.openapi import JSON_CROPS_ERRORS, KEY_ERRORS
+from app.http.problems import openapi_responses
 from app.http.query import CropQuery, openapi_parameters, read_query
 from app.http.super_resolve import served_model, super_resolve_crops
 from app.serving.runner import CropResult
@@ -63,7 +64,7 @@ def _example(kind: type[ServiceError]) -> Answer:
     return failure(kind, kind.example)
 
 
-NO_KEY = error_responses([Unauthorized, RateLimited], _example)
+NO_KEY = openapi_responses(*KEY_ERRORS, example=_example)
 _BODY = {
     "type": "object",
     "required": ["images"],
@@ -75,7 +76,7 @@ _BODY = {
 @router.post(
     PATH,
     summary="Super-resolve text crops, as PaddleHub Serving",
-    responses={200: {"model": Answer}, **error_responses(CROPS, _example)},
+    responses={200: {"model": Answer}, **openapi_responses(*JSON_CROPS_ERRORS, example=_example)},
     openapi_extra={
         "parameters": openapi_parameters(CropQuery),
         "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},

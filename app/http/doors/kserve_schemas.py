@@ -9,28 +9,19 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, StrictInt
 
 from app.errors import (
-    DeadlineExceeded,
-    EmptyBody,
-    InferenceFailed,
-    InternalError,
-    InvalidParameter,
+    ImageTooSmall,
     InvalidTensor,
+    MalformedJson,
     NotReady,
-    OutOfMemory,
-    Overloaded,
-    RateLimited,
-    RequestTooLarge,
-    ResultTooLarge,
     ServiceError,
-    TooManyBytes,
-    TooManyImages,
-    Unauthorized,
+    TooManyPixels,
+    UndecodableImage,
     UnknownModel,
-    UnsupportedMediaType,
-    UploadTimedOut,
+    UnsupportedFormat,
 )
-from app.http.doors.errors import error_responses
-from app.http.query import TIMEOUT_MS
+from app.http.openapi import JSON_CROPS_ERRORS, KEY_ERRORS
+from app.http.problems import openapi_responses
+from app.http.query import DEADLINE_HEADER
 
 INPUT, OUTPUT, DATATYPE = "lr", "sr", "FP32"  # as in the exported ONNX networks
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -133,17 +124,20 @@ def path_parameters(path: str) -> list[dict[str, Any]]:
 
 
 def _errors(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    return error_responses(kinds, lambda kind: Error(error=kind.example))
+    return openapi_responses(*kinds, example=lambda kind: Error(error=kind.example))
 
 
-NO_KEY = _errors(Unauthorized, RateLimited)
+NO_KEY = _errors(*KEY_ERRORS)
 NOT_READY = _errors(NotReady)
 UNKNOWN_MODEL = _errors(UnknownModel)
-_INFER_ERRORS = (
-    *(EmptyBody, InvalidTensor, UnknownModel, UploadTimedOut, TooManyBytes, TooManyImages, RequestTooLarge),
-    *(ResultTooLarge, UnsupportedMediaType, InvalidParameter, Overloaded),
-    *(InferenceFailed, OutOfMemory, InternalError, NotReady, DeadlineExceeded),
-)
+_OF_PICTURES: set[type[ServiceError]] = {
+    MalformedJson,
+    UndecodableImage,
+    TooManyPixels,
+    UnsupportedFormat,
+    ImageTooSmall,
+}
+_INFER_ERRORS: list[type[ServiceError]] = [kind for kind in JSON_CROPS_ERRORS if kind not in _OF_PICTURES]
 INFER: dict[str, Any] = {
     "responses": {
         200: {
@@ -157,7 +151,7 @@ INFER: dict[str, Any] = {
                 }
             },
         },
-        **_errors(*_INFER_ERRORS),
+        **_errors(InvalidTensor, *_INFER_ERRORS),
     },
 }
 _TENSOR = {
@@ -210,10 +204,5 @@ INFER_HEADERS = [
         "schema": {"type": "string", "pattern": "^[0-9]{1,9}$"},
         "description": "Bytes of the JSON, if binary data follows it.",
     },
-    {
-        "name": TIMEOUT_MS,
-        "in": "header",
-        "schema": {"type": "string", "pattern": "^[0-9]{1,9}$"},
-        "description": "Deadline in milliseconds; may only shorten the configured one.",
-    },
+    DEADLINE_HEADER,
 ]

@@ -24,11 +24,12 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from app.errors import RateLimited, ServiceError, Unauthorized
+from app.errors import ServiceError
 from app.http import base64_json
 from app.http.body import receive
-from app.http.doors.errors import CROPS, error_responses
 from app.http.misplaced import is_address
+from app.http.openapi import JSON_CROPS_ERRORS, KEY_ERRORS
+from app.http.problems import openapi_responses
 from app.http.query import CropQuery, openapi_parameters, read_query
 from app.http.super_resolve import served_model, super_resolve_crops
 from app.serving.model_service import Upload
@@ -103,7 +104,7 @@ def _example(kind: type[ServiceError]) -> Failure:
     return Failure(logId="8f14e45fceea467a9c1d3b2a5e6f7081", errorCode=kind.status, errorMsg=kind.example)
 
 
-NO_KEY = error_responses([Unauthorized, RateLimited], _example)
+NO_KEY = openapi_responses(*KEY_ERRORS, example=_example)
 _BASE64 = {"type": "string", "format": "byte", "description": "The picture; `file` or `image`."}
 _BODY = {
     "type": "object",
@@ -120,7 +121,7 @@ _BODY = {
 @router.post(
     PATH,
     summary="Super-resolve a text crop, as PaddleX's basic serving",
-    responses={200: {"model": Answer}, **error_responses(CROPS, _example)},
+    responses={200: {"model": Answer}, **openapi_responses(*JSON_CROPS_ERRORS, example=_example)},
     openapi_extra={
         "parameters": openapi_parameters(CropQuery),
         "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},
