@@ -21,3 +21,13 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the parity kit and research crops are not at {folder} (set TEXT_TELESCOPE_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `make wheels` would fill: wheels and source archives of service and client."""
+    from tests.distributions import build, need_an_index
+
+    folder = tmp_path_factory.mktemp("distributions")
+    need_an_index(folder)
+    return build(folder)

@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -16,47 +14,10 @@ from model_store import BUNDLED
 from model_store.store import ModelStore
 from tests.app.process import Process, wait_until
 from tests.conftest import REPOSITORY
+from tests.distributions import PACKAGES, install, named, run
 
 pytestmark = pytest.mark.slow
-PACKAGES = ("app", "model_store", "training")
 CROP = REPOSITORY / "examples" / "crops" / "harbour.png"
-
-
-def run(*command: str | Path, folder: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `make wheels` would fill; made of a copy, so that this repository stays as it is."""
-    copy, dist = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
-    asked = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(copy / "asked"),
-        "build",
-    ]
-    if subprocess.run(asked, capture_output=True).returncode:
-        pytest.skip("the build and the installation need a package index, and none can be reached")
-    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, copy)
-    for name in (*PACKAGES, "client", "tests"):
-        shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("*.egg-info", "build"))
-    for source in (copy, copy / "client"):
-        run(sys.executable, "-m", "build", "--outdir", dist, source)
-    return dist
-
-
-def named(dist: Path, pattern: str) -> Path:
-    (found,) = dist.glob(pattern)
-    return found
 
 
 def files_of(*packages: str, root: Path = REPOSITORY) -> set[str]:
@@ -94,21 +55,19 @@ def test_an_installed_service_works_in_a_folder_that_has_an_app_of_its_own(dist:
     (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('this is the app of another project')")
     shutil.copy(CROP, tmp_path / "crop.png")
     height, width, channels = decode(CROP.read_bytes()).shape
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
-    pip = (tmp_path / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet")
-    run(*pip, "--constraint", REPOSITORY / "constraints.txt", f"{named(dist, 'text_telescope-*.whl')}[cpu]")
-    command = str(tmp_path / "venv" / "bin" / "text-telescope")
-    service = Process(command=[command], folder=tmp_path)
+    wheel = f"{named(dist, 'text_telescope-*.whl')}[cpu,client]"  # built from the source archive, as `build` does
+    pinned = ("--constraint", REPOSITORY / "constraints.txt", "--find-links", dist)
+    command = str(install(tmp_path / "venv", *pinned, wheel) / "text-telescope")
+    service = Process(command=[command], folder=tmp_path, TELESCOPE_BATCH_SIZES="1")
     try:
         posted = {"content": CROP.read_bytes(), "headers": {"Content-Type": "image/png"}}
         answer = httpx.post(f"{service.url()}/v1/super-resolve?mode=always", timeout=60, **posted)
         assert decode(answer.content).shape == (2 * height, 2 * width, channels)
+        run(command, "upscale", "crop.png", "-o", "sharp", "--url", service.url(), folder=tmp_path)
+        assert decode((tmp_path / "sharp" / "crop.png").read_bytes()).shape == (2 * height, 2 * width, channels)
         service.popen.send_signal(signal.SIGTERM)
         wait_until(lambda: service.popen.poll() is not None, 60)
     finally:
         service.kill()
     assert service.popen.returncode == 0
-    run(*pip, "--force-reinstall", "--no-deps", named(dist, "text_telescope-*.tar.gz"))
-    run(command, "upscale", "crop.png", "-o", "sharp", folder=tmp_path)
-    assert decode((tmp_path / "sharp" / "crop.png").read_bytes()).shape == (2 * height, 2 * width, channels)
     assert run(command, "--version", folder=tmp_path).startswith("text-telescope 0.")

@@ -26,6 +26,7 @@ import pytest
 
 from tests.app.process import ready, wait_until
 from tests.conftest import REPOSITORY
+from tests.distributions import need_an_index
 
 TEXT = (REPOSITORY / "README.md").read_text()
 SERVE = "make serve"
@@ -87,9 +88,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, machine: dict[str, str]) -> 
     if not (REPOSITORY / ".git").exists():
         pytest.skip("this is no copy of the repository, which a reader would clone")
     folder = tmp_path_factory.mktemp("clone")
-    download = f"-m pip download --quiet --no-deps --dest {folder}/download tqdm".split()
-    if subprocess.run([sys.executable, *download], env=machine, capture_output=True).returncode:
-        pytest.skip("pip cannot download packages here")
+    need_an_index(folder)
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True).stdout.split("\0"):
         if name and (REPOSITORY / name).is_file():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.distributions import install, named, run
 
 pytestmark = pytest.mark.slow
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
@@ -17,7 +18,8 @@ PROGRAM = """
 import sys
 from text_telescope import TelescopeClient, __version__
 
-answer = TelescopeClient(sys.argv[1]).super_resolve("crop.png")
+with TelescopeClient(sys.argv[1]) as telescope:
+    answer = telescope.super_resolve("crop.png")
 answer.save("sharp.png")
 print(__version__, *sorted({"PIL", "numpy"} & sys.modules.keys()))
 try:
@@ -37,35 +39,18 @@ def python(version: str) -> str | None:
     return None
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    source = shutil.copytree(REPOSITORY / "client", folder / "client")  # the build writes beside the sources
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--wheel-dir", folder, source], check=True, capture_output=True)
-    (built,) = folder.glob("text_telescope_client-*.whl")
-    return built
-
-
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_wheel_alone_super_resolves_a_file(version: str, wheel: Path, url: str, tmp_path: Path) -> None:
+def test_the_wheel_alone_super_resolves_a_file(version: str, dist: Path, url: str, tmp_path: Path) -> None:
     interpreter = python(version)
     if interpreter is None:
         pytest.skip(f"there is no Python {version} on this machine")
-    subprocess.run([interpreter, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    program = tmp_path / "venv" / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", program, "install", "--quiet", "--retries=1", wheel]
-    installed = subprocess.run(pip, capture_output=True, text=True)
-    if "No matching distribution found for" in installed.stderr:
-        pytest.skip("pip cannot install httpx without a package index")
-    assert installed.returncode == 0, installed.stderr
+    wheel = named(dist, "text_telescope_client-*.whl")
+    programs = install(tmp_path / "venv", wheel, interpreter=interpreter)
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "__init__.py").write_text("raise ImportError('the user has an app of their own')\n")
     shutil.copy(REPOSITORY / "examples" / "crops" / "harbour.png", tmp_path / "crop.png")
-    command = [program, "-W", "error", "-c", PROGRAM, url]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    number, error = done.stdout.splitlines()
+    told = run(programs / "python", "-W", "error", "-c", PROGRAM, url, folder=tmp_path)
+    number, error = told.splitlines()
     assert re.fullmatch(r"\d+\.\d+\.\d+", number)
     assert error == "No module named 'numpy'; run: pip install \"text-telescope-client[numpy]\""
     assert size(tmp_path / "sharp.png") == tuple(2 * side for side in size(tmp_path / "crop.png"))
