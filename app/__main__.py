@@ -182,7 +182,7 @@ def _upscale_there(
         option = next(iter(local)).replace("_", "-")
         raise StartupError(f"--{option} is the service's own choice; leave it out with --url.")
     try:
-        from text_telescope import Answer, TelescopeClient, TelescopeError
+        from text_telescope import Answer, TelescopeClient, TelescopeError, Unreachable
     except ImportError as exc:
         raise StartupError(f"--url needs the client ({exc}); run: pip install text-telescope-client") from exc
     from app.bulk.upscale import Upscaled, find, upscale
@@ -202,6 +202,8 @@ def _upscale_there(
     try:
         with TelescopeClient(url, api_key=os.environ.get("TELESCOPE_API_KEY")) as client:
             summary = upscale(jobs, upscaler, batch=64)  # a few requests: the bar moves every few seconds
+    except Unreachable as exc:
+        raise StartupError(str(exc)) from exc  # it names the address
     except TelescopeError as exc:
         raise StartupError(f"{url}: {exc}") from exc
     print(summary.description(), file=sys.stderr)

@@ -313,7 +313,7 @@ def test_a_service_upscales_as_this_process_does(
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--url", "http://127.0.0.1:1"], "http://127.0.0.1:1: The service cannot be reached"),
+        (["--url", "http://127.0.0.1:1"], "text-telescope: The service cannot be reached at http://127.0.0.1:1: "),
         (["--url", "127.0.0.1:1"], "does not begin with http://"),
         (["--url", "http://127.0.0.1:1", "--model-store", "models"], "--model-store is the service's own choice"),
     ],
