@@ -9,7 +9,6 @@ from tests.corpus.writers import Samples, packed, pieces
 Tags = Mapping[int, Any]  # a number, numbers, or bytes
 _LONG = {256, 257, 273, 278, 279, 322, 323, 324, 325, 254}
 _BYTES = {700: 1, 34675: 7}
-_SIZES = {1: 1, 3: 2, 4: 4, 7: 1, 16: 8}
 
 
 def tiff(*pages: tuple[Tags, Sequence[bytes]], order: str = "<", big: bool = False) -> bytes:

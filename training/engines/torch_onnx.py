@@ -26,8 +26,6 @@ from torch import Tensor, nn
 
 from training.errors import TrainingError
 
-Attributes = dict[str, Any]
-
 
 class UnknownOperator(TrainingError):
     """The graph has an operator that this module does not support."""
