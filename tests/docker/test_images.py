@@ -19,6 +19,7 @@ pytestmark = [
     needs("buildah", "debootstrap", "unshare", "nsenter", "setpriv", "ip"),
     pytest.mark.skipif(os.geteuid() != 0, reason="debootstrap and mount namespaces need root"),
 ]
+FAST = {"TELESCOPE_BATCH_SIZES": "1"}  # each further size takes seconds to warm
 ASK = """
 import sys, urllib.request as u
 url, head = "http://127.0.0.1:8000/v1/super-resolve", {"Content-Type": "image/png"}
@@ -65,7 +66,7 @@ def assert_super_resolves(container: Container) -> None:
 
 
 def test_the_cpu_image_serves_and_drains_without_privileges_on_a_read_only_root(cpu: Image) -> None:
-    with cpu.run() as container:
+    with cpu.run(**FAST) as container:
         become_healthy(container)
         assert_super_resolves(container)
         status = Path(f"/proc/{container.popen.pid}/status").read_text()
@@ -94,7 +95,7 @@ def test_the_cpu_image_holds_the_service_a_model_and_one_runtime(cpu: Image) -> 
 
 
 def test_the_gpu_image_serves_with_paddle_and_does_not_start_without_its_gpu(gpu: Image) -> None:
-    with gpu.run(tmpfs="/tmp", TELESCOPE_DEVICE="cpu") as container:
+    with gpu.run(tmpfs="/tmp", TELESCOPE_DEVICE="cpu", **FAST) as container:
         become_healthy(container)
         assert_super_resolves(container)
         assert container.stop() == 0, container.output
