@@ -107,12 +107,13 @@ def tell_loading(models: Sequence[str]) -> None:
 def configure_logging(level: str, log_format: Literal["auto", "text", "json"] = "json") -> None:
     """Send every log line, the web server's own included, to stderr.
 
-    auto: text if stderr is a terminal, else json. Text has colours at a terminal unless NO_COLOR is set.
+    auto: text if stderr is a terminal, else json. Text has colours at a terminal, but not with NO_COLOR or TERM=dumb.
     """
     handler = logging.StreamHandler()
     terminal = sys.stderr.isatty()
     if log_format == "text" or (log_format == "auto" and terminal):
-        handler.setFormatter(TextLine(colours=terminal and not os.environ.get("NO_COLOR")))
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        handler.setFormatter(TextLine(colours=terminal and not plain))
         logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its lines of start and stop repeat ours
     else:
         handler.setFormatter(JsonLine())

@@ -42,9 +42,13 @@ def test_a_terminal_shows_colours_and_no_control_characters_of_others() -> None:
     assert shown.endswith("ValueError: \\x1b[2J\n")
 
 
-def test_no_color_takes_the_colours_away_and_the_setting_chooses_json() -> None:
-    with at_a_terminal("-c", CODE.format(log_format="auto"), NO_COLOR="1") as terminal:
+@pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_without_colours_gets_none(variable: dict[str, str]) -> None:
+    with at_a_terminal("-c", CODE.format(log_format="auto"), **variable) as terminal:
         assert "\033" not in terminal.read()
+
+
+def test_the_setting_chooses_json_at_a_terminal_too() -> None:
     with at_a_terminal("-c", CODE.format(log_format="json")) as terminal:
         assert [json.loads(line)["level"] for line in terminal.read().splitlines()] == ["WARNING", "ERROR"]
 
