@@ -107,7 +107,7 @@ def tell_loading(models: Sequence[str]) -> None:
 def configure_logging(level: str, log_format: Literal["auto", "text", "json"] = "json") -> None:
     """Send every log line, the web server's own included, to stderr.
 
-    auto: text if stderr is a terminal, else json. Text has colours at a terminal, but not with NO_COLOR or TERM=dumb.
+    auto: text if stderr is a terminal, else json. Text has colours at a terminal, not with NO_COLOR or TERM=dumb.
     """
     handler = logging.StreamHandler()
     terminal = sys.stderr.isatty()
