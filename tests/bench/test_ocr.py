@@ -45,6 +45,8 @@ def test_the_proof_reports_every_recogniser_cell_and_variant(
     assert list(figures["all"]) == ["plain", "always", "auto", "named", "second"]
     assert figures["48 px, blur 0"]["plain"]["accuracy"] == 1
     assert figures["48 px, blur 0"]["named"]["over_plain"]["points"] == 0
+    second = figures["all"]["second"]
+    assert 0 < second["kept"] <= second["sent"] < 0.5
     assert (figures["all"]["always"]["words"], figures["blurred"]["always"]["words"]) == (2 * 30, 2 * 12)
     assert sum(report["reasons"]["latin"][reader].values()) == 60
     assert "| 48 px, blur 0 | 100.0 (34.2-100.0) |" in capsys.readouterr().out
