@@ -34,7 +34,7 @@ T = TypeVar("T")
 PREFIX = "/v2"
 MODEL_PATHS = f"{PREFIX}/models/{{name}}", f"{PREFIX}/models/{{name}}/versions/{{version}}"
 PATHS = [f"{path}/infer" for path in MODEL_PATHS]
-HEALTH = LIVE, READY = f"{PREFIX}/health/live", f"{PREFIX}/health/ready"
+LIVE, READY = f"{PREFIX}/health/live", f"{PREFIX}/health/ready"
 INLINE_BYTES = 64 * 1024  # read on the event loop; a JSON tile of 16x64 takes 0.3 ms
 NO_KEY = schemas.NO_KEY
 TAG: dict[str, Any] = {"tags": ["Open Inference Protocol"]}
