@@ -132,7 +132,7 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
         crops: Iterable[Picture],
         reader: Reader,
         *,
-        recogniser: str,
+        recogniser: str = "any",
         below: float | None = None,
         margin: float | None = None,
         model: str | None = None,

@@ -153,7 +153,7 @@ class TelescopeClient(BaseClient[httpx.Client]):
         crops: Iterable[Picture],
         reader: Reader,
         *,
-        recogniser: str,
+        recogniser: str = "any",
         below: float | None = None,
         margin: float | None = None,
         model: str | None = None,
@@ -163,7 +163,8 @@ class TelescopeClient(BaseClient[httpx.Client]):
 
         crops: arrays, PIL images or the bytes of files; the reader gets super-resolved ones of the same kind.
         reader: takes a list of crops and returns (text, confidence) for each, the confidence from 0 to 1.
-        recogniser: the reader as the service names it, such as "tesseract", for its rule and its limits.
+        recogniser: the reader as the service names it, such as "tesseract", for its rule and its limits; "any" has
+            limits that suit every reader that was measured.
         below, margin: instead of the service's limits: the confidence under which a crop is sent, and by how much
             the second reading must be more confident to be kept.
         errors: "keep" the plain readings where the service fails, each `Reading.error` saying how, or "raise".

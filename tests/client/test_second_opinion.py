@@ -128,6 +128,13 @@ def test_a_confidence_of_float32_just_above_one_is_one(client: TelescopeClient) 
     assert found.confidence == 1
 
 
+def test_a_reader_that_is_not_named_gets_the_limits_for_any(start_server: Callable[..., Server]) -> None:
+    url = start_server(gate=QualityGate(Calibration({ANY: NEVER}, {ANY: LIMITS}))).url
+    with TelescopeClient(url, timeout_s=5) as client:
+        (found,) = client.read([BLURRED_CROP], Reads([("Harbcur", 0.7)], [("Harbour", 0.9)]))
+    assert (found.text, found.sent, found.kept) == ("Harbour", True, "super_resolved")
+
+
 def test_wrong_arguments_are_named_before_anything_is_read(client: TelescopeClient) -> None:
     def read(recogniser: str = "tesseract", **options: Any) -> None:
         client.read([SHARP_CROP], Reads(), recogniser=recogniser, **options)

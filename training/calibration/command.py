@@ -124,11 +124,14 @@ class _Task:
         """Their section. Raises DataError for a recogniser without a rule."""
         if missing := sorted(set(self.readers) - set(rules)):
             raise DataError(f"the calibration has no rule for {', '.join(missing)}")
-        opinions = second_opinions.measure(
-            self.network, self.words, rules, self.readers, self.readings,
-            draws=self.args.draws, seed=self.args.seed,
-        )  # fmt: skip
-        return {**second_opinions.report(opinions), **self._origin()}
+        measured = [
+            second_opinions.measure(
+                self.network, self.words, by, self.readers, self.readings,
+                draws=self.args.draws, seed=self.args.seed,
+            )
+            for by in (rules, dict.fromkeys(self.readers, rules[ANY]))
+        ]  # fmt: skip
+        return {**second_opinions.report(*measured), **self._origin()}
 
     def _origin(self) -> dict[str, Any]:
         """The circumstances of a measurement."""
@@ -204,8 +207,9 @@ def summary(report: dict[str, Any]) -> str:
 def _second_opinions(found: Mapping[str, Any]) -> Iterator[str]:
     yield "| second opinions | below | margin | crops sent | points over the plain crop | on words left out |"
     yield "|---|---|---|---|---|---|"
-    for reader in found["recognisers"]:
-        limits = found["limits"].get(reader, {"below": "none", "margin": "none"})
+    for reader in found["sent"]:
+        of = reader if reader in found["recognisers"] else ANY
+        limits = found["limits"].get(of, {"below": "none", "margin": "none"})
         chosen, left_out = (
             f"{own[reader]['points']:+.2f} ± {1.96 * own[reader]['error']:.2f}"
             for own in found["points_over_plain"].values()

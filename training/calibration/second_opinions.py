@@ -8,7 +8,8 @@ sharp one: here the confidence, and not the blur, guards against harm.
 
 Allowed are limits by which no script loses words, and no group of crops that are sent loses more than
 `training.calibration.fit.HARM` points, or one standard error. Among the allowed limits within half a standard
-error of the largest gain, `fit` takes the ones that send fewest crops.
+error of the largest gain, `fit` takes the ones that send fewest crops. The limits for ANY, a recogniser that was
+not measured, must be allowed for every measured one, and count by the one that gains least.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from model_store.blur import Estimate, estimate
-from model_store.calibration import Rule, SecondOpinion
+from model_store.calibration import ANY, Rule, SecondOpinion
 from model_store.pixels import Rgb
 from training.calibration.cells import Word, crop
 from training.calibration.fit import ALIKE, FOLDS, Chosen, Floats, gain, groups, harmless, over_scripts, spread
@@ -133,21 +134,25 @@ class _Reads:
         ]
 
 
-def fit(opinions: Opinions) -> SecondOpinion | None:
-    """The limits for these readings; None if they gain nothing on words that they were not chosen by."""
-    return best(opinions) if cross_validated(opinions).sum() > 0 else None
+def fit(*opinions: Opinions) -> SecondOpinion | None:
+    """The limits for the readings of one recogniser, or of several together.
+
+    None if one of them gains nothing on words that the limits were not chosen by.
+    """
+    return best(*opinions) if cross_validated(*opinions).sum(axis=1).min() > 0 else None
 
 
-def cross_validated(opinions: Opinions) -> Floats:
-    """Gain of each crop by the limits that were chosen without its word."""
-    gained, fold = np.zeros(len(opinions.word)), opinions.word % FOLDS
+def cross_validated(*opinions: Opinions) -> Floats:
+    """Gain of each crop, (recognisers, crops), by the limits that were chosen without its word."""
+    fold = opinions[0].word % FOLDS
+    gained = np.zeros((len(opinions), len(fold)))
     for number in range(FOLDS):
-        limits = best(opinions.where(fold != number)) or NONE
-        gained[fold == number] = opinions.gained(limits)[fold == number]
+        limits = best(*(own.where(fold != number) for own in opinions)) or NONE
+        gained[:, fold == number] = [own.where(fold == number).gained(limits) for own in opinions]
     return gained
 
 
-def best(opinions: Opinions) -> SecondOpinion | None:
+def best(*opinions: Opinions) -> SecondOpinion | None:
     """None if no limits are allowed."""
     found = [limits for limits in map(partial(_Tried, opinions), _ALL) if limits.points > 0 <= limits.least]
     by_points = sorted(found, key=lambda one: -one.points)
@@ -160,31 +165,54 @@ def best(opinions: Opinions) -> SecondOpinion | None:
 
 
 class _Tried:
-    """Limits and their effect. points: mean over scripts, with its error. least: of the worst script."""
+    """Limits and their effect. points: mean over scripts, with its error, of the recogniser that gains least.
 
-    def __init__(self, opinions: Opinions, limits: SecondOpinion) -> None:
+    least: of the worst script. sent: share of the crops.
+    """
+
+    def __init__(self, opinions: Sequence[Opinions], limits: SecondOpinion) -> None:
         self.limits = limits
         self._opinions = opinions
-        self._gained = opinions.gained(limits)
-        self._sent = opinions.sent(limits)
-        self.sent = float(self._sent.mean())
-        by_script = [spread(self._gained[opinions.script == name]) for name in np.unique(opinions.script)]
-        self.points, self.error = over_scripts(by_script)
-        self.least = min(mean for mean, _ in by_script)
+        self._gained = [own.gained(limits) for own in opinions]
+        self._sent = [own.sent(limits) for own in opinions]
+        self.sent = float(np.mean(self._sent))
+        by_script = [
+            [spread(gained[own.script == name]) for name in np.unique(own.script)]
+            for own, gained in zip(opinions, self._gained, strict=True)
+        ]
+        self.points, self.error = min(map(over_scripts, by_script))
+        self.least = min(mean for scripts in by_script for mean, _ in scripts)
 
     def is_harmless(self) -> bool:
-        own = self._opinions
-        return all(harmless(self._gained[group]) for group in groups(self._sent, own.script, own.blur, own.height))
+        return all(
+            harmless(gained[group])
+            for own, gained, sent in zip(self._opinions, self._gained, self._sent, strict=True)
+            for group in groups(sent, own.script, own.blur, own.height)
+        )
 
 
-def report(opinions: Mapping[str, Opinions]) -> dict[str, Any]:
-    """The limits of each recogniser that gains, the share of crops that they send, and the points gained."""
-    limits = {name: found for name, own in opinions.items() if (found := fit(own))}
-    gains = {name: own.gained(limits.get(name, NONE)) for name, own in opinions.items()}
-    left_out = {name: cross_validated(own) for name, own in opinions.items()}
-    word = next(iter(opinions.values())).word
+def report(named: Mapping[str, Opinions], unnamed: Mapping[str, Opinions]) -> dict[str, Any]:
+    """The limits of each recogniser that gains, the share of crops that they send, and the points gained.
+
+    named, unnamed: by recogniser, after the treatment of its own rule, and of the rule for ANY.
+    """
+    found = {name: fit(own) for name, own in named.items()} | {ANY: fit(*unnamed.values())}
+    limits = {name: chosen for name, chosen in found.items() if chosen}
+    left_out = {name: cross_validated(own)[0] for name, own in named.items()}
+    left_out |= dict(zip(map(of_any, unnamed), cross_validated(*unnamed.values()), strict=True))
+    used = {name: (own, limits.get(name, NONE)) for name, own in named.items()}
+    used |= {of_any(name): (own, limits.get(ANY, NONE)) for name, own in unnamed.items()}
+    word = next(iter(named.values())).word
     return {
-        "limits": {name: {"below": found.below, "margin": found.margin} for name, found in limits.items()},
-        "sent": {name: round(float(own.sent(limits.get(name, NONE)).mean()), 4) for name, own in opinions.items()},
-        "points_over_plain": {"chosen": gain(gains, word), "cross_validated": gain(left_out, word)},
+        "limits": {name: {"below": chosen.below, "margin": chosen.margin} for name, chosen in limits.items()},
+        "sent": {name: round(float(own.sent(chosen).mean()), 4) for name, (own, chosen) in used.items()},
+        "points_over_plain": {
+            "chosen": gain({name: own.gained(chosen) for name, (own, chosen) in used.items()}, word),
+            "cross_validated": gain(left_out, word),
+        },
     }
+
+
+def of_any(recogniser: str) -> str:
+    """The recogniser's name in the report where it reads by the limits for ANY."""
+    return f"{recogniser} as {ANY}"

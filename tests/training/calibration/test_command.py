@@ -65,7 +65,7 @@ def test_second_opinions_are_added_to_rules_that_stay(data: Path, reader: str, t
     after = json.loads(file.read_text())
     found = after.pop("second_opinions")
     before.pop("second_opinions", None)
-    assert (after, list(found["sent"])) == (before, [reader])
+    assert (after, list(found["sent"])) == (before, [reader, f"{reader} as any"])
     assert (found["data"]["crops"], found["recognisers"].keys()) == (6, {reader})
     calibration = Calibration.of(ModelStore(store).resolve("tbsrn:3"))
     assert calibration is not None

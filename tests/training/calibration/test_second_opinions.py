@@ -51,8 +51,19 @@ def test_a_recogniser_that_never_gains_gets_no_limits() -> None:
     found = opinions()
     worse = replace(found, second_right=np.zeros(CROPS, bool))
     assert fit(worse) is None
-    assert report({"tesseract": worse})["limits"] == {}
-    assert report({"tesseract": worse})["sent"] == {"tesseract": 0}
+    told = report({"tesseract": worse}, {"tesseract": worse})
+    assert told["limits"] == {}
+    assert told["sent"] == {"tesseract": 0, "tesseract as any": 0}
+
+
+def test_the_limits_for_any_recogniser_suit_all_that_were_measured() -> None:
+    honest, overconfident = opinions(), opinions(bias=0.3)
+    both = fit(honest, overconfident)
+    assert both is not None
+    assert both.margin >= 0.2
+    assert report({"a": honest}, {"a": honest, "b": overconfident})["limits"].keys() == {"a", "any"}
+    worse = replace(honest, second_right=np.zeros(CROPS, bool))
+    assert fit(honest, worse) is None
 
 
 def test_a_group_that_loses_makes_the_limits_stricter() -> None:
