@@ -184,7 +184,9 @@ def _upscale_there(
     try:
         from text_telescope import Answer, TelescopeClient, TelescopeError, Unreachable
     except ImportError as exc:
-        raise StartupError(f"--url needs the client ({exc}); run: pip install text-telescope-client") from exc
+        raise StartupError(
+            f"--url needs the Python client ({exc}); install its wheel, or in the repository: pip install ./client"
+        ) from exc
     from app.bulk.upscale import Upscaled, find, upscale
 
     def upscaler(crops: Sequence[bytes]) -> list[Upscaled | str]:

@@ -355,6 +355,6 @@ def test_a_missing_client_is_told_with_its_distribution(
     monkeypatch.setitem(sys.modules, missing, None)
     assert main(["upscale", "--url", "http://127.0.0.1:1", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("text-telescope: --url needs the client (")
+    assert error.startswith("text-telescope: --url needs the Python client (")
     assert missing in error
-    assert error.endswith("; run: pip install text-telescope-client\n")
+    assert error.endswith("; install its wheel, or in the repository: pip install ./client\n")
