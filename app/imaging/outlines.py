@@ -29,6 +29,7 @@ Lines = tuple[Points, Points]  # top and bottom, each (n, 2)
 EVEN = 0.6, 1.7  # distances of pairs, as a share of their median; a regular hexagon's are 1, 2 and 1
 ASLANT = 0.5  # sine of the least angle between a pair and the line
 FLAT = 1e-6  # of the outline's extent: a point this near to the straight line of its neighbours is on it
+NEAR = 1e-6  # pixels: a point this near to the next one repeats it
 STRAIGHT = 0.77  # area by the least rectangle's; contours of straight lines have 0.8 and more, an ellipse 0.79
 PLACES, PAIRS = 25, 16  # of each end of a contour that are tried at once; pairs between two ends
 HOLLOW = 0.02  # area by the least rectangle's; text around a ring has 0.1, a figure of eight nearly 0
@@ -65,7 +66,8 @@ def _turns(ring: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _without_repeats(outline: Points) -> Points:
-    kept: Points = outline[(outline != np.roll(outline, -1, axis=0)).any(axis=1)]
+    apart = np.abs(outline - np.roll(outline, -1, axis=0))
+    kept: Points = outline[(apart > NEAR).any(axis=1)]
     return kept if len(kept) else outline[:1]
 
 

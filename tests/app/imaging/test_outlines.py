@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import BadRegion
@@ -35,6 +35,7 @@ def test_counter_clockwise_corners_are_read_from_left_to_right(first: int) -> No
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3)), max_size=6), st.booleans())
+@example([(0.0, 0), (0.9999999999999999, 2)], False)  # a hair's breadth beside a corner
 def test_repeated_closing_and_collinear_points_change_nothing(
     added: list[tuple[float, int]], closed: bool
 ) -> None:
