@@ -55,9 +55,10 @@ def test_an_installed_service_works_in_a_folder_that_has_an_app_of_its_own(dist:
     (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('this is the app of another project')")
     shutil.copy(CROP, tmp_path / "crop.png")
     height, width, channels = decode(CROP.read_bytes()).shape
-    wheel = f"{named(dist, 'text_telescope-*.whl')}[cpu,client]"  # built from the source archive, as `build` does
-    pinned = ("--constraint", REPOSITORY / "constraints.txt", "--find-links", dist)
-    command = str(install(tmp_path / "venv", *pinned, wheel) / "text-telescope")
+    wheel = f"{named(dist, 'text_telescope-*.whl')}[cpu]"  # built from the source archive, as `build` does
+    wheels = (wheel, named(dist, "text_telescope_client-*.whl"))
+    programs = install(tmp_path / "venv", "--constraint", REPOSITORY / "constraints.txt", *wheels)
+    command = str(programs / "text-telescope")
     service = Process(command=[command], folder=tmp_path, TELESCOPE_BATCH_SIZES="1")
     try:
         posted = {"content": CROP.read_bytes(), "headers": {"Content-Type": "image/png"}}

@@ -68,7 +68,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     variables = {
         name: value
         for name, value in os.environ.items()
-        if not re.match("TELESCOPE_|PYTHON|VIRTUAL_ENV|MAKE|MFLAGS|PIP_CONSTRAINT", name)
+        if not re.match("TELESCOPE_|PYTHON|VIRTUAL_ENV|MAKE|MFLAGS|ARGS$|PIP_CONSTRAINT", name)
     }
     curl = tmp_path_factory.mktemp("curl")
     (curl / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\n")

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -491,8 +492,13 @@ TelescopeClient("http://127.0.0.1:{silent.getsockname()[1]}").super_resolve(b"a 
         waiting = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
         with silent.accept()[0] as connection:
             connection.recv(1)  # the request is being sent
+            time.sleep(0.5)  # and the client waits: Python may lose a signal just before a wait
             waiting.send_signal(signal.SIGINT)
-            assert waiting.wait(timeout=20) != 0  # and not after 60 s
+            try:
+                assert waiting.wait(timeout=20) != 0  # and not after 60 s
+            finally:
+                waiting.kill()
+                waiting.wait()
 
 
 def test_importing_the_client_loads_neither_server_code_nor_pillow_nor_numpy() -> None:

@@ -14,7 +14,7 @@ from tests.reliability.conftest import Serve
 from tests.reliability.swarm import assert_settled
 
 pytestmark = pytest.mark.reliability
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
+CHECKS = [status_code_conformance, content_type_conformance]
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
@@ -31,7 +31,9 @@ def test_every_generated_request_gets_a_documented_response(serve: Serve, mode: 
         def holds(case: schemathesis.Case) -> None:
             nonlocal sent
             sent += 1
-            case.call_and_validate(checks=CHECKS)
+            response = case.call()
+            is_late = response.status_code == 504 and "X-Request-Timeout-Ms" in case.headers
+            case.validate_response(response, checks=CHECKS if is_late else [*CHECKS, not_a_server_error])
 
         with suppress(Unsatisfiable):  # an operation without parameters has no invalid requests
             holds()
