@@ -47,7 +47,7 @@ class Answer:
     reason: str | None = None
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the file as it came: a PNG, or the `format` of the call, whatever the path's ending."""
+        """Writes the file as it came, a PNG or the `format` of the call; the path's ending changes nothing."""
         Path(path).write_bytes(self.data)
 
     def pil(self) -> Image.Image:

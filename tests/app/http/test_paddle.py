@@ -53,7 +53,7 @@ def test_a_failed_image_has_an_entry_without_data_and_spares_the_others(server: 
 
 
 def test_paddleocrs_own_script_goes_on_after_an_image_that_fails(server: Server) -> None:
-    """It reads `results[0]` whatever the status, and would end at an empty list."""
+    """It reads `results[0]` at any status, and would end at an empty list."""
     answer = requests.post(server.url + HUB, json={"images": [BASE64[:40]]}, timeout=20)
     assert (answer.status_code, answer.json()["status"]) == (400, "101")
     assert answer.json()["results"][0] == {"data": "", "msg": answer.json()["msg"]}
