@@ -36,6 +36,7 @@ def test_counter_clockwise_corners_are_read_from_left_to_right(first: int) -> No
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3)), max_size=6), st.booleans())
 @example([(0.0, 0), (0.9999999999999999, 2)], False)  # a hair's breadth beside a corner
+@example([(0.0, 1), (1e-6, 2)], False)
 def test_repeated_closing_and_collinear_points_change_nothing(
     added: list[tuple[float, int]], closed: bool
 ) -> None:
