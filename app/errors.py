@@ -28,6 +28,7 @@ ServiceError
 ├── Overloaded               carries retry_after_s
 │   └── RateLimited              the API key has reached its own limit
 ├── NotReady                 draining, or the predictor has stopped
+├── NotInstalled             the service lacks an optional package
 ├── DeadlineExceeded
 ├── ClientDisconnected
 ├── InferenceFailed          the predictor failed on this image, also when it ran alone
@@ -209,6 +210,14 @@ class NotReady(ServiceError):
     outcome = "refused"
     status, code, title = 503, "not_ready", "The service is not taking requests"
     example = "The service is shutting down; send the request to another replica."
+
+
+class NotInstalled(ServiceError):
+    outcome = "refused"
+    status, code, title = 501, "not_installed", "This service cannot read text"
+    example = (
+        "Reading text needs the package rapidocr, which is not installed; run: pip install 'text-telescope[ocr]'."
+    )
 
 
 class DeadlineExceeded(ServiceError):

@@ -14,13 +14,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.batching.capacity import Capacity
 from app.demo.page import mount_demo
-from app.http import docs, openapi, operations, super_resolve
+from app.http import docs, openapi, operations, page, super_resolve
 from app.http.admin_port import AdminPort
 from app.http.auth import Authentication
 from app.http.doors import hubserving, kserve, paddlex
 from app.http.doors.kserve_schemas import HEADER_LENGTH
 from app.http.middleware import RequestMiddleware
 from app.http.problems import add_problem_handlers
+from app.ocr.reader import TextReader
 from app.serving.loading import LoadedModel, load_models, open_model
 from app.serving.registry import Load, ModelRegistry
 from app.settings import Settings, load_settings
@@ -44,6 +45,7 @@ def create_app(
     authentication = Authentication(settings)
     tracing = open_tracing(settings)
     metrics = Metrics()
+    reader = TextReader(settings, metrics)
     capacity = Capacity(
         max_windows=settings.max_queue_windows,
         max_decoded_bytes=settings.max_queue_bytes,
@@ -69,6 +71,7 @@ def create_app(
             yield
         finally:
             await models.stop()
+            reader.close()
             await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
@@ -87,8 +90,9 @@ def create_app(
     app.state.authentication = authentication
     app.state.capacity = capacity
     app.state.metrics = metrics
+    app.state.reader = reader
     _add_routes(app, settings, authentication)
-    for path in (*super_resolve.PATHS, *kserve.PATHS, *(door.PATH for door in PADDLE)):
+    for path in (*super_resolve.PATHS, page.PATH, *kserve.PATHS, *(door.PATH for door in PADDLE)):
         metrics.expect(path)
     _add_middleware(app, settings, metrics, capacity)
     add_problem_handlers(app, {door.PREFIX: door.error_form for door in (kserve, *PADDLE)})
@@ -100,6 +104,7 @@ def _add_routes(app: FastAPI, settings: Settings, authentication: Authentication
     guards = [Depends(authentication)] if authentication.required else []
     no_key = openapi.NO_KEY if guards else None
     app.include_router(super_resolve.router, dependencies=guards)
+    app.include_router(page.router, dependencies=guards)
     app.include_router(operations.router, dependencies=guards, responses=no_key)
     app.include_router(operations.admin, dependencies=[*guards, Depends(authentication.admin)], responses=no_key)
     app.include_router(operations.open_router)

@@ -16,7 +16,10 @@ from model_store import BUNDLED
 
 MIB = 2**20
 PREFIX = "TELESCOPE_"
-REMOVED = {"TELESCOPE_PROCESSES": "run replicas behind a load balancer (docs/deployment.md)"}
+REMOVED = {
+    "TELESCOPE_PROCESSES": "run replicas behind a load balancer (docs/deployment.md)",
+    "TELESCOPE_DEMO_OCR": "the page reads if the extra `ocr` is installed; TELESCOPE_OCR=off switches that off",
+}
 ORIGIN = r"^https?://[^/,*\s]+$"  # as browsers send it: no path, not even a slash at the end
 
 
@@ -140,7 +143,11 @@ class Settings(BaseSettings):
         None, description="OpenTelemetry collector (OTLP/HTTP) that gets all spans; needs the extra `otel`."
     )
 
-    demo_ocr: bool = Field(False, description="The demo page shows what OCR reads; needs the extra `ocr`.")
+    ocr: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Finding and reading text on pages. auto: if the extra `ocr` is installed; on: opened at "
+        "start-up, which stops without it; off: pages are taken with regions alone.",
+    )
 
     @field_validator("model", "batch_sizes", "cors_origins", mode="before")
     @classmethod

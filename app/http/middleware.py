@@ -49,6 +49,8 @@ class RequestRecord:
             ("queue", self.timings.queue_s),
             ("inference", self.timings.inference_s),
             ("encode", self.timings.encode_s),
+            *[("detect", self.timings.detect_s)] * bool(self.timings.detect_s),
+            *[("read", self.timings.read_s)] * bool(self.timings.read_s),
             ("total", perf_counter() - self.started),
         ]
         return ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in phases)

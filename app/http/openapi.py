@@ -19,6 +19,7 @@ from app.errors import (
     MethodNotAllowed,
     ModelRefused,
     NotFound,
+    NotInstalled,
     NotReady,
     RateLimited,
     TooManyRegions,
@@ -27,8 +28,8 @@ from app.errors import (
     sent_errors,
 )
 from app.http.problems import openapi_responses
-from app.http.query import CropQuery, PageQuery, openapi_parameters
-from app.http.schemas import Problem, SuperResolveResponse
+from app.http.query import CropQuery, PageQuery, PageReadingQuery, openapi_parameters
+from app.http.schemas import PageReadingResponse, Problem, SuperResolveResponse
 from app.imaging import decode, encode
 
 # Two dark strokes on a light ground, 12 x 6 pixels.
@@ -75,7 +76,7 @@ HEADERS = {  # X-Method and X-Reason: of a single picture alone
     "Server-Timing": "Milliseconds of decode, queue, inference, encode and total; the longest of each phase.",
 }
 # Errors of other addresses, of administrators, and of a client that is no longer there.
-_ELSEWHERE = (NotFound, MethodNotAllowed, Forbidden, ModelRefused, ClientDisconnected, InvalidTensor)
+_ELSEWHERE = (NotFound, MethodNotAllowed, Forbidden, ModelRefused, NotInstalled, ClientDisconnected, InvalidTensor)
 _ERRORS = [kind for kind in sent_errors() if kind.example and kind not in _ELSEWHERE]
 KEY_ERRORS = (Unauthorized, RateLimited)
 _FORM_AND_PAGE_ERRORS = (MalformedMultipart, TooManyRegions, BadRegion)
@@ -189,6 +190,26 @@ SUPER_RESOLVE_REGIONS: dict[str, Any] = {
             "`Accept: application/zip`. With `recompose=true` the page, and with `Accept: application/json` or "
             "`application/zip` the page beside the outcomes.",
         },
+    },
+}
+SUPER_RESOLVE_PAGE: dict[str, Any] = {
+    "openapi_extra": {
+        "parameters": openapi_parameters(PageReadingQuery),
+        "requestBody": {
+            **SUPER_RESOLVE["openapi_extra"]["requestBody"],
+            "description": "One page, or a picture of one line: a part named `image`, base64, or its bytes.",
+        },
+    },
+    "responses": {
+        200: {
+            "description": "The lines of text in reading order, each with its place and result; as files with "
+            "`Accept: application/zip`. With `recompose=true` the page, and with `Accept: application/json` or "
+            "`application/zip` the page beside the lines.",
+            "model": PageReadingResponse,
+            "headers": SUPER_RESOLVE["responses"][200]["headers"],
+            "content": {**dict.fromkeys(encode.MEDIA_TYPES.values(), _BINARY), "application/zip": _BINARY},
+        },
+        **openapi_responses(*_ERRORS, NotInstalled),
     },
 }
 INVALID_PARAMETER = openapi_responses(InvalidParameter)

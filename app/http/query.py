@@ -14,7 +14,9 @@ from app.errors import InvalidParameter
 from app.imaging.encode import Format
 from app.imaging.quality_gate import DEFAULT_MODE, Mode, RoutingPolicy, routing_policy
 from app.imaging.regions import Units
+from app.ocr.engine import RECOGNISER
 from app.serving.page import PageOptions
+from app.serving.page_reading import Layout, PageReadingOptions
 from app.serving.pipeline import CropOptions
 from app.settings import Settings
 from model_store.tiling import Geometry
@@ -82,6 +84,34 @@ class PageQuery(Query):
     def options(self) -> PageOptions:
         """Raises InvalidParameter."""
         return PageOptions(self.units, self.recompose, self.policy())
+
+
+class PageReadingQuery(Query):
+    read: bool = Field(
+        False,
+        description="Read every line, the lines of an unsure reading once more super-resolved, and keep the surer "
+        "reading. The recogniser is PP-OCRv6 (`rapidocr-v6`).",
+    )
+    recompose: bool = Field(
+        False,
+        description="Return the page at twice its size, in their places the lines that were super-resolved; with "
+        "`read` those alone that are read more surely so.",
+    )
+    pictures: bool = Field(True, description="Of the lines, in JSON and ZIP.")
+    layout: Layout = Field(
+        "auto",
+        description="`page`: lines of text are detected. `line`: the picture is one line as it is. `auto`: a low "
+        "picture is one line.",
+    )
+
+    def options(self) -> PageReadingOptions:
+        """Raises InvalidParameter."""
+        if self.read and self.recogniser not in (None, RECOGNISER):
+            raise InvalidParameter(
+                f"recogniser is {self.recogniser[:50]!r}, but {RECOGNISER} reads with read=true; leave one out."
+            )
+        policy = self.policy()
+        return PageReadingOptions(self.read, self.recompose, self.pictures, self.layout, policy)
 
 
 def read_query(request: Request, kind: type[Q]) -> Q:

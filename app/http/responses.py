@@ -46,7 +46,7 @@ async def render(
     shape, image_format = representation
     record.failed = sum(isinstance(result, ServiceError) for result in results)
     if shape != "image":
-        return await asyncio.to_thread(_listed, record, _Files(shape, image_format), results, names, page)
+        return await asyncio.to_thread(_listed, record, Files(shape, image_format), results, names, page)
     media_type = MEDIA_TYPES[image_format]
     if page:
         return Response(page.data, media_type=media_type)
@@ -57,7 +57,7 @@ async def render(
     return Response(result.data, media_type=media_type, headers=headers)
 
 
-class _Files:
+class Files:
     """Where a response's pictures go: into the JSON as base64, or beside it in the ZIP."""
 
     def __init__(self, shape: Shape, image_format: Format) -> None:
@@ -82,41 +82,46 @@ class _Files:
 
 def _listed(
     record: RequestRecord,
-    files: _Files,
+    files: Files,
     results: Sequence[CropResult | ServiceError],
     names: Sequence[str | None],
     page: EncodedPicture | None,
 ) -> Response:
     """JSON or a ZIP with one entry per result."""
-    assert record.model
-    artefact, request_id = record.model.artefact, record.request_id
+    request_id = record.request_id
     body = SuperResolveResponse(
-        model=ModelRef(name=artefact.manifest.name, version=artefact.manifest.version, digest=artefact.digest),
+        model=model_ref(record),
         images=[
             FailedImage(index=index, filename=name, problem=problem(result, str(result), request_id))
             if isinstance(result, ServiceError)
-            else _done(result, index, name, files)
+            else done(result, index, name, files)
             for index, (result, name) in enumerate(zip(results, names, strict=True))
         ],
-        page=page and _page(page, files),
+        page=page and recomposed(page, files),
     ).model_dump_json()
     if files.shape == "json":
         return Response(body, media_type="application/json")
-    return Response(_zip({"results.json": body.encode(), **files.held}), media_type="application/zip")
+    return Response(zipped({"results.json": body.encode(), **files.held}), media_type="application/zip")
 
 
-def _page(page: EncodedPicture, files: _Files) -> RecomposedPage:
+def model_ref(record: RequestRecord) -> ModelRef:
+    assert record.model
+    artefact = record.model.artefact
+    return ModelRef(name=artefact.manifest.name, version=artefact.manifest.version, digest=artefact.digest)
+
+
+def recomposed(page: EncodedPicture, files: Files) -> RecomposedPage:
     data = files.put(page, None, otherwise="page")
-    return RecomposedPage(output=_size(page.output_size), media_type=files.media_type, data=data)
+    return RecomposedPage(output=pixel_size(page.output_size), media_type=files.media_type, data=data)
 
 
-def _done(result: CropResult, index: int, filename: str | None, files: _Files) -> DoneImage:
+def done(result: CropResult, index: int, filename: str | None, files: Files) -> DoneImage:
     decision = result.decision
     return DoneImage(
         index=index,
         filename=filename,
-        input=_size(result.input_size),
-        output=_size(result.output_size),
+        input=pixel_size(result.input_size),
+        output=pixel_size(result.output_size),
         method=decision.method,
         reason=decision.reason,
         blur_px=_rounded(decision.blur),
@@ -151,8 +156,8 @@ def model_details(model: ServedModel, models: ModelRegistry) -> ModelDetails:
     manifest = model.artefact.manifest
     return ModelDetails(
         **model_info(model, models).model_dump(),
-        input=_size((manifest.pixels.height, manifest.pixels.width)),
-        input_sizes=[_size(size) for size in manifest.input_sizes],
+        input=pixel_size((manifest.pixels.height, manifest.pixels.width)),
+        input_sizes=[pixel_size(size) for size in manifest.input_sizes],
         batch_sizes=list(model.predictor.batch_sizes),
         training=dict(manifest.training),
         metrics=[asdict(metric) for metric in manifest.metrics],
@@ -162,7 +167,7 @@ def model_details(model: ServedModel, models: ModelRegistry) -> ModelDetails:
     )
 
 
-def _size(height_width: tuple[int, int]) -> PixelSize:
+def pixel_size(height_width: tuple[int, int]) -> PixelSize:
     height, width = height_width
     return PixelSize(width=width, height=height)
 
@@ -171,7 +176,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def _zip(files: dict[str, bytes]) -> bytes:
+def zipped(files: dict[str, bytes]) -> bytes:
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
         for name, data in files.items():

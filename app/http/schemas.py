@@ -81,6 +81,49 @@ class SuperResolveResponse(BaseModel):
     page: RecomposedPage | None = Field(None, description="Of a page with `recompose=true`.")
 
 
+class LineText(BaseModel):
+    text: str = Field(description="Empty if nothing was read.", examples=["Harbour Market"])
+    confidence: float = Field(description="The recogniser's own, from 0 to 1.", examples=[0.98])
+
+
+class LineReading(LineText):
+    """The surer of two readings of a line."""
+
+    kept: Literal["plain", "super_resolved"]
+    plain: LineText = Field(description="Of the line as it is.")
+    super_resolved: LineText | None = Field(description="null: the line was not super-resolved.")
+
+
+class _Line(BaseModel):
+    box: list[tuple[float, float]] = Field(
+        description="Four corners, clockwise from the text's top left, in pixels of the page.",
+        examples=[[(15, 20), (90, 24), (89, 43), (14, 39)]],
+    )
+    detection_confidence: float = Field(description="The detector's own, from 0 to 1.", examples=[0.91])
+
+
+class DoneLine(_Line, DoneImage):
+    """One line of a page with its result."""
+
+    reading: LineReading | None = Field(description="With `read=true`.")
+
+
+class FailedLine(_Line, FailedImage):
+    """One line without a result; its neighbours are not affected."""
+
+
+class PageReadingResponse(BaseModel):
+    model: ModelRef
+    recogniser: str | None = Field(description="With `read=true`.", examples=["rapidocr-v6"])
+    recogniser_version: str | None = Field(examples=["rapidocr 3.10.0"])
+    input: PixelSize
+    text: str | None = Field(description="With `read=true`: a line of text for each line of the page.")
+    lines: list[Annotated[DoneLine | FailedLine, Field(discriminator="outcome")]] = Field(
+        description="In reading order."
+    )
+    page: RecomposedPage | None = Field(description="With `recompose=true`.")
+
+
 class SecondOpinionLimits(BaseModel):
     below: float = Field(description="Confidence, from 0 to 1, under which a crop should be read super-resolved.")
     margin: float = Field(description="By how much more confident the second reading must be to be kept.")

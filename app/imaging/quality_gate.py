@@ -17,17 +17,21 @@ from model_store.tiling import Geometry
 
 Mode = Literal["auto", "always"]
 Method = Literal["super_resolved", "enlarged", "kept"]
-Reason = Literal["always", "blurred", "uncalibrated", "sharp", "noisy", "blank", "no_gain_for_recogniser"]
+Reason = Literal[
+    "always", "blurred", "uncalibrated", "unsure", "sharp", "noisy", "blank", "no_gain_for_recogniser", "sure"
+]
 
 DEFAULT_MODE: Mode = "auto"  # of the API and the command line
 REASONS: dict[Reason, str] = {
     "always": "the mode asked for it",
     "blurred": "the network helps crops as blurred as this one",
     "uncalibrated": "`auto` has not been calibrated for this model",
+    "unsure": "the recogniser is unsure of it as it is",
     "sharp": "it is so little blurred that it is read better as it is",
     "noisy": "the network takes its noise for strokes",
     "blank": "it is a plain ground without text",
     "no_gain_for_recogniser": "this recogniser reads no kind of crop better after this network",
+    "sure": "the recogniser is sure of it as it is",
 }
 
 
@@ -37,10 +41,13 @@ class RoutingPolicy:
 
     recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, and every crop is
     returned at the model's scale. With mode "always", by the target blur and strength of the recogniser's rule.
+    sure: whether the recogniser has read the crop and is sure of it: then it is kept, else super-resolved as with
+    mode "always". None: it has not read it.
     """
 
     mode: Mode = DEFAULT_MODE
     recogniser: str | None = None
+    sure: bool | None = None
 
 
 ALWAYS = RoutingPolicy("always")
@@ -68,11 +75,11 @@ class Decision:
 
 REFERENCE = Decision("super_resolved", "always")  # geometry=telescope: nothing is measured
 _LEFT_OUT: tuple[Reason, ...] = ("sharp", "noisy", "blank", "no_gain_for_recogniser")
-_INFERRED: tuple[Reason, ...] = ("always", "blurred", "uncalibrated")
+_INFERRED: tuple[Reason, ...] = ("always", "blurred", "uncalibrated", "unsure")
 DECISIONS: list[tuple[Method, Reason]] = [  # every method with its possible reasons
     *[("super_resolved", reason) for reason in _INFERRED],
     *[("enlarged", reason) for reason in _LEFT_OUT],
-    *[("kept", reason) for reason in _LEFT_OUT],
+    *[("kept", reason) for reason in (*_LEFT_OUT, "sure")],
 ]
 
 
@@ -115,21 +122,25 @@ class QualityGate:
 
     def largest_scale(self, policy: RoutingPolicy) -> float | None:
         """The largest working scale that `decide` may choose for any crop; None: it never infers."""
-        if policy.mode == "always" or not self.calibration:
+        if policy.sure:
+            return None
+        if policy.mode == "always" or policy.sure is False or not self.calibration:
             return 1.0
         rule = self.calibration.rules[policy.recogniser or ANY]
         return None if rule.never else rule.scale(rule.min_blur)
 
     def decide(self, rgb: Rgb, policy: RoutingPolicy) -> Decision:
         """The treatment of a crop, uint8 (H, W, 3)."""
+        if policy.sure:
+            return Decision("kept", "sure")
         measured = estimate(rgb)
         blur = None if measured.is_blank else measured.blur
+        asked: Reason | None = "always" if policy.mode == "always" else "unsure" if policy.sure is False else None
         if not self.calibration or policy == ALWAYS:
-            reason: Reason = "always" if policy.mode == "always" else "uncalibrated"
-            return Decision("super_resolved", reason, UNCALIBRATED.scale(blur), blur=blur)
+            return Decision("super_resolved", asked or "uncalibrated", UNCALIBRATED.scale(blur), blur=blur)
         rule = self.calibration.rules[policy.recogniser or ANY]
-        if policy.mode == "always":
-            return Decision("super_resolved", "always", rule.scale(blur), rule.strength, blur)
+        if asked:
+            return Decision("super_resolved", asked, rule.scale(blur), rule.strength, blur)
         finding = rule.finding(measured)
         if finding == "blurred":
             return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur)

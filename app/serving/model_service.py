@@ -7,24 +7,25 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
 from app.batching.batcher import Batcher
 from app.batching.capacity import Capacity
-from app.batching.queue import EXPIRED, InferenceResult
-from app.errors import BadRegion, DeadlineExceeded, ServiceError
+from app.batching.queue import InferenceResult
+from app.errors import BadRegion, ServiceError
 from app.imaging import decode, encode
 from app.imaging.encode import Format
 from app.imaging.outlines import Points
-from app.imaging.quality_gate import REFERENCE
+from app.ocr.reader import TextReader
 from app.serving.loading import LoadedModel
 from app.serving.page import Page, PageOptions
+from app.serving.page_reading import PageReader, PageReading, PageReadingOptions
 from app.serving.pipeline import CropOptions
+from app.serving.request_scope import counted, until
 from app.serving.runner import Crop, CropResult, CropRunner, EncodedPicture, Timings
 from app.settings import Settings
 from app.telemetry.metrics import Metrics, ModelMetrics
@@ -147,7 +148,7 @@ class ServedModel:
         """
         self._upload_bytes.inc(sum(len(upload.data) for upload in uploads))
         results: list[CropResult | ServiceError] = []
-        with _counted(self._metrics, results, images=len(uploads)):
+        with counted(self._metrics, results, images=len(uploads)):
             small = decode.is_short(*(upload.data for upload in uploads))
             crops = await self._runner.call(self._crops, uploads, options, image_format, inline=small)
             if all(isinstance(crop, ServiceError) for crop in crops):
@@ -174,18 +175,40 @@ class ServedModel:
         self._upload_bytes.inc(len(upload.data))
         call, recomposed = self._runner.call, None
         results: list[CropResult | ServiceError] = []
-        with _counted(self._metrics, results, images=len(outlines)):
-            async with _until(deadline):
+        with counted(self._metrics, results, images=len(outlines)):
+            async with until(deadline):
                 page = await call(self._page, upload, options, image_format)
                 crops = await call(page.crops, outlines)
             with self._runner.admit(crops, deadline=deadline, more_bytes=page.nbytes) as admission:
-                async with _until(deadline):
+                async with until(deadline):
                     await call(page.decode)
                 results += await self._runner.run(crops, admission, timings)
                 if options.recompose:
-                    async with _until(deadline):
+                    async with until(deadline):
                         recomposed = await call(page.recompose, crops, results)
         return PageResults(results, recomposed)
+
+    async def super_resolve_page(
+        self,
+        upload: Upload,
+        options: PageReadingOptions,
+        image_format: Format,
+        *,
+        reader: TextReader,
+        deadline: float,
+        timings: Timings,
+    ) -> PageReading:
+        """The lines of text that `reader` finds on a page, each super-resolved if it helps, and read if asked.
+
+        deadline: on `time.monotonic`. Raises ServiceError when the request as a whole is refused.
+        """
+        self._upload_bytes.inc(len(upload.data))
+        async with until(deadline):
+            page_options = PageOptions(recompose=options.recompose, policy=options.policy)
+            page = await self._runner.call(self._page, upload, page_options, image_format)
+            steps = PageReader(page, options, image_format, reader=reader, runner=self._runner, gate=self.gate)
+            most = self._settings.max_regions
+            return await steps.run(self._metrics, max_lines=most, deadline=deadline, timings=timings)
 
     async def infer(self, lr_nchw: Nchw, *, deadline: float, timings: Timings) -> list[InferenceResult]:
         """Tiles as the network takes them, float32 (N, 3, h, w) of an input size -> one result for each, in order.
@@ -194,7 +217,7 @@ class ServedModel:
         """
         self._upload_bytes.inc(lr_nchw.nbytes)
         results: list[InferenceResult] = []
-        with _counted(self._metrics, results, images=len(lr_nchw)):
+        with counted(self._metrics, results, images=len(lr_nchw)):
             results += await self._runner.infer(lr_nchw, deadline=deadline, timings=timings)
         self._result_bytes.inc(sum(tile.sr.nbytes for tile in results))
         return results
@@ -221,41 +244,6 @@ class ServedModel:
         largest = self._pipeline.largest_layout(picture.height, picture.width, options)
         small = (largest is None or largest.is_small) and picture.is_small(image_format)
         return Crop(picture, options, output, largest, image_format, small)
-
-
-@contextmanager
-def _counted(
-    metrics: ModelMetrics, results: Sequence[CropResult | InferenceResult | ServiceError], *, images: int
-) -> Iterator[None]:
-    """Counts images in, and out by the results that the context adds, or by the error that ends it."""
-    metrics.received(images)
-    outcomes = ["failed"] * images
-    try:
-        yield
-        outcomes = [result.outcome if isinstance(result, ServiceError) else "ok" for result in results]
-        metrics.decided(
-            REFERENCE if isinstance(result, InferenceResult) else result.decision
-            for result in results
-            if not isinstance(result, ServiceError)
-        )
-    except ServiceError as exc:
-        outcomes = [exc.outcome] * images
-        raise
-    except asyncio.CancelledError:
-        outcomes = ["cancelled"] * images
-        raise
-    finally:
-        metrics.ended(outcomes)
-
-
-@asynccontextmanager
-async def _until(deadline: float) -> AsyncIterator[None]:
-    """Raises DeadlineExceeded at the deadline, on `time.monotonic`."""
-    try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            yield
-    except TimeoutError as exc:
-        raise DeadlineExceeded(EXPIRED) from exc
 
 
 def _log_a_crash(loop: "asyncio.Task[None]") -> None:

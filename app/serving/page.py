@@ -68,9 +68,8 @@ class Page:
         self._format = image_format
         self._pipeline = pipeline
         self._min_side_px = settings.min_side_px
-        self._crop_options = CropOptions("native", options.policy)
         self.size = (self._picture.height, self._picture.width)
-        self.output = pipeline.output_size(*self.size, self._crop_options)  # of the recomposed page
+        self.output = pipeline.output_size(*self.size, CropOptions())  # of the recomposed page
         self.nbytes = 3 * prod(self.size)
         if options.recompose:
             encode.check_result(image_format, *self.output)
@@ -78,20 +77,28 @@ class Page:
 
     def crops(self, outlines: Sequence[Points | BadRegion]) -> list[Crop | ServiceError]:
         """One entry per region, in order: its crop, or its own error."""
-        return [one if isinstance(one, BadRegion) else self._crop(one) for one in outlines]
-
-    def _crop(self, outline: Points) -> Crop | ServiceError:
         image_format = None if self._options.recompose else self._format
+        return [one if isinstance(one, BadRegion) else self._crop(one, image_format) for one in outlines]
+
+    def _crop(self, outline: Points, image_format: Format | None) -> Crop | ServiceError:
         try:
-            region = regions.locate(
-                outline, page=self.size, units=self._options.units, min_side_px=self._min_side_px
-            )
-            output = self._pipeline.output_size(region.height, region.width, self._crop_options)
-            encode.check_result(self._format, *output)
+            source = self.source(outline)
+            return self.crop(source, self._options.policy, image_format)
         except ServiceError as exc:
             return exc
-        largest = self._pipeline.largest_layout(region.height, region.width, self._crop_options)
-        return Crop(RegionSource(self, region), self._crop_options, output, largest, image_format)
+
+    def source(self, outline: Points) -> RegionSource:
+        """Raises BadRegion."""
+        units, page = self._options.units, self.size
+        return RegionSource(self, regions.locate(outline, page=page, units=units, min_side_px=self._min_side_px))
+
+    def crop(self, source: RegionSource, policy: RoutingPolicy, image_format: Format | None) -> Crop:
+        """image_format: None keeps the result's pixels. Raises ResultTooLarge."""
+        options = CropOptions("native", policy)
+        output = self._pipeline.output_size(source.height, source.width, options)
+        encode.check_result(self._format, *output)
+        largest = self._pipeline.largest_layout(source.height, source.width, options)
+        return Crop(source, options, output, largest, image_format)
 
     def decode(self) -> None:
         self.rgb = self._picture.decode()

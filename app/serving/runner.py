@@ -95,6 +95,8 @@ class Timings:
     queue_s: float = 0
     inference_s: float = 0
     encode_s: float = 0
+    detect_s: float = 0  # of a page alone
+    read_s: float = 0
 
 
 class CropRunner:

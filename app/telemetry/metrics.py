@@ -68,6 +68,17 @@ class Metrics:
         self.decode_seconds = seconds("telescope_decode_seconds", "Bytes to tiles, one image.")
         self.encode_seconds = seconds("telescope_encode_seconds", "Tiles to bytes, one image.")
 
+        self.ocr_seconds = seconds(
+            "telescope_ocr_seconds",
+            "One step: the lines of a page found, or 16 read.",
+            ("step",),
+        )
+        self.lines_read = counter(
+            "telescope_lines_read",
+            "Lines of pages that were read, by the kept reading.",
+            (*_MODEL, "kept"),
+        )
+
         self.queue_seconds = seconds(
             "telescope_queue_wait_seconds", "Queue to the start of its batch, one tile.", _MODEL
         )
@@ -114,6 +125,7 @@ class ModelMetrics:
         self._decisions = {
             (method, reason): metrics.decisions.labels(*labels, method, reason) for method, reason in DECISIONS
         }
+        self._lines_read = {kept: metrics.lines_read.labels(*labels, kept) for kept in ("plain", "super_resolved")}
         self._received = metrics.images_received.labels(*labels)
         self._outcomes = {outcome: metrics.images.labels(*labels, outcome) for outcome in OUTCOMES}
         self._in_progress = metrics.images_in_progress.labels(*labels)
@@ -136,6 +148,10 @@ class ModelMetrics:
     def decided(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
             self._decisions[decision.method, decision.reason].inc()
+
+    def read(self, kept: Iterable[str]) -> None:
+        for reading in kept:
+            self._lines_read[reading].inc()
 
     def batch_ran(self, *, size: int, items: int, seconds: float, waits_s: Sequence[float]) -> None:
         self._batch_seconds.observe(seconds)

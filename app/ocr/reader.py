@@ -1,0 +1,122 @@
+"""Finding and reading text for requests: one thread, one step at a time, a bounded number of pages.
+
+    detect: the whole page in one step;  read: crops in steps of BATCH, so that pages take turns
+
+The engine is opened at the first page, because it takes memory that a service for crops does not need.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol, TypeVar
+
+from app.errors import NotInstalled, Overloaded, StartupError
+from app.inference.threads import DaemonThreads
+from app.ocr.engine import RECOGNISER, OcrEngine, Reading, TextLine
+from app.settings import Settings
+from app.telemetry.metrics import Metrics
+from model_store.pixels import Rgb
+
+T = TypeVar("T")
+MAX_PAGES = 16  # at a time; each takes seconds, so more would wait for their deadlines
+BATCH = 16  # crops in one step, half a second on two cores
+FIRST_PAGE_S = 5.0  # until a page has been measured
+OFF = "This service does not read text: TELESCOPE_OCR is off. Use /v1/super-resolve/regions with your own boxes."
+
+
+class Engine(Protocol):
+    """As OcrEngine."""
+
+    @property
+    def version(self) -> str: ...
+
+    def detect(self, rgb: Rgb) -> list[TextLine]: ...
+
+    def read(self, crops: Sequence[Rgb]) -> list[Reading]: ...
+
+
+class TextReader:
+    """The recogniser of a service, from its construction to `close`.
+
+    name: as calibrations name it. is_available: False if the settings switch it off or the package is missing.
+    """
+
+    name = RECOGNISER
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, *, open_engine: Callable[..., Engine] = OcrEngine
+    ) -> None:
+        """Raises StartupError with TELESCOPE_OCR=on if the engine cannot be opened."""
+        self._off = settings.ocr == "off"
+        self._threads = settings.threads
+        self._metrics = metrics
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._thread = DaemonThreads("ocr")  # one: the engine is not thread-safe
+        self._pages = 0
+        self._page_s = FIRST_PAGE_S
+        if settings.ocr == "on":
+            self._opened()
+
+    @property
+    def is_available(self) -> bool:
+        return not self._off and bool(installed())
+
+    @contextmanager
+    def page(self) -> Iterator[None]:
+        """The turn of one page. Raises Overloaded if too many are being read, NotInstalled if reading is off."""
+        if self._off:
+            raise NotInstalled(OFF)
+        if self._pages >= MAX_PAGES:
+            wait_s = math.ceil(self._page_s)
+            raise Overloaded(f"{self._pages} pages are being read; try again in {wait_s} s.", retry_after_s=wait_s)
+        self._pages += 1
+        started = time.monotonic()
+        try:
+            yield
+            self._page_s += ((time.monotonic() - started) / self._pages - self._page_s) / 8
+        finally:
+            self._pages -= 1
+
+    async def version(self) -> str:
+        """Package and version. Raises NotInstalled."""
+        return await self._step(lambda engine: engine.version)
+
+    async def detect(self, rgb: Rgb) -> list[TextLine]:
+        """The lines of text on a page, uint8 (H, W, 3), in reading order. Raises NotInstalled."""
+        with self._metrics.ocr_seconds.labels("detect").time():
+            return await self._step(lambda engine: engine.detect(rgb))
+
+    async def read(self, crops: Sequence[Callable[[], Rgb]]) -> list[Reading]:
+        """The text of each crop, in order. crops: functions, called in the thread. Raises NotInstalled."""
+        readings: list[Reading] = []
+        for start in range(0, len(crops), BATCH):
+            batch = crops[start : start + BATCH]
+            with self._metrics.ocr_seconds.labels("read").time():
+                readings += await self._step(lambda engine, batch=batch: engine.read([crop() for crop in batch]))
+        return readings
+
+    def close(self) -> None:
+        self._thread.shrink(0)
+
+    def _step(self, step: Callable[[Engine], T]) -> Awaitable[T]:
+        return asyncio.wrap_future(self._thread.submit(lambda: step(self._opened())))
+
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            try:
+                self._engine = self._open_engine(threads=self._threads)
+            except StartupError as exc:
+                raise NotInstalled(str(exc)) from exc
+        return self._engine
+
+
+def installed() -> str:
+    """The package that reads text, with its version; empty if it is not installed."""
+    try:
+        return f"rapidocr {version('rapidocr')}"
+    except PackageNotFoundError:
+        return ""
