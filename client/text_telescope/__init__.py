@@ -15,6 +15,7 @@ from text_telescope.exchange import (
     TooLarge,
     Unreachable,
 )
+from text_telescope.page import PageLine, PageResult
 from text_telescope.pictures import Answer
 from text_telescope.second_opinion import Opinion, Reading
 
@@ -27,6 +28,8 @@ __all__ = [
     "BadRequest",
     "Opinion",
     "Overloaded",
+    "PageLine",
+    "PageResult",
     "Problem",
     "Reading",
     "ServerError",

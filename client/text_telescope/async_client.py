@@ -22,7 +22,8 @@ from text_telescope.second_opinion import SecondOpinions, given_limits
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from text_telescope.base import CropParameters, PageParameters, Raise, RaiseOrKeep, Return
+    from text_telescope.base import CropParameters, PageParameters, Raise, RaiseOrKeep, ReadParameters, Return
+    from text_telescope.page import PageResult
     from text_telescope.pictures import File, Picture, Pixels
     from text_telescope.second_opinion import Reader, Reading
 
@@ -126,6 +127,15 @@ class AsyncTelescopeClient(BaseClient[httpx.AsyncClient]):
         """As `TelescopeClient.recompose`."""
         steps = await asyncio.to_thread(self._of_page, page, plain_regions(regions), options)
         return await asyncio.to_thread(as_given, await self._drive(steps), page, self._channels)
+
+    @overload
+    async def page(self, page: File, **options: Unpack[ReadParameters]) -> PageResult[Answer]: ...
+    @overload
+    async def page(self, page: Pixels, **options: Unpack[ReadParameters]) -> PageResult[Pixels]: ...
+    async def page(self, page: Any, **options: Unpack[ReadParameters]) -> PageResult[Any]:
+        """As `TelescopeClient.page`."""
+        found = await self._drive(await asyncio.to_thread(self._of_reading, page, options))
+        return await asyncio.to_thread(found.in_kind_of, page, self._channels)
 
     async def read(
         self,

@@ -20,10 +20,12 @@ from text_telescope.exchange import (
     Problem,
     Unreachable,
     entries,
-    picture,
+    read_model,
+    read_picture,
+    single,
     split,
 )
-from text_telescope.exchange import model as served_model
+from text_telescope.page import PageResult, read_page
 from text_telescope.pictures import Answer, Channels, as_given, encode
 from text_telescope.second_opinion import Limits, listed_limits
 
@@ -58,6 +60,15 @@ class CropParameters(Parameters, total=False):
 
 class PageParameters(Parameters, total=False):
     units: Literal["pixels", "relative"]  # of the regions; docTR's are relative to the page
+
+
+class ReadParameters(Parameters, total=False):
+    """Of a page whose lines the service finds itself."""
+
+    read: bool  # True: the lines are read, which needs the extra `ocr` of the service
+    recompose: bool  # False; True: also the page at twice its size
+    pictures: bool  # False; True: also the picture of every line
+    layout: Literal["auto", "page", "line"]  # "line": the whole picture is one line
 
 
 class BaseClient(Generic[H]):
@@ -153,7 +164,13 @@ class BaseClient(Generic[H]):
             self._request, "/regions", {**options, "recompose": "true"}, accept="image/*",
             files=self._page(page), data={"regions": json.dumps(regions)},
         )  # fmt: skip
-        return picture(build, timeout_s=self._timeout_s)
+        return single(build, read_picture, timeout_s=self._timeout_s)
+
+    def _of_reading(self, page: Picture, options: ReadParameters) -> Exchange[PageResult[Answer]]:
+        """Blocking: encodes the page."""
+        asked = {"read": True, "pictures": False, **options}
+        build = partial(self._request, "/page", asked, files=self._page(page))
+        return single(build, read_page, timeout_s=self._timeout_s)
 
     def _of_limits(self, recogniser: str, model: str | None) -> Exchange[Limits]:
         """Of second opinions. Raises ValueError if the model has none for the recogniser."""
@@ -162,7 +179,7 @@ class BaseClient(Generic[H]):
             path = f"/v1/models/{quote(model)}" if model else "/v1/models"
             return self._http.build_request("GET", path, timeout=_timeout(left_s))
 
-        return listed_limits((yield from served_model(build, timeout_s=self._timeout_s)), recogniser)
+        return listed_limits((yield from single(build, read_model, timeout_s=self._timeout_s)), recogniser)
 
     def _page(self, page: Picture) -> list[tuple[str, tuple[str, bytes]]]:
         (file,) = self._encoded([page])
@@ -184,7 +201,7 @@ class BaseClient(Generic[H]):
         return self._http.build_request(
             "POST",
             f"{ENDPOINT}{path}",
-            params={name: str(value) for name, value in options.items() if value is not None},
+            params={name: _written(value) for name, value in options.items() if value is not None},
             files=files,
             data=data,
             headers={"Accept": accept, "X-Request-Timeout-Ms": str(math.ceil(1000 * left_s))},
@@ -207,6 +224,10 @@ class BaseClient(Generic[H]):
             else:
                 raise answer
         return results
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _timeout(left_s: float) -> httpx.Timeout:

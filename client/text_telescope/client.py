@@ -4,7 +4,8 @@
         telescope.super_resolve("crop.png").save("sharp.png")
         sharp = telescope.super_resolve(crop)            # uint8 (H, W, 3) -> (2H, 2W, 3)
         many = telescope.super_resolve([crop, image])    # in order, in as few requests as the limits allow
-        lines = telescope.regions(page, quadrilaterals)  # a page and where a detector found its text
+        text = telescope.page("page.jpg").text           # the service finds the lines and reads them
+    lines = telescope.regions(page, quadrilaterals)  # a page and where a detector found its text
         readings = telescope.read(crops, reader, recogniser="tesseract")  # sends only unsure crops
 
 A picture goes in as an array (uint8; colour (H, W, 3), with alpha (H, W, 4), or grey (H, W)), a PIL image, a path,
@@ -34,7 +35,8 @@ from text_telescope.second_opinion import SecondOpinions, given_limits
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from text_telescope.base import CropParameters, PageParameters, Raise, RaiseOrKeep, Return
+    from text_telescope.base import CropParameters, PageParameters, Raise, RaiseOrKeep, ReadParameters, Return
+    from text_telescope.page import PageResult
     from text_telescope.pictures import File, Picture, Pixels
     from text_telescope.second_opinion import Reader, Reading
 
@@ -147,6 +149,26 @@ class TelescopeClient(BaseClient[httpx.Client]):
         A region that the service refuses is only enlarged; `regions` gives its error.
         """
         return as_given(self._drive(self._of_page(page, plain_regions(regions), options)), page, self._channels)
+
+    @overload
+    def page(self, page: File, **options: Unpack[ReadParameters]) -> PageResult[Answer]: ...
+    @overload
+    def page(self, page: Pixels, **options: Unpack[ReadParameters]) -> PageResult[Pixels]: ...
+    def page(self, page: Any, **options: Unpack[ReadParameters]) -> PageResult[Any]:
+        """The lines of a page, found and read by the service, and with `recompose` its picture.
+
+        read: True by default. The service reads every line with PP-OCRv6. A line that it is unsure of is
+            super-resolved and read again, and the surer reading is kept. False finds the lines without reading.
+        recompose: also `picture`, the page at twice its size with the lines that gained in their places.
+        pictures: also `picture` of every line; False by default, since they are most of the response.
+        mode: "always" super-resolves every line and reads it twice.
+        recogniser: without `read`, the reader of the lines, as for `super_resolve`.
+        layout: "page" detects lines in any picture, "line" takes the whole picture for one line, and "auto", the
+            default, takes small pictures of a line's form for one.
+        Raises TelescopeError: BadRequest for a page that cannot be used, ServerError if the service cannot read.
+        """
+        found = self._drive(self._of_reading(page, options))
+        return found.in_kind_of(page, self._channels)
 
     def read(
         self,

@@ -123,14 +123,26 @@ def entries(
     return (yield from _entries(items, build, time.monotonic() + timeout_s, halved_on))
 
 
-def picture(build: Callable[[float], httpx.Request], *, timeout_s: float) -> Exchange[Answer]:
-    """The single picture of a response. Time and errors as for `entries`."""
-    return (yield from _send_until_accepted(build, _read_picture, time.monotonic() + timeout_s))
+def single(
+    build: Callable[[float], httpx.Request], read: Callable[[httpx.Response], T], *, timeout_s: float
+) -> Exchange[T]:
+    """A response as `read` takes it. Time and errors as for `entries`."""
+    return (yield from _send_until_accepted(build, read, time.monotonic() + timeout_s))
 
 
-def model(build: Callable[[float], httpx.Request], *, timeout_s: float) -> Exchange[dict[str, Any]]:
+def read_picture(response: httpx.Response) -> Answer:
+    """The single picture of a response."""
+    media_type = response.headers.get("content-type", "")
+    if not media_type.startswith("image/"):
+        raise ValueError(f"{media_type!r} is no picture.")
+    return Answer(response.content, media_type)
+
+
+def read_model(response: httpx.Response) -> dict[str, Any]:
     """A served model as `GET /v1/models` describes it; of a list the first, the default."""
-    return (yield from _send_until_accepted(build, _read_model, time.monotonic() + timeout_s))
+    body = response.json()
+    found: dict[str, Any] = body["models"][0] if "models" in body else body
+    return {"name": found["name"], "version": found["version"], **found}
 
 
 def _entries(
@@ -167,7 +179,7 @@ def _send_until_accepted(
     for attempt in count():
         reply = yield build(deadline - time.monotonic())
         try:
-            return read(_accepted(reply))
+            return _read(read, _accepted(reply))
         except (Overloaded, Unreachable) as exc:
             broken += isinstance(exc, Unreachable)
             pause = _pause_s(reply, attempt)
@@ -203,47 +215,35 @@ def _unreachable(error: httpx.TransportError) -> str:
     return f"The service cannot be reached at {url.scheme}://{url.netloc.decode()}: {reason}."
 
 
-def _read_entries(response: httpx.Response, *, expected: int) -> list[Entry]:
+def _read(read: Callable[[httpx.Response], T], response: httpx.Response) -> T:
     try:
-        found = [_entry(fields) for fields in response.json()["images"]]
-    except (ValueError, KeyError, TypeError) as exc:
+        return read(response)
+    except (ValueError, KeyError, TypeError, IndexError) as exc:
         raise _not_text_telescope(response) from exc
+
+
+def _read_entries(response: httpx.Response, *, expected: int) -> list[Entry]:
+    found = [_entry(fields) for fields in response.json()["images"]]
     if len(found) != expected:
         raise ServerError(f"The service answered {len(found)} images of {expected}.")
     return found
 
 
-def _read_picture(response: httpx.Response) -> Answer:
-    media_type = response.headers.get("content-type", "")
-    if not media_type.startswith("image/"):
-        raise _not_text_telescope(response)
-    return Answer(response.content, media_type)
-
-
-def _read_model(response: httpx.Response) -> dict[str, Any]:
-    try:
-        body = response.json()
-        found: dict[str, Any] = body["models"][0] if "models" in body else body
-        return {"name": found["name"], "version": found["version"], **found}
-    except (ValueError, KeyError, TypeError, IndexError) as exc:
-        raise _not_text_telescope(response) from exc
-
-
 def _entry(fields: dict[str, Any]) -> Entry:
     if fields["outcome"] == "failed":
-        return _problem(fields["problem"])
+        return problem_of(fields["problem"])
     data = base64.b64decode(fields["data"], validate=True)
     return Answer(data, fields["media_type"], fields.get("method"), fields.get("reason"))
 
 
-def _problem(fields: dict[str, Any]) -> Problem:
+def problem_of(fields: dict[str, Any]) -> Problem:
     return Problem(fields["status"], fields["code"], fields["detail"])
 
 
 def _refusal(response: httpx.Response) -> TelescopeError:
     status = response.status_code
     try:
-        problem = _problem(response.json())
+        problem = problem_of(response.json())
     except (ValueError, KeyError, TypeError):  # perhaps from a proxy
         problem = None
     message = problem.detail if problem else f"Status {status} {response.reason_phrase}."
