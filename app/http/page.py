@@ -19,6 +19,7 @@ from app.http.schemas import DoneLine, FailedLine, LineReading, LineText, PageRe
 from app.http.super_resolve import served_model, while_connected
 from app.imaging.encode import MEDIA_TYPES
 from app.ocr.engine import Reading
+from app.ocr.reader import TextReader
 from app.serving import page_reading
 from app.serving.page_reading import LineResult, PageReading
 
@@ -32,6 +33,8 @@ async def super_resolve_page(request: Request) -> Response:
     record = request.state.record
     query = read_query(request, PageReadingQuery)
     options = query.options()
+    reader: TextReader = request.app.state.reader
+    reader.check()
     representation = negotiate(request, one_picture=query.recompose, image_format=query.format)
     with served_model(request, query) as model:
         with receive(request, model) as body:
@@ -43,16 +46,16 @@ async def super_resolve_page(request: Request) -> Response:
                         upload,
                         options,
                         representation.image_format,
-                        reader=request.app.state.reader,
+                        reader=reader,
                         deadline=body.deadline,
                         timings=record.timings,
                     )
         record.images = len(found.lines)
         record.failed = sum(isinstance(line.result, ServiceError) for line in found.lines)
-        return await asyncio.to_thread(_render, record, representation, found)
+        return await asyncio.to_thread(render, record, representation, found)
 
 
-def _render(record: RequestRecord, representation: Representation, found: PageReading) -> Response:
+def render(record: RequestRecord, representation: Representation, found: PageReading) -> Response:
     shape, image_format = representation
     if shape == "image":
         assert found.page

@@ -24,7 +24,12 @@ T = TypeVar("T")
 MAX_PAGES = 16  # at a time; each takes seconds, so more would wait for their deadlines
 BATCH = 16  # crops in one step, half a second on two cores
 FIRST_PAGE_S = 5.0  # until a page has been measured
-OFF = "This service does not read text: TELESCOPE_OCR is off. Use /v1/super-resolve/regions with your own boxes."
+OFF = "TELESCOPE_OCR is off, so this service neither finds nor reads text"
+MISSING = (
+    "Finding and reading text needs the package rapidocr; install it beside the service: "
+    "pip install 'text-telescope[ocr]'"
+)
+INSTEAD = "Send a page with the boxes of its text to /v1/super-resolve/regions."
 
 
 class Engine(Protocol):
@@ -39,10 +44,7 @@ class Engine(Protocol):
 
 
 class TextReader:
-    """The recogniser of a service, from its construction to `close`.
-
-    name: as calibrations name it. is_available: False if the settings switch it off or the package is missing.
-    """
+    """The recogniser of a service, from its construction to `close`. name: as calibrations name it."""
 
     name = RECOGNISER
 
@@ -59,17 +61,16 @@ class TextReader:
         self._pages = 0
         self._page_s = FIRST_PAGE_S
         if settings.ocr == "on":
-            self._opened()
+            self._engine = open_engine(threads=self._threads)
 
-    @property
-    def is_available(self) -> bool:
-        return not self._off and bool(installed())
+    def check(self) -> None:
+        """Raises NotInstalled if the settings switch it off or the package is missing."""
+        if self._off or not (self._engine or installed()):
+            raise NotInstalled(f"{OFF if self._off else MISSING}. {INSTEAD}")
 
     @contextmanager
     def page(self) -> Iterator[None]:
-        """The turn of one page. Raises Overloaded if too many are being read, NotInstalled if reading is off."""
-        if self._off:
-            raise NotInstalled(OFF)
+        """The turn of one page. Raises Overloaded if too many are being read."""
         if self._pages >= MAX_PAGES:
             wait_s = math.ceil(self._page_s)
             raise Overloaded(f"{self._pages} pages are being read; try again in {wait_s} s.", retry_after_s=wait_s)
@@ -110,7 +111,7 @@ class TextReader:
             try:
                 self._engine = self._open_engine(threads=self._threads)
             except StartupError as exc:
-                raise NotInstalled(str(exc)) from exc
+                raise NotInstalled(f"{exc} {INSTEAD}") from exc
         return self._engine
 
 

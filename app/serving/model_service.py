@@ -203,12 +203,12 @@ class ServedModel:
         deadline: on `time.monotonic`. Raises ServiceError when the request as a whole is refused.
         """
         self._upload_bytes.inc(len(upload.data))
+        page_options = PageOptions(recompose=options.recompose, policy=options.policy)
         async with until(deadline):
-            page_options = PageOptions(recompose=options.recompose, policy=options.policy)
             page = await self._runner.call(self._page, upload, page_options, image_format)
-            steps = PageReader(page, options, image_format, reader=reader, runner=self._runner, gate=self.gate)
-            most = self._settings.max_regions
-            return await steps.run(self._metrics, max_lines=most, deadline=deadline, timings=timings)
+        steps = PageReader(page, options, image_format, reader=reader, runner=self._runner, gate=self.gate)
+        most = self._settings.max_regions
+        return await steps.run(self._metrics, max_lines=most, deadline=deadline, timings=timings)
 
     async def infer(self, lr_nchw: Nchw, *, deadline: float, timings: Timings) -> list[InferenceResult]:
         """Tiles as the network takes them, float32 (N, 3, h, w) of an input size -> one result for each, in order.

@@ -24,7 +24,7 @@ from app.ocr.engine import Reading, TextLine
 from app.ocr.layout import is_one_line
 from app.ocr.reader import TextReader
 from app.serving.page import Page, RegionSource
-from app.serving.request_scope import counted
+from app.serving.request_scope import counted, until
 from app.serving.runner import Crop, CropResult, CropRunner, EncodedPicture, Timings
 from app.telemetry.metrics import ModelMetrics
 from model_store.calibration import SecondOpinion
@@ -117,20 +117,21 @@ class PageReader:
         call, admit = self._runner.call, partial(self._runner.admit, deadline=deadline)
         done: list[CropResult | ServiceError] = []
         with self._reader.page(), admit([], more_bytes=self._page.nbytes):
-            await call(self._page.decode)
-            with _timed(timings, "detect_s"):
-                await self._find(max_lines)
-            with _timed(timings, "read_s"):
-                plain = await self._read([source.decode for source in self._sources])
-            with counted(metrics, done, images=len(self._lines)):
+            async with until(deadline):
+                await call(self._page.decode)
+                with _timed(timings, "detect_s"):
+                    await self._find(max_lines)
+                with _timed(timings, "read_s"):
+                    plain = await self._read([source.decode for source in self._sources])
                 crops = await call(self._crops, plain)
-                with admit(crops) as admission:
-                    done += await self._runner.run(crops, admission, timings)
-            with _timed(timings, "read_s"):
-                readings = await self._read_again(plain, done)
-            recomposed = await call(self._recompose, crops, done, readings)
-            lines = await call(self._results, done, readings)
-            version = await self._reader.version() if self._options.read else ""
+            with counted(metrics, done, images=len(crops)), admit(crops) as admission:
+                done += await self._runner.run(crops, admission, timings)
+            async with until(deadline):
+                with _timed(timings, "read_s"):
+                    readings = await self._read_again(plain, done)
+                recomposed = await call(self._recompose, crops, done, readings)
+                lines = await call(self._results, done, readings)
+                version = await self._reader.version() if self._options.read else ""
         metrics.read(reading.kept for reading in readings if reading)
         return PageReading(self._page.size, lines, recomposed, self._reader.name if version else "", version)
 
