@@ -1,7 +1,7 @@
 """Command line of the benchmarks.
 
-python -m bench blur | bulk | capacity | data | http | ocr | precision | raw | reliability | sizes | start
-                | training
+python -m bench blur | bulk | capacity | data | http | ocr | pages | precision | raw | reliability | sizes
+                | start | training
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "data": ("bench.data", "how fast training pairs are rendered and degraded"),
     "http": ("bench.http", "the service over HTTP: beside its runtime, FastAPI and LitServe; latency; growth"),
     "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
+    "pages": ("bench.pages", "whole pages: characters read wrongly, with and without Text Telescope"),
     "reliability": ("bench.reliability", "correctness under faults, damaged pictures and disconnecting clients"),
     "bulk": ("bench.bulk", "the speed of a bulk job with one and two workers, and the workers for a larger job"),
     "precision": ("bench.precision", "the loss from reduced precision in dB, SSIM and words read"),

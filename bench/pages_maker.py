@@ -1,0 +1,341 @@
+"""Pages as users have them, rendered and degraded, with the text and place of every line.
+
+    for page in make_pages(find_fonts(), seed=7):
+        page.name, page.kind, page.script, page.rgb, page.lines, page.fonts
+
+    screen, light    a document or program in 8 to 14 px (Chinese: 10 to 14), grey or sub-pixel letters, on white
+    screen, dark     the same on a dark ground
+    subtitle         one or two lines over a film's picture, as JPEG
+    scan             printed text at 75 to 150 dpi, up to two degrees askew, as JPEG
+    receipt          thermal print on a narrow strip, faded
+    table            ruled rows, half of them on a screen, half scanned
+    notice           a blurred photograph of a notice, in perspective
+
+The same seed, fonts, Pillow and OpenCV give the same pages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from bench.pages_sheet import Colour, Line, Part, Sheet, Style, shrunk, warped
+from bench.pages_texts import TEXTS, Texts, filled
+from model_store.pixels import Rgb
+from training.calibration.rendered import Damage, damaged
+from training.data.degrade import degrade
+from training.data.degrade_config import FULL, DegradeConfig, preset
+from training.data.fonts import Font, choose_font
+from training.data.grounds import octave_noise, page_colour, scenery, texture
+from training.errors import DataError
+
+Rng = np.random.Generator
+SANS = r"(DejaVuSans|LiberationSans|Lato|NotoSans|FreeSans)(-Regular|-?Bold)?"
+SERIF = r"(DejaVuSerif|LiberationSerif|NotoSerif|FreeSerif)(-Regular|-?Bold)?"
+MONO = r"(DejaVuSansMono|LiberationMono)(-Regular|-Bold)?|FreeMonoBold"
+CJK_SANS, CJK_SERIF = r"NotoSansCJK.* 2|wqy-.*", r"NotoSerifCJK.* 2|uming"
+FONTS = {  # patterns of names of fonts by use and script; any that has the text, if none is installed
+    "screen": {"latin": f"{SANS}|LiberationMono-Regular", "chinese": CJK_SANS},
+    "print": {"latin": f"{SANS}|{SERIF}", "chinese": f"{CJK_SANS}|{CJK_SERIF}|ukai"},
+    "thermal": {"latin": MONO, "chinese": CJK_SANS},
+}
+LEAST_EM = {"latin": 8, "chinese": 10}  # of screens, pixels; strokes of smaller Chinese characters fall together
+SCREEN = replace(FULL, screen_share=1.0, screen_rescaled_share=0.25, jpeg_share=0.3, jpeg_quality=(70, 95))
+SCAN = replace(FULL, scan_share=1.0, jpeg_share=1.0, jpeg_quality=(50, 90))
+FILM = replace(FULL, misalign_share=0.0, light_share=0.0, sigma_px=(0.4, 2.0), sigma_tail_share=0.0,
+               noise_std=(0.5, 3.0), jpeg_share=1.0, jpeg_quality=(45, 85), heavy_share=0.0)  # fmt: skip
+PHOTO = replace(FULL, misalign_share=0.0, sigma_tail_share=0.0, heavy_share=0.0)
+PHOTO_BLUR = (0.03, 0.13)  # of a notice, standard deviation over the em; `bench ocr` has 0 to 0.11 of the height
+MAX_BLUR_PX = 2.5
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """rgb: uint8 (H, W, 3). lines: in reading order. fonts: names of those used."""
+
+    name: str
+    kind: str
+    script: str
+    rgb: Rgb
+    lines: Sequence[Line]
+    fonts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """The fonts, texts and random numbers of one page."""
+
+    fonts: Sequence[Font]
+    script: str
+    rng: Rng
+
+    @property
+    def texts(self) -> Texts:
+        return TEXTS[self.script]
+
+    def some(self, pool: Sequence[str], count: int) -> list[str]:
+        """Different texts of the pool, with their digits filled in."""
+        chosen = self.rng.permutation(len(pool))[:count]
+        return [filled(pool[i], self.rng) for i in chosen]
+
+    def font(self, use: str) -> Font:
+        wanted = [font for font in self.fonts if re.fullmatch(FONTS[use][self.script], font.name)]
+        sample = "图书馆2048" if self.script == "chinese" else "Harbour 2048"
+        return choose_font(sample, wanted or self.fonts, self.rng)
+
+    def words(self, sentences: int) -> list[str]:
+        """Of a paragraph; a Chinese line may break after any character, but not before a closing mark."""
+        text = self.texts.joint.join(self.some(self.texts.sentences, sentences))
+        if self.script == "latin":
+            return text.split()
+        return re.findall(r"[0-9A-Za-z.:%-]+[，。；、：？！）]*|.[，。；、：？！）]*", text)
+
+    def seed(self) -> int:
+        return int(self.rng.integers(2**31))
+
+
+Made = tuple[Rgb, Sequence[Line], set[str]]
+
+
+def make_pages(fonts: Sequence[Font], *, seed: int, limit: int | None = None) -> Iterator[Page]:
+    """limit: the pages of each kind and script, if fewer than KINDS has.
+
+    Raises DataError if no font has a text.
+    """
+    for script in TEXTS:
+        for number, (kind, (make, count)) in enumerate(KINDS.items()):
+            for index in range(min(count, limit or count)):
+                rng = np.random.default_rng([seed, number, list(TEXTS).index(script), index])
+                rgb, lines, used = make(Maker(fonts, script, rng), index)
+                if not lines:
+                    raise DataError(f"a page of the kind {kind!r} holds no line of text")
+                name = f"{re.sub('[ ,]+', '-', kind)}-{script}-{index}"
+                yield Page(name, kind, script, rgb, lines, sorted(used))
+
+
+def _screen(own: Maker, index: int, *, dark: bool) -> Made:
+    """A bar of menus, a column of labels, and a document beside it."""
+    rng, least = own.rng, LEAST_EM[own.script]
+    ground, ink, accent = _window_colours(rng, dark=dark)
+    zoom = 2 if index % 2 else 1  # 1: grey letters, hinted by FreeType; 2: sub-pixels
+    sheet = Sheet((int(rng.integers(560, 800)), int(rng.integers(380, 520))), ground=ground, zoom=zoom)
+    font = own.font("screen")
+    bar = Style(font, int(rng.integers(least, 14)), ink)
+    x, parts = 12.0, []
+    for label in own.some(own.texts.labels[:6], 5):
+        parts.append(Part(label, x))
+        x += sheet.length(label, bar) + 2 * bar.em
+    sheet.row(parts, 8, bar)
+    sheet.rule((0, 30), (sheet.width, 30), accent)
+    side = Style(font, int(rng.integers(least, 14)), ink)
+    y = 42.0
+    for label in own.some(own.texts.labels[6:], 12):
+        y = sheet.row([Part(label, 14)], y, side) + side.em * 0.8
+    left = 14 + 14 * side.em
+    head = Style(font, 14, ink)
+    y = sheet.row([Part(own.some(own.texts.labels, 1)[0], left)], 42, head) + 10
+    while y < sheet.height - 30:
+        body = Style(font, int(rng.integers(least, 15)), accent if rng.random() < 0.15 else ink)
+        y = 8 + sheet.paragraph(
+            own.words(3), x=left, y=y, width=sheet.width - left - 16, style=body, joint=own.texts.joint, lead=1.6
+        )
+    return *_shown(sheet, own), sheet.fonts
+
+
+def _window_colours(rng: Rng, *, dark: bool) -> tuple[Colour, Colour, Colour]:
+    """Of the ground, the text and the links."""
+    shade = int(rng.integers(16, 50) if dark else rng.integers(240, 256))
+    text = int(rng.integers(185, 245) if dark else rng.integers(0, 90))
+    return (shade, shade, shade), (text, text, text), (110, 170, 250) if dark else (20, 80, 190)
+
+
+def _shown(sheet: Sheet, own: Maker) -> tuple[Rgb, Sequence[Line]]:
+    """As a screenshot."""
+    if sheet.zoom == 2:
+        return degrade(sheet.rgb, config=SCREEN, seed=own.seed()), sheet.lines
+    as_jpeg = Damage(jpeg=int(own.rng.integers(70, 96)) if own.rng.random() < 0.3 else 0)
+    return damaged(sheet.rgb, as_jpeg, own.rng), sheet.lines
+
+
+def _subtitle(own: Maker, index: int) -> Made:
+    rng = own.rng
+    width, height = [(640, 360), (854, 480), (960, 540)][index % 3]
+    ground = scenery((2 * height, 2 * width), rng).transpose(1, 2, 0)
+    sheet = Sheet((width, height), ground=np.rint(ground).astype(np.uint8), zoom=2)
+    em = height * rng.uniform(0.04, 0.065)
+    ink = (250, 250, 250) if rng.random() < 0.7 else (250, 225, 70)
+    style = Style(own.font("screen"), em, ink, rim=em * rng.uniform(0.05, 0.1))
+    spoken = own.some(own.texts.spoken, 4)
+    y = height * 0.06
+    for text in spoken[:2]:  # such as a second language, or a sign's translation, at the top
+        y = sheet.row([Part(text, width / 2, "m")], y, style) + em * 0.3
+    y = height - 3.0 * em
+    for text in spoken[2:]:
+        y = sheet.row([Part(text, width / 2, "m")], y, style) + em * 0.15
+    return degrade(sheet.rgb, config=FILM, seed=own.seed(), scale=2 * em / 32), sheet.lines, sheet.fonts
+
+
+def _scan(own: Maker, index: int) -> Made:
+    rng = own.rng
+    dpi = rng.uniform(75, 150)
+    sheet = Sheet((round(4.6 * dpi), round(5.6 * dpi)), ground=(255, 255, 255), zoom=2)
+    em, margin = rng.uniform(9, 12) / 72 * dpi, 0.45 * dpi
+    font = own.font("print")
+    y = sheet.row([Part(own.some(own.texts.labels, 1)[0], margin)], margin, Style(font, 1.4 * em, (0, 0, 0)))
+    style, width = Style(font, em, (0, 0, 0)), sheet.width - 2 * margin
+    while y < sheet.height - margin - 2 * em:
+        y = 0.8 * em + sheet.paragraph(
+            own.words(3), x=margin, y=y + em, width=width, style=style, joint=own.texts.joint, lead=1.45
+        )
+    return *_scanned(sheet, own, em), sheet.fonts
+
+
+def _scanned(sheet: Sheet, own: Maker, em: float) -> tuple[Rgb, Sequence[Line]]:
+    """Askew, grey, as JPEG."""
+    under = np.full_like(sheet.rgb, 255)
+    rgb, lines = warped(sheet.rgb, _enlarged(sheet), _turned(under, own.rng.uniform(-2, 2)), under)
+    return degrade(rgb, config=SCAN, seed=own.seed(), scale=sheet.zoom * em / 32), shrunk(lines, sheet.zoom)
+
+
+def _turned(picture: Rgb, degrees: float) -> np.ndarray:
+    height, width = picture.shape[:2]
+    return np.vstack([cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0), [0, 0, 1]])
+
+
+def _enlarged(sheet: Sheet) -> list[Line]:
+    return shrunk(sheet.lines, 1 / sheet.zoom)
+
+
+def _receipt(own: Maker, index: int) -> Made:
+    rng, texts = own.rng, own.texts
+    em = rng.uniform(11, 16)
+    font, width = own.font("thermal"), round(22 * em)
+    sheet = Sheet((width, round(37 * em)), ground=(246, 245, 241), zoom=2)
+    style, left, right = Style(font, em, (70, 70, 78)), 1.2 * em, width - 1.2 * em
+    y = em
+    for i, text in enumerate(texts.shops[int(rng.integers(len(texts.shops)))]):
+        big = replace(style, em=1.25 * em) if i == 0 else style
+        y = sheet.row([Part(filled(text, rng), width / 2, "m")], y, big) + 0.2 * em
+    y = 0.5 * em + sheet.row(
+        [Part(filled("1#.0#.2026", rng), left), Part(filled("1#:##", rng), right, "r")], y, style
+    )
+    prices = []
+    for item in own.some(texts.goods, int(rng.integers(9, 14))):
+        prices.append(int(rng.integers(49, 1999)))
+        y = 0.25 * em + sheet.row([Part(item, left), Part(_money(prices[-1]), right, "r")], y, style)
+    sheet.rule((left, y + 0.3 * em), (right, y + 0.3 * em), style.ink)
+    total, cash = sum(prices), 5000 * (sum(prices) // 5000 + 1)
+    amounts = (round(total / 1.2), total - round(total / 1.2), total, cash, cash - total)
+    y += em
+    for label, amount in zip(texts.total, amounts, strict=True):
+        y = 0.25 * em + sheet.row([Part(label, left), Part(_money(amount), right, "r")], y, style)
+    y += 0.6 * em
+    for text in texts.closing:
+        y = 0.2 * em + sheet.row([Part(filled(text, rng), width / 2, "m")], y, replace(style, em=0.85 * em))
+    return *_photographed(_faded(sheet.rgb, rng), sheet, own, em, tilt=2.0), sheet.fonts
+
+
+def _money(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02d}"
+
+
+def _faded(rgb: Rgb, rng: Rng) -> Rgb:
+    """Paler towards one end and in patches, as thermal paper becomes in the light."""
+    height, width = rgb.shape[:2]
+    down = np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    pale = rng.uniform(0.15, 0.65) * (down if rng.random() < 0.5 else 1 - down)
+    pale = np.clip(pale + 0.12 * octave_noise((height, width), rng), 0, 0.75)[..., None]
+    return np.rint(rgb * (1 - pale) + 246.0 * pale).astype(np.uint8)
+
+
+def _photographed(rgb: Rgb, sheet: Sheet, own: Maker, em: float, *, tilt: float) -> tuple[Rgb, Sequence[Line]]:
+    """On a table, a little tilted, mildly out of focus."""
+    margin = round(2 * em)
+    height, width = (2 * (side // 2 + 2 * margin) // 2 * 2 for side in rgb.shape[:2])
+    ground = texture(page_colour(own.rng), (height, width), own.rng).transpose(1, 2, 0)
+    under = np.rint(ground.clip(0, 255)).astype(np.uint8)
+    offset = np.array([[1, 0, (width - rgb.shape[1]) / 2], [0, 1, (height - rgb.shape[0]) / 2], [0, 0, 1.0]])
+    matrix = _turned(under, own.rng.uniform(-tilt, tilt)) @ offset
+    picture, lines = warped(rgb, _enlarged(sheet), matrix, under)
+    config = replace(preset("mild"), misalign_share=0.0)
+    return degrade(picture, config=config, seed=own.seed(), scale=2 * em / 32), shrunk(lines, 2)
+
+
+def _table(own: Maker, index: int) -> Made:
+    """Ruled rows of name, code, number and price, on a screen or scanned."""
+    rng, on_screen = own.rng, index % 2 == 0
+    em = float(rng.integers(10, 14)) if on_screen else rng.uniform(11, 20)
+    font, zoom = own.font("screen" if on_screen else "print"), 2 if not on_screen or index % 4 else 1
+    rows, pitch = int(rng.integers(12, 18)), 2.0 * em
+    sheet = Sheet((round(34 * em), round((rows + 3) * pitch)), ground=(255, 255, 255), zoom=zoom)
+    style, left, right = Style(font, em, (20, 20, 24)), 1.5 * em, sheet.width - 1.5 * em
+    columns = (left + 0.5 * em, left + 14 * em, left + 23 * em, right - 0.5 * em)
+    sheet.block((left, pitch, right, 2 * pitch), (222, 230, 240))
+    _cells(sheet, own.texts.columns, columns, pitch + 0.45 * em, style)
+    for number, item in enumerate(own.some(own.texts.goods, rows), 2):
+        cells = (item, filled("##-####", rng), str(rng.integers(1, 400)), _money(int(rng.integers(50, 90000))))
+        _cells(sheet, cells, columns, number * pitch + 0.45 * em, style)
+        sheet.rule((left, number * pitch), (right, number * pitch), (150, 150, 160))
+    for x in (left, left + 13.3 * em, left + 20 * em, left + 25 * em, right):
+        sheet.rule((x, pitch), (x, (rows + 2) * pitch), (150, 150, 160))
+    return *(_shown(sheet, own) if on_screen else _scanned(sheet, own, em)), sheet.fonts
+
+
+def _cells(sheet: Sheet, texts: Sequence[str], columns: Sequence[float], y: float, style: Style) -> None:
+    item, code, stock, price = (Part(text, x) for text, x in zip(texts, columns, strict=True))
+    sheet.row([item, code, replace(stock, anchor="r"), replace(price, anchor="r")], y, style)
+
+
+def _notice(own: Maker, index: int) -> Made:
+    rng = own.rng
+    head, *rest = (filled(text, rng) for text in own.texts.notices[index % len(own.texts.notices)])
+    em = rng.uniform(13, 26)
+    ground = [int(part) for part in np.rint(page_colour(rng) * 0.85 + 25)]
+    ink = (25, 25, 40) if sum(ground) > 3 * 128 else (240, 240, 235)
+    font = own.font("print")
+    style = Style(font, em, ink)
+    width = 24 * em
+    sheet = Sheet(
+        (round(width), round((3.2 + 2.0 * len(rest)) * em)), ground=(ground[0], ground[1], ground[2]), zoom=2
+    )
+    y = 0.6 * em + sheet.row([Part(head, width / 2, "m")], em, replace(style, em=1.6 * em))
+    for text in rest:
+        y = 0.7 * em + sheet.row([Part(text, 1.5 * em)], y, replace(style, em=em * rng.uniform(0.75, 1.0)))
+    rgb, lines = _on_wall(sheet, own)
+    return degrade(rgb, config=_out_of_focus(own, em), seed=own.seed()), lines, sheet.fonts
+
+
+def _out_of_focus(own: Maker, em: float) -> DegradeConfig:
+    """A photograph of text of this em, blurred by a Gaussian, a disk or a motion of one drawn deviation."""
+    sigma = 2 * min(MAX_BLUR_PX, em * own.rng.uniform(*PHOTO_BLUR))  # at twice the page's size
+    disk, motion = 2 * sigma, 3.5 * sigma
+    return replace(PHOTO, sigma_px=(sigma,) * 2, defocus_radius_px=(disk,) * 2, motion_px=(motion,) * 2)
+
+
+def _on_wall(sheet: Sheet, own: Maker) -> tuple[Rgb, Sequence[Line]]:
+    """In perspective, twice the size of the page."""
+    rng, (height, width) = own.rng, sheet.rgb.shape[:2]
+    tall, wide = (round(1.16 * side) // 2 * 2 for side in (height, width))
+    wall = texture(rng.uniform(60, 200, 3), (tall, wide), rng).transpose(1, 2, 0)
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    reach = 0.07 * np.array([width, height])
+    placed = corners + reach + rng.uniform(-0.9, 0.9, (4, 2)) * reach * (0.6, 0.6)
+    matrix = cv2.getPerspectiveTransform(corners, placed.astype(np.float32)).astype(np.float64)
+    rgb, lines = warped(sheet.rgb, _enlarged(sheet), matrix, np.rint(wall.clip(0, 255)).astype(np.uint8))
+    return rgb, shrunk(lines, 2)
+
+
+Make = Callable[[Maker, int], Made]
+KINDS: Mapping[str, tuple[Make, int]] = {  # with the number of pages in each script
+    "screen, light": (lambda own, index: _screen(own, index, dark=False), 5),
+    "screen, dark": (lambda own, index: _screen(own, index, dark=True), 5),
+    "subtitle": (_subtitle, 8),
+    "scan": (_scan, 6),
+    "receipt": (_receipt, 5),
+    "table": (_table, 5),
+    "notice": (_notice, 8),
+}
