@@ -41,7 +41,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable ./client --editable '.[cpu]'
+	$(PIP) --editable ./client --editable '.[cpu,ocr]'
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python

@@ -1,4 +1,4 @@
-# The service on CPU (OpenVINO).
+# The service on CPU (OpenVINO), with the recogniser that reads pages.
 #
 #   docker build -f docker/cpu.Dockerfile -t text-telescope:0.1.0-cpu .
 #   docker run --rm --read-only -p 127.0.0.1:8000:8000 text-telescope:0.1.0-cpu
@@ -9,7 +9,7 @@ WORKDIR /build
 COPY constraints.txt pyproject.toml docker/requirements.py ./
 # pip is removed, so that nothing can be installed into the finished image. openvino-telemetry belongs to a model
 # converter that the service does not use; it writes into the home folder.
-RUN python requirements.py cpu > requirements.txt \
+RUN python requirements.py cpu ocr > requirements.txt \
     && python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir \
         --constraint constraints.txt --requirement requirements.txt \

@@ -76,9 +76,9 @@ def test_from_start_to_shutdown_it_connects_to_nothing(
     home.mkdir()
     ocr = bool(find_spec("rapidocr"))
     platform = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    service = start(TELESCOPE_DEMO_OCR=str(ocr), HOME=str(home), **platform, **sealed)
+    service = start(TELESCOPE_OCR="on" if ocr else "off", HOME=str(home), **platform, **sealed)
     with httpx.Client(base_url=service.url(), timeout=60) as client:
-        paths = ["/", "/web/script.js", "/docs", "/openapi.json", "/metrics", "/livez", "/readyz", "/v1/models"]
+        paths = ["/", "/web/style.css", "/docs", "/openapi.json", "/metrics", "/livez", "/readyz", "/v1/models"]
         assert [client.get(path).status_code for path in paths] == [200] * len(paths)
         one, box = {"image": CROP}, {"regions": "[[0, 0, 40, 16]]"}
         assert client.post("/v1/super-resolve", files=one).status_code == 200
@@ -88,7 +88,9 @@ def test_from_start_to_shutdown_it_connects_to_nothing(
         svg = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://127.0.0.1:9/a.png'/></svg>"
         assert client.post("/v1/super-resolve", files={"image": svg}).status_code == 415
         if ocr:
-            assert client.post("/v1/recognise", files=one).status_code == 200
+            page = {"image": (REPOSITORY / "examples" / "pages" / "market.png").read_bytes()}
+            read = client.post("/v1/super-resolve/page", params={"read": "true", "mode": "always"}, files=page)
+            assert read.status_code == 200, read.text
     service.popen.send_signal(signal.SIGTERM)
     assert service.wait() == 0, "".join(service.lines)
     assert list(home.rglob("*")) == []  # where libraries keep an identifier of the machine
