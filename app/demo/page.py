@@ -1,6 +1,6 @@
 """The demo page at `/` and its files below `/web`: static, read once, sent with a strict content security policy.
 
-The page uses the API like any other client; only the optional /v1/recognise exists for it alone.
+The page uses the API like any other client: no address exists for it alone.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.params import Depends
 
-from app.demo.recognise import DemoRecogniser, recognise_router
+from app.ocr.reader import installed
 from app.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -30,6 +30,7 @@ _MEDIA_TYPES = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
@@ -43,14 +44,10 @@ class Asset:
 
 
 def mount_demo(app: FastAPI, settings: Settings, guards: Sequence[Depends]) -> None:
-    """Add the demo page, its files and, with TELESCOPE_DEMO_OCR, its recogniser to the application.
+    """Add the demo page and its files to the application.
 
-    guards: dependencies that check the API key, for the recogniser; if there are any, the page asks for a key.
-    Raises StartupError if the recogniser is switched on but not installed.
+    guards: dependencies that check the API key; if there are any, the page asks for a key.
     """
-    recogniser = DemoRecogniser(settings) if settings.demo_ocr else None
-    if recogniser:
-        app.include_router(recognise_router(recogniser), dependencies=guards)
     assets = {
         file.relative_to(STATIC).as_posix(): _asset(file.suffix, file.read_bytes())
         for file in STATIC.rglob("*.*")
@@ -58,7 +55,8 @@ def mount_demo(app: FastAPI, settings: Settings, guards: Sequence[Depends]) -> N
     }
     page = (STATIC / "index.html").read_text()
     for placeholder, value in {
-        "{{recogniser}}": recogniser.name if recogniser else "",
+        "{{ocr}}": installed() if settings.ocr != "off" else "",
+        "{{ocr-setting}}": settings.ocr,
         "{{key}}": "required" if guards else "",
         "{{operations}}": "elsewhere" if settings.admin_port else "",
     }.items():
