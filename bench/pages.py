@@ -8,10 +8,10 @@
     second    second opinion: lines that the recogniser is unsure of are read again, super-resolved
 
 Each page is rendered and degraded with known text (`bench/pages_maker.py`). The figure is the character error
-rate: wrong, missing and added characters of a hundred, over all pages of a kind. Missed lines and text beside lines
-count. Changes carry 95 % intervals, from resampled pages. The command writes report.json, table.md, chart.svg, and
-the pages with their true lines; changes.jsonl has every line that is read better or worse than plain. After an
-interruption the same command goes on with the readings in --out.
+rate: wrong, missing and added characters of a hundred, over all pages of a kind. Missed lines and text beside the
+lines count. Changes carry 95 % intervals, from resampled pages. The command writes report.json, table.md and
+chart.svg, the pages with their true lines, and in changes.jsonl each line that is read better or worse than plain.
+After an interruption the same command goes on with the readings in --out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,14 @@ from app.ocr.engine import OcrEngine
 from bench.pages_chart import chart
 from bench.pages_maker import KINDS, Page, make_pages
 from bench.pages_measure import VARIANTS, MeasuredPage, cer_change, measure_page
+from bench.pages_texts import TEXTS
 from bench.subject import open_subject
 from model_store.errors import ModelStoreError
 from training.calibration.command import typed_command
 from training.calibration.network import add_network
 from training.calibration.readers import READER_NAMES, shared_readers
 from training.data.fonts import find_fonts
-from training.errors import TrainingError
+from training.errors import ConfigError, TrainingError
 from training.ocr import READERS
 from training.readings import Readings
 from training.record import machine
@@ -48,7 +49,6 @@ from training.run_state import git_commit
 from training.versions import versions
 
 LIBRARIES = ("numpy", "cv2", "PIL", "openvino", "onnxruntime")
-SCRIPTS = ("latin", "chinese")
 RESAMPLES = 2000
 HARM = 0.3  # points of errors that no kind should gain
 
@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--readers", default=",".join(READERS), help="by comma (default: %(default)s)")
     parser.add_argument("--calibration", type=Path, help="instead of the one beside the model")
     parser.add_argument("--fonts", type=Path, help="folder of fonts (default: those installed)")
-    parser.add_argument("--limit", type=int, help="pages of each kind and script (default: all, 4 to 8)")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="by comma (default: %(default)s)")
+    parser.add_argument("--scripts", default=",".join(TEXTS), help="by comma (default: %(default)s)")
+    parser.add_argument("--limit", type=int, help="pages of each kind and script (default: all, 4 to 6)")
     parser.add_argument("--seed", type=int, default=2026, help="of the pages (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report, table, chart and pages")
 
@@ -84,18 +86,19 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, An
     """The report, and the lines whose errors changed."""
     cv2.setNumThreads(1)
     fonts = find_fonts(args.fonts)
+    kinds, scripts = chosen(args.kinds, KINDS), chosen(args.scripts, TEXTS)
     engine = OcrEngine(threads=1)
     subject = open_subject(args)
-    total = len(SCRIPTS) * sum(min(count, args.limit or count) for _, count in KINDS.values())
+    total = len(scripts) * sum(min(KINDS[kind][1], args.limit or KINDS[kind][1]) for kind in kinds)
     measured, used = [], Counter[str]()
     try:
         with (
-            shared_readers(args.readers.split(","), SCRIPTS) as readers,
+            shared_readers(args.readers.split(","), scripts) as readers,
             Readings(args.out / "readings.jsonl") as readings,
             tqdm(total=total, desc="pages", unit="page", disable=None) as bar,
         ):
             recognisers = {name: reader.version for name, reader in readers.items()}
-            for page in make_pages(fonts, seed=args.seed, limit=args.limit):
+            for page in make_pages(fonts, seed=args.seed, kinds=kinds, scripts=scripts, limit=args.limit):
                 keep(page, args.out / "pages")
                 used.update(page.fonts)
                 measured.append(measure_page(subject, engine, page, readers, readings))
@@ -117,6 +120,15 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, An
         "machine": machine(),
     }
     return report, list(_changes(measured))
+
+
+def chosen(written: str, known: Collection[str]) -> list[str]:
+    """Names by comma. Raises ConfigError for an unknown one."""
+    names = written.split(",")
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{name!r} is unknown; choose among {', '.join(known)}")
+    return names
 
 
 def keep(page: Page, folder: Path) -> None:

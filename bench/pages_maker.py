@@ -3,8 +3,8 @@
     for page in make_pages(find_fonts(), seed=7):
         page.name, page.kind, page.script, page.rgb, page.lines, page.fonts
 
-    screen, light    a document or program in 8 to 14 px (Chinese: 10 to 14), grey or sub-pixel letters, on white
-    screen, dark     the same on a dark ground
+    light screen     a document or program in 8 to 14 px (Chinese: 10 to 14), grey or sub-pixel letters, on white
+    dark screen      the same on a dark ground
     subtitle         one or two lines over a film's picture, as JPEG
     scan             printed text at 75 to 150 dpi, up to two degrees askew, as JPEG
     receipt          thermal print on a narrow strip, faded
@@ -31,7 +31,6 @@ from training.data.degrade import degrade
 from training.data.degrade_config import FULL, DegradeConfig, preset
 from training.data.fonts import Font, choose_font
 from training.data.grounds import octave_noise, page_colour, scenery, texture
-from training.errors import DataError
 
 Rng = np.random.Generator
 SANS = r"(DejaVuSans|LiberationSans|Lato|NotoSans|FreeSans)(-Regular|-?Bold)?"
@@ -101,20 +100,28 @@ class Maker:
 Made = tuple[Rgb, Sequence[Line], set[str]]
 
 
-def make_pages(fonts: Sequence[Font], *, seed: int, limit: int | None = None) -> Iterator[Page]:
-    """limit: the pages of each kind and script, if fewer than KINDS has.
+def make_pages(
+    fonts: Sequence[Font],
+    *,
+    seed: int,
+    kinds: Sequence[str] = (),
+    scripts: Sequence[str] = (),
+    limit: int | None = None,
+) -> Iterator[Page]:
+    """The first page of each kind and script, then the second ones, and so on.
 
-    Raises DataError if no font has a text.
+    kinds, scripts: of KINDS and TEXTS; () for all. limit: pages of each kind and script, at most those of KINDS. A
+    page does not depend on the others. Raises DataError if no font has a text.
     """
-    for script in TEXTS:
-        for number, (kind, (make, count)) in enumerate(KINDS.items()):
-            for index in range(min(count, limit or count)):
-                rng = np.random.default_rng([seed, number, list(TEXTS).index(script), index])
-                rgb, lines, used = make(Maker(fonts, script, rng), index)
-                if not lines:
-                    raise DataError(f"a page of the kind {kind!r} holds no line of text")
-                name = f"{re.sub('[ ,]+', '-', kind)}-{script}-{index}"
-                yield Page(name, kind, script, rgb, lines, sorted(used))
+    for index in range(limit or max(count for _, count in KINDS.values())):
+        for script in scripts or TEXTS:
+            for kind in kinds or KINDS:
+                make, count = KINDS[kind]
+                if index < count:
+                    rng = np.random.default_rng([seed, list(KINDS).index(kind), list(TEXTS).index(script), index])
+                    rgb, lines, used = make(Maker(fonts, script, rng), index)
+                    name = f"{kind.replace(' ', '-')}-{script}-{index}"
+                    yield Page(name, kind, script, rgb, lines, sorted(used))
 
 
 def _screen(own: Maker, index: int, *, dark: bool) -> Made:
@@ -331,11 +338,11 @@ def _on_wall(sheet: Sheet, own: Maker) -> tuple[Rgb, Sequence[Line]]:
 
 Make = Callable[[Maker, int], Made]
 KINDS: Mapping[str, tuple[Make, int]] = {  # with the number of pages in each script
-    "screen, light": (lambda own, index: _screen(own, index, dark=False), 5),
-    "screen, dark": (lambda own, index: _screen(own, index, dark=True), 5),
-    "subtitle": (_subtitle, 8),
-    "scan": (_scan, 6),
-    "receipt": (_receipt, 5),
-    "table": (_table, 5),
-    "notice": (_notice, 8),
+    "light screen": (lambda own, index: _screen(own, index, dark=False), 4),
+    "dark screen": (lambda own, index: _screen(own, index, dark=True), 4),
+    "subtitle": (_subtitle, 6),
+    "scan": (_scan, 4),
+    "receipt": (_receipt, 4),
+    "table": (_table, 4),
+    "notice": (_notice, 6),
 }
