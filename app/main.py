@@ -71,7 +71,7 @@ def create_app(
             yield
         finally:
             await models.stop()
-            reader.close()
+            await asyncio.to_thread(reader.close)
             await asyncio.to_thread(tracing.close)
 
     app = FastAPI(

@@ -23,6 +23,7 @@ from model_store.pixels import Rgb
 T = TypeVar("T")
 MAX_PAGES = 16  # at a time; each takes seconds, so more would wait for their deadlines
 BATCH = 16  # crops in one step, half a second on two cores
+CLOSE_S = 5.0  # for the step in progress: detecting a large page takes a second or two
 FIRST_PAGE_S = 5.0  # until a page has been measured
 OFF = "TELESCOPE_OCR is off, so this service neither finds nor reads text"
 MISSING = (
@@ -101,7 +102,9 @@ class TextReader:
         return readings
 
     def close(self) -> None:
-        self._thread.shrink(0)
+        """Blocking: waits for the step in progress, which the end of the interpreter would abort."""
+        self._thread.stop()
+        self._thread.join(CLOSE_S)
 
     def _step(self, step: Callable[[Engine], T]) -> Awaitable[T]:
         return asyncio.wrap_future(self._thread.submit(lambda: step(self._opened())))
