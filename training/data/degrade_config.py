@@ -100,9 +100,14 @@ CROPS = DegradeConfig(
     misalign_share=0.0, light_share=0.0, sharp_share=0.12, screen_share=0.06, scan_share=0.05, clean_share=0.2,
     sigma_px=(0.3, 3.4), sigma_tail_px=(3.4, 4.2), sigma_tail_share=0.05, noise_share=0.75, heavy_share=0.07,
 )  # fmt: skip
+# The crops that the service sends through the network: it shows them at a blur of 2 to 2.5 LR px, which few of
+# CROPS have.
+BLURRED = replace(CROPS, sigma_px=(1.2, 3.6), defocus_radius_px=(1.6, 4.0), motion_px=(3.0, 7.0),
+                  sharp_share=0.08, screen_share=0.04)  # fmt: skip
 PRESETS: dict[str, DegradeConfig] = {
     "full": FULL,
     "crops": CROPS,
+    "blurred": BLURRED,
     "sharp": replace(FULL, sharp_share=1.0),
     "mild": replace(FULL, sigma_px=(0.4, 1.2), sigma_tail_share=0.0, defocus_radius_px=(0.8, 1.3),
                     motion_px=(2.0, 3.0), noise_std=(0.5, 3.0), jpeg_quality=(75, 95), heavy_share=0.0),
