@@ -2,6 +2,7 @@
 
 text-telescope serve                     start the service
 text-telescope upscale crops/ -o sharp/  super-resolve files and folders
+text-telescope read page.jpg             find the text of pages, and read it
 text-telescope bulk words/ sharp/        super-resolve large data sets; resumes
 text-telescope models                    list the models of the store
 text-telescope settings                  list the settings, as a Markdown table
@@ -18,9 +19,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from app.bulk import read as page_reading
+from app.bulk.forms import FormName
 from app.bulk.job import add_arguments, bulk
 from app.errors import InvalidParameter, StartupError
-from app.imaging.quality_gate import QualityGate, RoutingPolicy, routing_policy
+from app.imaging.quality_gate import DEFAULT_MODE, QualityGate, RoutingPolicy, routing_policy
 from app.settings import Settings, load_settings, settings_table
 from app.telemetry.logs import configure_logging, tell_loading
 from model_store.calibration import Calibration
@@ -65,6 +68,8 @@ def _run(command: str, arguments: dict[str, Any]) -> int:
     if command in ("settings", "version"):
         print(settings_table() if command == "settings" else _versions())
         return 0
+    if command == "read":
+        return _read(**arguments)
     geometry = arguments.pop("geometry")
     policy = routing_policy(arguments.pop("mode", None), arguments.pop("recogniser", None), geometry)
     if command == "bulk":
@@ -93,11 +98,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     upscale.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="image files or folders of them")
     upscale.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the PNGs")
-    upscale.add_argument(
-        "--url",
-        help="use a running service, for example http://127.0.0.1:8000; its API key, if it needs one, comes from "
-        "the environment variable TELESCOPE_API_KEY",
+    read = commands.add_parser(
+        "read",
+        description="Find the text of pages and read it, in this process (extra `ocr`) or by a running service.",
+        argument_default=argparse.SUPPRESS,
     )
+    page_reading.add_arguments(read)
+    for command in (upscale, read):
+        command.add_argument(
+            "--url",
+            help="use a running service, for example http://127.0.0.1:8000; its API key, if it needs one, comes "
+            "from the environment variable TELESCOPE_API_KEY",
+        )
     sets = commands.add_parser(
         "bulk",
         description="Super-resolve data sets, also on many machines: tar, Parquet, LMDB or folders.",
@@ -126,13 +138,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME",
             help="the recogniser that reads the results: super-resolves the crops it reads better, keeps others",
         )
-    for command in (serve, upscale, sets):
+    for command in (serve, upscale, read, sets):
         command.add_argument("--model", help="name or name:version; to serve several, with commas between them")
         command.add_argument("--runtime", choices=("auto", "paddle", "openvino", "onnx"))
         command.add_argument("--device", help="auto, cpu or gpu:N")
-    for command in (serve, upscale, sets, models):
+    for command in (serve, upscale, read, sets, models):
         command.add_argument("--model-store", type=Path, metavar="DIR", help="folder of published models")
-    serve.epilog = upscale.epilog = sets.epilog = (
+    serve.epilog = upscale.epilog = read.epilog = sets.epilog = (
         "Every other setting is an environment variable TELESCOPE_...; `text-telescope settings` lists them."
     )
     return parser
@@ -178,15 +190,7 @@ def _upscale_there(
     **local: object,
 ) -> int:
     """By the service at `url`."""
-    if local:
-        option = next(iter(local)).replace("_", "-")
-        raise StartupError(f"--{option} is the service's own choice; leave it out with --url.")
-    try:
-        from text_telescope import Answer, TelescopeClient, TelescopeError, Unreachable
-    except ImportError as exc:
-        raise StartupError(
-            f"--url needs the Python client ({exc}); install its wheel, or in the repository: pip install ./client"
-        ) from exc
+    from app.bulk.service import connected
     from app.bulk.upscale import Upscaled, find, upscale
 
     def upscaler(crops: Sequence[bytes]) -> list[Upscaled | str]:
@@ -194,22 +198,32 @@ def _upscale_there(
             crops, geometry=geometry, mode=policy.mode, recogniser=policy.recogniser, model=model
         )
         return [
-            Upscaled(answer.data, str(answer.method), str(answer.reason))
-            if isinstance(answer, Answer)
-            else answer.problem.detail
+            answer.problem.detail
+            if isinstance(answer, Exception)
+            else Upscaled(answer.data, str(answer.method), str(answer.reason))
             for answer in answers
         ]
 
-    jobs = find(inputs, out)
-    try:
-        with TelescopeClient(url, api_key=os.environ.get("TELESCOPE_API_KEY")) as client:
-            summary = upscale(jobs, upscaler, batch=64)  # a few requests: the bar moves every few seconds
-    except Unreachable as exc:
-        raise StartupError(str(exc)) from exc  # it names the address
-    except TelescopeError as exc:
-        raise StartupError(f"{url}: {exc}") from exc
+    with connected(url, local) as client:
+        summary = upscale(find(inputs, out), upscaler, batch=64)  # a few requests: the bar moves every few seconds
     print(summary.description(), file=sys.stderr)
     return 1 if summary.failed else 0
+
+
+def _read(
+    inputs: list[Path],
+    *,
+    out: Path | None = None,
+    format: FormName | None = None,
+    **rest: Any,  # noqa: ANN401  of this process's settings or the service
+) -> int:
+    from app.bulk.page_readers import ReadOptions, by_service, in_process
+
+    options = ReadOptions(rest.pop("mode", DEFAULT_MODE), rest.pop("layout", "auto"))
+    if "url" in rest:
+        return page_reading.read(inputs, out, format, lambda: by_service(options=options, **rest))
+    settings = load_settings(**rest)
+    return page_reading.read(inputs, out, format, lambda: in_process(settings, options))
 
 
 def _versions() -> str:

@@ -7,7 +7,7 @@ The upscaler is `local`, or the client of a service (`app/__main__.py`).
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -65,8 +65,8 @@ class Summary:
         return "; ".join(filter(None, [crops, left_out(self.left_out)]))
 
 
-def find(inputs: Sequence[Path], out: Path) -> Jobs:
-    """`out/<name>.png` for every crop; folders are walked, and their structure is kept below `out`.
+def find(inputs: Sequence[Path], out: Path, ending: str = ".png") -> Jobs:
+    """`out/<name>.png` for every picture; folders are walked, and their structure is kept below `out`.
 
     A file given by name is read regardless of its suffix; files already in `out` are not read. Raises StartupError
     for a missing path, a folder without pictures, two sources of one target, a target that is also a source,
@@ -74,30 +74,48 @@ def find(inputs: Sequence[Path], out: Path) -> Jobs:
     """
     jobs = Jobs()
     if out.exists() and not out.is_dir():
-        raise StartupError(f"{out} is not a folder; the pictures go into one.")
+        raise StartupError(f"{out} is not a folder; the results go into one.")
     for path in inputs:
         root = path if path.is_dir() else path.parent
         for source in _sources(path, out, jobs):
-            claim(jobs, (out / source.relative_to(root)).with_suffix(".png"), source)
-    sources = {source.resolve() for source in jobs.values()}
-    for target in jobs:
-        if target.resolve() in sources:
-            raise StartupError(f"{target} would be overwritten, and is one of the crops; choose another folder.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=out).close()
-    except OSError as exc:
-        raise StartupError(f"{out} cannot be written ({exc.strerror}); choose another folder.") from exc
+            claim(jobs, (out / source.relative_to(root)).with_suffix(ending), source)
+    _check(jobs, jobs.values(), out)
     return jobs
 
 
-def _sources(path: Path, out: Path, jobs: Jobs) -> list[Path]:
+def find_for_one(inputs: Sequence[Path], target: Path | None) -> Jobs:
+    """Every picture, as its own target, for one document of all of them. target: None for stdout.
+
+    Raises StartupError as `find`.
+    """
+    jobs = Jobs()
+    for path in inputs:
+        jobs |= {source: source for source in _sources(path, None, jobs)}
+    if target:
+        _check([target], jobs, target.parent)
+    return jobs
+
+
+def _check(targets: Iterable[Path], sources: Iterable[Path], folder: Path) -> None:
+    """Raises StartupError for a target that is a source, or a folder that cannot be written."""
+    resolved = {source.resolve() for source in sources}
+    for target in targets:
+        if target.resolve() in resolved:
+            raise StartupError(f"{target} would be overwritten, and is one of the inputs; choose another folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as exc:
+        raise StartupError(f"{folder} cannot be written ({exc.strerror}); choose another folder.") from exc
+
+
+def _sources(path: Path, out: Path | None, jobs: Jobs) -> list[Path]:
     if not path.exists():
         raise StartupError(f"{path} does not exist.")
     if not path.is_dir():
         return [path]
     files = sorted(walk(path, jobs.unreadable.append))
-    if out.resolve() != path.resolve():
+    if out and out.resolve() != path.resolve():
         files = [file for file in files if out.resolve() not in file.resolve().parents]
     found = [file for file in files if is_picture(str(file))]
     jobs.left_out.update(kind_of_file(str(file)) for file in files if not is_picture(str(file)))
