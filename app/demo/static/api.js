@@ -74,35 +74,35 @@ export async function models() {
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const base = () => document.baseURI.replace(/[?#].*$/, "").replace(/\/$/, "");
 
-/** Shell lines that repeat these requests. sample: the picture can be fetched from the service. */
-export function curl(name, choices, sample) {
+/** Shell lines that repeat these requests. sample: the picture's address on the service. */
+export function curl(names, choices, sample) {
   const bearer = keys && ' -H "Authorization: Bearer $TELESCOPE_API_KEY"';
-  const image = /[",;\\]/.test(name) ? `image=@"${name.replace(/["\\]/g, "\\$&")}"` : `image=@${name}`;
-  const lines = choices.map(
-    (choice) => `curl${bearer} -H 'Accept: application/json' -F ${quoted(image)} ${quoted(`${base()}/${address(choice)}`)}`,
-  );
+  const lines = names.flatMap((name) => choices.map((choice) => {
+    const image = /[",;\\]/.test(name) ? `image=@"${name.replace(/["\\]/g, "\\$&")}"` : `image=@${name}`;
+    return `curl${bearer} -H 'Accept: application/json' -F ${quoted(image)} ${quoted(`${base()}/${address(choice)}`)}`;
+  }));
   return [...(sample ? [`curl -O ${base()}/${sample}`] : []), ...lines].join("\n");
 }
 
 /** Lines of Python that repeat these requests with the client. */
-export function python(name, choices) {
+export function python(names, choices) {
   const key = keys && ', api_key=os.environ["TELESCOPE_API_KEY"]';
-  const calls = choices.map((choice) => {
-    const mode = choice.mode === "auto" ? "" : choice.mode;
-    const options = { recogniser: choice.recogniser, mode, model: choice.model };
-    const given = Object.entries(options).filter(([, value]) => value).map(([option, value]) => `, ${option}="${value}"`);
-    const read = ocr && choice.recogniser ? ", read=False, pictures=True" : "";
-    const picture = `${JSON.stringify(name)}${read}${given.join("")}`;
-    if (!ocr) return `    telescope.super_resolve(${picture}).save("sr.png")`;
-    return choice.recogniser
-      ? `    for line in telescope.page(${picture}).lines:\n        print(line.box, line.method)`
-      : `    print(telescope.page(${picture}).text)`;
-  });
+  const several = names.length > 1;
+  const [picture, indent] = several ? ["page", " ".repeat(8)] : [JSON.stringify(names[0]), " ".repeat(4)];
   return [
     ...(keys ? ["import os", ""] : []),
     "from text_telescope import TelescopeClient",
     "",
     `with TelescopeClient("${base()}"${key}) as telescope:`,
-    ...calls,
+    ...(several ? [`    for page in ${JSON.stringify(names).replaceAll('","', '", "')}:`] : []),
+    ...choices.flatMap((choice) => call(choice, picture).map((line) => indent + line)),
   ].join("\n");
+}
+
+function call({ recogniser, mode, model }, picture) {
+  const options = { recogniser, mode: mode === "auto" ? "" : mode, model };
+  const given = Object.entries(options).filter(([, value]) => value).map(([option, value]) => `, ${option}="${value}"`).join("");
+  if (!ocr) return [`telescope.super_resolve(${picture}${given}).save("sr.png")`];
+  if (!recogniser) return [`print(telescope.page(${picture}${given}).text)`];
+  return [`for line in telescope.page(${picture}, read=False${given}).lines:`, "    print(line.box, line.method)"];
 }

@@ -135,11 +135,13 @@ function fail({ title, message }) {
 }
 
 function drawCommands() {
-  const item = shown ?? items[0];
-  const name = item?.name ?? "page.png";
-  const asked = choices();
-  $("curl").textContent = curl(name, asked, item?.address);
-  $("python").textContent = python(name, asked);
+  const chosen = choices();
+  const compared = chosen.map(({ model }) => model).filter(Boolean).join(" against ");
+  const [reader] = $("recogniser").selectedOptions;
+  $("options-chosen").textContent = [compared, reader?.text, `mode ${$("mode").value}`].filter(Boolean).join("; ");
+  const names = shown ? [shown.name] : items.length ? items.map(({ name }) => name) : ["page.png"];
+  $("curl").textContent = curl(names, chosen, shown?.address);
+  $("python").textContent = python(names, chosen);
 }
 
 // Input
@@ -156,13 +158,13 @@ function take(files) {
   work();
 }
 
-async function takeSample(sample, rule) {
+async function takeSample(sample) {
   const path = `web/samples/${sample.file}`;
   const answer = await fetch(path).catch(() => null);
   if (!answer?.ok) return fail(new Problem("The sample cannot be loaded", "The service cannot be reached."));
-  const passed = sample.passed_over ? ` Seeds passed over for this one: ${sample.passed_over}.` : "";
+  const passed = sample.passed_over === 1 ? "1 seed was" : `${sample.passed_over || "no"} seeds were`;
   const file = new File([await answer.blob()], sample.file, { type: "image/png" });
-  items = [{ file, name: sample.file, truth: sample.lines, address: path, rule: `${rule}${passed}` }];
+  items = [{ file, name: sample.file, truth: sample.lines, address: path, rule: `Samples are chosen by the rule below, and are not typical: ${passed} passed over for this one.` }];
   work();
 }
 
@@ -174,7 +176,7 @@ async function offerSamples() {
   const buttons = samples.map((sample) => {
     const picture = element("img", { src: `web/samples/${sample.file}`, alt: "", width: sample.width, height: sample.height });
     const button = element("button", { type: "button", class: "sample" }, element("span", { class: "sample-picture" }, picture), sample.title);
-    button.addEventListener("click", () => takeSample(sample, rule));
+    button.addEventListener("click", () => takeSample(sample));
     return element("li", {}, button);
   });
   $("samples").replaceChildren(...buttons);
@@ -264,7 +266,7 @@ $("key-field").hidden = !keys;
 $("no-ocr").hidden = Boolean(ocr);
 $("no-ocr").textContent = ocr ? "" : NO_OCR;
 document.querySelector(".top nav").hidden = operations === "elsewhere";
-if (matchMedia("(max-width: 40rem)").matches) $("options").open = false;
+if (keys) $("options").open = true; // the key is among them
 drawCommands();
 offerSamples();
 if (keys) offerRecognisers();

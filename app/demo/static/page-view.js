@@ -11,8 +11,17 @@ const SHOWN_AT_ONCE = 12; // unchanged lines; more are folded
 export function pageView(run, { name, compared }) {
   const view = element("article", { class: "run", "aria-label": `${name}, ${run.label}` });
   if (compared) view.append(element("h3", {}, run.label), element("p", { class: "run-verdict" }, run.sentence));
-  view.append(picture(run, name), ...lists(run));
+  const lines = element("div", { class: "line-lists" }, ...lists(run));
+  if (isCrop(run)) view.classList.add("crop");
+  else view.append(picture(run, name));
+  view.append(lines);
   return view;
+}
+
+/** Whether the picture is one line, which the list shows as large. */
+function isCrop({ lines, answer: { input } }) {
+  const wide = ({ input: { width, height } }) => width * height > 0.8 * input.width * input.height;
+  return lines.length === 1 && wide(lines[0]);
 }
 
 function picture(run, name) {
@@ -32,7 +41,7 @@ function picture(run, name) {
 
 /** Boxes over the picture: one tab stop, arrow keys from box to box, Enter or a click opens the line. */
 function boxes(run, width, height) {
-  const letter = Math.max(11, width / 36);
+  const letter = Math.max(9, width / 42);
   const shapes = run.lines.map((line, position) => {
     const [mark, spoken] = markOf(line);
     const shape = svg(
@@ -41,8 +50,7 @@ function boxes(run, width, height) {
       svg("polygon", { points: line.box.map((point) => point.join(",")).join(" "), "vector-effect": "non-scaling-stroke" }),
     );
     if (line.change !== "same") {
-      const [x, y] = line.box[1];
-      shape.append(svg("text", { x: Math.min(x + 3, width - 2 * letter), y: y + letter, "font-size": letter }, mark));
+      shape.append(...flag(mark, line.box[0], letter));
     }
     shape.addEventListener("click", () => openLine(run, position));
     return shape;
@@ -61,6 +69,16 @@ function boxes(run, width, height) {
     event.preventDefault();
   });
   return layer;
+}
+
+/** A mark on its ground, at the box's top left. */
+function flag(mark, [x, y], letter) {
+  const [wide, high] = [(0.75 * mark.length + 0.5) * letter, 1.3 * letter];
+  const [left, top] = [Math.max(0, x - wide), Math.max(0, y)];
+  return [
+    svg("rect", { x: left, y: top, width: wide, height: high, rx: 0.2 * letter }),
+    svg("text", { x: left + wide / 2, y: top + letter, "font-size": letter, "text-anchor": "middle" }, mark),
+  ];
 }
 
 function lists(run) {

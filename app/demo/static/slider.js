@@ -5,7 +5,7 @@ import { explanation, markOf } from "./words.js";
 import { element, reading } from "./elements.js";
 
 const $ = (id) => document.getElementById(id);
-const LENS = 4; // times the enlarged picture
+const LENS = 3; // times the enlarged picture
 let opened = null; // {run, position, before, after}: the line on show
 let newest = 0; // counts openings, so that a slow picture of an earlier line is dropped
 

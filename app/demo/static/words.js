@@ -91,6 +91,7 @@ function againstEachOther(before, after) {
 
 const some = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 const leftAlone = (count) => `${some(count, "line")} left as ${count === 1 ? "it was" : "they were"}`;
+const others = (count) => (count ? `, ${leftAlone(count)}` : "");
 const sum = (lines, of) => lines.reduce((total, line) => total + of(line), 0);
 
 /** One sentence on the lines of one picture or of several. known: whether the true text is. */
@@ -107,11 +108,11 @@ function onLines(lines, known) {
     const [won, lost] = [sum(lines, ({ won }) => won.length), sum(lines, ({ lost }) => lost.length)];
     const unread = sum(lines, ({ unread }) => unread.length);
     if (!changed.length && !unread) return `Nothing to win: every word is read already, ${leftAlone(left)}.`;
-    return `${some(won, "more word", "more words")} read, ${lost} lost, ${leftAlone(left)}.`;
+    return `${some(won, "more word", "more words")} read, ${lost} lost${others(left)}.`;
   }
   if (!changed.length) return `No reading changes: ${leftAlone(left)}.`;
   const are = changed.length === 1 ? "is" : "are";
-  return `${some(changed.length, "line")} ${are} read differently and more surely, ${leftAlone(left)}.`;
+  return `${some(changed.length, "line")} ${are} read differently and more surely${others(left)}.`;
 }
 
 function onPictures(lines) {
@@ -151,6 +152,6 @@ export function markOf({ change, won, lost }) {
   if (change === "won") return [`+${won.length}`, `${some(won.length, "word")} won`];
   if (change === "lost") return [`−${lost.length}`, `${some(lost.length, "word")} lost`];
   if (change === "mixed") return [`+${won.length} −${lost.length}`, `${some(won.length, "word")} won, ${lost.length} lost`];
-  if (change === "differs") return ["≠", "read differently"];
+  if (change === "differs") return ["new", "read differently"];
   return change === "picture" ? ["2×", "super-resolved"] : ["=", "left as it was"];
 }
