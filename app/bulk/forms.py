@@ -102,7 +102,8 @@ def json_lines(pages: Iterator[ReadPage], several: bool) -> Iterator[bytes]:
 def hocr(pages: Iterator[ReadPage], several: bool) -> Iterator[bytes]:
     for number, page in enumerate(pages):
         width, height = page.size
-        title = escape(f'image "{page.path}"; bbox 0 0 {width} {height}; ppageno {number}')
+        name = str(page.path).replace('"', "'")
+        title = escape(f'image "{name}"; bbox 0 0 {width} {height}; ppageno {number}')
         head = HOCR_HEAD if number == 0 else ""
         lines = "".join(
             _hocr_line(line, f"{number + 1}_{index}", page.size) for index, line in enumerate(page.lines(), 1)
@@ -133,12 +134,11 @@ def _direction(line: Line) -> str:
 
 def _bounds(line: Line, size: tuple[int, int]) -> str:
     """Left, top, right and bottom, within the page."""
-    sides = [
-        (round(min(max(value, 0), limit)) for value in values)
+    columns, rows = (
+        [round(min(max(value, 0), limit)) for value in values]
         for values, limit in zip(zip(*line.corners, strict=True), size, strict=True)
-    ]
-    (left, right), (top, bottom) = ((min(side), max(side)) for side in map(list, sides))
-    return f"{left} {top} {right} {bottom}"
+    )
+    return f"{min(columns)} {min(rows)} {max(columns)} {max(rows)}"
 
 
 def _between(start: Point, end: Point, share: float) -> Point:

@@ -97,7 +97,8 @@ def _opinion(fields: dict[str, Any] | None) -> Opinion | None:
 
 def _picture(fields: dict[str, Any] | None) -> Answer | None:
     """Takes the picture out of the JSON, so that it is held only once."""
-    data = fields and fields.pop("data")
+    data = fields and fields["data"]
     if not (fields and data):
         return None
+    fields["data"] = None
     return Answer(base64.b64decode(data), fields["media_type"], fields.get("method"), fields.get("reason"))
