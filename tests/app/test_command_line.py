@@ -207,7 +207,7 @@ def test_help_names_the_command_and_each_of_its_parts(capsys: pytest.CaptureFixt
         main(["--help"])
     told = capsys.readouterr().out
     assert told.startswith("usage: text-telescope ")
-    for part in ("serve", "upscale", "bulk", "models", "settings", "new-key", "version"):
+    for part in ("serve", "upscale", "read", "bulk", "models", "settings", "new-key", "version"):
         assert f"text-telescope {part}" in told
 
 

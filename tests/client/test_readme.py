@@ -64,6 +64,18 @@ def programs() -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
+@needs("rapidocr")
+def test_the_program_for_a_page_reads_it_and_writes_it_at_twice_its_size(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scope = run("from PIL")
+    assert "HARBOUR MARKET" in capsys.readouterr().out.splitlines()
+    texts = [line.text for line in scope["page"].lines]
+    assert all(text in texts and len(box) == 4 for text, box in scope["unsure"])
+    with Image.open("page.png") as page, Image.open("sharp-page.png") as sharp:
+        assert sharp.size == (2 * page.width, 2 * page.height)
+
+
 def images_total(url: str) -> float:
     return sum(n for name, n in scraped(url).items() if name.startswith("telescope_images_total"))
 

@@ -7,7 +7,7 @@ from typing import Any, assert_type
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from text_telescope import Answer, AsyncTelescopeClient, BadImage, TelescopeClient
+from text_telescope import Answer, AsyncTelescopeClient, BadImage, Opinion, PageResult, TelescopeClient
 
 Rgb = npt.NDArray[np.uint8]
 BOXES = [[0, 0, 64, 16]]
@@ -39,6 +39,10 @@ def pages(telescope: TelescopeClient, array: Rgb, image: Image.Image) -> None:
     assert_type(telescope.regions("page.png", BOXES), list[Answer])
     assert_type(telescope.recompose(array, None), Rgb)
     assert_type(telescope.recompose("page.png", None), Answer)
+    assert_type(telescope.page(array, recompose=True).picture, Rgb | None)
+    assert_type(telescope.page(image), PageResult[Image.Image])
+    (line, *_) = telescope.page("page.png", pictures=True).lines
+    assert_type((line.text, line.plain, line.picture), tuple[str, Opinion | None, Answer | None])
 
 
 async def waiting(array: Rgb, image: Image.Image) -> None:
@@ -48,6 +52,7 @@ async def waiting(array: Rgb, image: Image.Image) -> None:
         assert_type(await telescope.super_resolve("crop.png"), Answer)
         assert_type(await telescope.regions("page.png", BOXES), list[Answer])
         assert_type(await telescope.recompose(image, BOXES), Image.Image)
+        assert_type(await telescope.page(b"PNG"), PageResult[Answer])
 
 
 def mistakes(telescope: TelescopeClient) -> None:
@@ -55,3 +60,4 @@ def mistakes(telescope: TelescopeClient) -> None:
     telescope.super_resolve("crop.png", mode="sometimes")  # type: ignore[call-overload]
     telescope.super_resolve("crop.png", errors="ignore")  # type: ignore[call-overload]
     telescope.recompose(None, BOXES)  # type: ignore[call-overload]
+    telescope.page("page.png", layout="column")  # type: ignore[call-overload]
