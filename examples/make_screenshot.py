@@ -1,9 +1,11 @@
-"""Make the README's picture of the demo page, in a headless Chromium.
+"""Make the README's pictures of the demo page, in a headless Chromium.
 
     text-telescope serve &
     python -m examples.make_screenshot --out docs/images/demo-page.png
+    python -m examples.make_screenshot --out docs/images/demo-narrow.png --width 400 --dark
 
-Needs the package playwright (extra `dev`) and the program chromium.
+The service must be able to read, with the extra `ocr`. Needs the package playwright (extra `dev`) and the program
+chromium.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running server")
-    parser.add_argument("--sample", default="Harbour", help="the sample to show, by its text")
+    parser.add_argument("--sample", default="A scan", help="the sample to show, by its title")
     parser.add_argument("--width", type=int, default=1100, help="of the window, in pixels")
     parser.add_argument("--dark", action="store_true", help="the dark colour scheme")
     args = parser.parse_args(argv)
@@ -38,15 +40,17 @@ def main(argv: list[str] | None = None) -> int:
         )
         try:
             page.goto(args.url)
-            page.get_by_label("Mode").select_option("always")  # auto may leave a readable crop unchanged
             page.get_by_role("button", name=args.sample).click()
-            page.get_by_role("status").filter(has_text=" pixels in ").wait_for()
+            page.locator("body[data-shows=result] #result:not([aria-busy])").wait_for()
             page.mouse.move(0, 0)  # so that no button is highlighted
+            result = page.locator("#result").bounding_box()
         except Error as exc:
             print(f"no picture from {args.url}: {exc.message.splitlines()[0]}", file=sys.stderr)
             return 2
+        assert result  # visible by now
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=args.out, full_page=True)
+        shown = {"x": 0, "y": 0, "width": args.width, "height": result["y"] + result["height"] + 16}
+        page.screenshot(path=args.out, full_page=True, clip=shown)
     print(f"{args.out}: {args.out.stat().st_size // 1024} KiB")
     return 0
 

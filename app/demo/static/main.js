@@ -58,7 +58,7 @@ function run(answer, bitmap, truth) {
   const failed = answer.lines.filter(({ outcome }) => outcome === "failed");
   const lines = judged(answer.lines, truth).map((line) => ({ ...line, picture: line.data && new Blob([fromBase64(line.data)], { type: line.media_type }) }));
   const label = `${answer.model.name}:${answer.model.version}`;
-  return { answer, bitmap, failed, lines, label, sentence: verdict(lines, Boolean(truth), failed.length) };
+  return { answer, bitmap, failed, lines, label, sentence: verdict(lines, truth, failed.length) };
 }
 
 // Output
@@ -106,7 +106,7 @@ function drawGrid() {
   const [read, failed] = [done.filter(({ runs }) => runs), done.filter(({ problem }) => problem)];
   const sentences = (read[0]?.runs ?? []).map(({ label }, i) => {
     const lines = read.flatMap(({ runs }) => runs[i].lines);
-    const sentence = verdict(lines, false, read.reduce((sum, { runs }) => sum + runs[i].failed.length, 0));
+    const sentence = verdict(lines, null, read.reduce((sum, { runs }) => sum + runs[i].failed.length, 0));
     return read[0].runs.length > 1 ? `${label}: ${sentence}` : sentence;
   });
   $("verdict").textContent = [...sentences, failed.length ? `${failed.length} of ${items.length} pictures failed.` : ""].join(" ").trim();
@@ -162,9 +162,10 @@ async function takeSample(sample) {
   const path = `web/samples/${sample.file}`;
   const answer = await fetch(path).catch(() => null);
   if (!answer?.ok) return fail(new Problem("The sample cannot be loaded", "The service cannot be reached."));
-  const passed = sample.passed_over === 1 ? "1 seed was" : `${sample.passed_over || "no"} seeds were`;
+  const { tried, won, lost } = sample;
+  const over = tried === 1 ? "the first random seed already met it" : `over the ${tried} random seeds tried for this one, ${won} words were won and ${lost} lost`;
   const file = new File([await answer.blob()], sample.file, { type: "image/png" });
-  items = [{ file, name: sample.file, truth: sample.lines, address: path, rule: `Samples are chosen by the rule below, and are not typical: ${passed} passed over for this one.` }];
+  items = [{ file, name: sample.file, truth: sample.lines, address: path, rule: `Samples are chosen by the rule below, and are not typical: ${over}.` }];
   work();
 }
 

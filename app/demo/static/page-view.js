@@ -41,7 +41,7 @@ function picture(run, name) {
 
 /** Boxes over the picture: one tab stop, arrow keys from box to box, Enter or a click opens the line. */
 function boxes(run, width, height) {
-  const letter = Math.max(9, width / 42);
+  const letter = Math.max(6, width / 42);
   const shapes = run.lines.map((line, position) => {
     const [mark, spoken] = markOf(line);
     const shape = svg(
@@ -112,7 +112,7 @@ function row(run, line, position) {
   const alike = line.change === "same";
   button.append(side(alike ? "" : "Before", run.bitmap && thumbnail(cutOut(run.bitmap, line)), line.before));
   if (!alike) button.append(side("After", line.picture && shown(line.picture), line.after));
-  if (line.truth && line.unread.length) button.append(element("span", { class: "truth" }, `Shows: ${line.truth}`));
+  if (line.truth && !alike) button.append(element("span", { class: "truth" }, `Shows: ${line.truth}`));
   button.addEventListener("click", () => openLine(run, position));
   return element("li", {}, button);
 }

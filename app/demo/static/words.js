@@ -1,6 +1,6 @@
 /* Words won and lost, and the sentence that says it. */
 
-/** The lines with `change` ("won", "lost", "mixed", "differs", "same") and the marks of both readings.
+/** The lines with `change` ("won", "lost", "mixed", "differs", "picture", "same") and the marks of both readings.
  *
  * truth: [{text, box: [left, top, right, bottom]}] of a sample, or null. A line belongs to the true line in whose
  * box its middle lies. Each line gets: before, after: {text, confidence, parts: [[text, mark]]}; won, lost: words.
@@ -19,10 +19,21 @@ export function judged(lines, truth) {
   });
 }
 
-function trueText({ box }, truth) {
+const lies = ({ box }, { box: [left, top, right, bottom] }) => {
   const [x, y] = [0, 1].map((axis) => box.reduce((sum, point) => sum + point[axis], 0) / 4);
-  const inside = ({ box: [left, top, right, bottom] }) => left <= x && x <= right && top <= y && y <= bottom;
-  return truth.filter(inside).map(({ text }) => text).join(" ");
+  return left <= x && x <= right && top <= y && y <= bottom;
+};
+
+function trueText(line, truth) {
+  return truth.filter((one) => lies(line, one)).map(({ text }) => text).join(" ");
+}
+
+/** Whether all words are read now, whichever lines were found for them. */
+function allRead(lines, truth) {
+  return truth.every((one) => {
+    const found = lines.filter((line) => lies(line, one)).map(({ reading }) => reading.text).join(" ");
+    return wordsRead(one.text.split(" "), found).every(Boolean);
+  });
 }
 
 function againstTruth(before, after, truth) {
@@ -33,7 +44,6 @@ function againstTruth(before, after, truth) {
   const change = won.length && lost.length ? "mixed" : won.length ? "won" : lost.length ? "lost" : before === after ? "same" : "differs";
   return {
     truth, won, lost, change,
-    unread: words.filter((_, i) => !placesAfter[i]),
     beforeParts: marked(before, placesBefore, (i) => !placesAfter[i] && "lost"),
     afterParts: marked(after, placesAfter, (i) => !placesBefore[i] && "won"),
   };
@@ -41,17 +51,16 @@ function againstTruth(before, after, truth) {
 
 /** The place of each word in a reading, [start, end] or null: most words, in order.
  *
- * Spaces are ignored, because PP-OCR often leaves them out; places count the other characters.
+ * A word need not stand between spaces, because PP-OCR often leaves them out.
  */
 export function wordsRead(words, reading) {
-  const text = reading.replace(/\s+/g, "");
   const known = new Map();
   const count = (places) => places.filter(Boolean).length;
   function best(index, start) {
     if (index === words.length) return [];
     const state = `${index} ${start}`;
     if (known.has(state)) return known.get(state);
-    const at = text.indexOf(words[index], start);
+    const at = reading.indexOf(words[index], start);
     const end = at + words[index].length;
     const without = [null, ...best(index + 1, start)];
     const withIt = at < 0 ? without : [[at, end], ...best(index + 1, end)];
@@ -63,14 +72,12 @@ export function wordsRead(words, reading) {
 
 /** Parts of a reading, [text, mark]. mark(i): of word i, or false. */
 function marked(reading, places, mark) {
-  const positions = [...reading.matchAll(/\S/gu)].map(({ index }) => index);
   const parts = [];
   let from = 0;
   places.forEach((place, i) => {
     if (!place || !mark(i)) return;
-    const [start, end] = [positions[place[0]], positions[place[1] - 1] + 1];
-    parts.push([reading.slice(from, start), ""], [reading.slice(start, end), mark(i)]);
-    from = end;
+    parts.push([reading.slice(from, place[0]), ""], [reading.slice(...place), mark(i)]);
+    from = place[1];
   });
   return [...parts, [reading.slice(from), ""]].filter(([text]) => text);
 }
@@ -94,20 +101,19 @@ const leftAlone = (count) => `${some(count, "line")} left as ${count === 1 ? "it
 const others = (count) => (count ? `, ${leftAlone(count)}` : "");
 const sum = (lines, of) => lines.reduce((total, line) => total + of(line), 0);
 
-/** One sentence on the lines of one picture or of several. known: whether the true text is. */
-export function verdict(lines, known, failed = 0) {
-  const sentence = lines.length ? onLines(lines, known) : "No text was found.";
+/** One sentence on the lines of one picture or of several. truth: as for `judged`. */
+export function verdict(lines, truth, failed = 0) {
+  const sentence = lines.length ? onLines(lines, truth) : "No text was found.";
   return failed ? `${sentence} ${some(failed, "line")} failed.` : sentence;
 }
 
-function onLines(lines, known) {
+function onLines(lines, truth) {
   if (!lines[0].reading) return onPictures(lines);
   const changed = lines.filter(({ change }) => change !== "same");
   const left = lines.length - changed.length;
-  if (known) {
+  if (truth) {
     const [won, lost] = [sum(lines, ({ won }) => won.length), sum(lines, ({ lost }) => lost.length)];
-    const unread = sum(lines, ({ unread }) => unread.length);
-    if (!changed.length && !unread) return `Nothing to win: every word is read already, ${leftAlone(left)}.`;
+    if (!changed.length && allRead(lines, truth)) return `Nothing to win: every word is read already, ${leftAlone(left)}.`;
     return `${some(won, "more word", "more words")} read, ${lost} lost${others(left)}.`;
   }
   if (!changed.length) return `No reading changes: ${leftAlone(left)}.`;

@@ -5,11 +5,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from model_store.pixels import Rgb
-from tests.app.conftest import Server
+from tests.app.conftest import Server, wait_until
+from tests.app.process import Process, ready
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -25,11 +24,28 @@ def browser() -> Iterator["Browser"]:
         browser.close()
 
 
+class Service:
+    """A running service, by its address alone."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+@pytest.fixture(scope="package")
+def reading() -> Iterator[Service]:
+    """A service with two models that can read, shared by all tests of the page."""
+    pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
+    process = Process(TELESCOPE_MODEL="tbsrn:3,tbsrn:1")
+    wait_until(lambda: ready(process.url()), 60)
+    yield Service(process.url())
+    process.kill()
+
+
 class Visit:
     """An open page, with all its requests, console messages and errors."""
 
     def __init__(
-        self, browser: "Browser", server: Server, *, width: int = 1200, dark: bool = False, go: bool = True
+        self, browser: "Browser", server: Server | Service, *, width: int = 1200, dark: bool = False
     ) -> None:
         self.context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
@@ -41,19 +57,24 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.errors.append(message.text))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        if go:
-            self.page.goto(server.url)
+        self.page.goto(server.url)
 
     def choose(self, *data: bytes, name: str = "crop.png") -> None:
-        files = [{"name": name, "mimeType": "application/octet-stream", "buffer": one} for one in data]
+        """name: of one picture; several are numbered."""
+        names = [name] if len(data) == 1 else [f"{number}-{name}" for number, _ in enumerate(data, 1)]
+        files = [
+            {"name": one, "mimeType": "application/octet-stream", "buffer": content}
+            for one, content in zip(names, data, strict=True)
+        ]
         self.page.set_input_files("#file", files=files)  # type: ignore[arg-type]
 
-    def sample(self, word: str) -> None:
-        self.page.get_by_role("button", name=word).click()
+    def sample(self, title: str) -> None:
+        self.page.get_by_role("button", name=title).click()
 
-    def await_result(self, name: str = "") -> None:
-        """Wait for the result of the picture of that name."""
-        self.page.get_by_role("status").filter(has_text=re.compile(rf"^{re.escape(name)}.* pixels in ")).wait_for()
+    def verdict(self) -> str:
+        """The sentence on the finished result."""
+        self.page.locator("body[data-shows=result] #result:not([aria-busy])").wait_for()
+        return self.page.locator("#verdict").inner_text()
 
     def problem(self) -> str:
         """The text of the error that is shown."""
@@ -61,27 +82,13 @@ class Visit:
         alert.wait_for()
         return alert.inner_text()
 
-    def pixels(self, selector: str) -> Rgb:
-        """Pixels of a canvas or picture, uint8 (H, W, 3)."""
-        width, height, values = self.page.evaluate(
-            """(selector) => {
-                const element = document.querySelector(selector);
-                const { naturalWidth: width = element.width, naturalHeight: height = element.height } = element;
-                const pen = new OffscreenCanvas(width, height).getContext("2d");
-                pen.drawImage(element, 0, 0);
-                return [width, height, Array.from(pen.getImageData(0, 0, width, height).data)];
-            }""",
-            selector,
-        )
-        return np.array(values, np.uint8).reshape(height, width, 4)[:, :, :3]
-
 
 @pytest.fixture
 def visit(browser: "Browser", server: Server) -> Iterator[Callable[..., Visit]]:
     """Open the page; at the end it must have contacted no other host and logged no error."""
     visits: list[Visit] = []
 
-    def open_page(on: Server = server, **options: Any) -> Visit:
+    def open_page(on: Server | Service = server, **options: Any) -> Visit:
         visits.append(Visit(browser, on, **options))
         return visits[-1]
 

@@ -1,14 +1,15 @@
 """The demo page and its files over HTTP."""
 
-import re
+import json
 
 import pytest
+from PIL import Image
 
 from app.demo.page import STATIC
+from examples import make_demo_samples
 from tests.app.conftest import Server
-from tests.conftest import REPOSITORY
 
-ASSETS = ("style.css", "script.js", "bicubic.js", "icon.svg", "samples/harbour.png")
+ASSETS = ("style.css", "main.js", "bicubic.js", "icon.svg", "samples/sign.png", "samples/samples.json")
 
 
 def test_the_page_and_its_files_have_a_strict_content_security_policy(server: Server) -> None:
@@ -31,7 +32,7 @@ def test_the_page_and_its_files_have_a_strict_content_security_policy(server: Se
 
 
 def test_a_file_that_the_browser_has_is_not_sent_again(server: Server) -> None:
-    for path in ("/", "/web/script.js"):
+    for path in ("/", "/web/main.js"):
         first = server.client.get(path)
         again = server.client.get(path, headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
         assert (again.status_code, again.content) == (304, b"")
@@ -47,10 +48,13 @@ def test_only_the_files_of_the_page_are_served(server: Server, name: str) -> Non
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
-def test_the_samples_are_the_example_crops_named_by_their_text() -> None:
-    words = dict(line.split("\t") for line in (REPOSITORY / "examples/crops/labels.tsv").read_text().splitlines())
-    shown = re.findall(r'src="web/samples/(.+?)" alt="(.+?)"', (STATIC / "index.html").read_text())
-    assert {name for name, _ in shown} == {file.name for file in (STATIC / "samples").iterdir()}
-    for name, alt in shown:
-        assert alt == words[name]
-        assert (STATIC / "samples" / name).read_bytes() == (REPOSITORY / "examples/crops" / name).read_bytes()
+def test_the_samples_ship_with_their_rule_and_their_true_text() -> None:
+    listed = json.loads((STATIC / "samples" / "samples.json").read_text())
+    assert listed["rule"] == make_demo_samples.RULE
+    assert {one["file"] for one in listed["samples"]} == {file.name for file in (STATIC / "samples").glob("*.png")}
+    for kind, one in zip(make_demo_samples.KINDS, listed["samples"], strict=True):
+        assert (one["file"], one["title"]) == (f"{kind.name}.png", kind.title)
+        again = make_demo_samples.make_sample(kind, {}, seed=one["tried"] - 1)  # other fonts, the same words
+        assert again.texts == [line["text"] for line in one["lines"]]
+        with Image.open(STATIC / "samples" / one["file"]) as picture:
+            assert picture.size == kind.size == (one["width"], one["height"])
