@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fonts", type=Path, help="folder of fonts (default: those installed)")
     parser.add_argument("--kinds", default=",".join(KINDS), help="by comma (default: %(default)s)")
     parser.add_argument("--scripts", default=",".join(TEXTS), help="by comma (default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="pages of each kind and script (default: all, 4 to 6)")
+    parser.add_argument("--limit", type=int, help="pages of each kind and script (default: all, 4 to 8)")
     parser.add_argument("--seed", type=int, default=2026, help="of the pages (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report, table, chart and pages")
 

@@ -9,7 +9,8 @@
     scan             printed text at 75 to 150 dpi, up to two degrees askew, as JPEG
     receipt          thermal print on a narrow strip, faded
     table            ruled rows, half of them on a screen, half scanned
-    notice           a blurred photograph of a notice, in perspective
+    notice           a photograph of a notice, in perspective, out of focus or shaken
+    blurred notice   the same with more blur
 
 The same seed, fonts, Pillow and OpenCV give the same pages.
 """
@@ -48,8 +49,9 @@ SCAN = replace(FULL, scan_share=1.0, jpeg_share=1.0, jpeg_quality=(50, 90))
 FILM = replace(FULL, misalign_share=0.0, light_share=0.0, sigma_px=(0.4, 2.0), sigma_tail_share=0.0,
                noise_std=(0.5, 3.0), jpeg_share=1.0, jpeg_quality=(45, 85), heavy_share=0.0)  # fmt: skip
 PHOTO = replace(FULL, misalign_share=0.0, sigma_tail_share=0.0, heavy_share=0.0)
-PHOTO_BLUR = (0.03, 0.13)  # of a notice, standard deviation over the em; `bench ocr` has 0 to 0.11 of the height
-MAX_BLUR_PX = 2.5
+# Standard deviation over the em; `bench ocr` has 0 to 0.11 of the crop's height, which is about 1.3 em.
+BLUR, STRONG_BLUR = (0.03, 0.13), (0.08, 0.15)
+MAX_BLUR_PX = 3.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,7 +299,7 @@ def _cells(sheet: Sheet, texts: Sequence[str], columns: Sequence[float], y: floa
     sheet.row([item, code, replace(stock, anchor="r"), replace(price, anchor="r")], y, style)
 
 
-def _notice(own: Maker, index: int) -> Made:
+def _notice(own: Maker, index: int, *, blur: tuple[float, float]) -> Made:
     rng = own.rng
     head, *rest = (filled(text, rng) for text in own.texts.notices[index % len(own.texts.notices)])
     em = rng.uniform(13, 26)
@@ -313,12 +315,12 @@ def _notice(own: Maker, index: int) -> Made:
     for text in rest:
         y = 0.7 * em + sheet.row([Part(text, 1.5 * em)], y, replace(style, em=em * rng.uniform(0.75, 1.0)))
     rgb, lines = _on_wall(sheet, own)
-    return degrade(rgb, config=_out_of_focus(own, em), seed=own.seed()), lines, sheet.fonts
+    return degrade(rgb, config=_out_of_focus(own, em, blur), seed=own.seed()), lines, sheet.fonts
 
 
-def _out_of_focus(own: Maker, em: float) -> DegradeConfig:
+def _out_of_focus(own: Maker, em: float, blur: tuple[float, float]) -> DegradeConfig:
     """A photograph of text of this em, blurred by a Gaussian, a disk or a motion of one drawn deviation."""
-    sigma = 2 * min(MAX_BLUR_PX, em * own.rng.uniform(*PHOTO_BLUR))  # at twice the page's size
+    sigma = 2 * min(MAX_BLUR_PX, em * own.rng.uniform(*blur))  # at twice the page's size
     disk, motion = 2 * sigma, 3.5 * sigma
     return replace(PHOTO, sigma_px=(sigma,) * 2, defocus_radius_px=(disk,) * 2, motion_px=(motion,) * 2)
 
@@ -344,5 +346,6 @@ KINDS: Mapping[str, tuple[Make, int]] = {  # with the number of pages in each sc
     "scan": (_scan, 4),
     "receipt": (_receipt, 4),
     "table": (_table, 4),
-    "notice": (_notice, 6),
+    "notice": (lambda own, index: _notice(own, index, blur=BLUR), 6),
+    "blurred notice": (lambda own, index: _notice(own, index, blur=STRONG_BLUR), 8),
 }
