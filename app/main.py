@@ -46,12 +46,7 @@ def create_app(
     tracing = open_tracing(settings)
     metrics = Metrics()
     reader = TextReader(settings, metrics)
-    capacity = Capacity(
-        max_windows=settings.max_queue_windows,
-        max_decoded_bytes=settings.max_queue_bytes,
-        max_body_bytes=settings.max_upload_bytes,
-        max_unsent_bytes=settings.max_answer_bytes,
-    )
+    capacity = Capacity.of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

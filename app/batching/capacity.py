@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 from app.errors import RequestTooLarge
+from app.settings import Settings
 
 
 class Budget:
@@ -65,6 +67,15 @@ class Capacity:
         self.decoded_bytes = Budget(max_decoded_bytes)
         self.body_bytes = Budget(max_body_bytes)
         self.unsent_bytes = Budget(max_unsent_bytes)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            max_windows=settings.max_queue_windows,
+            max_decoded_bytes=settings.max_queue_bytes,
+            max_body_bytes=settings.max_upload_bytes,
+            max_unsent_bytes=settings.max_answer_bytes,
+        )
 
     def fits(self, *, windows: int, nbytes: int) -> bool:
         """Whether a request fits now. Raises RequestTooLarge if it does not even fit an idle service."""

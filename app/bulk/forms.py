@@ -14,7 +14,12 @@ from unicodedata import east_asian_width
 
 Point = tuple[float, float]
 FormName = Literal["text", "json", "hocr", "pdf"]
-ENDINGS: dict[FormName, str] = {"text": ".txt", "json": ".json", "hocr": ".hocr", "pdf": ".pdf"}  # of files
+ENDINGS: dict[FormName, tuple[str, ...]] = {  # of files; the first is that of the files written to a folder
+    "text": (".txt",),
+    "json": (".json", ".jsonl"),
+    "hocr": (".hocr", ".html"),
+    "pdf": (".pdf",),
+}
 HOCR_HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
 <html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">

@@ -84,7 +84,7 @@ def in_process(
     with ThreadPoolExecutor(thread_name_prefix="codec") as workers, asyncio.Runner() as loop:
         tell_loading(settings.model[:1])
         model = ServedModel(
-            load(settings), capacity=_capacity(settings), workers=workers, settings=settings, metrics=metrics
+            load(settings), capacity=Capacity.of(settings), workers=workers, settings=settings, metrics=metrics
         )
         loop.run(_start(model))
 
@@ -104,8 +104,8 @@ def in_process(
         def read(data: bytes) -> dict[str, Any]:
             try:
                 return loop.run(page(data))
-            except ServiceError as exc:
-                raise PageFailed(str(exc)) from exc
+            except Exception as exc:  # a defect met on one page must not stop the others
+                raise PageFailed(str(exc) if isinstance(exc, ServiceError) else repr(exc)) from exc
 
         try:
             yield read
@@ -116,12 +116,3 @@ def in_process(
 
 async def _start(model: ServedModel) -> None:
     model.start()
-
-
-def _capacity(settings: Settings) -> Capacity:
-    return Capacity(
-        max_windows=settings.max_queue_windows,
-        max_decoded_bytes=settings.max_queue_bytes,
-        max_body_bytes=settings.max_upload_bytes,
-        max_unsent_bytes=settings.max_answer_bytes,
-    )

@@ -36,18 +36,17 @@ class PageFailed(Exception):
 
 @dataclass
 class Summary:
-    """Counts over all pages."""
+    """Counts over all pages. failed: also folders that cannot be read, and files that cannot be written."""
 
-    pages: int = 0
+    pages: int
+    failed: int
     lines: int = 0
-    failed: int = 0
     left_out: Counter[str] = field(default_factory=Counter)  # files of folders that are no pictures, by kind
 
     def description(self) -> str:
         """`12 pages: 310 lines, 1 failed; 2 files left out: 2 .txt`"""
-        total = self.pages + self.failed
         failed = f", {self.failed} failed" if self.failed else ""
-        pages = f"{total} page{'s' * (total != 1)}: {self.lines} line{'s' * (self.lines != 1)}{failed}"
+        pages = f"{self.pages} page{'s' * (self.pages != 1)}: {self.lines} line{'s' * (self.lines != 1)}{failed}"
         return "; ".join(filter(None, [pages, left_out(self.left_out)]))
 
 
@@ -58,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=get_args(FormName),
-        help="text (the default), json as of the API, hocr, or pdf: the pictures with text to search and copy",
+        help="text (the default), json (the API's, a line for each page), hocr, or pdf (pictures with text to search)",
     )
     parser.add_argument(
         "-o",
@@ -92,12 +91,12 @@ def read(
     name = form_name or _named_by(out.suffix if out and is_file else "")
     form = _form(name, out)
     if out and not is_file:
-        jobs = find(inputs, out, ENDINGS[name])
+        jobs = find(inputs, out, ENDINGS[name][0])
         documents: list[Document] = [(target, [source]) for target, source in jobs.items()]
     else:
         jobs = find_for_one(inputs, out)
         documents = [(out, list(jobs))]
-    summary = Summary(failed=len(jobs.unreadable), left_out=jobs.left_out)
+    summary = Summary(len(jobs), len(jobs.unreadable), left_out=jobs.left_out)
     for error in jobs.unreadable:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
     quiet = True if len(jobs) == 1 or (out is None and sys.stdout.isatty()) else None  # None: at a terminal only
@@ -112,7 +111,7 @@ def read(
 
 
 def _named_by(ending: str) -> FormName:
-    return next((name for name, own in ENDINGS.items() if own == ending.lower()), "text")
+    return next((name for name, own in ENDINGS.items() if ending.lower() in own), "text")
 
 
 def _form(name: FormName, out: Path | None) -> Form:
@@ -134,7 +133,6 @@ def _pages(sources: Iterable[Path], reader: PageReader, summary: Summary, progre
         except (OSError, PageFailed) as exc:
             _fail(source, exc, summary)
         else:
-            summary.pages += 1
             summary.lines += len(list(page.lines()))
             yield page
         progress.update()
