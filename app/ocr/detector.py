@@ -3,9 +3,9 @@
     page at each scale -> overlapping tiles -> network -> the page's map of text -> outlines
     outlines of the finest scale, then those of each coarser scale in places where nothing has been found
 
-Reducing a large page to the network's usual size loses its small print, and at full scale it finds no large or
-blurred print: of lines of 32 px blurred by 5 px, 0 % at full and 83 % at half scale. Maps of tiles are put together
-before outlines are drawn, so a line that crosses tiles is found whole.
+Reducing a large page to the network's usual size loses its small print. At full scale, the network finds no large
+print, and takes a blurred paragraph for one line: of lines of 32 px, blurred by 5 px, none is found at full scale
+and all at half. Maps of tiles are put together before outlines are drawn, so lines that cross tiles are found whole.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ MARGIN = 96  # pixels at a tile's inner edges that count for nothing: at 48, pri
 COARSEST = 160  # pixels of the longer side at the coarsest scale, at least
 LARGE = 100  # pixels; pieces of taller print are replaced by its outline at a coarser scale
 PIECE = 0.4  # of the large print's height; lower lines inside its outline are lines of their own
+LOWER, COVER = 0.6, 0.5  # of a blurred paragraph: its lines at a coarser scale are lower, and cover half of it
 OVERLAP = 0.1  # of the smaller area; outlines that share more are in one place
 
 Line = tuple[Points, float]  # outline and confidence
@@ -39,10 +40,12 @@ def find_lines(network: Network, outliner: Outliner, bgr: Rgb, is_cancelled: Cal
     """
     lines: list[Line] = []
     for scale in _scales(max(bgr.shape)):
-        found = outliner(_text_map(network, _scaled(bgr, scale), is_cancelled), bgr.shape[:2])
-        lines = _joined(
-            lines, [(outline.astype(np.float64), float(sure)) for outline, sure in zip(*found, strict=True)]
-        )
+        outlines, confidences = outliner(_text_map(network, _scaled(bgr, scale), is_cancelled), bgr.shape[:2])
+        found = [
+            (np.asarray(outline, np.float64), float(sure))
+            for outline, sure in zip(outlines, confidences, strict=True)
+        ]
+        lines = _joined(lines, found)
     return [] if is_cancelled() else lines
 
 
@@ -94,15 +97,24 @@ def _padded(tile: Rgb) -> npt.NDArray[Any]:
 
 
 def _joined(lines: list[Line], coarser: list[Line]) -> list[Line]:
-    """The lines, with those of a coarser scale that lie apart from them, or are large print that lay in pieces."""
-    joined = list(lines)
+    """The lines, with those of a coarser scale that lie apart from them, or are large print that lay in pieces.
+
+    A line that is several lower lines at the coarser scale was a blurred paragraph.
+    """
+    joined = [line for line in lines if not _is_paragraph(line[0], _near(coarser, line[0]))]
+    added = []
     for outline, confidence in coarser:
-        pieces = [line for line in _near(lines, outline) if _share(line[0], outline) > OVERLAP]
+        pieces = [line for line in _near(joined, outline) if _overlap(line[0], outline)]
         if pieces and not _is_large_print(outline, [piece for piece, _ in pieces]):
             continue
         joined = [line for line in joined if not any(line is piece for piece in pieces)]
-        joined.append((outline, confidence))
-    return joined
+        added.append((outline, confidence))
+    return joined + added
+
+
+def _is_paragraph(outline: Points, coarser: list[Line]) -> bool:
+    lower = [line for line, _ in coarser if _height(line) < LOWER * _height(outline)]
+    return len(lower) > 1 and sum(_common(line, outline) for line in lower) > COVER * _area(outline)
 
 
 def _near(lines: list[Line], outline: Points) -> list[Line]:
@@ -114,11 +126,16 @@ def _near(lines: list[Line], outline: Points) -> list[Line]:
     return [lines[index] for index in np.flatnonzero(touching.all(axis=1))]
 
 
-def _share(one: Points, other: Points) -> float:
-    """The common area, as a share of the smaller one."""
-    a, b = one.astype(np.float32), other.astype(np.float32)
-    common, _ = cv2.intersectConvexConvex(a, b)
-    return float(common / max(1.0, min(cv2.contourArea(a), cv2.contourArea(b))))
+def _overlap(one: Points, other: Points) -> bool:
+    return _common(one, other) > OVERLAP * min(_area(one), _area(other))
+
+
+def _common(one: Points, other: Points) -> float:
+    return float(cv2.intersectConvexConvex(one.astype(np.float32), other.astype(np.float32))[0])
+
+
+def _area(outline: Points) -> float:
+    return float(cv2.contourArea(outline.astype(np.float32)))
 
 
 def _is_large_print(outline: Points, pieces: list[Points]) -> bool:
