@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=get_args(FormName),
-        help="text (the default), json (the API's, a line for each page), hocr, or pdf (pictures with text to search)",
+        help="text (the default), json (the API's, a page a line), hocr, or pdf (pictures with text to search)",
     )
     parser.add_argument(
         "-o",
