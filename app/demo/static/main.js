@@ -265,7 +265,7 @@ $("back").addEventListener("click", () => {
 
 $("key-field").hidden = !keys;
 $("no-ocr").hidden = Boolean(ocr);
-$("no-ocr").textContent = ocr ? "" : NO_OCR;
+if (!ocr) [$("no-ocr").textContent, $("verdict-note").textContent] = [NO_OCR, ""];
 document.querySelector(".top nav").hidden = operations === "elsewhere";
 if (keys) $("options").open = true; // the key is among them
 drawCommands();
