@@ -10,7 +10,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from threading import Event
 from typing import Protocol, TypeVar
 
 from app.errors import NotInstalled, Overloaded, StartupError
@@ -39,7 +41,7 @@ class Engine(Protocol):
     @property
     def version(self) -> str: ...
 
-    def detect(self, rgb: Rgb) -> list[TextLine]: ...
+    def detect(self, rgb: Rgb, *, is_cancelled: Callable[[], bool]) -> list[TextLine]: ...
 
     def read(self, crops: Sequence[Rgb]) -> list[Reading]: ...
 
@@ -89,16 +91,20 @@ class TextReader:
 
     async def detect(self, rgb: Rgb) -> list[TextLine]:
         """The lines of text on a page, uint8 (H, W, 3), in reading order. Raises NotInstalled."""
-        with self._metrics.ocr_seconds.labels("detect").time():
-            return await self._step(lambda engine: engine.detect(rgb))
+        ended = Event()  # also by the deadline: the engine then stops within a third of a second
+        try:
+            with self._metrics.ocr_seconds.labels("detect").time():
+                return await self._step(lambda engine: engine.detect(rgb, is_cancelled=ended.is_set))
+        finally:
+            ended.set()
 
     async def read(self, crops: Sequence[Callable[[], Rgb]]) -> list[Reading]:
         """The text of each crop, in order. crops: functions, called in the thread. Raises NotInstalled."""
         readings: list[Reading] = []
         for start in range(0, len(crops), BATCH):
-            batch = crops[start : start + BATCH]
+            step = partial(_read, crops[start : start + BATCH])
             with self._metrics.ocr_seconds.labels("read").time():
-                readings += await self._step(lambda engine, batch=batch: engine.read([crop() for crop in batch]))
+                readings += await self._step(step)
         return readings
 
     def close(self) -> None:
@@ -116,6 +122,10 @@ class TextReader:
             except StartupError as exc:
                 raise NotInstalled(f"{exc} {INSTEAD}") from exc
         return self._engine
+
+
+def _read(crops: Sequence[Callable[[], Rgb]], engine: Engine) -> list[Reading]:
+    return engine.read([crop() for crop in crops])
 
 
 def installed() -> str:
