@@ -64,7 +64,7 @@ def _grid(found: dict[str, Any], left: float, top: float) -> Iterator[str]:
         for column, blur in enumerate(BLURS):
             points = found[Cell(height, blur).name]["named"]["over_plain"]["points"]
             x, y = left + BOX * column, top + ROW * row
-            yield box(x, y, BOX - 2, ROW - 2, fill=_colour(points))
+            yield box(x, y, BOX - 2, ROW - 2, fill=colour(points, full=FULL))
             yield text(
                 x + BOX / 2 - 1, y + ROW / 2 + 3, f"{points:+.1f}" if points else "0", size=11, anchor="middle"
             )
@@ -79,9 +79,10 @@ def _grid(found: dict[str, Any], left: float, top: float) -> Iterator[str]:
     yield text(middle, bottom + 46, points, size=11, anchor="middle", bold=True)
 
 
-def _colour(points: float) -> str:
+def colour(points: float, *, full: float) -> str:
+    """Green for a gain, orange for a loss; darkest from `full` points on."""
     if abs(points) < 0.05:
         return STILL
-    share = 0.12 + 0.6 * min(abs(points), FULL) / FULL
+    share = 0.12 + 0.6 * min(abs(points), full) / full
     mixed = [round(255 + share * (part - 255)) for part in (GAIN if points > 0 else LOSS)]
     return "#" + "".join(f"{part:02x}" for part in mixed)
