@@ -1,7 +1,7 @@
 """Command line of the benchmarks.
 
-python -m bench blur | bulk | capacity | data | http | ocr | pages | precision | raw | reliability | sizes
-                | start | training
+python -m bench blur | bulk | capacity | data | http | ocr | pages | precision | raw | reading | reliability
+                | sizes | start | training
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "bulk": ("bench.bulk", "the speed of a bulk job with one and two workers, and the workers for a larger job"),
     "precision": ("bench.precision", "the loss from reduced precision in dB, SSIM and words read"),
     "raw": ("bench.raw", "images a second of every runtime and precision, beside the reference predictor"),
+    "reading": ("bench.reading", "lines found on rendered pages, and the time and memory to find and read them"),
     "sizes": ("bench.sizes", "the inference time of a crop by its size and working scale"),
     "start": ("bench.start", "start-up time and memory of the service with each runtime"),
     "training": ("bench.training", "images a second of each engine's training steps"),

@@ -4,8 +4,8 @@
     outlines of the finest scale, then those of each coarser scale in places where nothing has been found
 
 Reducing a large page to the network's usual size loses its small print. At full scale, the network finds no large
-print, and takes a blurred paragraph for one line: of lines of 32 px, blurred by 5 px, none is found at full scale
-and all at half. Maps of tiles are put together before outlines are drawn, so lines that cross tiles are found whole.
+print, and takes a blurred paragraph for one line: of lines of 32 px, blurred by 5 px, it finds none, but five of
+six at half scale. Maps of tiles are put together before outlines are drawn, so a line across tiles is found whole.
 """
 
 from collections.abc import Callable, Iterator

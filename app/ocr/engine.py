@@ -88,6 +88,7 @@ class OcrEngine:
         config.Det.engine_cfg = config.Cls.engine_cfg = config.EngineConfig.openvino
         self._detector: Any = TextDetector(config.Det)
         self._classifier: Any = TextClassifier(config.Cls)
+        self.read([np.full((READ_HEIGHT, READ_WIDTH, 3), 255, np.uint8)])  # loads the recogniser, too
 
     def detect(self, rgb: Rgb, *, is_cancelled: Callable[[], bool] = lambda: False) -> list[TextLine]:
         """The lines of text on a page, uint8 (H, W, 3), in reading order; empty if there are none.

@@ -25,13 +25,19 @@ def reading_order(outlines: Sequence[Points]) -> list[int]:
     if not outlines:
         return []
     corners = np.stack(outlines)  # (n, 4, 2)
-    along = corners[:, 1] - corners[:, 0]
-    longest = np.argsort(-np.hypot(*along.T), kind="stable")[: (len(along) + 1) // 2]  # they tell the angle best
-    angle = np.median(np.arctan2(along[longest, 1], along[longest, 0]))
+    angle = _angle(corners[:, 1] - corners[:, 0])
     cos, sin = np.cos(angle), np.sin(angle)
     level = corners @ np.array([[cos, -sin], [sin, cos]])
     boxes = np.concatenate([level.min(axis=1), level.max(axis=1)], axis=1)
     return [int(index) for index in _ordered(boxes, np.arange(len(boxes)))]
+
+
+def _angle(sides: Points) -> float:
+    """The usual direction of the longer half of these sides, (n, 2), in radians; the longer, the surer."""
+    along = sides[:, 0] + 1j * sides[:, 1]
+    longer = along[np.abs(along) >= np.median(np.abs(along))]
+    total = longer.sum()  # angles are taken from here, as those of -179 and 179 degrees have no useful median
+    return float(np.angle(total) + np.median(np.angle(longer * np.conj(total))))
 
 
 def _ordered(boxes: Boxes, chosen: Indices) -> list[np.intp]:
@@ -40,9 +46,10 @@ def _ordered(boxes: Boxes, chosen: Indices) -> list[np.intp]:
         return _by_rows(boxes, chosen)
     left, right = chosen[boxes[chosen, 2] <= gutter], chosen[boxes[chosen, 0] >= gutter]
     crossing = np.setdiff1d(chosen, np.concatenate([left, right]))
+    headings = sorted(crossing, key=lambda index: float(boxes[index, [1, 3]].mean()))
     order: list[np.intp] = []
     above = -np.inf
-    for heading in [*_by_rows(boxes, crossing), None]:
+    for heading in [*headings, None]:
         below = np.inf if heading is None else boxes[heading, [1, 3]].mean()
         for column in (left, right):
             middles = boxes[column][:, [1, 3]].mean(axis=1)
