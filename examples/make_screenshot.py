@@ -2,7 +2,7 @@
 
     text-telescope serve &
     python -m examples.make_screenshot --out docs/images/demo-page.png
-    python -m examples.make_screenshot --out docs/images/demo-narrow.png --width 400 --dark
+    python -m examples.make_screenshot --out docs/images/demo-narrow.png --sample sign --width 400 --dark
 
 The service must be able to read, with the extra `ocr`. Needs the package playwright (extra `dev`) and the program
 chromium.
@@ -49,8 +49,10 @@ def main(argv: list[str] | None = None) -> int:
             return 2
         assert result  # visible by now
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        shown = {"x": 0, "y": 0, "width": args.width, "height": result["y"] + result["height"] + 16}
-        page.screenshot(path=args.out, full_page=True, clip=shown)
+        height = result["y"] + result["height"] + 16
+        page.screenshot(
+            path=args.out, full_page=True, clip={"x": 0, "y": 0, "width": args.width, "height": height}
+        )
     print(f"{args.out}: {args.out.stat().st_size // 1024} KiB")
     return 0
 
