@@ -71,7 +71,7 @@ def test_every_described_route_asks_for_a_key_but_health_and_metrics(server: Ser
         route.path for route in server.app.routes if isinstance(route, APIRoute) if route.include_in_schema
     }
     assert documented <= set(schema["paths"])
-    for path in ("/", "/web/script.js", "/docs", "/openapi.json", "/metrics", "/livez", "/readyz"):
+    for path in ("/", "/web/main.js", "/docs", "/openapi.json", "/metrics", "/livez", "/readyz"):
         assert server.client.get(path).status_code == 200, path
 
 

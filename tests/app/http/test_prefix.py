@@ -11,7 +11,7 @@ from tests.app.conftest import Server
 
 SITE = "https://example.org"
 PUBLIC = f"{SITE}/tt/"  # a proxy sends the service only the path behind this
-PAGES = ("", "docs", "redoc", "web/script.js")
+PAGES = ("", "docs", "redoc", "web/main.js")
 ADDRESS = re.compile(r"""(?:\b(?:src|href|spec-url)=|\burl: |\bfetch\()["']([^"'#]+)["']""")
 
 
@@ -52,7 +52,7 @@ def test_an_asgi_server_may_name_the_prefix_as_root_path(server: Server, prefix:
                 "/docs",
                 "/redoc",
                 "/static-offline-docs/swagger-ui.css",
-                "/web/script.js",
+                "/web/main.js",
                 "/livez",
                 "/v1/models",
             ):
