@@ -110,7 +110,8 @@ function row(run, line, position) {
   const label = element("span", { class: "mark" }, element("span", { "aria-hidden": "true" }, mark), element("span", { class: "visually-hidden" }, `Line ${position + 1}, ${spoken}.`));
   const button = element("button", { type: "button", class: `line ${line.change}` }, label);
   const alike = line.change === "same";
-  button.append(side(alike ? "" : "Before", run.bitmap && thumbnail(cutOut(run.bitmap, line)), line.before));
+  const plain = run.bitmap ? thumbnail(cutOut(run.bitmap, line)) : alike && line.picture && shown(line.picture);
+  button.append(side(alike ? "" : "Before", plain, line.before));
   if (!alike) button.append(side("After", line.picture && shown(line.picture), line.after));
   if (line.truth && !alike) button.append(element("span", { class: "truth" }, `Shows: ${line.truth}`));
   button.addEventListener("click", () => openLine(run, position));

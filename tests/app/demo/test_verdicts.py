@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from app.demo.page import STATIC
 from examples.make_demo_samples import words_read
@@ -65,6 +66,19 @@ def test_a_page_of_ones_own_shows_its_boxes_and_claims_no_truth(visit: Visitor, 
     seen.page.get_by_role("button", name="Close").click()
     seen.page.get_by_text("Time on the server").click()
     assert {"detect", "read", "inference", "round trip"} <= set(seen.page.locator("#times th").all_inner_texts())
+
+
+def test_of_a_format_that_the_browser_cannot_show_the_lines_are_shown(visit: Visitor, reading: Service) -> None:
+    seen = visit(reading)
+    tiff = BytesIO()
+    with Image.open(STATIC / "samples" / "scan.png") as scan:
+        scan.save(tiff, "TIFF")
+    seen.choose(tiff.getvalue(), name="scan.tiff")
+    assert "read differently" in seen.verdict()
+    assert "cannot show the picture's format" in seen.page.locator(".page").inner_text()
+    assert seen.page.locator(".lines img").count() == seen.page.locator(".lines button").count()
+    seen.page.locator(".lines button").last.click()
+    assert seen.page.locator("#before").bounding_box()
 
 
 def test_several_pictures_become_a_grid_and_one_zip(visit: Visitor, reading: Service) -> None:
