@@ -67,6 +67,7 @@ def mount_demo(app: FastAPI, settings: Settings, guards: Sequence[Depends]) -> N
     @pages.head("/")
     @pages.get("/")
     async def home(request: Request) -> Response:
+        request.app.state.reader.warm()  # while a person looks for a picture
         return _send(index, request)
 
     @pages.head("/web/{name:path}")

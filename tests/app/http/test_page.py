@@ -307,3 +307,9 @@ def test_the_api_document_names_the_parameters(real: Server) -> None:
     names = {parameter["name"] for parameter in operation["parameters"]}
     assert {"read", "recompose", "pictures", "layout", "recogniser", "model"} <= names
     assert "501" in operation["responses"]
+
+
+def test_the_demo_page_opens_the_engine_before_the_first_picture(reading: Server, engine: FakeEngine) -> None:
+    assert reading.app.state.reader._engine is None
+    assert reading.client.get("/").status_code == 200
+    wait_until(lambda: reading.app.state.reader._engine is engine)
