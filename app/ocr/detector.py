@@ -23,7 +23,7 @@ STEP = 320  # smaller pictures are padded to multiples of it, since each size is
 MARGIN = 96  # pixels at a tile's inner edges that count for nothing: at 48, print of 100 px falls into pieces
 COARSEST = 160  # pixels of the longer side at the coarsest scale, at least
 LARGE = 100  # pixels; pieces of taller print are replaced by its outline at a coarser scale
-PIECE = 0.4  # of the large print's height; lower lines inside its outline are lines of their own
+PIECE = 0.6  # of the large print's height; two lines in one outline have half of it each, and stay two
 LOWER, COVER = 0.6, 0.5  # of a blurred paragraph: its lines at a coarser scale are lower, and cover half of it
 OVERLAP = 0.1  # of the smaller area; outlines that share more are in one place
 
