@@ -2,6 +2,7 @@
 
     python -m bench pages --out proof
     python -m bench pages --readers rapidocr-v6 --limit 1 --out proof
+    python -m bench pages --readers rapidocr-v6 --detector rapidocr --out alone     # lines as rapidocr finds them
 
     plain     PP-OCRv6 finds the lines of a page, and the recogniser reads each as it is
     named     recogniser=...: lines that this recogniser's rule calls blurred are super-resolved first
@@ -30,10 +31,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from app.errors import ServiceError
-from app.ocr.engine import OcrEngine
 from bench.pages_chart import chart
 from bench.pages_maker import KINDS, Page, make_pages
-from bench.pages_measure import VARIANTS, MeasuredPage, cer_change, measure_page
+from bench.pages_measure import DETECTORS, VARIANTS, MeasuredPage, cer_change, measure_page
 from bench.pages_texts import TEXTS
 from bench.subject import open_subject
 from model_store.errors import ModelStoreError
@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser)
     parser.add_argument("--readers", default=",".join(READERS), help="by comma (default: %(default)s)")
     parser.add_argument("--calibration", type=Path, help="instead of the one beside the model")
+    parser.add_argument(
+        "--detector",
+        choices=DETECTORS,
+        default="service",
+        help="finds the lines: the service's, or the package rapidocr as it comes (default: %(default)s)",
+    )
     parser.add_argument("--fonts", type=Path, help="folder of fonts (default: those installed)")
     parser.add_argument("--kinds", default=",".join(KINDS), help="by comma (default: %(default)s)")
     parser.add_argument("--scripts", default=",".join(TEXTS), help="by comma (default: %(default)s)")
@@ -87,7 +93,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, An
     cv2.setNumThreads(1)
     fonts = find_fonts(args.fonts)
     kinds, scripts = chosen(args.kinds, KINDS), chosen(args.scripts, TEXTS)
-    engine = OcrEngine(threads=1)
+    detector = DETECTORS[args.detector]()
     subject = open_subject(args)
     total = len(scripts) * sum(min(KINDS[kind][1], args.limit or KINDS[kind][1]) for kind in kinds)
     measured, used = [], Counter[str]()
@@ -101,7 +107,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, An
             for page in make_pages(fonts, seed=args.seed, kinds=kinds, scripts=scripts, limit=args.limit):
                 keep(page, args.out / "pages")
                 used.update(page.fonts)
-                measured.append(measure_page(subject, engine, page, readers, readings))
+                measured.append(measure_page(subject, detector, page, readers, readings))
                 bar.update()
     finally:
         subject.predictor.close()
@@ -110,7 +116,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, An
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(),
         "model": {"name": subject.name, "sha256": subject.sha256, "precision": subject.predictor.precision},
-        "detector": engine.version,
+        "detector": f"{args.detector}, {detector.version}",
         "recognisers": recognisers,
         "seed": args.seed,
         "fonts": dict(sorted(used.items())),

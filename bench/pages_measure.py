@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from app.errors import BadRegion
 from app.imaging.quality_gate import Decision, RoutingPolicy
 from app.imaging.regions import locate
 from app.imaging.warp import rectify
-from app.ocr.engine import OcrEngine
+from app.ocr.engine import OcrEngine, TextLine
 from bench.pages_maker import Page
 from bench.pages_match import Errors, comparable, errors, joined, matches
 from bench.pages_sheet import Quad
@@ -32,6 +33,41 @@ from training.ocr import Reading
 from training.readings import Readings
 
 VARIANTS = ("plain", "named", "second")
+
+
+class Detector(Protocol):
+    @property
+    def version(self) -> str: ...
+
+    def detect(self, rgb: Rgb) -> list[TextLine]: ...
+
+
+class RapidOcrAlone:
+    """The package's own detection, with its defaults; the model is that of the service."""
+
+    version = f"rapidocr {version('rapidocr')}"
+
+    def __init__(self) -> None:
+        from rapidocr import RapidOCR
+
+        self._engine: Any = RapidOCR(params={"Global.log_level": "warning"})
+
+    def detect(self, rgb: Rgb) -> list[TextLine]:
+        found = self._engine(np.ascontiguousarray(rgb[:, :, ::-1]), use_det=True, use_cls=False, use_rec=False)
+        return (
+            []
+            if found.boxes is None
+            else [
+                TextLine(np.asarray(box, np.float64), float(sure))
+                for box, sure in zip(found.boxes, found.scores, strict=True)
+            ]
+        )
+
+
+DETECTORS: dict[str, Callable[[], Detector]] = {
+    "service": lambda: OcrEngine(threads=1),
+    "rapidocr": RapidOcrAlone,
+}
 Read = Callable[[Sequence[Rgb]], list[Reading]]
 LEAST_SIDE_PX = 4  # as the service's MIN_SIDE_PX
 
@@ -85,9 +121,9 @@ class _Variant:
 
 
 def measure_page(
-    subject: Subject, engine: OcrEngine, page: Page, readers: Mapping[str, SharedReader], readings: Readings
+    subject: Subject, detector: Detector, page: Page, readers: Mapping[str, SharedReader], readings: Readings
 ) -> MeasuredPage:
-    boxes = _detected(engine, page)
+    boxes = _detected(detector, page)
     sides = {
         name: _sides(subject, boxes, reader.for_script(page.script), readings) for name, reader in readers.items()
     }
@@ -104,9 +140,9 @@ def measure_page(
     )
 
 
-def _detected(engine: OcrEngine, page: Page) -> _Boxes:
+def _detected(detector: Detector, page: Page) -> _Boxes:
     quads, crops = [], []
-    for line in engine.detect(page.rgb):
+    for line in detector.detect(page.rgb):
         try:
             region = locate(line.outline, page=page.rgb.shape[:2], units="pixels", min_side_px=LEAST_SIDE_PX)
         except BadRegion:
