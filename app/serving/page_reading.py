@@ -21,7 +21,7 @@ from app.imaging import encode
 from app.imaging.encode import Format
 from app.imaging.quality_gate import DEFAULT_POLICY, QualityGate, RoutingPolicy
 from app.ocr.engine import Reading, TextLine
-from app.ocr.layout import is_one_line
+from app.ocr.layout import is_one_line, may_be_one_line
 from app.ocr.reader import TextReader
 from app.serving.page import Page, RegionSource
 from app.serving.request_scope import counted, until
@@ -138,11 +138,14 @@ class PageReader:
     async def _find(self, max_lines: int) -> None:
         """Raises TooManyRegions."""
         height, width = self._page.size
-        if self._options.layout == "line" or (self._options.layout == "auto" and is_one_line(height, width)):
-            corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
-            found = [TextLine(corners, 1.0)]
+        layout = self._options.layout
+        whole = [TextLine(np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64), 1.0)]
+        if layout == "line" or (layout == "auto" and is_one_line(height, width)):
+            found = whole
         else:
             found = await self._reader.detect(self._page.rgb)
+        if not found and layout == "auto" and may_be_one_line(height, width):
+            found = whole
         if len(found) > max_lines:
             raise TooManyRegions(
                 f"The page has {len(found)} lines of text; at most {max_lines} are taken. Send it in parts."

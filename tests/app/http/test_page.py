@@ -179,6 +179,13 @@ def test_a_low_picture_is_one_line_unless_the_caller_says_otherwise(reading: Ser
     assert found["box"][2] == [200, 140]
 
 
+def test_a_word_that_is_not_found_is_read_whole(reading: Server) -> None:
+    word = encode.encode(np.full((120, 300, 3), 230, np.uint8), "png")
+    (found,) = post(reading, word, read="true").json()["lines"]
+    assert (found["box"][2], found["reading"]["text"]) == ([300, 120], "230")
+    assert post(reading, word, read="true", layout="page").json()["lines"] == []
+
+
 @pytest.mark.parametrize(
     ("query", "says"),
     [
