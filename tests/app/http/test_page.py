@@ -165,9 +165,10 @@ def test_pictures_can_be_left_out(reading: Server) -> None:
 
 
 def test_a_page_without_text_has_no_lines(reading: Server) -> None:
-    body = post(reading, bars(), read="true", recompose="true").json()
+    blank = encode.encode(np.full((300, 200, 3), 255, np.uint8), "png")
+    body = post(reading, blank, read="true", recompose="true").json()
     assert (body["lines"], body["text"]) == ([], "")
-    assert decode.decode(base64.b64decode(body["page"]["data"])).shape == (200, 400, 3)
+    assert decode.decode(base64.b64decode(body["page"]["data"])).shape == (600, 400, 3)
 
 
 def test_a_low_picture_is_one_line_unless_the_caller_says_otherwise(reading: Server) -> None:
