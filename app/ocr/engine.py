@@ -97,7 +97,7 @@ class OcrEngine:
         A page of 16 megapixels takes 470 MiB beside the opened engine's 256 MiB (docs/performance.md).
         """
         lines = find_lines(self._detector.session, self._detector.postprocess_op, _bgr(rgb), is_cancelled)
-        outlines = upright([outline for outline, _ in lines], rgb, self._upside_down)
+        outlines = upright([outline for outline, _ in lines], rgb, self._upside_down, self._sureness)
         return [TextLine(outlines[index], lines[index][1]) for index in reading_order(outlines)]
 
     def read(self, crops: Sequence[Rgb]) -> list[Reading]:
@@ -117,6 +117,9 @@ class OcrEngine:
     def _upside_down(self, crops: Sequence[Rgb]) -> npt.NDArray[np.float64]:
         labels = self._classifier([_bgr(crop) for crop in crops]).cls_res  # ("0" or "180", its probability)
         return np.array([sure if label == "180" else 1 - sure for label, sure in labels], np.float64)
+
+    def _sureness(self, crops: Sequence[Rgb]) -> npt.NDArray[np.float64]:
+        return np.array([reading.confidence for reading in self.read(crops)], np.float64)
 
 
 def _bgr(rgb: Rgb) -> Rgb:
