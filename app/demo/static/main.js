@@ -138,7 +138,7 @@ function drawCommands() {
   const chosen = choices();
   const compared = chosen.map(({ model }) => model).filter(Boolean).join(" against ");
   const [reader] = $("recogniser").selectedOptions;
-  $("options-chosen").textContent = [compared, reader?.text, `mode ${$("mode").value}`].filter(Boolean).join("; ");
+  $("options-chosen").textContent = [compared && `model ${compared}`, reader && `recogniser ${reader.text}`, `mode ${$("mode").value}`].filter(Boolean).join("; ");
   const names = shown ? [shown.name] : items.length ? items.map(({ name }) => name) : ["page.png"];
   $("curl").textContent = curl(names, chosen, shown?.address);
   $("python").textContent = python(names, chosen);
@@ -163,9 +163,9 @@ async function takeSample(sample) {
   const answer = await fetch(path).catch(() => null);
   if (!answer?.ok) return fail(new Problem("The sample cannot be loaded", "The service cannot be reached."));
   const { tried, won, lost } = sample;
-  const over = tried === 1 ? "the first random seed already met it" : `over the ${tried} random seeds tried for this one, ${won} words were won and ${lost} lost`;
+  const over = tried === 1 ? "the first random picture met it" : `in the ${tried} random pictures that were tried for this one, ${won} words were won and ${lost} lost`;
   const file = new File([await answer.blob()], sample.file, { type: "image/png" });
-  items = [{ file, name: sample.file, truth: sample.lines, address: path, rule: `Samples are chosen by the rule below, and are not typical: ${over}.` }];
+  items = [{ file, name: sample.file, truth: sample.lines, address: path, rule: `Samples are chosen by the rule below and are not typical: ${over}.` }];
   work();
 }
 
@@ -195,10 +195,10 @@ async function offerModels() {
 
 function offerRecognisers() {
   const rules = served.find(({ name, version }) => $("model").value === `${name}:${version}`)?.recognisers ?? {};
-  const usual = new Option(ocr ? "rapidocr-v6, read here" : "any, unnamed", "");
+  const usual = new Option(ocr ? "rapidocr-v6 (reads here)" : "any, unnamed", "");
   const before = $("recogniser").value;
   const others = Object.keys(rules).filter((name) => name !== "rapidocr-v6" || !ocr);
-  $("recogniser").replaceChildren(usual, ...others.map((name) => new Option(ocr ? `${name}, pictures only` : name, name)));
+  $("recogniser").replaceChildren(usual, ...others.map((name) => new Option(ocr ? `${name} (pictures only)` : name, name)));
   $("recogniser").value = others.includes(before) ? before : "";
   const chosen = $("recogniser").value;
   const sentence = rules[chosen || (ocr ? "rapidocr-v6" : "any")];

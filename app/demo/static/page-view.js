@@ -113,7 +113,7 @@ function row(run, line, position) {
   const plain = run.bitmap ? thumbnail(cutOut(run.bitmap, line)) : alike && line.picture && shown(line.picture);
   button.append(side(alike ? "" : "Before", plain, line.before));
   if (!alike) button.append(side("After", line.picture && shown(line.picture), line.after));
-  if (line.truth && !alike) button.append(element("span", { class: "truth" }, `Shows: ${line.truth}`));
+  if (line.truth && !alike) button.append(element("span", { class: "truth" }, `True text: ${line.truth}`));
   button.addEventListener("click", () => openLine(run, position));
   return element("li", {}, button);
 }

@@ -5,7 +5,7 @@ import { explanation, markOf } from "./words.js";
 import { element, reading } from "./elements.js";
 
 const $ = (id) => document.getElementById(id);
-const LENS = 3; // times the enlarged picture
+const LENS_SHARE = 0.6; // of the line's height is seen under the lens
 let opened = null; // {run, position, before, after}: the line on show
 let newest = 0; // counts openings, so that a slow picture of an earlier line is dropped
 
@@ -28,7 +28,7 @@ function describe(line, position, count) {
   $("line-title").textContent = `Line ${position + 1} of ${count}: ${mark}`;
   $("line-why").textContent = explanation(line);
   const rows = line.reading ? [["Before", reading(line.before)], ["After", reading(line.after)]] : [];
-  if (line.truth) rows.push(["Shows", line.truth]);
+  if (line.truth) rows.push(["True text", line.truth]);
   $("line-texts").replaceChildren(...rows.map(([name, shown]) => element("div", {}, element("dt", {}, name), element("dd", {}, shown))));
   $("line-previous").disabled = position === 0;
   $("line-next").disabled = position === count - 1;
@@ -68,7 +68,8 @@ function look(x, y) {
   for (const id of ["before", "after"]) {
     const from = $(id), to = $(`lens-${id}`);
     const pen = to.getContext("2d");
-    const [width, height] = [to.width / LENS, to.height / LENS];
+    const height = LENS_SHARE * from.height;
+    const width = (height * to.width) / to.height;
     pen.imageSmoothingEnabled = false;
     pen.clearRect(0, 0, to.width, to.height);
     pen.drawImage(from, x * from.width - width / 2, y * from.height - height / 2, width, height, 0, 0, to.width, to.height);
