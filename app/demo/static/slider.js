@@ -5,7 +5,6 @@ import { explanation, markOf } from "./words.js";
 import { element, reading } from "./elements.js";
 
 const $ = (id) => document.getElementById(id);
-const LENS_SHARE = 0.6; // of the line's height is seen under the lens
 let opened = null; // {run, position, before, after}: the line on show
 let newest = 0; // counts openings, so that a slow picture of an earlier line is dropped
 
@@ -27,7 +26,8 @@ function describe(line, position, count) {
   const [, mark] = markOf(line);
   $("line-title").textContent = `Line ${position + 1} of ${count}: ${mark}`;
   $("line-why").textContent = explanation(line);
-  const rows = line.reading ? [["Before", reading(line.before)], ["After", reading(line.after)]] : [];
+  const both = () => (line.change === "same" ? [["Read as", reading(line.after)]] : [["Before", reading(line.before)], ["After", reading(line.after)]]);
+  const rows = line.reading ? both() : [];
   if (line.truth) rows.push(["True text", line.truth]);
   $("line-texts").replaceChildren(...rows.map(([name, shown]) => element("div", {}, element("dt", {}, name), element("dd", {}, shown))));
   $("line-previous").disabled = position === 0;
@@ -60,26 +60,25 @@ function slide() {
   const percent = Number($("slider").value);
   $("comparison").style.setProperty("--divider", `${percent}%`);
   $("slider").setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
-  look(percent / 100, 0.5);
+  look(percent / 100);
 }
 
-/** Point the lens at a spot, in shares of the picture's width and height. */
-function look(x, y) {
+/** Point the lens, which shows the line's whole height, at a share x of its width. */
+function look(x) {
   for (const id of ["before", "after"]) {
     const from = $(id), to = $(`lens-${id}`);
     const pen = to.getContext("2d");
-    const height = LENS_SHARE * from.height;
-    const width = (height * to.width) / to.height;
+    const width = (from.height * to.width) / to.height;
     pen.imageSmoothingEnabled = false;
     pen.clearRect(0, 0, to.width, to.height);
-    pen.drawImage(from, x * from.width - width / 2, y * from.height - height / 2, width, height, 0, 0, to.width, to.height);
+    pen.drawImage(from, x * from.width - width / 2, 0, width, from.height, 0, 0, to.width, to.height);
   }
 }
 
 $("slider").addEventListener("input", slide);
-$("comparison").addEventListener("pointermove", ({ clientX, clientY }) => {
-  const { left, top, width, height } = $("comparison").getBoundingClientRect();
-  look((clientX - left) / width, (clientY - top) / height);
+$("comparison").addEventListener("pointermove", ({ clientX }) => {
+  const { left, width } = $("comparison").getBoundingClientRect();
+  look((clientX - left) / width);
 });
 $("line-previous").addEventListener("click", () => openLine(opened.run, opened.position - 1));
 $("line-next").addEventListener("click", () => openLine(opened.run, opened.position + 1));
