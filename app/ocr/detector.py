@@ -50,7 +50,9 @@ def find_lines(network: Network, outliner: Outliner, bgr: Rgb, is_cancelled: Cal
 
 
 def _scales(longer: int) -> Iterator[float]:
-    scale = 2.0 if longer <= TILE // 2 else 1.0  # twice the size: 12 % more of small, blurred words are found
+    # At twice the size 12 % more of small, blurred words are found, and outlines lie closer to small letters:
+    # PP-OCRv4 gets 0.7 of 100 characters of light screens wrong in the place of 2.6.
+    scale = 2.0 if longer <= TILE else 1.0
     while scale >= 1 or longer * scale >= COARSEST:
         yield scale
         scale /= 2
