@@ -7,7 +7,7 @@ is called by one thread at a time.
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from app.imaging.outlines import Points
 from app.ocr.detector import find_lines
 from app.ocr.direction import upright
 from app.ocr.order import reading_order
+from app.ocr.pieces import pieces
 from model_store.optional import optional
 from model_store.pixels import Rgb
 
@@ -100,7 +101,7 @@ class OcrEngine:
         outlines = upright([outline for outline, _ in lines], rgb, self._upside_down, self._sureness)
         return [TextLine(outlines[index], lines[index][1]) for index in reading_order(outlines)]
 
-    def read(self, crops: Sequence[Rgb]) -> list[Reading]:
+    def read(self, crops: Iterable[Rgb]) -> list[Reading]:
         """The text of each crop, uint8 (H, W, 3), one line each, in order; independent of the other crops.
 
         Batches of 6 take 5.5 s of processor time for 400 crops instead of 7.9, but change 17 % of long, hard lines
@@ -109,7 +110,14 @@ class OcrEngine:
         return [self._read_one(crop) for crop in crops]
 
     def _read_one(self, crop: Rgb) -> Reading:
-        found = self._reader(_stepped(_bgr(crop)), use_det=False, use_cls=False, use_rec=True)
+        """A long line is read in pieces; its confidence is that of the piece that is least sure."""
+        read = [reading for piece in pieces(crop) if (reading := self._read_piece(piece)).text]
+        if not read:
+            return NOTHING
+        return Reading(" ".join(reading.text for reading in read), min(reading.confidence for reading in read))
+
+    def _read_piece(self, piece: Rgb) -> Reading:
+        found = self._reader(_stepped(_bgr(piece)), use_det=False, use_cls=False, use_rec=True)
         if not found.txts or not found.txts[0]:
             return NOTHING
         return Reading(str(found.txts[0]), round(float(found.scores[0]), 4))

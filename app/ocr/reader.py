@@ -8,7 +8,7 @@ The engine is opened at the first page, because it takes memory that a service f
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -43,7 +43,7 @@ class Engine(Protocol):
 
     def detect(self, rgb: Rgb, *, is_cancelled: Callable[[], bool]) -> list[TextLine]: ...
 
-    def read(self, crops: Sequence[Rgb]) -> list[Reading]: ...
+    def read(self, crops: Iterable[Rgb]) -> list[Reading]: ...
 
 
 class TextReader:
@@ -106,10 +106,14 @@ class TextReader:
     async def read(self, crops: Sequence[Callable[[], Rgb]]) -> list[Reading]:
         """The text of each crop, in order. crops: functions, called in the thread. Raises NotInstalled."""
         readings: list[Reading] = []
-        for start in range(0, len(crops), BATCH):
-            step = partial(_read, crops[start : start + BATCH])
-            with self._metrics.ocr_seconds.labels("read").time():
-                readings += await self._step(step)
+        ended = Event()  # also by the deadline: the engine then stops before its next crop
+        try:
+            for start in range(0, len(crops), BATCH):
+                step = partial(_read, crops[start : start + BATCH], ended)
+                with self._metrics.ocr_seconds.labels("read").time():
+                    readings += await self._step(step)
+        finally:
+            ended.set()
         return readings
 
     def close(self) -> None:
@@ -129,8 +133,8 @@ class TextReader:
         return self._engine
 
 
-def _read(crops: Sequence[Callable[[], Rgb]], engine: Engine) -> list[Reading]:
-    return engine.read([crop() for crop in crops])
+def _read(crops: Sequence[Callable[[], Rgb]], ended: Event, engine: Engine) -> list[Reading]:
+    return engine.read(crop() for crop in crops if not ended.is_set())
 
 
 def installed() -> str:

@@ -3,8 +3,9 @@
 import base64
 import json
 import threading
+import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -42,6 +43,7 @@ class FakeEngine:
         self.gate = threading.Event()
         self.gate.set()
         self.read_crops: list[int] = []  # number of crops of each step
+        self.read_s = 0.0  # seconds for each crop
         self.fault: Exception | None = None
 
     def detect(self, rgb: Rgb, *, is_cancelled: Callable[[], bool]) -> list[TextLine]:
@@ -56,14 +58,15 @@ class FakeEngine:
             for s in spans
         ]
 
-    def read(self, crops: Sequence[Rgb]) -> list[Reading]:
+    def read(self, crops: Iterable[Rgb]) -> list[Reading]:
         """Confidence: the red of the middle by 200, and 0.05 more for a crop of twice the size."""
         assert self.gate.wait(30), "the test forgot to open the gate"
-        self.read_crops.append(len(crops))
-        found = []
+        found: list[Reading] = []
         for crop in crops:
+            time.sleep(self.read_s)
             red = int(crop[crop.shape[0] // 2, crop.shape[1] // 2, 0])
             found.append(Reading(f"{red}", min(1.0, red / 200 + 0.05 * (crop.shape[0] > 30))))
+        self.read_crops.append(len(found))
         return found
 
 
@@ -245,6 +248,16 @@ def test_a_page_beyond_the_turn_is_refused_and_one_beyond_its_deadline_ends(
     wait_until(lambda: reading.app.state.capacity.decoded_bytes.used == 0)
     assert post(reading, bars(100)).status_code == 200
     assert_reconciled(reading)
+
+
+def test_reading_stops_at_the_deadline_before_the_next_line(reading: Server, engine: FakeEngine) -> None:
+    engine.read_s = 0.4
+    late = reading.client.post(
+        PATH, params={"read": "true"}, headers={"X-Request-Timeout-Ms": "500"}, files={"image": bars(*[20] * 9)}
+    )
+    assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
+    wait_until(lambda: bool(engine.read_crops))
+    assert engine.read_crops[0] < 4
 
 
 def test_an_engine_that_fails_gives_an_error_of_the_service_and_the_next_page_is_read(
