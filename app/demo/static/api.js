@@ -3,8 +3,8 @@
 export const { ocr, ocrSetting, key: keys, operations } = document.documentElement.dataset; // ocr: empty if the service cannot read
 export const NO_OCR =
   ocrSetting === "off"
-    ? "This service does not read text, so the demo shows pictures alone: TELESCOPE_OCR is off."
-    : "This service cannot read text, so the demo shows pictures alone. To compare readings, install the extra ocr: pip install 'text-telescope[ocr]', and start the service again.";
+    ? "This service does not read text, so the demo shows pictures alone, and takes each for one line: TELESCOPE_OCR is off."
+    : "This service cannot read text, so the demo shows pictures alone, and takes each for one line. To compare readings, install the extra ocr: pip install 'text-telescope[ocr]', and start the service again.";
 
 /** An error of the service or of the connection to it. */
 export class Problem extends Error {

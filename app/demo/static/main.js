@@ -116,7 +116,7 @@ function drawGrid() {
 /** The recogniser, and for a sample the rule by which it was chosen. */
 function note({ answer }, rule) {
   const by = answer.recogniser_version ? `Read by ${answer.recogniser} (${answer.recogniser_version}), which is not always right. ` : "";
-  return rule ? `${by}${rule}` : by;
+  return by && rule ? `${by}${rule}` : by; // without readings no words are won
 }
 
 function open(item) {
@@ -195,16 +195,15 @@ async function offerModels() {
 
 function offerRecognisers() {
   const rules = served.find(({ name, version }) => $("model").value === `${name}:${version}`)?.recognisers ?? {};
-  const usual = new Option(ocr ? "rapidocr-v6 (reads here)" : "any, unnamed", "");
+  const usual = new Option(ocr ? "rapidocr-v6 (reads here)" : "not named", "");
   const before = $("recogniser").value;
   const others = Object.keys(rules).filter((name) => name !== "rapidocr-v6" || !ocr);
   $("recogniser").replaceChildren(usual, ...others.map((name) => new Option(ocr ? `${name} (pictures only)` : name, name)));
   $("recogniser").value = others.includes(before) ? before : "";
   const chosen = $("recogniser").value;
-  const sentence = rules[chosen || (ocr ? "rapidocr-v6" : "any")];
-  const asks = ocr && !chosen ? "Lines that it is unsure of are super-resolved and read again; the surer reading is kept." : "";
-  const rule = sentence && !asks ? `${chosen || "any"}: ${sentence}.` : "";
-  $("recogniser-rule").textContent = [asks, rule, asks && sentence ? `Without reading, its rule ${sentence}.` : ""].filter(Boolean).join(" ");
+  const sentence = rules[chosen || "any"];
+  const asks = ocr && !chosen ? "Lines that the recogniser is unsure of are super-resolved and read again; the surer reading is kept." : "";
+  $("recogniser-rule").textContent = asks || (sentence ? `${chosen || "any"}: ${sentence}.` : "");
   drawCommands();
 }
 
@@ -265,7 +264,10 @@ $("back").addEventListener("click", () => {
 
 $("key-field").hidden = !keys;
 $("no-ocr").hidden = Boolean(ocr);
-if (!ocr) [$("no-ocr").textContent, $("verdict-note").textContent] = [NO_OCR, ""];
+if (!ocr) {
+  $("verdict").textContent = "Does it look clearer? Take a sample, or drop your own picture.";
+  [$("no-ocr").textContent, $("verdict-note").textContent] = [NO_OCR, ""];
+}
 document.querySelector(".top nav").hidden = operations === "elsewhere";
 if (keys) $("options").open = true; // the key is among them
 drawCommands();

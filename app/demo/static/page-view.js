@@ -74,7 +74,7 @@ function boxes(run, width, height) {
 /** A mark on its ground, at the box's top left. */
 function flag(mark, [x, y], letter) {
   const [wide, high] = [(0.75 * mark.length + 0.5) * letter, 1.3 * letter];
-  const [left, top] = [Math.max(0, x - wide), Math.max(0, y)];
+  const [left, top] = x < wide ? [0, Math.max(0, y - high)] : [x - wide, Math.max(0, y)]; // above it without room at its left
   return [
     svg("rect", { x: left, y: top, width: wide, height: high, rx: 0.2 * letter }),
     svg("text", { x: left + wide / 2, y: top + letter, "font-size": letter, "text-anchor": "middle" }, mark),
