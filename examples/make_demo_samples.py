@@ -34,10 +34,10 @@ from training.errors import TrainingError
 OUT = Path(__file__).parents[1] / "app" / "demo" / "static" / "samples"
 RULE = (
     "Each sample is a random picture: a seed chooses its words, its blur and its noise. For each kind, the sizes "
-    "of the letters and the range of blur were set by hand so that gains show. Five samples are chosen because they "
-    "show a gain: the first seed, from 0 upwards, at which all lines are found from end to end, at least two more "
-    "words are read and none is lost. The last is the first seed at which every word is read and no line needs "
-    "the model."
+    "of the letters and the range of blur were set by hand so that gains show. Five samples are chosen because "
+    "they show a gain: the first seed, from 0 upwards, at which all lines are found from end to end, at least two "
+    "more words are read and none is lost. The last is the first seed at which every word is read and no line "
+    "needs the model."
 )
 MOST_SEEDS = 1000  # of one kind; the program stops without a picture after them
 WORDS = """

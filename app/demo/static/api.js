@@ -3,7 +3,7 @@
 export const { ocr, ocrSetting, key: keys, operations } = document.documentElement.dataset; // ocr: empty if the service cannot read
 export const NO_OCR =
   ocrSetting === "off"
-    ? "This service does not read text, so the demo shows pictures alone, and takes each for one line: TELESCOPE_OCR is off."
+    ? "TELESCOPE_OCR is off: this service does not read text, so the demo shows pictures alone, and takes each for one line."
     : "This service cannot read text, so the demo shows pictures alone, and takes each for one line. To compare readings, install the extra ocr: pip install 'text-telescope[ocr]', and start the service again.";
 
 /** An error of the service or of the connection to it. */
@@ -59,9 +59,10 @@ async function post(path, body, signal) {
   }
   const reply = await response.json().catch(() => null);
   if (response.ok && reply) return { reply, headers: response.headers };
+  const typed = response.status === 401 ? " On this page, type it in the field API key under Options." : "";
   throw new Problem(
     reply?.title ?? "The service sent an unexpected response",
-    reply?.detail ?? `Status ${response.status} ${response.statusText}.`,
+    (reply?.detail ?? `Status ${response.status} ${response.statusText}.`) + typed,
   );
 }
 

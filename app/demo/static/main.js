@@ -194,6 +194,7 @@ async function offerModels() {
 }
 
 function offerRecognisers() {
+  for (const id of ["model", "other"]) $(id).closest(".field").hidden = !served.length;
   const rules = served.find(({ name, version }) => $("model").value === `${name}:${version}`)?.recognisers ?? {};
   const usual = new Option(ocr ? "rapidocr-v6 (reads here)" : "not named", "");
   const before = $("recogniser").value;
@@ -269,7 +270,10 @@ if (!ocr) {
   [$("no-ocr").textContent, $("verdict-note").textContent] = [NO_OCR, ""];
 }
 document.querySelector(".top nav").hidden = operations === "elsewhere";
-if (keys) $("options").open = true; // the key is among them
+if (keys) {
+  $("options").open = true; // the key is among them
+  $("verdict-note").textContent += " This service needs your API key: type it under Options first.";
+}
 drawCommands();
 offerSamples();
 if (keys) offerRecognisers();
