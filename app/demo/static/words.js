@@ -116,7 +116,7 @@ function onLines(lines, truth) {
     if (!changed.length && allRead(lines, truth)) return `Nothing to win: every word is read already, ${leftAlone(left)}.`;
     return `${some(won, "more word", "more words")} read, ${lost} lost${others(left)}.`;
   }
-  if (!changed.length) return `No reading changes: ${leftAlone(left)}.`;
+  if (!changed.length) return `It reads the same: ${leftAlone(left)}.`;
   const are = changed.length === 1 ? "is" : "are";
   return `${some(changed.length, "line")} ${are} read differently and more surely${others(left)}.`;
 }
