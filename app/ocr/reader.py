@@ -26,7 +26,7 @@ T = TypeVar("T")
 MAX_PAGES = 16  # at a time; each takes seconds, so more would wait for their deadlines
 BATCH = 16  # crops in one step, half a second on two cores
 CLOSE_S = 5.0  # for the step in progress: detecting a large page takes a second or two
-FIRST_PAGE_S = 5.0  # until a page has been measured
+FIRST_WORK_S = 2.5  # for a megapixel, until a page has been measured
 OFF = "TELESCOPE_OCR is off, so this service neither finds nor reads text"
 MISSING = (
     "Finding and reading text needs the package rapidocr; install it beside the service: "
@@ -62,7 +62,8 @@ class TextReader:
         self._engine: Engine | None = None
         self._thread = DaemonThreads("ocr")  # one: the engine is not thread-safe
         self._pages = 0
-        self._page_s = FIRST_PAGE_S
+        self._work = 0.0  # of these pages, in megapixels, at least one for each
+        self._work_s = FIRST_WORK_S
         if settings.ocr == "on":
             self._engine = open_engine(threads=self._threads)
 
@@ -77,18 +78,25 @@ class TextReader:
             self._thread.submit(self._opened)
 
     @contextmanager
-    def page(self) -> Iterator[None]:
-        """The turn of one page. Raises Overloaded if too many are being read."""
-        if self._pages >= MAX_PAGES:
-            wait_s = math.ceil(self._page_s)
+    def page(self, pixels: int, *, deadline: float) -> Iterator[None]:
+        """The turn of one page. deadline: on `time.monotonic`.
+
+        Raises Overloaded if too many are being read, or if their work would not leave this one enough time: pages
+        take turns, so with one too many all would miss their deadlines.
+        """
+        work, started = max(1.0, pixels / 1e6), time.monotonic()
+        late = started + (self._work + work) * self._work_s > deadline
+        if self._pages >= MAX_PAGES or (self._pages and late):
+            wait_s = math.ceil(self._work * self._work_s / self._pages)
             raise Overloaded(f"{self._pages} pages are being read; try again in {wait_s} s.", retry_after_s=wait_s)
         self._pages += 1
-        started = time.monotonic()
+        self._work += work
         try:
             yield
-            self._page_s += ((time.monotonic() - started) / self._pages - self._page_s) / 8
+            self._work_s += ((time.monotonic() - started) / self._work - self._work_s) / 8
         finally:
             self._pages -= 1
+            self._work -= work
 
     async def version(self) -> str:
         """Package and version. Raises NotInstalled."""

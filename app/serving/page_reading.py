@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from time import perf_counter
 from typing import Literal
 
@@ -116,7 +117,8 @@ class PageReader:
         """deadline: on `time.monotonic`. Raises ServiceError when the request as a whole is refused."""
         call, admit = self._runner.call, partial(self._runner.admit, deadline=deadline)
         done: list[CropResult | ServiceError] = []
-        with self._reader.page(), admit([], more_bytes=self._page.nbytes):
+        turn = self._reader.page(prod(self._page.size), deadline=deadline)
+        with turn, admit([], more_bytes=self._page.nbytes):
             async with until(deadline):
                 await call(self._page.decode)
                 with _timed(timings, "detect_s"):
@@ -124,6 +126,7 @@ class PageReader:
                 with _timed(timings, "read_s"):
                     plain = await self._read([source.decode for source in self._sources])
                 crops = await call(self._crops, plain)
+            self._runner.check_size(crops, more_bytes=self._page.nbytes)
             with counted(metrics, done, images=len(crops)), admit(crops) as admission:
                 done += await self._runner.run(crops, admission, timings)
             async with until(deadline):

@@ -128,12 +128,18 @@ class CropRunner:
 
         deadline: on `time.monotonic`. Raises as `Batcher.admit` does.
         """
+        windows, nbytes = self._needs(crops)
+        return self._batcher.admit(windows=windows, nbytes=nbytes + more_bytes, deadline=deadline)
+
+    def check_size(self, crops: Sequence[Crop | ServiceError], *, more_bytes: int) -> None:
+        """Raises RequestTooLarge if the crops do not fit an idle service beside `more_bytes` that are admitted."""
+        windows, nbytes = self._needs(crops)
+        self._batcher.capacity.fits(windows=windows, nbytes=nbytes + more_bytes)
+
+    def _needs(self, crops: Sequence[Crop | ServiceError]) -> tuple[int, int]:
+        """Windows and bytes."""
         good = [crop for crop in crops if isinstance(crop, Crop)]
-        return self._batcher.admit(
-            windows=sum(self._most_windows(crop) for crop in good),
-            nbytes=sum(self._memory(crop) for crop in good) + more_bytes,
-            deadline=deadline,
-        )
+        return sum(map(self._most_windows, good)), sum(map(self._memory, good))
 
     async def run(
         self, crops: Sequence[Crop | ServiceError], admission: Admission, timings: Timings

@@ -250,6 +250,30 @@ def test_a_page_beyond_the_turn_is_refused_and_one_beyond_its_deadline_ends(
     assert_reconciled(reading)
 
 
+def test_a_page_that_would_miss_its_deadline_behind_another_is_refused_at_once(
+    reading: Server, engine: FakeEngine
+) -> None:
+    hurried = {"X-Request-Timeout-Ms": "3000"}  # the first page has to take 2.5 s, as far as the service knows
+    engine.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(post, reading, bars(100))
+        wait_until(lambda: reading.app.state.reader._pages == 1)
+        refused = reading.client.post(PATH, files={"image": bars(100)}, headers=hurried)
+        assert (refused.status_code, refused.headers.get("retry-after")) == (429, "3")
+        engine.gate.set()
+        assert first.result().status_code == 200
+    assert reading.client.post(PATH, files={"image": bars(100)}, headers=hurried).status_code == 200
+
+
+def test_a_page_that_never_fits_beside_its_lines_is_not_told_to_try_again(
+    start_server: Callable[..., Server], calibrated: QualityGate
+) -> None:
+    small = start_server(calibrated, max_queue_bytes=2**20)
+    small.app.state.reader = TextReader(small.app.state.settings, small.app.state.metrics, open_engine=FakeEngine)
+    refused = post(small, bars(20, 20), recompose="true", mode="always")
+    assert (refused.status_code, refused.json()["code"]) == (413, "request_too_large")
+
+
 def test_reading_stops_at_the_deadline_before_the_next_line(reading: Server, engine: FakeEngine) -> None:
     engine.read_s = 0.4
     late = reading.client.post(
