@@ -92,11 +92,14 @@ class Page:
         units, page = self._options.units, self.size
         return RegionSource(self, regions.locate(outline, page=page, units=units, min_side_px=self._min_side_px))
 
-    def crop(self, source: RegionSource, policy: RoutingPolicy, image_format: Format | None) -> Crop:
-        """image_format: None keeps the result's pixels. Raises ResultTooLarge."""
+    def crop(
+        self, source: RegionSource, policy: RoutingPolicy, image_format: Format | None, *, encoded: bool = True
+    ) -> Crop:
+        """image_format: None keeps the result's pixels. encoded: later on, in any case. Raises ResultTooLarge."""
         options = CropOptions("native", policy)
         output = self._pipeline.output_size(source.height, source.width, options)
-        encode.check_result(self._format, *output)
+        if encoded:
+            encode.check_result(self._format, *output)
         largest = self._pipeline.largest_layout(source.height, source.width, options)
         return Crop(source, options, output, largest, image_format)
 

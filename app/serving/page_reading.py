@@ -170,7 +170,7 @@ class PageReader:
         crops: list[Crop | ServiceError] = []
         for source, own in zip(self._sources, policies, strict=True):
             try:
-                crops.append(self._page.crop(source, own, None))
+                crops.append(self._page.crop(source, own, None, encoded=self._options.pictures))
             except ServiceError as exc:
                 crops.append(exc)
         return crops

@@ -167,6 +167,14 @@ def test_pictures_can_be_left_out(reading: Server) -> None:
     assert [line["data"] for line in body["lines"]] == [None, None]
 
 
+def test_a_line_too_wide_for_its_format_is_read_if_its_picture_is_left_out(reading: Server) -> None:
+    wide = bars(100, width=8300)  # WebP holds 16,383 pixels a side
+    (refused,) = post(reading, wide, read="true", format="webp").json()["lines"]
+    assert refused["problem"]["code"] == "result_too_large"
+    (read,) = post(reading, wide, read="true", format="webp", pictures="false").json()["lines"]
+    assert read["reading"]["text"] == "100"
+
+
 def test_a_page_without_text_has_no_lines(reading: Server) -> None:
     blank = encode.encode(np.full((300, 200, 3), 255, np.uint8), "png")
     body = post(reading, blank, read="true", recompose="true").json()
