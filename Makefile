@@ -45,6 +45,6 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.develop: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable './client[numpy]' --editable '.[cpu,onnx,paddle,train,ocr,bulk,otel,heic,dev]'
+	$(PIP) --editable './client[numpy]' --editable '.[cpu,onnx,paddle,train,ocr,pdf,bulk,otel,heic,dev]'
 	$(PIP) --no-deps "rapidocr-onnxruntime; python_version < '3.13'" "rapidocr-paddle; python_version < '3.13'"  # they require opencv-python, which would overwrite the headless build
 	@touch $@ $(VENV)/.serve
