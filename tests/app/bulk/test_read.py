@@ -200,7 +200,7 @@ def test_hocr_has_every_line_and_word_in_its_place() -> None:
 
 
 def test_a_page_without_text_is_no_failure(read: Read, tmp_path: Path, capsys: Captured) -> None:
-    (tmp_path / "empty.png").write_bytes(bars())
+    (tmp_path / "empty.png").write_bytes(png((255, 255, 255), height=300, width=200))
     assert read(tmp_path / "empty.png") == 0
     assert capsys.readouterr().out == ""
 
