@@ -25,6 +25,7 @@ import httpx
 import numpy as np
 from PIL import Image, ImageDraw
 
+from examples.make_pages import Line
 from training.data.degrade import degrade
 from training.data.degrade_config import preset
 from training.data.fonts import BUNDLED, Font, find_fonts
@@ -56,17 +57,6 @@ Mushrooms Noodles Olives Onions Oranges Pasta Peppers Potatoes Rice Salmon Spina
 """.split()  # noqa: SIM905  a list of words reads better as text
 Rng = np.random.Generator
 Colour = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of text. size, x, y: in pixels of the sample."""
-
-    text: str
-    font: str
-    size: int
-    x: int
-    y: int
 
 
 @dataclass(frozen=True)
