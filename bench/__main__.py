@@ -1,7 +1,12 @@
-"""Command line of the benchmarks.
+"""Command line of the benchmarks: every figure and chart of the documents.
 
-python -m bench blur | bulk | capacity | data | http | ocr | pages | precision | raw | reading | reliability
-                | sizes | start | training
+    python -m bench raw --rounds 5                  one benchmark; `python -m bench raw --help` has its flags
+    python -m bench all --data word_crops_val.tar   every benchmark, one after the other
+    python -m bench all --quick                     the same on little work, to see that all of them run
+    python -m bench quote                           copy the reports of `all` into docs/, and their figures into the documents
+
+Reports are written to --out (runs/bench). After an interruption the same command goes on: `all` keeps the reports
+that this version of the code has finished, and long benchmarks keep what they have measured.
 """
 
 from __future__ import annotations
@@ -10,55 +15,81 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from app.errors import StartupError
+from app.errors import ServiceError, StartupError
+from bench import every
+from bench.harness import options, quotes, report
+from model_store.errors import ModelStoreError
 from model_store.optional import optional
-from training.errors import MissingExtra
+from training.errors import MissingExtra, TrainingError
 
-# name -> (module with add_arguments(parser) and run(args), one line of help)
-BENCHMARKS: dict[str, tuple[str, str]] = {
-    "blur": ("bench.blur", "the error of the blur estimate, on rendered text of known blur"),
-    "capacity": ("bench.capacity", "figures for sizing a replica: images a second, response times, memory"),
-    "data": ("bench.data", "how fast training pairs are rendered and degraded"),
-    "http": ("bench.http", "the service over HTTP: beside its runtime, FastAPI and LitServe; latency; growth"),
-    "ocr": ("bench.ocr", "words that recognisers read from small crops, with and without Text Telescope"),
-    "pages": ("bench.pages", "whole pages: characters read wrongly, with and without Text Telescope"),
-    "reliability": ("bench.reliability", "correctness under faults, damaged pictures and disconnecting clients"),
-    "bulk": ("bench.bulk", "the speed of a bulk job with one and two workers, and the workers for a larger job"),
-    "precision": ("bench.precision", "the loss from reduced precision in dB, SSIM and words read"),
-    "raw": ("bench.raw", "images a second of every runtime and precision, beside the reference predictor"),
-    "reading": ("bench.reading", "lines found on rendered pages, and the time and memory to find and read them"),
-    "sizes": ("bench.sizes", "the inference time of a crop by its size and working scale"),
-    "start": ("bench.start", "start-up time and memory of the service with each runtime"),
-    "training": ("bench.training", "images a second of each engine's training steps"),
+# name -> one line of help. bench/name.py has OPTIONS and measure(args) -> Report.
+BENCHMARKS = {
+    "raw": "images a second of every runtime and precision, beside the reference predictor",
+    "http": "the service over HTTP: beside its runtime, FastAPI and LitServe; latency; growth; sizing a replica",
+    "start": "start-up time and memory of the service with each runtime",
+    "sizes": "the inference time of a crop by its size and working scale",
+    "bulk": "the speed of a bulk job with one and two workers",
+    "reliability": "correctness under faults, damaged pictures and disconnecting clients",
+    "training": "images a second of training pairs and of each engine's training steps",
+    "blur": "the error of the blur estimate, on rendered text of known blur",
+    "reading": "lines found on rendered pages, and the time and memory to find and read them",
+    "precision": "the loss from reduced precision in dB, SSIM and words read",
+    "pages": "whole pages: characters read wrongly, with and without Text Telescope",
+    "ocr": "words that recognisers read from small crops, with and without Text Telescope",
 }
+OUT = Path("runs/bench")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one benchmark; exit with 2 and one sentence if a package is missing or broken.
+    """Run one benchmark or all; exit with 2 and one sentence if a package is missing or an input is unusable.
 
     Only the chosen benchmark's module is imported.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    chosen = next((a for a in arguments if not a.startswith("-")), "")
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Text Telescope.")
     try:
         with optional("this benchmark", extra="bench", error=MissingExtra):
             _run(parser, chosen, arguments)
-    except (MissingExtra, StartupError) as exc:
+    except KeyboardInterrupt:
+        parser.exit(130, f"{chosen}: interrupted; the same command goes on\n")
+    except (MissingExtra, StartupError, ServiceError, ModelStoreError, TrainingError) as exc:
         parser.exit(2, f"{chosen}: {exc}\n")
 
 
-def _run(parser: argparse.ArgumentParser, chosen: str | None, arguments: Sequence[str]) -> None:
+def _run(parser: argparse.ArgumentParser, chosen: str, arguments: Sequence[str]) -> None:
     commands = parser.add_subparsers(required=True, metavar="benchmark")
-    for name, (module_path, summary) in BENCHMARKS.items():
+    for name, summary in BENCHMARKS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
-            module = importlib.import_module(module_path)
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            _add_benchmark(command, name, quick="--quick" in arguments)
+    everything = commands.add_parser("all", help="every benchmark", description=every.__doc__)
+    everything.set_defaults(run=lambda args: every.run(args, BENCHMARKS))
+    every.add_arguments(everything, out=OUT)
+    quote = commands.add_parser("quote", help="copy reports into docs/ and their figures into the documents")
+    quote.add_argument("--reports", type=Path, default=OUT, help="folder of `all` (default: %(default)s)")
+    quote.set_defaults(run=lambda args: quotes.publish(args.reports))
     args = parser.parse_args(arguments)
     args.run(args)
+
+
+def _add_benchmark(parser: argparse.ArgumentParser, name: str, *, quick: bool) -> None:
+    module = importlib.import_module(f"bench.{name}")
+    options.add(parser, module.OPTIONS, quick=quick)
+    parser.add_argument("--quick", action="store_true", help="little work, to see that the benchmark runs")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder (default: %(default)s)")
+
+    def run(args: argparse.Namespace) -> None:
+        args.work = args.out / name  # of what a benchmark keeps to go on after an interruption
+        about = report.about()
+        command = options.command(name, module.OPTIONS, args)
+        made = module.measure(args)
+        report.write(made, args.out, name=name, command=command, quick=args.quick, about=about)
+        print((args.out / f"{name}.md").read_text(encoding="utf-8"))
+
+    parser.set_defaults(run=run)
 
 
 if __name__ == "__main__":
