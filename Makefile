@@ -6,16 +6,24 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format wheels clean
+.PHONY: help serve test test-all lint format wheels clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve ## Install the service and start it on http://localhost:8000
 	$(BIN)/text-telescope serve $(ARGS)
 
-test: $(VENV)/.develop ## Install everything and run the tests (ARGS="-k batcher" for some)
-	$(BIN)/python -m pytest $(ARGS)
+# One process a core; the tests of a module stay together (tests/conftest.py). A test's own processes and libraries
+# compute on one thread, since two of each would wait for each other.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+
+test: $(VENV)/.develop ## Install everything and run the quick tests (ARGS="-k batcher" for some)
+	$(PYTEST) -m "not slow" $(ARGS)
+	@echo "Not run: the tests marked slow (servers, browser, containers, faults, training). make test-all runs all."
+
+test-all: $(VENV)/.develop ## Install everything and run all tests, with coverage
+	$(PYTEST) --cov $(ARGS)
 
 lint: $(VENV)/.develop ## Check style and types
 	$(BIN)/ruff check .
