@@ -1,9 +1,10 @@
 """Stand-ins for the one thing a test needs to control: the predictor."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import looptime
 import numpy as np
@@ -12,6 +13,7 @@ from app.errors import InferenceFailed, OutOfMemory
 from model_store.pixels import Nchw
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def nearest_x2(lr: Nchw) -> Nchw:
@@ -21,11 +23,23 @@ def nearest_x2(lr: Nchw) -> Nchw:
 
 def in_virtual_time(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine on a loop whose clock jumps over every sleep: exact times, no waiting."""
-    loop = looptime.patch_event_loop(asyncio.new_event_loop())
+    real = asyncio.new_event_loop()
+    assert isinstance(real, asyncio.BaseEventLoop)
+    loop = looptime.patch_event_loop(real)
     try:
         return loop.run_until_complete(asyncio.wait_for(work(), timeout=10_000))
     finally:
         loop.close()
+
+
+def virtual_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Decorate an async test or function, which then runs in virtual time."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return in_virtual_time(functools.partial(test, *args, **kwargs))
+
+    return run
 
 
 class FakeRuntime:
