@@ -3,7 +3,7 @@
     python -m bench raw --rounds 5                  one benchmark; `python -m bench raw --help` has its flags
     python -m bench all --data word_crops_val.tar   every benchmark, one after the other
     python -m bench all --quick                     the same on little work, to see that all of them run
-    python -m bench quote                           copy the reports of `all` into docs/, and their figures into the documents
+    python -m bench quote                           copy the reports into docs/, and their figures into its texts
 
 Reports are written to --out (runs/bench). After an interruption the same command goes on: `all` keeps the reports
 that this version of the code has finished, and long benchmarks keep what they have measured.
@@ -26,6 +26,7 @@ from training.errors import MissingExtra, TrainingError
 
 # name -> one line of help. bench/name.py has OPTIONS and measure(args) -> Report.
 BENCHMARKS = {
+    "model": "the published model's quality, parity and rules, out of its own reports",
     "raw": "images a second of every runtime and precision, beside the reference predictor",
     "http": "the service over HTTP: beside its runtime, FastAPI and LitServe; latency; growth; sizing a replica",
     "start": "start-up time and memory of the service with each runtime",

@@ -1,7 +1,7 @@
 """A benchmark's result: figures as JSON, tables as Markdown, and short facts that documents quote.
 
-    report = Report(figures, tables={"latency": Table(...)}, facts={"best": "557"}, charts={"raw": figure})
-    write(report, folder, name="raw", ...)      -> raw.json, raw.md, raw.svg
+report = Report(figures, tables={"latency": Table(...)}, facts={"best": "557"}, charts={"raw": figure})
+write(report, folder, name="raw", ...)      -> raw.json, raw.md, raw.svg
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Table:
 
 @dataclass
 class Report:
-    """facts: figures with their units, for sentences of the documents. charts: file name without ending -> figure."""
+    """facts: figures with units, for sentences. charts: file name without ending -> figure."""
 
     figures: dict[str, Any]
     tables: dict[str, Table] = field(default_factory=dict)
