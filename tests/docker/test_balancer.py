@@ -34,7 +34,7 @@ def balancer(replicas: list[Process], tmp_path: Path) -> Iterator[str]:
     servers = [f"server {i} {one.url().removeprefix('http://')}" for i, one in enumerate(replicas)]
     (tmp_path / "replicas.cfg").write_text("\n".join(["backend replicas", *servers, ""]))
     address = f"127.0.0.1:{free_port()}"
-    files = ["-f", DOCKER / "haproxy" / "haproxy.cfg", "-f", tmp_path / "replicas.cfg"]
+    files = ["-f", str(DOCKER / "haproxy" / "haproxy.cfg"), "-f", str(tmp_path / "replicas.cfg")]
     popen = subprocess.Popen(
         ["haproxy", "-db", *files], env={**os.environ, "BIND": address}, stdout=subprocess.DEVNULL
     )
@@ -47,7 +47,7 @@ def balancer(replicas: list[Process], tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_configuration_with_the_replicas_of_the_compose_project_is_valid() -> None:
-    command = ["haproxy", "-c", "-f", DOCKER / "haproxy"]
+    command = ["haproxy", "-c", "-f", str(DOCKER / "haproxy")]
     done = subprocess.run(command, env={**os.environ, "BIND": "127.0.0.1:8080"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr

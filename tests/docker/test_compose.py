@@ -25,7 +25,7 @@ def seconds(duration: str) -> int:
 
 @needs("check-jsonschema")
 def test_the_file_fits_the_compose_specification() -> None:
-    command = [str(find("check-jsonschema")), "--builtin-schema", "vendor.compose-spec", FILE]
+    command = [str(find("check-jsonschema")), "--builtin-schema", "vendor.compose-spec", str(FILE)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 

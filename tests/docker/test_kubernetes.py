@@ -38,7 +38,7 @@ DEFAULTS = Settings.model_construct()
 @functools.cache
 def rendered(variant: str) -> dict[str, Manifest]:
     """Kind -> manifest."""
-    command = [str(find("kubectl")), "kustomize", DOCKER / "kubernetes" / variant]
+    command = [str(find("kubectl")), "kustomize", str(DOCKER / "kubernetes" / variant)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = list(yaml.safe_load_all(done.stdout))

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -42,7 +41,7 @@ def test_prometheus_accepts_its_configuration_and_every_alert_fires_when_it_shou
 
 
 def test_the_dashboard_is_the_output_of_its_program() -> None:
-    program = [sys.executable, GRAFANA / "make_dashboard.py"]
+    program = [sys.executable, str(GRAFANA / "make_dashboard.py")]
     assert json.loads(subprocess.run(program, capture_output=True, check=True).stdout) == DASHBOARD
 
 
@@ -106,7 +105,7 @@ async def _load(url: str, key: str, over: threading.Event) -> None:
 def assert_has_data(prometheus: Prometheus, expression: str) -> None:
     query = expression.replace("$__rate_interval", "15s").replace("$job", ".+").replace("$model", ".+")
     assert "$" not in query
-    wait_until(lambda: _numbers(prometheus, query) or time.sleep(0.2), 60)
+    wait_until(lambda: _numbers(prometheus, query), 60, every_s=0.2)
 
 
 def _numbers(prometheus: Prometheus, expression: str) -> bool:

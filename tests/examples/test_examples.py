@@ -13,8 +13,7 @@ from PIL import Image
 from text_telescope import TelescopeClient
 
 from examples import make_pages, pipelines
-from tests.app.conftest import wait_until
-from tests.app.process import Process, ready, scraped
+from tests.app.process import Process, ready, scraped, wait_until
 from tests.conftest import REPOSITORY
 from training.data.fonts import BUNDLED
 

@@ -1,6 +1,6 @@
 """Any size, any proportion: twice the size, no seam."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -20,14 +20,14 @@ from tests.app.fakes import nearest_x2
 
 SPEC = PixelSpec(height=16, width=64, scale=2)
 SIZES = ((16, 64), (24, 96), (32, 128), (48, 192))
-Network = Callable[[Nchw], Sequence[Chw]]
+Network = Callable[[Nchw], Iterable[Chw]]
 
 
 def bicubic_x2(tiles: Nchw) -> list[Chw]:
     """A stand-in for the network that looks no further than two pixels."""
     height, width = 2 * tiles.shape[2], 2 * tiles.shape[3]
     tall = [[resize(band, height=height, width=width) for band in _levels(tile)] for tile in tiles]
-    return [np.stack([band[..., 0] for band in bands]).astype(np.float32) / 255 for bands in tall]
+    return [np.divide([band[..., 0] for band in bands], 255, dtype=np.float32) for bands in tall]
 
 
 def _levels(tile: Chw) -> list[Rgb]:

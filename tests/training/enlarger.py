@@ -9,10 +9,11 @@ from onnx import TensorProto, helper
 
 def write_enlarger(path: Path, *, lr_too: bool = False, height: int = 16, width: int = 64) -> Path:
     """float32 (N, 3, height, width) -> twice the size; lr_too: LR as a first output, as PaddleOCR exports."""
-    size = ["N", 3, height, width]
+    size: list[str | int | None] = ["N", 3, height, width]
     nodes = [helper.make_node("Resize", ["x", "", "scales"], ["sr"], mode="nearest", nearest_mode="floor",
                               coordinate_transformation_mode="asymmetric")]  # fmt: skip
-    outputs = [helper.make_tensor_value_info("sr", TensorProto.FLOAT, ["N", 3, 2 * height, 2 * width])]
+    enlarged: list[str | int | None] = ["N", 3, 2 * height, 2 * width]
+    outputs = [helper.make_tensor_value_info("sr", TensorProto.FLOAT, enlarged)]
     if lr_too:
         nodes.insert(0, helper.make_node("Identity", ["x"], ["lr"]))
         outputs.insert(0, helper.make_tensor_value_info("lr", TensorProto.FLOAT, size))

@@ -1,6 +1,6 @@
 """An engine without a framework: one number that learns how bright SR must be."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class FakeEngine:
         self.steps: list[int] = []
         self.rates: list[float] = []
         self.poisoned_at = -1  # step whose loss is not a number
-        self.on_step = lambda step: None
+        self.on_step: Callable[[int], None] = lambda step: None
 
     def step(self, batch: Batch, *, step: int, learning_rate: float) -> dict[str, float]:
         self.on_step(step)

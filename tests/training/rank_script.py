@@ -78,7 +78,7 @@ def main(recogniser: Path, folder: Path) -> None:
     for step in range(2):
         spare.step(mine, step=step, learning_rate=0.01)
     found |= {f"learnt/{name}": value.numpy() for name, value in spare.network.state_dict().items()}
-    np.savez(folder / f"rank{engine.rank}.npz", **found)
+    np.savez(folder / f"rank{engine.rank}.npz", allow_pickle=False, **found)
 
 
 if __name__ == "__main__":

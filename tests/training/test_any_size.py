@@ -1,5 +1,7 @@
 """One set of weights at the trained size and at others."""
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,7 +14,7 @@ from training.errors import ConfigError  # noqa: E402
 OTHERS = [(32, 96), (24, 96), (8, 8), (13, 71)]
 
 
-def tiny(**changes: object) -> TBSRN:
+def tiny(**changes: Any) -> TBSRN:
     torch.manual_seed(0)
     return TBSRN(**{"blocks": 1, "hidden": 4, "width": 32, "stn": False, "dropout": 0.0, **changes})
 
@@ -20,7 +22,8 @@ def tiny(**changes: object) -> TBSRN:
 @pytest.mark.parametrize("attention", [True, False])
 @pytest.mark.parametrize(("height", "width"), OTHERS)
 def test_pytorch_learns_at_other_sizes(height: int, width: int, attention: bool) -> None:
-    network = tiny(attention=attention).to(memory_format=torch.channels_last)
+    network = tiny(attention=attention)
+    torch.nn.Module.to(network, memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         sr = network(torch.rand(2, 3, height, width).to(memory_format=torch.channels_last))
     assert sr.shape == (2, 3, 2 * height, 2 * width)
@@ -39,7 +42,7 @@ def test_tiles_lie_row_by_row_and_the_last_are_filled_with_the_edge() -> None:
 
 
 def test_attention_stays_within_its_tile() -> None:
-    enhancer = tiny().eval().block2.feature_enhancer
+    enhancer = tiny().eval().get_submodule("block2.feature_enhancer")
     x = torch.rand(1, 8, 32, 64)
     with torch.no_grad():
         whole, alone = enhancer(x), enhancer(x[:, :, 16:, 32:].contiguous())
@@ -50,7 +53,7 @@ def test_without_attention_every_position_has_the_encoding_of_the_trained_middle
     trained, other = tiny(attention=False).eval(), tiny(attention=False, height=24, width=48).eval()
     other.load_state_dict(trained.state_dict())
     encoding = torch.from_numpy(middle(position_encoding_2d(8, 16, 32)))
-    other.block2.feature_enhancer.position.copy_(encoding.expand(24 * 48, 8))
+    other.get_buffer("block2.feature_enhancer.position").copy_(encoding.expand(24 * 48, 8))
     x = torch.rand(1, 3, 24, 48)
     with torch.no_grad():
         torch.testing.assert_close(trained(x), other(x), rtol=0, atol=1e-6)

@@ -6,8 +6,9 @@ import pickle
 import re
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,10 +34,11 @@ def start(shared_dir: Path) -> Path:
 @pytest.fixture
 def tiny_weights() -> dict[str, np.ndarray]:
     paddle.seed(0)
-    return {name: value.numpy() for name, value in TBSRN(blocks=1, hidden=2, stn=False).state_dict().items()}
+    state: Mapping[str, Any] = TBSRN(blocks=1, hidden=2, stn=False).state_dict()
+    return {name: value.numpy() for name, value in state.items()}
 
 
-def as_pdparams(path: Path, weights: dict[str, object], *, prefix: str = "transform.") -> Path:
+def as_pdparams(path: Path, weights: Mapping[str, object], *, prefix: str = "transform.") -> Path:
     path.write_bytes(pickle.dumps({f"{prefix}{name}": value for name, value in weights.items()}, protocol=4))
     return path
 
@@ -57,7 +59,8 @@ def test_paddleocr_s_outputs_are_reproduced(shared_dir: Path) -> None:
 def test_paddleocr_s_outputs_follow_from_its_dropout_too(shared_dir: Path) -> None:
     published = read_published(shared_dir / "parity" / "paddleocr_tbsrn.pdparams")
     network = TBSRN(dropout_mode="downscale_in_infer")
-    network.set_state_dict({name: published.weights[name] for name in network.state_dict()})
+    weights: dict[str, Any] = {name: published.weights[name] for name in network.state_dict()}
+    network.set_state_dict(weights)
     network.eval()
     assert sr_difference(network, shared_dir / "parity" / "paddleocr_io.npz") <= TOLERANCE
 
@@ -203,7 +206,7 @@ def test_a_refused_pth_names_everything_that_it_asks_for(tmp_path: Path, zipped:
 
 
 @pytest.mark.parametrize("dtype", ["O", [("a", "i4")]])
-def test_a_pth_with_objects_or_records_is_refused(tmp_path: Path, dtype: object) -> None:
+def test_a_pth_with_objects_or_records_is_refused(tmp_path: Path, dtype: Any) -> None:
     torch = pytest.importorskip("torch")
     torch.save({"a": torch.zeros(1), "b": np.zeros(2, dtype)}, tmp_path / "a.pth")
     with pytest.raises(UnreadableCheckpoint, match=r"it asks for numpy.dtypes.(Object|Void)DType, and only"):

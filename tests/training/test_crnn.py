@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("paddle")
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from training.crnn import Crnn, _text, grey_inputs  # noqa: E402
@@ -22,8 +22,9 @@ class Recurrent(nn.Module):
         self.rnn = nn.LSTM(inputs, 256, bidirectional=True)
         self.embedding = nn.Linear(512, outputs)
 
-    def forward(self, x: "torch.Tensor") -> "torch.Tensor":
-        return self.embedding(self.rnn(x)[0])
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.embedding(self.rnn(x)[0])
+        return y
 
 
 class TorchCrnn(nn.Module):
@@ -45,8 +46,9 @@ class TorchCrnn(nn.Module):
         )  # fmt: skip
         self.rnn = nn.Sequential(Recurrent(512, 256), Recurrent(256, 37))
 
-    def forward(self, x: "torch.Tensor") -> "torch.Tensor":
-        return self.rnn(self.cnn(x).squeeze(2).permute(2, 0, 1))
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.rnn(self.cnn(x).squeeze(2).permute(2, 0, 1))
+        return y
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +73,13 @@ def crops() -> list[np.ndarray]:
     ]
 
 
-def reference_inputs(crops: list[np.ndarray]) -> "torch.Tensor":
+def reference_inputs(crops: list[np.ndarray]) -> Tensor:
     """As FudanOCR prepares them: bicubic by PyTorch, then grey."""
     rgb = [torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255 for crop in crops]
     stretched = torch.cat([F.interpolate(picture, (32, 100), mode="bicubic") for picture in rgb])
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    return (stretched * weights).sum(1, keepdim=True)
+    grey: Tensor = (stretched * weights).sum(1, keepdim=True)
+    return grey
 
 
 def test_inputs_are_those_of_the_published_evaluation() -> None:

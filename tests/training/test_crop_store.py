@@ -70,7 +70,11 @@ def test_a_crop_is_read_by_its_number_as_it_was_stored(tmp_path: Path) -> None:
 def test_an_unreadable_crop_is_told_of_counted_and_passed_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    crops = [("good", HIGH), ("broken", b"no picture"), ("absent", None)]
+    crops: list[tuple[str, np.ndarray | bytes | None]] = [
+        ("good", HIGH),
+        ("broken", b"no picture"),
+        ("absent", None),
+    ]
     store = CropStore(write_tar(tmp_path / "crops.tar", crops))
     with caplog.at_level(logging.WARNING):
         assert labels(store) == ["good"]

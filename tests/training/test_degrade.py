@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -176,9 +177,9 @@ def test_text_twice_as_high_is_blurred_by_twice_as_many_pixels() -> None:
     ids=["gaussian", "disk", "motion"],
 )
 def test_no_blur_of_high_text_exceeds_the_limit_and_few_draws_lie_at_it(
-    kernel: dict[str, object], limit: float
+    kernel: dict[str, Any], limit: float
 ) -> None:
-    config = replace(CLEAN, **kernel)  # type: ignore[arg-type]
+    config = replace(CLEAN, **kernel)
     found = [2 * edge_sigma(degrade(upright_edge(), config=config, seed=s, scale=3.0)) for s in range(60)]
     assert limit * 0.8 < max(found) < limit * 1.05
     assert np.mean(np.array(found) > 0.95 * limit) < 0.3
@@ -287,7 +288,7 @@ def test_an_unknown_preset_is_refused_with_the_names() -> None:
         ("screen_scale", (0.0, 1.0)),
     ],
 )
-def test_an_impossible_setting_is_named(setting: str, value: object) -> None:
+def test_an_impossible_setting_is_named(setting: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=setting):
         DegradeConfig(**{setting: value})
 

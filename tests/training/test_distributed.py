@@ -12,8 +12,9 @@ import pytest
 paddle = pytest.importorskip("paddle")
 from tests.conftest import REPOSITORY  # noqa: E402
 from tests.training.rank_script import joined_batch, settings, share_of  # noqa: E402
+from training.architecture import RecogniserConfig  # noqa: E402
 from training.engines.paddle import telescope  # noqa: E402
-from training.recogniser import Recogniser, RecogniserConfig  # noqa: E402
+from training.recogniser import Recogniser  # noqa: E402
 from training.recogniser_file import save_recogniser  # noqa: E402
 
 READER = RecogniserConfig(stem=(4, 8), stages=(8, 8, 8, 8), blocks=(1, 1, 1, 1), width=32, heads=4, inner=32)

@@ -6,6 +6,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ from training.run_state import ROOT  # noqa: E402
 from training.tbsrn import TBSRN  # noqa: E402
 
 
-def lively(**changes: object) -> TBSRN:
+def lively(**changes: Any) -> TBSRN:
     """A small network in which no weight is at its neutral start, so that a lost one shows."""
     paddle.seed(3)
     network = TBSRN(**{"blocks": 2, "hidden": 4, "width": 32, **changes})
@@ -82,7 +83,7 @@ def exported(weights: Path, crops: Path, tmp_path_factory: pytest.TempPathFactor
         {"scale": 1},
     ],
 )
-def test_folding_changes_nothing(changes: dict[str, object]) -> None:
+def test_folding_changes_nothing(changes: dict[str, Any]) -> None:
     network = lively(**changes)
     lr = paddle.rand([2, 3, network.architecture["height"], network.architecture["width"]])
     with paddle.no_grad():
@@ -188,8 +189,8 @@ def test_the_command_repeated_gives_the_same_bytes(weights: Path, crops: Path, t
         subprocess.run([sys.executable, "-m", "training", *command], check=True, cwd=ROOT, capture_output=True)
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
     assert len(files) == 8
-    for name in files:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 
 @pytest.mark.parametrize("error", [2e-4, float("nan")])

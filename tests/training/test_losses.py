@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 paddle = pytest.importorskip("paddle")
+from paddle import Tensor  # noqa: E402
+
+from training.architecture import RecogniserConfig  # noqa: E402
 from training.errors import ConfigError  # noqa: E402
 from training.losses import TextFocusedLoss, weighted_cross_entropy  # noqa: E402
-from training.recogniser import Recogniser, RecogniserConfig, RecogniserOutput  # noqa: E402
+from training.recogniser import Recogniser, RecogniserOutput  # noqa: E402
 from training.text_focus import ALPHABET, LossConfig, encode_labels, weight_table  # noqa: E402
 
 TINY = RecogniserConfig(stem=(4, 8), stages=(8, 8, 8, 8), blocks=(1, 1, 1, 1), width=32, heads=4, inner=32)
@@ -36,7 +39,7 @@ class KitRecogniser:
     def freeze(self, *, dropout: bool) -> None:
         assert not dropout
 
-    def __call__(self, images: "paddle.Tensor", labels: object) -> RecogniserOutput:
+    def __call__(self, images: Tensor, labels: object) -> RecogniserOutput:
         which = "hr" if np.array_equal(images.numpy(), self.kit.hr) else "sr"
         arrays = (getattr(self.kit, f"{which}_{part}") for part in ("logits", "attention"))
         return RecogniserOutput(*map(paddle.to_tensor, arrays))
@@ -50,8 +53,9 @@ def recogniser() -> Recogniser:
     return made
 
 
-def crops(n: int, seed: int = 0) -> "paddle.Tensor":
-    return paddle.to_tensor(np.random.default_rng(seed).random((n, 3, 32, 128), np.float32))
+def crops(n: int, seed: int = 0) -> Tensor:
+    drawn: Tensor = paddle.to_tensor(np.random.default_rng(seed).random((n, 3, 32, 128), np.float32))
+    return drawn
 
 
 def test_every_part_equals_paddleocr(kit: SimpleNamespace) -> None:
@@ -123,6 +127,7 @@ def test_gradients_reach_the_picture_and_never_the_recogniser(recogniser: Recogn
     before = {name: value.numpy().copy() for name, value in recogniser.state_dict().items()}
     parts = TextFocusedLoss(config, recogniser)(sr, crops(2, seed=1), ["exit", "a"])
     (parts.total - parts.mse).backward()
+    assert sr.grad is not None
     assert float(sr.grad.abs().sum()) > 0
     assert all(parameter.grad is None for parameter in recogniser.parameters())
     for name, value in recogniser.state_dict().items():  # nor do batch statistics move

@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from training.data import make  # noqa: E402
 from training.data.crops import CropSource, make_pair, sample_seed  # noqa: E402
 from training.data.degrade_config import DegradeConfig  # noqa: E402
 from training.data.lmdb import Subset, find_subsets  # noqa: E402
+from training.data.lmdb_writer import LmdbWriter  # noqa: E402
 from training.data.parallel import ordered_map  # noqa: E402
 from training.errors import DataError  # noqa: E402
 
@@ -121,15 +123,15 @@ def test_resuming_passes_over_what_was_left_out(
     crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(crops, tmp_path / "whole")
-    add, limit = make.LmdbWriter.add, 6
+    limit, add = 6, LmdbWriter.add
 
-    def interrupted(self: make.LmdbWriter, *args: object, **kwargs: object) -> None:
+    def interrupted(self: LmdbWriter, *args: Any, **kwargs: Any) -> None:
         if len(self) == limit:  # behind the broken, the missing and the low one
             raise KeyboardInterrupt
-        add(self, *args, **kwargs)  # type: ignore[arg-type]
+        add(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(make.LmdbWriter, "add", interrupted)
+        patch.setattr(LmdbWriter, "add", interrupted)
         with pytest.raises(SystemExit) as ended:
             run(crops, tmp_path / "resumed")
     assert ended.value.code == 130

@@ -60,7 +60,7 @@ def test_a_blank_crop_keeps_its_place(reader: ocr.TextReader) -> None:
 
 
 def test_a_reader_is_surer_of_a_clear_word_than_of_a_smeared_one(reader: ocr.ConfidentReader) -> None:
-    clear, smeared = written("Harbour"), cv2.GaussianBlur(written("Harbour"), (0, 0), 6)
+    clear, smeared = written("Harbour"), np.asarray(cv2.GaussianBlur(written("Harbour"), (0, 0), 6), np.uint8)
     (text, sure), (_, unsure) = reader.read_with_confidence([clear, smeared])
     assert (text.lower(), reader.read([clear])) == ("harbour", [text])
     assert 1 >= sure > unsure >= 0
@@ -139,7 +139,7 @@ def test_a_picture_that_crashes_tesseract_is_read_as_nothing_and_spares_the_othe
     def run(command: list[str], **options: object) -> "subprocess.CompletedProcess[str]":
         if "--version" in command:
             return subprocess.CompletedProcess(command, 0, "tesseract 5", "")
-        widths = [cv2.imread(name).shape[1] for name in Path(command[1]).read_text().split()]
+        widths = [np.asarray(cv2.imread(name)).shape[1] for name in Path(command[1]).read_text().split()]
         leave(command, "\f".join("word\n" for _ in widths))
         return subprocess.CompletedProcess(command, -8 if 77 in widths else 0, "", "")
 

@@ -63,7 +63,7 @@ def test_pairs_come_with_their_own_text_box_and_colour(tmp_path: Path) -> None:
         lr = (24, 80, 3) if kind.placed else (16, 64, 3)
         assert columns["lr"].shape[1:] == lr
         assert columns["hr"].shape[1:] == (2 * lr[0], 2 * lr[1], 3)
-        assert (columns["lr"].dtype, columns["codes"].shape[1:]) == (np.uint8, (LONGEST,))
+        assert (columns["lr"].dtype, columns["codes"].shape[1:]) == (np.dtype(np.uint8), (LONGEST,))
         known = [names.get(codes.tobytes(), "") for codes in columns["codes"]]
         assert set(known) == {*COLOURS, ""} if kind.placed else set(COLOURS)  # "": rows of it are missing
         for name, hr, lr_, box in zip(known, columns["hr"], columns["lr"], columns["box"], strict=True):

@@ -53,7 +53,7 @@ def test_values_beyond_the_range_do_not_wrap_round(tmp_path: Path) -> None:
     """infer_sr casts a slightly negative value to 255: white specks in dark strokes."""
     model = onnx.load(write_enlarger(tmp_path / "plain.onnx"))
     model.graph.node[0].output[0] = "large"
-    shift = onnx.numpy_helper.from_array(np.float32(-0.1), "shift")
+    shift = onnx.numpy_helper.from_array(np.array(-0.1, np.float32), "shift")
     model.graph.initializer.append(shift)
     model.graph.node.append(helper.make_node("Add", ["large", "shift"], ["sr"]))
     onnx.save(model, tmp_path / "darker.onnx")

@@ -8,12 +8,12 @@ import pytest
 paddle = pytest.importorskip("paddle")
 pytest.importorskip("tensorboardX")
 from tests.conftest import REPOSITORY  # noqa: E402
+from training.architecture import RecogniserConfig  # noqa: E402
 from training.config import PretrainConfig, TrainConfig  # noqa: E402
 from training.config_file import read_config  # noqa: E402
 from training.engines import paddle as paddle_engine  # noqa: E402
 from training.errors import ConfigError, RunError  # noqa: E402
 from training.pretrain import pretrain  # noqa: E402
-from training.recogniser import RecogniserConfig  # noqa: E402
 from training.recogniser_file import load_recogniser  # noqa: E402
 from training.train import train  # noqa: E402
 

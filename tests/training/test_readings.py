@@ -1,10 +1,12 @@
 """Readings on disk: a confidence is kept beside its text, and older files without one stay of use."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from model_store.pixels import Rgb
 from training.ocr import Reading
 from training.readings import Readings
 
@@ -17,10 +19,10 @@ class Counting:
     def __init__(self) -> None:
         self.seen = 0
 
-    def read(self, crops: list[np.ndarray]) -> list[str]:
+    def read(self, crops: Sequence[Rgb]) -> list[str]:
         return [reading.text for reading in self.read_with_confidence(crops)]
 
-    def read_with_confidence(self, crops: list[np.ndarray]) -> list[Reading]:
+    def read_with_confidence(self, crops: Sequence[Rgb]) -> list[Reading]:
         self.seen += len(crops)
         return [Reading("seven", 0.7)] * len(crops)
 

@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 
 paddle = pytest.importorskip("paddle")
+from paddle import Tensor  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
+from training.architecture import RecogniserConfig, position_encoding  # noqa: E402
 from training.errors import ConfigError, KeyMismatch, UnreadableCheckpoint  # noqa: E402
 from training.losses import TextFocusedLoss  # noqa: E402
-from training.recogniser import (  # noqa: E402
-    Recogniser,
-    RecogniserConfig,
-    load_recogniser_state,
-    position_encoding,
-)
+from training.recogniser import Recogniser, load_recogniser_state  # noqa: E402
 from training.recogniser_file import load_recogniser, save_recogniser  # noqa: E402
 from training.text_focus import LossConfig, encode_labels  # noqa: E402
 
@@ -37,8 +34,9 @@ def tiny() -> Recogniser:
     return recogniser
 
 
-def pictures(n: int, seed: int = 0) -> "paddle.Tensor":
-    return paddle.to_tensor(np.random.default_rng(seed).random((n, 3, 32, 128), np.float32))
+def pictures(n: int, seed: int = 0) -> Tensor:
+    drawn: Tensor = paddle.to_tensor(np.random.default_rng(seed).random((n, 3, 32, 128), np.float32))
+    return drawn
 
 
 @pytest.fixture(scope="module")

@@ -188,7 +188,7 @@ def test_validation_has_whole_words_of_one_size(tmp_path: Path) -> None:
 def test_code_points_are_padded_with_0_and_say_nothing_of_a_text_that_is_too_long() -> None:
     texts = ["aé文", "", "x" * LONGEST, "x" * (LONGEST + 1), "a😀"]
     codes = code_points(texts)
-    assert (codes.shape, codes.dtype) == ((5, LONGEST), np.int32)
+    assert (codes.shape, codes.dtype) == ((5, LONGEST), np.dtype(np.int32))
     assert codes[0].tolist() == [ord("a"), ord("é"), ord("文")] + [0] * (LONGEST - 3)
     assert not codes[1].any()
     assert (codes[2] == ord("x")).all()

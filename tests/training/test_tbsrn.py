@@ -1,18 +1,23 @@
 """TBSRN against recorded outputs, and the properties its formulas promise."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 paddle = pytest.importorskip("paddle")
+from paddle import Tensor  # noqa: E402 - after the skip
+from paddle.nn import Layer  # noqa: E402
 
-from training.architecture import control_points, position_encoding_2d  # noqa: E402 - after the skip
+from training.architecture import control_points, position_encoding_2d  # noqa: E402
 from training.errors import ConfigError  # noqa: E402
 from training.layers import LayerNorm, MultiHeadAttention  # noqa: E402
 from training.stn import ThinPlateSpline  # noqa: E402
 from training.tbsrn import TBSRN  # noqa: E402
 
 
-def tiny(**changes: object) -> TBSRN:
+def tiny(**changes: Any) -> TBSRN:
     return TBSRN(**{"blocks": 1, "hidden": 2, "width": 32, **changes})
 
 
@@ -38,9 +43,7 @@ def test_without_stn_any_size_can_be_trained() -> None:
         ({"dropout_mode": "none"}, "dropout_mode must be one of"),
     ],
 )
-def test_an_impossible_architecture_is_refused_by_the_argument_s_name(
-    changes: dict[str, object], named: str
-) -> None:
+def test_an_impossible_architecture_is_refused_by_the_argument_s_name(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         tiny(**changes)
 
@@ -82,7 +85,12 @@ def test_training_reaches_every_parameter() -> None:
 def test_the_stn_acts_in_training_only() -> None:
     network = tiny()
     seen = []
-    network.stn_head.register_forward_post_hook(lambda *_: seen.append(True))
+
+    def noted(layer: Layer, given: Tensor, points: Tensor) -> Tensor:
+        seen.append(points)
+        return points
+
+    network.stn_head.register_forward_post_hook(noted)
     network.eval()
     network(paddle.rand([1, 3, 16, 32]))
     assert not seen
@@ -97,7 +105,7 @@ def test_points_on_their_targets_leave_the_picture_alone() -> None:
     np.testing.assert_allclose(ThinPlateSpline(16, 32)(picture, points), picture, atol=2e-4)
 
 
-def test_the_spline_is_the_one_fudanocr_stores(shared_dir) -> None:  # noqa: ANN001
+def test_the_spline_is_the_one_fudanocr_stores(shared_dir: Path) -> None:
     tensors = pytest.importorskip("safetensors.numpy").load_file(
         shared_dir / "checkpoints/tbsrn_start.safetensors"
     )

@@ -58,7 +58,8 @@ def shown(text: str) -> tuple[Tensor, Tensor]:
 
 
 def pictures(*texts: str) -> Tensor:
-    return torch.stack([shown(text)[0] for text in texts])
+    stacked: Tensor = torch.stack([shown(text)[0] for text in texts])
+    return stacked
 
 
 def blurred(hr: Tensor, times: int = 8) -> Tensor:
@@ -88,12 +89,13 @@ def reading(*readers: str, every_script: bool = False, **settings: Any) -> Readi
 
 def pull(loss: ReadingLoss, sr: Tensor, hr: Tensor, words: Words, *, turn: int = 0) -> Tensor:
     at = sr.clone().requires_grad_()
-    (found,) = torch.autograd.grad(loss(at, hr, words, turn=turn), at)
+    found: Tensor = torch.autograd.grad(loss(at, hr, words, turn=turn), at)[0]
     return found
 
 
 def lengths(pulls: Tensor) -> Tensor:
-    return pulls.flatten(1).norm(dim=1)
+    norms: Tensor = pulls.flatten(1).norm(dim=1)
+    return norms
 
 
 def test_the_weight_weighs() -> None:
@@ -193,7 +195,7 @@ def finer_than(period_px: float, pulls: Tensor) -> float:
     height, width = pulls.shape[2:]
     waves = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None])  # cycles a pixel
     energy = torch.fft.fft2(pulls).abs().square()
-    return (energy[..., waves > 1 / period_px].sum() / energy.sum()).item()
+    return float(energy[..., waves > 1 / period_px].sum() / energy.sum())
 
 
 @pytest.mark.parametrize("reader", [V6, V4])
@@ -205,7 +207,8 @@ def test_a_pull_asks_for_no_colour_and_for_little_that_is_finer_than_3_px_waves(
     def grey(pulls: Tensor) -> Tensor:
         """The part along the luma weights."""
         luma = torch.tensor(LUMA)
-        return torch.einsum("nchw,c,d->ndhw", pulls, luma, luma) / luma.square().sum()
+        along: Tensor = torch.einsum("nchw,c,d->ndhw", pulls, luma, luma) / luma.square().sum()
+        return along
 
     torch.testing.assert_close(careful, grey(careful), rtol=1e-3, atol=1e-6)
     assert (plain - grey(plain)).norm() > 0.3 * plain.norm()
@@ -213,12 +216,19 @@ def test_a_pull_asks_for_no_colour_and_for_little_that_is_finer_than_3_px_waves(
     assert finer_than(3, plain) > 2 * finer_than(3, careful)
 
 
+def first(loss: ReadingLoss) -> Reader:
+    reader = loss.readers[0]
+    assert isinstance(reader, Reader)
+    return reader
+
+
 def seen(loss: ReadingLoss, picture: Tensor, words: Words) -> Tensor:
     """What the first reader says of pictures that are grey and softened."""
     luma = (picture * torch.tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
     views = look_at(soften(luma, gaussian(0.7)), words.boxes).expand(-1, 3, -1, -1)
     with torch.no_grad():
-        return loss.readers[0](views)
+        said: Tensor = first(loss)(views)
+    return said
 
 
 def test_the_label_teaches_where_hr_is_misread() -> None:
@@ -229,11 +239,10 @@ def test_the_label_teaches_where_hr_is_misread() -> None:
     value = loss(sr, misread, words, turn=0)
     assert loss(sr, garbage, words, turn=0).item() == value.item()
     said = seen(loss, sr, words)
-    reader = loss.readers[0]
-    expected = F.ctc_loss(
-        said.transpose(0, 1), reader.classes(words.codes)[:, : len(MARKET)], [said.shape[1]], [len(MARKET)],
-        reduction="sum",
-    ) / said.shape[1]  # fmt: skip
+    reader = first(loss)
+    ids, places = reader.classes(words.codes)[:, : len(MARKET)], torch.tensor([said.shape[1]])
+    alone = F.ctc_loss(said.transpose(0, 1), ids, places, torch.tensor([len(MARKET)]), reduction="sum")
+    expected = alone / said.shape[1]
     assert value.item() == pytest.approx(expected.item(), rel=1e-3)
     half = reading(reader_ctc=0.5)
     assert half(sr, misread, words, turn=0).item() == pytest.approx(0.5 * value.item(), rel=1e-5)
@@ -353,7 +362,7 @@ def drawn_chinese(text: str) -> tuple[Tensor, Tensor]:
 def test_other_scripts_are_read_and_taught_behind_the_latin_rows() -> None:
     chinese, box = drawn_chinese("北京")
     loss = reading(every_script=True)
-    assert loss.readers[0].texts(look_at(chinese, box)) == ["北京"]
+    assert first(loss).texts(look_at(chinese, box)) == ["北京"]
     hr = torch.cat([pictures(MARKET), chinese, chinese])
     words = about(MARKET, MARKET, MARKET, told=[MARKET, "北京", "слово"], latin=1)
     words = replace(words, boxes=torch.cat([words.boxes[:1], box, box]))
@@ -398,7 +407,8 @@ def test_softening_keeps_sums_and_0_px_changes_nothing() -> None:
 
 
 def logits(seed: int, shape: tuple[int, ...]) -> Tensor:
-    return 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    drawn: Tensor = 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return drawn
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -422,8 +432,8 @@ def test_ctc_is_pytorchs_own(seed: int) -> None:
     theirs = F.ctc_loss(
         F.log_softmax(again, -1).transpose(0, 1),
         ids,
-        [8] * len(words),
-        sizes,
+        torch.full((len(words),), 8),
+        torch.tensor(sizes),
         reduction="none",
         zero_infinity=True,
     )
@@ -501,7 +511,7 @@ def test_a_run_that_goes_on_has_the_limits_it_had() -> None:
     whole, first, second = (telescope(settings()) for _ in range(3))
 
     def step(engine: Any, number: int) -> float:
-        return engine.step(batch(), step=number, learning_rate=0.01)["loss"]
+        return float(engine.step(batch(), step=number, learning_rate=0.01)["loss"])
 
     losses = [step(whole, number) for number in range(4)]
     for number in range(2):

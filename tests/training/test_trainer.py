@@ -19,6 +19,7 @@ from PIL import Image
 pytest.importorskip("tensorboardX")
 from tensorboardX.proto.event_pb2 import Event
 
+from model_store.manifest import PixelSpec
 from tests.conftest import REPOSITORY
 from tests.training.fake_engine import FakeEngine
 from training import train as command
@@ -27,7 +28,7 @@ from training.config import TrainConfig
 from training.config_file import read_config
 from training.errors import CheckpointError, RunError
 from training.run_state import Identity, RunProgress, load_run, save_run
-from training.trainer import Trainer
+from training.trainer import Trainer, open_loader
 from training.validation import Evaluation
 
 TINY = REPOSITORY / "training" / "configs" / "tiny.yml"
@@ -105,7 +106,7 @@ def test_a_terminal_sees_a_progress_bar_with_the_loss(
 def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
     out, scores = tmp_path / "run", iter([3.0, 7.0, 5.0])
     engine, settings = FakeEngine(), config(tmp_path / "run")
-    loader = command.open_loader(settings, command.PixelSpec(16, 64, 2), engine)
+    loader = open_loader(settings, PixelSpec(16, 64, 2), engine)
     run = Trainer(
         settings, engine, loader, evaluate=lambda: Evaluation({}, next(scores)), columns=("mse",), resume=False
     )

@@ -55,8 +55,8 @@ def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
 def test_second_opinions_are_added_to_rules_that_stay(data: Path, reader: str, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(BUNDLED / "tbsrn" / "3", store / "tbsrn" / "3")
-    command = ("--second-opinions", "--model", "tbsrn:3", "--model-store", store, "--data", data)
-    command += ("--scripts", "latin", "--readers", reader, "--draws", 2, "--out", tmp_path / "out")
+    chosen = ("--second-opinions", "--model", "tbsrn:3", "--model-store", store, "--data", data)
+    command = (*chosen, "--scripts", "latin", "--readers", reader, "--draws", 2, "--out", tmp_path / "out")
     assert calibrate(*command) == 2  # there are no rules yet
     file = store / "tbsrn" / "calibration-3.json"
     shutil.copy(BUNDLED / "tbsrn" / file.name, file)
