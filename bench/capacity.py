@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from app.serving.loading import load_model
 from app.settings import Settings
+from bench.harness.memory import MIB
 from bench.open_loop import unloaded
 from bench.served import Served
 from bench.wrk import crops, wrk
-from tests.reliability.memory import MIB
 
 BODY = crops(Path("examples/crops/harbour.png").read_bytes(), 1)  # 56 x 16 px: one window, as most words are
 CLIENTS = 32  # enough for the highest throughput

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from bench.harness.memory import MIB, growth
 from bench.http_saturation import CROP, service
 from bench.served import Served
 from bench.wrk import crops, wrk
-from tests.reliability.memory import MIB, growth
 
 CONNECTIONS = (1, 8, 32, 128)
 IMAGES = (1, 4, 16, 64)

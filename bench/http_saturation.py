@@ -13,11 +13,11 @@ from typing import Any
 from tqdm import trange
 
 from app.settings import Settings
+from bench.harness.process import total
 from bench.raw_sides import streamed
 from bench.served import Served
 from bench.turns import Worker
 from bench.wrk import crops, wrk
-from tests.reliability.swarm import metrics
 
 CROP = Path(__file__).parents[1] / "examples" / "crops" / "harbour.png"  # 56 x 16 px: one window
 SIDES = {"1 image a request": (1, 32), "16 images a request": (16, 4)}  # images, connections
@@ -81,7 +81,7 @@ def loaded(server: Served, images: int, connections: int, seconds: float) -> Fig
 
 def _so_far(server: Served) -> tuple[float, float, float]:
     """Finished images, seconds, CPU seconds."""
-    return metrics(server.url)["telescope_images_total"], perf_counter(), server.cpu_s
+    return total(server.url, "telescope_images_total"), perf_counter(), server.cpu_s
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:

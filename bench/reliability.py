@@ -20,14 +20,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app.http.api_keys import new_key
+from bench.harness.memory import MIB, growth, rss
+from bench.harness.process import total
 from model_store.manifest import PixelSpec
 from model_store.store import ModelStore
 from tests.app.process import Process, ready, wait_until
 from tests.reliability.corpus import mutants
 from tests.reliability.fuzz import read_all
-from tests.reliability.memory import MIB, growth, rss
 from tests.reliability.overload import CAPACITY_PER_S, MIX, flood, share_with
-from tests.reliability.swarm import activate, ask_all, exchange, metrics, post, storm
+from tests.reliability.swarm import activate, ask_all, exchange, post, storm
 
 FUZZED_OVER_HTTP = 0.02  # ratio of the damaged pictures over HTTP to those decoded in process
 REQUESTS = 200  # a round
@@ -116,7 +117,7 @@ async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]
         "requests sent, 32 at once": endings.total(),
         "load held (responses a second, with faults)": round(endings["right"] / asking_s, 1),
         "responses right": endings["right"],
-        "faults injected (failed batches)": int(metrics(url)["telescope_batch_failures_total"]),
+        "faults injected (failed batches)": int(total(url, "telescope_batch_failures_total")),
         "images that failed with them": endings["inference_failed"],
         "responses lost": endings["lost"] + endings["unreachable"],
         "responses mixed up": endings["mixed"],

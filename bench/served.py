@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench.harness.memory import peak_rss, rss
 from tests.app.process import Process, ready, wait_until
-from tests.reliability.memory import peak_rss, rss
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import httpx
 from tqdm import trange
 
+from bench.harness.memory import MIB, rss
 from model_store import BUNDLED
 from tests.app.process import Process, ready, wait_until
-from tests.reliability.memory import MIB, rss
 from training.record import machine
 from training.run_state import git_commit
 

@@ -1,6 +1,5 @@
-"""`text-telescope serve` in a process of its own, as a user runs it."""
+"""`text-telescope serve` in a process of its own, as a user runs it, and programs at a terminal."""
 
-import json
 import os
 import pty
 import re
@@ -8,72 +7,14 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import httpx
-import pytest
-
+from bench.harness.process import ENVIRONMENT, Process, ready, scraped, wait_until
 from tests.conftest import REPOSITORY
 
-# Not auto, which takes Paddle where there is a GPU.
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino"}
-
-
-class Process:
-    """A service of its own in a process of its own."""
-
-    def __init__(
-        self,
-        *arguments: str,
-        program: str = "app",
-        command: Sequence[str] = (),
-        folder: str | Path = REPOSITORY,
-        **environment: str,
-    ) -> None:
-        """program: a module with a command `serve`. command: in its place, an installed program."""
-        self.popen = subprocess.Popen(
-            [*(command or (sys.executable, "-m", program)), "serve", "--port", "0", *arguments],
-            cwd=folder,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT | environment,
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.popen.stderr
-        self.lines.extend(self.popen.stderr)
-
-    def url(self) -> str:
-        wait_until(lambda: self._address() or self.popen.poll() is not None, 60)
-        return self._address() or pytest.fail("".join(self.lines))
-
-    def _address(self) -> str:
-        found = re.search(r"http://[\d.]+:\d+", "".join(list(self.lines)))
-        return found.group() if found else ""
-
-    def logs(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines if line.startswith("{")]
-
-    def wait(self) -> int:
-        code = self.popen.wait(60)
-        self._reader.join(60)
-        assert not self._reader.is_alive(), "another process still holds its stderr"
-        assert self.popen.stderr
-        self.popen.stderr.close()
-        return code
-
-    def kill(self) -> None:
-        self.popen.kill()
-        self.wait()
+__all__ = ["Process", "Terminal", "at_a_terminal", "ready", "scraped", "wait_until"]
 
 
 class Terminal:
@@ -115,24 +56,3 @@ def at_a_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
         yield terminal
     finally:
         terminal.close()
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 10, *, every_s: float = 0.002) -> None:
-    """Return as soon as the condition holds; fail the test when it does not in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition never came true"
-        time.sleep(every_s)
-
-
-def scraped(url: str) -> dict[str, float]:
-    """The samples of `/metrics`, by name and labels."""
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
-
-
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False

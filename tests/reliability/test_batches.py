@@ -7,7 +7,7 @@ import pytest
 from tests.app.batching.test_batcher import SECONDS, ask, asking, batcher
 from tests.app.fakes import FakeExecutor, in_virtual_time
 
-pytestmark = pytest.mark.reliability
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from tests.reliability.swarm import (
     tagged,
 )
 
-pytestmark = pytest.mark.reliability
+pytestmark = pytest.mark.slow
 
 
 class Client:

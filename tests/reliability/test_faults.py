@@ -11,7 +11,7 @@ from tests.reliability.conftest import Serve
 from tests.reliability.faults import FAULTS, Fault, FaultyRuntime
 from tests.reliability.swarm import ask, ask_all, assert_recovered, assert_settled, tagged
 
-pytestmark = pytest.mark.reliability
+pytestmark = pytest.mark.slow
 POISONED = 250  # the colour of this tag triggers the fault
 
 

@@ -12,7 +12,7 @@ from tests.reliability.corpus import mutants, seeds
 from tests.reliability.fuzz import read_all
 from tests.reliability.swarm import assert_recovered, exchange, post
 
-pytestmark = pytest.mark.reliability
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, status_c
 from tests.reliability.conftest import Serve
 from tests.reliability.swarm import assert_settled
 
-pytestmark = pytest.mark.reliability
+pytestmark = pytest.mark.slow
 CHECKS = [status_code_conformance, content_type_conformance]
 
 

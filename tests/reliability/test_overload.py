@@ -6,7 +6,7 @@ import pytest
 
 from tests.reliability.overload import CAPACITY_PER_S, MIX, SECONDS, flood, share_with
 
-pytestmark = pytest.mark.reliability
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("within_s", [0.2, 1])

@@ -14,13 +14,14 @@ import pytest
 
 from app.http.api_keys import new_key
 from app.imaging.encode import encode
+from bench.harness.memory import KIB, MIB, growth, rss
+from bench.harness.process import total
 from model_store.store import ModelStore
 from tests.app.conftest import png, wait_until
 from tests.app.process import Process
-from tests.reliability.memory import KIB, MIB, growth, rss
-from tests.reliability.swarm import activate, ask, ask_all, exchange, metrics, post, storm
+from tests.reliability.swarm import activate, ask, ask_all, exchange, post, storm
 
-pytestmark = pytest.mark.reliability
+pytestmark = pytest.mark.slow
 Launch = Callable[..., Process]
 
 
@@ -37,7 +38,7 @@ def test_sigterm_under_load_completes_admitted_requests_and_refuses_new_ones(lau
 
     async def scenario() -> tuple[Counter[str], Counter[str]]:
         asked = asyncio.create_task(ask_all(url, range(100), at_once=100))
-        await asyncio.to_thread(wait_until, lambda: metrics(url)["telescope_admitted_windows"] > 80, 30)
+        await asyncio.to_thread(wait_until, lambda: total(url, "telescope_admitted_windows") > 80, 30)
         process.popen.send_signal(signal.SIGTERM)
         return await asyncio.gather(asked, newcomers())
 
@@ -55,7 +56,7 @@ def test_a_service_killed_under_load_serves_again_after_a_restart(launch: Launch
     url = process.url()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(asyncio.run, ask_all(url, range(100), at_once=100))
-        wait_until(lambda: metrics(url)["telescope_admitted_windows"] > 80, 30)
+        wait_until(lambda: total(url, "telescope_admitted_windows") > 80, 30)
         process.popen.kill()
         endings = asked.result()
     assert endings["mixed"] == 0
@@ -115,8 +116,8 @@ def test_a_hundred_requests_over_the_limits_leave_nothing_in_memory(launch: Laun
     before = rss(process.popen.pid)
     asyncio.run(refused(100))
     assert rss(process.popen.pid) - before < MIB
-    assert metrics(url)["telescope_requests_received_total"] >= 390
-    assert metrics(url)["telescope_body_bytes"] == 0
+    assert total(url, "telescope_requests_received_total") >= 390
+    assert total(url, "telescope_body_bytes") == 0
 
 
 def test_forty_clients_that_read_nothing_hold_no_more_than_the_limit(launch: Launch) -> None:
@@ -133,7 +134,7 @@ def test_forty_clients_that_read_nothing_hold_no_more_than_the_limit(launch: Lau
             writer.write(request)
             statuses[(await reader.readline()).split()[1]] += 1
             writers.append(writer)
-        assert metrics(url)["telescope_answer_bytes"] < 30e6
+        assert total(url, "telescope_answer_bytes") < 30e6
         held = rss(pid) - before
         for writer in writers:
             writer.transport.abort()
@@ -144,7 +145,7 @@ def test_forty_clients_that_read_nothing_hold_no_more_than_the_limit(launch: Lau
         asyncio.run(exchange(url, request))
     before = rss(pid)
     assert asyncio.run(refused()) > 20
-    wait_until(lambda: metrics(url)["telescope_answer_bytes"] == 0, 30)
+    wait_until(lambda: total(url, "telescope_answer_bytes") == 0, 30)
     assert asyncio.run(ask_all(url, range(20), at_once=4)) == {"right": 20}
 
 
