@@ -5,8 +5,8 @@
     | ... |
     <!-- /figures -->
 
-The first word is the report, the second one of its quotes; every report also has `source`: its command, day and
-machine. `tests/bench/test_quotes.py` compares the documents with the reports.
+The first word is the report, the second one of its quotes; every report also has `machine` and
+`source`: its command, day and machine. `tests/bench/test_quotes.py` compares the documents with the reports.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def quotes(reports: Path, name: str) -> dict[str, str]:
     """Name -> text of every quote of a report."""
     content = json.loads((reports / f"{name}.json").read_text(encoding="utf-8"))
     source = f"`{content['command']}`, {content['created_at'][:10]}, {content['machine']}"
-    return {"source": source, **content["quotes"]}
+    return {"source": source, "machine": content["machine"], **content["quotes"]}
 
 
 def renewed(text: str, reports: Path = REPORTS) -> str:
