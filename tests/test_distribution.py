@@ -61,8 +61,12 @@ def test_an_installed_service_works_in_a_folder_that_has_an_app_of_its_own(dist:
     command = str(programs / "text-telescope")
     service = Process(command=[command], folder=tmp_path, TELESCOPE_BATCH_SIZES="1")
     try:
-        posted = {"content": CROP.read_bytes(), "headers": {"Content-Type": "image/png"}}
-        answer = httpx.post(f"{service.url()}/v1/super-resolve?mode=always", timeout=60, **posted)
+        answer = httpx.post(
+            f"{service.url()}/v1/super-resolve?mode=always",
+            content=CROP.read_bytes(),
+            headers={"Content-Type": "image/png"},
+            timeout=60,
+        )
         assert decode(answer.content).shape == (2 * height, 2 * width, channels)
         run(command, "upscale", "crop.png", "-o", "sharp", "--url", service.url(), folder=tmp_path)
         assert decode((tmp_path / "sharp" / "crop.png").read_bytes()).shape == (2 * height, 2 * width, channels)

@@ -54,7 +54,8 @@ class Block:
 def blocks() -> Iterator[Block]:
     for found in _BLOCK.finditer(TEXT):
         section = re.split(r"^#+ ", TEXT[: found.start()], flags=re.MULTILINE)[-1]
-        yield Block(*found.groups(default=""), section)
+        after, language, code = found.groups(default="")
+        yield Block(after, language, code, section)
 
 
 BLOCKS = list(blocks())
@@ -150,12 +151,12 @@ def test_a_block_runs_as_printed_where_it_says(
         if word in block.code and not shutil.which(program):
             pytest.skip(f"{program} is not installed")
     code = re.sub(r"(localhost|127\.0\.0\.1):8000", f"127.0.0.1:{port}", block.code)
-    program = ["bash", "-euo", "pipefail", "-c"] if block.language == "bash" else [python(block.after), "-c"]
-    done = subprocess.run([*program, code], cwd=clone, env=machine, capture_output=True, text=True)
+    interpreter = ["bash", "-euo", "pipefail", "-c"] if block.language == "bash" else [python(block.after), "-c"]
+    done = subprocess.run([*interpreter, code], cwd=clone, env=machine, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    written = [clone / name for name in re.findall(r" -o (\S+)", code)]
-    assert done.stdout or written
-    for path in written:
+    outputs = [clone / name for name in re.findall(r" -o (\S+)", code)]
+    assert done.stdout or outputs
+    for path in outputs:
         assert any(path.iterdir()) if path.is_dir() else path.stat().st_size
 
 

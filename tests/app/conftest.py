@@ -83,7 +83,7 @@ class Server:
     def metric(self, name: str, **labels: str) -> float:
         """A sample's value; without labels the sum over them."""
         return sum(
-            sample.value
+            float(sample.value)
             for family in self.app.state.metrics.registry.collect()
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()

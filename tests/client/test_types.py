@@ -13,9 +13,9 @@ from tests.conftest import REPOSITORY
 @pytest.mark.slow
 def test_mypy_knows_the_kind_of_each_result_and_finds_wrong_calls(tmp_path: Path) -> None:
     program = Path(__file__).with_name("typed_program.py")
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}", program]
+    options = ["--strict", "--config-file=", f"--cache-dir={tmp_path}"]
     done = subprocess.run(
-        command,
+        [sys.executable, "-m", "mypy", *options, str(program)],
         cwd=tmp_path,
         env={**os.environ, "MYPYPATH": str(REPOSITORY / "client")},
         capture_output=True,

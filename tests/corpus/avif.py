@@ -1,6 +1,7 @@
 """AVIF and HEIC, where this machine decodes them: colours, transparency, orientation and sequences."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image, features
@@ -22,7 +23,7 @@ def files() -> Iterator[File]:
         yield from _kinds("heic", {"format": "HEIF", "chroma": 444, "quality": 95})
 
 
-def _kinds(name: str, options: dict[str, object]) -> Iterator[File]:
+def _kinds(name: str, options: dict[str, Any]) -> Iterator[File]:
     image_format = str(options.pop("format"))
     plain = saved(SMOOTH, image_format, **options)
     yield read(f"{name} rgb", plain, SMOOTH, LEVELS)

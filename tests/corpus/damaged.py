@@ -107,13 +107,13 @@ def _tiff_data() -> Iterator[File]:
         ("g4", bits, "group4"),
         ("g3", bits, "group3"),
     ):
-        data = bytearray(saved(pixels, "TIFF", compression=option))
-        at, length = _strip(bytes(data))
+        data = saved(pixels, "TIFF", compression=option)
+        at, length = _strip(data)
         middle = at + length // 2
         for name_of, damage in {"zeros": b"\0" * 24, "ones": b"\xff" * 24}.items():
             if (name, name_of) in {("g4", "ones"), ("g3", "ones"), ("g3", "zeros"), ("lzw", "zeros")}:
                 continue  # valid codes of other pixels
-            damaged = bytes(data[:middle]) + damage + bytes(data[middle + 24 :])
+            damaged = data[:middle] + damage + data[middle + 24 :]
             yield _bad(f"tiff {name} overwritten with {name_of}", damaged)
     tags, strips = tags_of(RGB, 8, 2), [packed(RGB, 8)]
     yield _bad("tiff strip shorter than its rows", tiff((tags, [strips[0][:1000]])))

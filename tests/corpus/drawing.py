@@ -50,7 +50,7 @@ def saved(pixels: npt.NDArray[Any], image_format: str, *, mode: str | None = Non
 
 
 def rounded(levels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    return np.rint(levels).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.rint(levels).clip(0, 255), np.uint8)
 
 
 def _letter() -> Mask:

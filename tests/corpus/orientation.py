@@ -53,7 +53,7 @@ def _jpegs() -> Iterator[File]:
         attribute, element = (xmp_segment(xmp(turn, element=element)) for element in (False, True))
         yield read(f"jpeg xmp {turn} attribute", with_segments(jpeg(turn), attribute), SMOOTH, JPEG_LEVELS)
         yield read(f"jpeg xmp {turn} element", with_segments(jpeg(turn), element), SMOOTH, JPEG_LEVELS)
-    both = {
+    both: dict[str, tuple[bytes, ...]] = {
         "exif 6 before xmp 3": (exif_segment(exif(6)), xmp_segment(xmp(3))),
         "exif 6 after xmp 3": (xmp_segment(xmp(3)), exif_segment(exif(6))),
         "exif 6 before xmp 1": (exif_segment(exif(6)), xmp_segment(xmp(1))),

@@ -82,7 +82,7 @@ def printed(inks: npt.NDArray[np.integer]) -> Rgb:
 
 
 def _filtered(amounts: Floats) -> Floats:
-    return np.prod(1 - amounts[..., None] * (1 - _INKS), axis=-2)
+    return np.asarray(np.prod(1 - amounts[..., None] * (1 - _INKS), axis=-2), np.float64)
 
 
 def ink_profile(points: int = 11) -> bytes:
@@ -138,7 +138,7 @@ def _gamma(gamma: float) -> bytes:
 
 
 def _table(curve: Floats) -> bytes:
-    words = np.rint(65535 * curve.clip(0, 1)).astype(">u2")
+    words = np.asarray(np.rint(65535 * curve.clip(0, 1)), ">u2")
     return b"curv" + bytes(4) + struct.pack(">I", len(words)) + words.tobytes()
 
 

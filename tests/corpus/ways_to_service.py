@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import Iterable
 from io import BytesIO
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -28,7 +29,7 @@ def _answered(response: httpx.Response) -> Outcome:
     return pixels(response.content) if response.status_code == 200 else problem(response.json())
 
 
-def _entry(fields: dict) -> Outcome:
+def _entry(fields: dict[str, Any]) -> Outcome:
     if fields["outcome"] != "ok":
         return problem(fields["problem"])
     assert fields["method"] == "kept"
@@ -121,11 +122,11 @@ def client_pil_images(tools: Tools) -> Outcomes:
         if any(part in name for part in OTHERWISE_BY_PIL):
             continue
         try:
-            image = Image.open(BytesIO(tools.files[name].data))
-            image.load()
+            opened = Image.open(BytesIO(tools.files[name].data))
+            opened.load()
         except Exception:  # Pillow reads fewer files than the service
             continue
-        given[name] = image
+        given[name] = opened
     found: Outcomes = {}
     with _client(tools) as client:
         for name, image in given.items():

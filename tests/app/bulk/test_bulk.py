@@ -50,7 +50,7 @@ def test_a_folder_becomes_the_same_folder_of_results(tmp_path: Path, job: Job) -
 
 
 def test_a_webdataset_shard_keeps_its_order_and_all_other_members(tmp_path: Path, job: Job) -> None:
-    members = {}
+    members: dict[str, bytes] = {}
     for name, data in PNGS.items():
         members |= {f"x/{name}.png": data, f"x/{name}.cls": name.encode()}
     write_tar(tmp_path / "in" / "part.tar", members)

@@ -136,7 +136,9 @@ def test_a_cut_tar_gz_is_not_done(tmp_path: Path, job: Job, share: float) -> Non
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
 def test_a_compressed_tar_may_consist_of_several_streams(tmp_path: Path, job: Job, suffix: str) -> None:
-    compress = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[suffix]
+    compressors: dict[str, Callable[[bytes], bytes]]
+    compressors = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+    compress = compressors[suffix]
     write_tar(tmp_path / "a.tar", {name: PNGS[name[:2]] for name in ("00.png", "01.png")})
     whole = (tmp_path / "a.tar").read_bytes()
     streams = b"".join(compress(whole[i : i + 512]) for i in range(0, len(whole), 512))
@@ -182,7 +184,7 @@ def test_a_damaged_parquet_spares_the_others(tmp_path: Path, job: Job, damaged: 
 @pytest.mark.parametrize("options", [RGB_PNG, WEBP])
 def test_the_members_of_a_sample_keep_their_common_name(tmp_path: Path, job: Job, options: JobOptions) -> None:
     stems = ["./00", ".//01", "/abs/02", "a/b.c/03", "./" + "long" * 60 + "/04", "ünï/05", "a/../06"]
-    members = {}
+    members: dict[str, bytes] = {}
     for stem in stems:
         members |= {f"{stem}.PNG": PNGS[stem[-2:]], f"{stem}.txt": b"label"}
     write_tar(tmp_path / "in" / "a.tar", members)
@@ -221,9 +223,9 @@ def test_links_follow_the_names_of_their_pictures_and_folders_are_kept(tmp_path:
     assert job(WEBP) == 1
     with tarfile.open(tmp_path / "out" / "a.tar") as archive:
         found = [(member.name, member.linkname) for member in archive]
-        data = archive.extractfile("./hard.webp")
-        assert data
-        check(data.read(), "00")
+        linked = archive.extractfile("./hard.webp")
+        assert linked
+        check(linked.read(), "00")
     assert found == [
         (".", ""),
         ("./00.webp", ""),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.app.conftest import Server, wait_until
-from tests.app.process import Process, ready
+from tests.app.conftest import Server
+from tests.app.process import Process, ready, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -6,8 +6,9 @@ import pytest
 
 from app.demo import page
 from app.imaging.decode import ACCEPTED
-from tests.app.conftest import Server, png, wait_until
+from tests.app.conftest import Server, png
 from tests.app.demo.conftest import Visitor
+from tests.app.process import wait_until
 
 
 def test_an_error_names_its_cause_and_goes_with_the_next_picture(

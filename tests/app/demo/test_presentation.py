@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.app.conftest import Server, wait_until
+from tests.app.conftest import Server
 from tests.app.demo.conftest import Service, Visitor
+from tests.app.process import wait_until
 
 
 def test_every_control_is_reached_by_keyboard_and_shows_its_focus(

@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from app.http.api_keys import new_key
-from tests.app.conftest import wait_until
-from tests.app.process import Process
+from tests.app.process import Process, wait_until
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("openvino")

@@ -58,7 +58,7 @@ def test_every_key_is_compared_whichever_it_is(monkeypatch: pytest.MonkeyPatch) 
         (f"{SHOP.entry()}\nshop:{'0' * 64}\n", "line 2 of .*names must differ"),
         (f"{SHOP.entry()}\nother:{SHOP.sha256.hex()}\n", "same hash"),
     ],
-    ids=["empty", "comment", "bare key", "key as hash", "three fields", "space in a name", "same name", "same hash"],
+    ids=["empty", "comment", "bare key", "key as hash", "three fields", "space", "same name", "same hash"],
 )
 def test_a_wrong_line_is_named_but_never_shown(file: Path, text: str, says: str) -> None:
     file.write_text(text)

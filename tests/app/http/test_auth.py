@@ -11,7 +11,8 @@ from text_telescope import BadRequest, TelescopeClient
 
 from app.__main__ import main
 from app.http.api_keys import new_key
-from tests.app.conftest import Server, assert_reconciled, picture, png, wait_until
+from tests.app.conftest import Server, assert_reconciled, picture, png
+from tests.app.process import wait_until
 
 KEY, STORED = new_key("shop")
 OTHER_KEY, OTHER = new_key("press")
@@ -89,7 +90,7 @@ def test_the_log_and_the_metrics_name_the_key_and_never_show_it(
         server.post(png(), headers={"X-API-Key": OTHER_KEY})
         server.post(b"no picture", headers=BEARER)
         wait_until(lambda: server.metric("telescope_requests_total") == 3)
-    assert [line.key for line in caplog.records if line.message == "request"] == ["shop", None, "shop"]
+    assert [vars(line)["key"] for line in caplog.records if line.message == "request"] == ["shop", None, "shop"]
     everything = "".join(str(vars(line)) for line in caplog.records) + server.client.get("/metrics").text
     for secret in (KEY, OTHER_KEY, STORED.sha256.hex()):
         assert secret not in everything

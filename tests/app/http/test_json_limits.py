@@ -12,7 +12,8 @@ import pytest
 
 from app.http.api_keys import new_key
 from app.http.doors import hubserving, paddlex
-from tests.app.conftest import Server, assert_reconciled, png, wait_until
+from tests.app.conftest import Server, assert_reconciled, png
+from tests.app.process import wait_until
 from tests.app.raw import connect
 
 BASE64 = base64.b64encode(png()).decode()

@@ -17,11 +17,12 @@ from app.imaging.decode import decode
 from app.imaging.encode import encode
 from app.settings import Settings
 from model_store.pixels import Nchw, crops_to_lr
-from tests.app.conftest import SPEC, Server, assert_reconciled, png, wait_until
+from tests.app.conftest import SPEC, Server, assert_reconciled, png
 from tests.app.fakes import nearest_x2
+from tests.app.process import wait_until
 
 triton = pytest.importorskip("tritonclient.http", reason="Triton's client is not installed (the extra dev has it)")
-from tritonclient.utils import InferenceServerException  # noqa: E402
+from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]  # noqa: E402 - it has no types
 
 Start = Callable[..., Server]
 LENGTH = "Inference-Header-Content-Length"
@@ -122,7 +123,7 @@ def test_json_may_be_nested_and_the_response_is_json_unless_binary_data_is_asked
 
 def test_the_asyncio_client_works_alike(server: Server) -> None:
     async def ask() -> np.ndarray:
-        from tritonclient.http.aio import InferenceServerClient
+        from tritonclient.http.aio import InferenceServerClient  # type: ignore[import-untyped]  # as above
 
         async with InferenceServerClient(server.url.removeprefix("http://")) as client:
             assert await client.is_server_ready()
@@ -201,7 +202,7 @@ def test_a_wrong_input_is_refused_with_the_right_call(client: Any, name: str) ->
 
 def test_a_wrong_model_output_or_number_of_inputs_is_refused_with_the_right_call(client: Any) -> None:
     good = lr_input(tiles(0))
-    for call, message in (
+    calls: tuple[tuple[Callable[[], Any], str], ...] = (
         (lambda: client.infer("esrgan", [good]), "'esrgan' is not served here; served: tbsrn:1"),
         (lambda: client.infer("tbsrn", [good], model_version="7"), "'tbsrn:7' is not served here"),
         (lambda: client.get_model_metadata("esrgan"), "'esrgan' is not served here"),
@@ -218,7 +219,8 @@ def test_a_wrong_model_output_or_number_of_inputs_is_refused_with_the_right_call
         (lambda: client.infer("tbsrn", [good], timeout=-1), "timeout must be 0 to"),
         (lambda: client.get_log_settings(), "There is no address /v2/logging"),
         (lambda: client.load_model("tbsrn"), "There is no address /v2/repository/models/tbsrn/load"),
-    ):
+    )
+    for call, message in calls:
         with pytest.raises(InferenceServerException, match=message):
             call()
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +11,8 @@ import requests
 
 from app.http.doors import hubserving, paddlex
 from app.imaging.decode import decode
-from tests.app.conftest import Server, assert_reconciled, picture, png, wait_until
+from tests.app.conftest import Server, assert_reconciled, picture, png
+from tests.app.process import wait_until
 
 HUB, PADDLEX = hubserving.PATH, paddlex.PATH
 CROP = png()
@@ -36,7 +38,9 @@ def test_a_client_of_paddlehubs_super_resolution_reads_the_picture_with_opencv(s
     data = {"images": [base64.b64encode(cv2.imencode(".png", picture()[..., ::-1])[1].tobytes()).decode()]}
     answer = requests.post(url=server.url + HUB, json=data, timeout=20)
     pixels = np.frombuffer(decoded(answer.json()["results"][0]["data"]), np.uint8)
-    assert (cv2.imdecode(pixels, cv2.IMREAD_COLOR)[..., ::-1] == picture(height=32, width=128)).all()
+    bgr = cv2.imdecode(pixels, cv2.IMREAD_COLOR)
+    assert bgr is not None
+    assert (bgr[..., ::-1] == picture(height=32, width=128)).all()
 
 
 def test_a_failed_image_has_an_entry_without_data_and_spares_the_others(server: Server) -> None:
@@ -91,7 +95,7 @@ def test_paddlehubs_clients_get_errors_in_their_form(
 
 def test_a_client_of_paddlex_reads_the_picture(server: Server) -> None:
     """The request, and the reading of its answer, as PaddleX documents them for /document-preprocessing."""
-    payload = {"file": base64.b64encode(CROP).decode("ascii"), "fileType": 1}
+    payload: dict[str, Any] = {"file": base64.b64encode(CROP).decode("ascii"), "fileType": 1}
     response = requests.post(server.url + PADDLEX, json=payload, timeout=20)
     assert response.status_code == 200
     result = response.json()["result"]

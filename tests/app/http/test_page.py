@@ -26,7 +26,8 @@ from model_store import BUNDLED
 from model_store.calibration import Calibration
 from model_store.pixels import Rgb
 from model_store.store import ModelStore
-from tests.app.conftest import Server, assert_reconciled, wait_until
+from tests.app.conftest import Server, assert_reconciled
+from tests.app.process import wait_until
 from tests.conftest import REPOSITORY
 
 PATH = "/v1/super-resolve/page"

@@ -19,7 +19,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from app.imaging import decode, encode
 from model_store.pixels import Rgb
-from tests.app.conftest import Server, assert_reconciled, picture, png, wait_until
+from tests.app.conftest import Server, assert_reconciled, picture, png
+from tests.app.process import wait_until
 
 
 def test_one_image_comes_back_as_a_png_of_twice_its_size(server: Server) -> None:

@@ -165,15 +165,14 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:Description tiff:Orientation="6"/
 
 
 def oriented_by_xmp(image_format: str) -> bytes:
-    image, options = Image.fromarray(RGB), {}
+    image = Image.fromarray(RGB)
     if image_format == "PNG":
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
-    elif image_format == "TIFF":
-        options["tiffinfo"] = {700: XMP}
-    else:
-        options["xmp"] = XMP
-    return saved(image, image_format, **options)
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        return saved(image, image_format, pnginfo=info)
+    if image_format == "TIFF":
+        return saved(image, image_format, tiffinfo={700: XMP})
+    return saved(image, image_format, xmp=XMP)
 
 
 def png_with_exif_after_the_pixels() -> bytes:

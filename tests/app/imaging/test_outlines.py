@@ -79,8 +79,8 @@ def test_a_contour_that_bends_is_a_line_between_its_two_ends(
     true = bent(40, radius=radius, degrees=degrees) + 150
     mask = np.zeros((700, 700), np.uint8)
     cv2.fillPoly(mask, [np.rint(true).astype(np.int32)], 1)
-    mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1)))
-    (contour,), _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    (contour,), _ = cv2.findContours(cv2.dilate(mask, disc), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     contour = cv2.approxPolyDP(contour, 0.002 * cv2.arcLength(contour, True), True).reshape(-1, 2)
     top, bottom = text_lines(np.roll(contour, start, axis=0).astype(float))
     for line, side in ((top, 1), (bottom, -1)):  # of 30 px, read from left to right
@@ -96,7 +96,7 @@ def test_a_contour_that_bends_is_a_line_between_its_two_ends(
 def test_any_other_polygon_is_its_least_rectangle_from_left_to_right(start: int, step: int) -> None:
     angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     ellipse = np.stack([80 * np.cos(angles), 15 * np.sin(angles)], axis=1)
-    tilt = cv2.getRotationMatrix2D((0, 0), -30, 1)[:, :2]
+    tilt = np.asarray(cv2.getRotationMatrix2D((0, 0), -30, 1)[:, :2], np.float64)
     outline = np.roll(ellipse, start, axis=0)[::step] @ tilt.T + 100
     rectangle = np.array([[-80, -15], [80, -15], [80, 15], [-80, 15]]) @ tilt.T + 100
     assert corners(outline) == pytest.approx(rectangle, abs=1.5)

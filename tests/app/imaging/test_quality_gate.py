@@ -45,10 +45,10 @@ def written(word: str = "Harbour", *, sigma: float = 0, noise: float = 0, height
     crop = np.full((96, 20 + 44 * len(word), 3), (235, 230, 200), np.uint8)
     cv2.putText(crop, word, (10, 68), cv2.FONT_HERSHEY_DUPLEX, 2, (40, 30, 60), 4, cv2.LINE_AA)
     if sigma:
-        crop = cv2.GaussianBlur(crop, (0, 0), sigma * 96 / height, borderType=cv2.BORDER_REPLICATE)
+        cv2.GaussianBlur(crop, (0, 0), sigma * 96 / height, dst=crop, borderType=cv2.BORDER_REPLICATE)
     small = cv2.resize(crop, (crop.shape[1] * height // 96, height), interpolation=cv2.INTER_AREA)
     grain = np.random.default_rng(0).normal(0, noise, small.shape)
-    return np.rint(small + grain).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.rint(small + grain).clip(0, 255), np.uint8)
 
 
 def decided(rgb: Rgb, gate: QualityGate, policy: RoutingPolicy = AUTO) -> tuple[str, str]:

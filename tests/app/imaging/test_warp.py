@@ -35,8 +35,8 @@ def on_arc(line: Rgb, radius: float, middle: tuple[float, float]) -> Rgb:
     """A page with the line on a circle around `middle`, its letters' feet towards it."""
     y, x = np.mgrid[0 : SIZE[0], 0 : SIZE[1]] + 0.5 - np.array([middle[1], middle[0]])[:, None, None]
     u, v = WIDTH / 2 + radius * np.arctan2(x, -y), HEIGHT / 2 + radius - np.hypot(x, y)
-    places = [(places - 0.5).astype(np.float32) for places in (u, v)]
-    return np.asarray(cv2.remap(line, *places, cv2.INTER_CUBIC, borderValue=GROUND), np.uint8)
+    u_px, v_px = ((places - 0.5).astype(np.float32) for places in (u, v))
+    return np.asarray(cv2.remap(line, u_px, v_px, cv2.INTER_CUBIC, borderValue=GROUND), np.uint8)
 
 
 def arc(radius: float, middle: tuple[float, float], points: int) -> Points:
@@ -121,7 +121,7 @@ def test_a_result_goes_back_into_its_place(outline: Points) -> None:
     straight = warp.rectify(page, warp.Region(2 * region.top, 2 * region.bottom, *result.shape[:2]))
     inside[[0, -1]] = inside[:, [0, -1]] = False  # the page's edge is repeated
     visible = warp.rectify(
-        cv2.merge([inside.astype(np.uint8) * 255] * 3),
+        np.dstack([inside.astype(np.uint8) * 255] * 3),
         warp.Region(2 * region.top, 2 * region.bottom, *result.shape[:2]),
     )
     there = (visible == 255).all(axis=2)

@@ -74,7 +74,12 @@ def test_openvino_runs_one_batch_on_all_threads_only_if_that_was_measured_to_be_
 ) -> None:
     openvino_runtime = pytest.importorskip("app.inference.runtimes.openvino_runtime")
     measured: list[bool] = []
-    monkeypatch.setattr(openvino_runtime, "together_pays", lambda together, at_once: measured.append(pays) or pays)
+
+    def together_pays(together: object, at_once: object) -> bool:
+        measured.append(pays)
+        return pays
+
+    monkeypatch.setattr(openvino_runtime, "together_pays", together_pays)
     runtime = open_runtime("openvino", bundled, device="cpu", threads=2, precision="fp32")
     assert runtime.streams == (1 if pays else 2)
     assert len(measured) == 1

@@ -63,4 +63,5 @@ def test_small_and_large_print_of_a_large_page_is_found_whole(engine: OcrEngine,
 
 def test_a_blurred_paragraph_is_found_as_its_lines(engine: OcrEngine) -> None:
     page = page_of([(SENTENCE, (40, 40 + 48 * i)) for i in range(5)], height=320, width=900, font_px=32)
-    assert len(engine.detect(cv2.GaussianBlur(page, (0, 0), 4.5))) == 5
+    blurred = np.asarray(cv2.GaussianBlur(page, (0, 0), 4.5), np.uint8)
+    assert len(engine.detect(blurred)) == 5

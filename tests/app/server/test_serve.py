@@ -19,8 +19,7 @@ from app.imaging.encode import encode
 from model_store import BUNDLED
 from model_store.pixels import resize
 from model_store.store import ModelStore
-from tests.app.conftest import wait_until
-from tests.app.process import Process, ready, scraped
+from tests.app.process import Process, ready, scraped, wait_until
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("openvino")

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from app.serving.loading import LoadedModel
 from app.settings import Settings
 from model_store.pixels import Nchw, Rgb
 from model_store.store import Artefact, ModelStore
-from tests.app.conftest import SPEC, Server, assert_reconciled, picture, png, wait_until
+from tests.app.conftest import SPEC, Server, assert_reconciled, picture, png
 from tests.app.fakes import FakeRuntime
+from tests.app.process import wait_until
 
 KEY, STORED = new_key("shop")
 ADMIN_KEY, ADMIN = new_key("operator", admin=True)
@@ -41,7 +43,7 @@ class Tinted(FakeRuntime):
 class Fleet:
     """A service of several models, each in front of a runtime of its own; `runtimes` holds the newest of each."""
 
-    def __init__(self, store: Path, served: tuple[str, ...], **settings: object) -> None:
+    def __init__(self, store: Path, served: tuple[str, ...], **settings: Any) -> None:
         self.store = ModelStore(store)
         self.settings = Settings(
             model_store=store, model=served, api_keys=f"{STORED.entry()},{ADMIN.entry()}", **settings
