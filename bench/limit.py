@@ -1,24 +1,31 @@
-"""Upper limit of the network's speed: the processor's rate of products over the products in the network."""
+"""The upper limit of a network's speed: its matrix products and convolutions, at the processor's rate of each.
 
-from __future__ import annotations
+The rates are those of OpenVINO on square products alone, and on the network's most common 3x3 convolution alone.
+Other convolutions may be faster, so a network may reach more than its limit.
+"""
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
 
 GEMM = 1024  # rows and columns of a square product: large enough for the full rate, small enough for the caches
 CONV = (8, 64, 16, 64)  # the input of the network's most common convolution, 3x3, in batches of 8
 CHAIN = 4  # products in a row, so that the overhead of a call is small beside them
 HINTS = {"fp32": "f32", "bf16": "bf16"}
-Operations = dict[str, float]  # by kind: "gemm", "conv"
 
 
-def operations(model: Any) -> Operations:  # noqa: ANN401 - an ov.Model whose sizes are fixed
-    """Multiplications and additions in the convolutions and matrix products; all other layers add about 1 %."""
+def precisions() -> list[str]:
+    """The precisions of this processor, the fastest last."""
+    return ["fp32", *(["bf16"] if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else [])]
+
+
+def operations(model: Any) -> dict[str, float]:  # noqa: ANN401 - an ov.Model whose sizes are fixed
+    """Multiplications and additions in matrix products and convolutions; all other layers add about 1 %."""
     total = {"gemm": 0.0, "conv": 0.0}
     for node in model.get_ops():
         made = math.prod(node.output(0).shape)
@@ -30,46 +37,27 @@ def operations(model: Any) -> Operations:  # noqa: ANN401 - an ov.Model whose si
     return total
 
 
-def network_operations(onnx: Path, height: int, width: int) -> Operations:
-    """Operations for one image through the served network."""
-    import openvino as ov
+def rate(precision: str, kind: str) -> Callable[[object], float]:
+    """A function that runs only products of one kind, and returns operations a second."""
+    model, given = chain(kind)
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": HINTS[precision]}
+    request = ov.Core().compile_model(model, "CPU", hints).create_infer_request()
 
-    model = ov.Core().read_model(onnx)
-    model.reshape([1, 3, height, width])
-    return operations(model)
-
-
-def products(precision: str) -> Callable[[str], float]:
-    """A function that runs only products of a kind, "gemm" or "conv", and returns operations a second."""
-    import openvino as ov
-
-    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": HINTS[precision]}
-    models = {kind: _chain(kind) for kind in ("gemm", "conv")}
-    requests = {k: ov.Core().compile_model(m, "CPU", config).create_infer_request() for k, m in models.items()}
-    draw = np.random.default_rng(0)
-
-    def rate(kind: str) -> float:
-        given = draw.random(tuple(models[kind].input(0).shape), np.float32)
-        requests[kind].infer([given])
+    def measure(_: object) -> float:
+        request.infer([given])
         started = perf_counter()
-        requests[kind].infer([given])
-        return operations(models[kind])[kind] / (perf_counter() - started)
+        request.infer([given])
+        return operations(model)[kind] / (perf_counter() - started)
 
-    return rate
+    return measure
 
 
-def _chain(kind: str) -> Any:  # noqa: ANN401 - an ov.Model
-    import openvino as ov
-    from openvino import opset13 as ops
-
-    shape = (GEMM, GEMM) if kind == "gemm" else CONV
+def chain(kind: str) -> tuple[Any, np.ndarray]:
+    """An ov.Model and an input of it."""
+    shape, weights = ((GEMM, GEMM),) * 2 if kind == "gemm" else (CONV, (CONV[1], CONV[1], 3, 3))
     given = node = ops.parameter(shape, np.float32)
-    draw = np.random.default_rng(0)
+    weight = ops.constant(np.random.default_rng(0).random(weights, np.float32) / weights[0])
     for _ in range(CHAIN):
-        if kind == "gemm":
-            weight = ops.constant(draw.random((GEMM, GEMM), np.float32) / GEMM)
-            node = ops.relu(ops.matmul(node, weight, False, False))
-        else:
-            weight = ops.constant(draw.random((CONV[1], CONV[1], 3, 3), np.float32) / CONV[1])
-            node = ops.convolution(node, weight, [1, 1], [1, 1], [1, 1], [1, 1])
-    return ov.Model([node], [given], kind)
+        product = ops.matmul(node, weight, False, False) if kind == "gemm" else None
+        node = ops.relu(product) if product else ops.convolution(node, weight, [1, 1], [1, 1], [1, 1], [1, 1])
+    return ov.Model([node], [given], kind), np.ones(shape, np.float32)

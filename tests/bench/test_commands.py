@@ -33,8 +33,28 @@ def test_reliability_reports_faults_and_no_lost_or_mixed_response(tmp_path: Path
 
 
 def test_sizes_are_reported_with_their_tiles(tmp_path: Path) -> None:
-    main(["sizes", "--rounds", "1", "--out", str(tmp_path)])
-    assert "| 300 x 2000 | 0.2 | 6 of 32x128 |" in (tmp_path / "table.md").read_text()
+    main(["sizes", "--quick", "--out", str(tmp_path)])
+    assert "| 300 x 2000 | 0.2 | 6 of 32x128 |" in (tmp_path / "sizes.md").read_text()
+
+
+def test_lines_are_found_and_read(tmp_path: Path) -> None:
+    pytest.importorskip("rapidocr")
+    main(["reading", "--quick", "--out", str(tmp_path)])
+    assert "900 x 450 | 32 | 6 | 100 % |" in (tmp_path / "reading.md").read_text()
+
+
+def test_bulk_jobs_are_timed_with_one_and_two_workers(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    main(["bulk", "--quick", "--out", str(tmp_path)])
+    assert "579 pictures/s" in (tmp_path / "bulk.md").read_text()
+
+
+@pytest.mark.parametrize(("name", "quote"), [("raw", "exact-fp32"), ("training", "gain")])
+def test_speeds_beside_other_frameworks_are_reported(name: str, quote: str, tmp_path: Path) -> None:
+    pytest.importorskip("paddle")
+    pytest.importorskip("torch")
+    main([name, "--quick", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / f"{name}.json").read_text())["quotes"][quote]
 
 
 @pytest.mark.skipif(

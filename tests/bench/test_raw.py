@@ -1,21 +1,23 @@
-"""`python -m bench raw`: the count of operations, figures from seconds, the chart and the worker processes."""
+"""`python -m bench raw`: the count of operations, figures from seconds, the report and the worker processes."""
 
 import os
 from collections.abc import Callable
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from bench.limit import CONV, GEMM, operations
-from bench.raw import _figures, over_reference
-from bench.raw_chart import chart
-from bench.turns import Worker
+from bench.harness.turns import Worker
+
+pytest.importorskip("openvino")
+
+from bench.limit import CHAIN, CONV, GEMM, chain, operations
+from bench.raw import REFERENCE, Speed, compared, speed
 
 
 def test_operations_match_a_count_by_hand() -> None:
-    ov = pytest.importorskip("openvino")
-    ops = pytest.importorskip("openvino.opset13")
+    import openvino as ov
+    from openvino import opset13 as ops
+
     lr = ops.parameter((2, 3, 8, 16), np.float32)
     conv = ops.convolution(lr, ops.constant(np.zeros((5, 3, 3, 3), np.float32)), [1, 1], [1, 1], [1, 1], [1, 1])
     rows = ops.reshape(conv, ops.constant([2, 5, 128]), False)
@@ -26,57 +28,37 @@ def test_operations_match_a_count_by_hand() -> None:
 
 
 def test_a_chain_holds_only_products_of_its_kind() -> None:
-    pytest.importorskip("openvino")
-    from bench.limit import CHAIN, _chain
-
     images, channels, height, width = CONV
-    assert operations(_chain("gemm")) == {"gemm": CHAIN * 2 * GEMM**3, "conv": 0}
+    assert operations(chain("gemm")[0]) == {"gemm": CHAIN * 2 * GEMM**3, "conv": 0}
     products = CHAIN * 2 * images * channels * height * width * channels * 9
-    assert operations(_chain("conv")) == {"gemm": 0, "conv": products}
+    assert operations(chain("conv")[0]) == {"gemm": 0, "conv": products}
 
 
 def test_figures_are_medians_over_the_rounds() -> None:
-    found = _figures([(2.0, 3.0), (1.0, 3.2), (4.0, 9.0)], 8)
-    assert found == {"images_per_s": 4.0, "low": 2.0, "high": 8.0, "cpu_ms_per_image": 400.0}
+    assert speed(8, [(2.0, 3.0), (1.0, 3.2), (4.0, 9.0)]) == Speed(4, 2, 8, 400)
 
 
-def sides() -> dict[str, dict[str, dict[str, float]]]:
-    def at(speed: float) -> dict[str, float]:
-        return {"images_per_s": speed, "low": speed - 1, "high": speed + 1, "cpu_ms_per_image": 1000 / speed}
+def test_each_side_is_compared_at_equal_batch_sizes_and_at_its_best() -> None:
+    def at(images: float) -> Speed:
+        return Speed(images, images - 1, images + 1, 1000 / images)
 
-    return {
-        "reference": {"1": at(4), "8": at(5)},
-        "tbsrn openvino bf16": {"1": at(40), "8": at(50)},
-        "tbsrn paddle fp32": {"1": at(8), "8": at(6)},
-    }
-
-
-def test_each_side_is_compared_with_the_reference_at_its_best_batch_size() -> None:
-    found = over_reference(sides())
-    assert found["tbsrn openvino bf16"] == {
-        "throughput": 10, "best": 8.5, "cpu_time": 10, "batch_of_1": 10, "batch_of_8": 10
-    }  # fmt: skip
-    assert found["tbsrn paddle fp32"] == {
-        "throughput": 1.6,
-        "best": 1.5,
-        "cpu_time": 1.6,
-        "batch_of_1": 2,
-        "batch_of_8": 1.2,
-    }
-
-
-def test_the_chart_shows_every_side_with_its_ratio_to_the_reference() -> None:
-    report = {"machine": "a & b", "rounds": 3, "sides": sides(), "over_reference": over_reference(sides())}
-    words = [node.text or "" for node in ElementTree.fromstring(chart(report)).iter() if node.text]
-    assert set(sides()) <= set(words)
-    assert "50.0  (x10.0, batch 8)" in words
-    assert "8.0  (x1.6, batch 1)" in words
+    sides = {REFERENCE: {1: at(4), 8: at(5)}, "fast bf16": {1: at(40), 8: at(50)}, "slow": {1: at(8), 8: at(6)}}
+    report = compared(sides)
+    assert report.figures["over"]["fast bf16"] == {"batch-1": 10, "batch-8": 10, "best": 10}
+    assert report.figures["over"]["slow"] == {"batch-1": 2, "batch-8": 1.2, "best": 1.6}
+    assert ["slow", "8.0 (7.0-9.0; 125 ms), x2.0", "6.0 (5.0-7.0; 167 ms), x1.2", "x1.6"] in [
+        *report.tables["throughput"].rows
+    ]
+    (axes,) = report.charts["throughput"].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [*sides]
+    assert [text.get_text().strip() for text in axes.texts] == ["5  (x1.0)", "50  (x10.0)", "8  (x1.6)"]
 
 
 def adder(first: int) -> Callable[[int], tuple[int, int]]:
     return lambda second: (first + second, os.getpid())
 
 
+@pytest.mark.slow
 def test_each_worker_runs_in_a_separate_process() -> None:
     workers = [Worker(adder, first) for first in (10, 20)]
     try:
