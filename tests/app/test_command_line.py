@@ -182,6 +182,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_upscale_works_from_the_shell_and_tells_failure_by_its_exit_code(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     bad = tmp_path / "bad.png"
@@ -224,6 +225,7 @@ def test_the_versions_of_program_python_and_runtimes_are_listed(capsys: pytest.C
     assert capsys.readouterr().out == listed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "bar"),
     [

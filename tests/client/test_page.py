@@ -53,6 +53,7 @@ def by_both(url: str, page: Any, **options: Any) -> list[PageResult[Any]]:
         return [client.page(page, **options), asyncio.run(ask())]
 
 
+@pytest.mark.slow
 def test_a_page_is_read(url: str) -> None:
     pytest.importorskip("rapidocr")
     with TelescopeClient(url) as telescope:

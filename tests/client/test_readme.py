@@ -17,6 +17,8 @@ from tests.app.process import scraped
 from tests.client.paddleocr_models import paddleocr_options
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 CROPS = REPOSITORY / "examples" / "crops"
 
 

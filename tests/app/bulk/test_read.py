@@ -250,6 +250,7 @@ def test_a_missing_package_is_named_with_its_extra_before_the_model_is_loaded(
     assert f"pip install 'text-telescope[{extra}]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_and_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     pages = [str(MARKET)] + [str(tmp_path / f"{i}.png") for i in range(30)]

@@ -10,6 +10,8 @@ from tests.app.conftest import Server, png
 from tests.app.demo.conftest import Visitor
 from tests.app.process import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_error_names_its_cause_and_goes_with_the_next_picture(
     visit: Visitor, start_server: Callable[..., Server]

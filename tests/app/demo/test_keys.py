@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from app.http.api_keys import new_key
 from tests.app.conftest import Server
 from tests.app.demo.conftest import Visitor
+
+pytestmark = pytest.mark.slow
 
 KEY, STORED = new_key("visitor")
 

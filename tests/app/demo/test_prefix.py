@@ -4,10 +4,14 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.app.conftest import Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
+
+pytestmark = pytest.mark.slow
 
 PUBLIC = "https://example.org/tt/"
 

@@ -9,6 +9,8 @@ from tests.app.conftest import Server
 from tests.app.demo.conftest import Service, Visitor
 from tests.app.process import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_control_is_reached_by_keyboard_and_shows_its_focus(
     visit: Visitor, start_server: Callable[..., Server]

@@ -16,6 +16,8 @@ from examples.make_demo_samples import words_read
 from tests.app.demo.conftest import Service, Visitor
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 SIGN = (STATIC / "samples" / "sign.png").read_bytes()
 SCAN = (STATIC / "samples" / "scan.png").read_bytes()
 HARBOUR = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()

@@ -14,6 +14,8 @@ from tests.app.process import Process, wait_until
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("openvino")
+
+pytestmark = pytest.mark.slow
 CROP = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()
 OPERATORS = ("/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/swagger-ui.css")
 

@@ -11,6 +11,8 @@ import pytest
 from tests.app.conftest import Server
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = re.findall(
     r"^```(bash|python)\n(.*?)^```", (REPOSITORY / "docs" / "api.md").read_text(), re.MULTILINE | re.DOTALL
 )

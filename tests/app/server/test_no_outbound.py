@@ -16,6 +16,8 @@ from tests.app.process import Process
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("openvino")
+
+pytestmark = pytest.mark.slow
 CONNECT = {"x86_64": 42, "aarch64": 203}  # the system call's number
 CROP = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()
 

@@ -23,6 +23,8 @@ from tests.app.process import Process, ready, scraped, wait_until
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("openvino")
+
+pytestmark = pytest.mark.slow
 CROPS = sorted((REPOSITORY / "examples" / "crops").glob("*.png"))
 
 

@@ -53,6 +53,7 @@ def test_the_setting_chooses_json_at_a_terminal_too() -> None:
         assert [json.loads(line)["level"] for line in terminal.read().splitlines()] == ["WARNING", "ERROR"]
 
 
+@pytest.mark.slow
 def test_a_person_who_starts_the_service_reads_its_model_its_address_and_a_line_for_each_request() -> None:
     pytest.importorskip("openvino")
     with at_a_terminal("-m", "app", "serve", "--port", "0", NO_COLOR="1") as terminal:

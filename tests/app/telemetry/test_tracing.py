@@ -91,6 +91,7 @@ def attributes(span: Any) -> dict[str, Any]:
     return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}
 
 
+@pytest.mark.slow
 def test_a_request_is_one_trace_whose_inference_is_linked_to_its_batch(url: str, collector: Collector) -> None:
     with ThreadPoolExecutor(8) as pool:
         others = [pool.submit(post, url, images=8) for _ in range(8)]
@@ -128,6 +129,7 @@ def test_a_request_is_one_trace_whose_inference_is_linked_to_its_batch(url: str,
     assert not [span for span in collector.spans if "readyz" in span.name]
 
 
+@pytest.mark.slow
 def test_the_trace_of_a_refused_image_has_its_exception_and_no_batch(url: str, collector: Collector) -> None:
     trace = TRACE[::-1]
     assert post(url, image=CROP[: len(CROP) // 2], trace=trace) == 400
@@ -137,12 +139,14 @@ def test_the_trace_of_a_refused_image_has_its_exception_and_no_batch(url: str, c
     assert "exception" in [event.name for event in spans["decode"].events]
 
 
+@pytest.mark.slow
 def test_a_missing_collector_fails_no_request(start: Callable[..., Process]) -> None:
     service = start(**FEW, TELESCOPE_OTLP_ENDPOINT="http://127.0.0.1:9")
     assert post(service.url()) == 200
     assert stopped(service) == 0
 
 
+@pytest.mark.slow
 def test_without_an_endpoint_the_sdk_is_not_imported(start: Callable[..., Process]) -> None:
     service = start(**FEW, PYTHONPROFILEIMPORTTIME="1")
     assert post(service.url()) == 200
