@@ -28,7 +28,7 @@ from bench.harness.report import Report, Table
 from bench.limit import precisions
 from model_store.store import ModelStore
 
-OPTIONS: Options = MODEL | {"limit": Value(480, quick=72), "rounds": Value(2, quick=1)}
+OPTIONS: Options = {**MODEL, "limit": Value(480, quick=72), "rounds": Value(2, quick=1)}
 CROPS = Path(__file__).parents[1] / "examples" / "crops"
 JOB = JobOptions("png", "native", ALWAYS, None)
 SHARD = 24  # pictures; small relative to the job, so that all workers finish at about the same time

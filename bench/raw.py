@@ -81,15 +81,15 @@ def measure(args: argparse.Namespace) -> Report:
         needed = network_operations(model)
         for precision in precisions():
             speeds = {kind: median(rates[precision, kind][1:]) for kind in needed}
-            side, reached = f"{model.manifest.ref} OpenVINO {precision}", 0.0
+            side = f"{model.manifest.ref} OpenVINO {precision}"
             reached = max(sides[side].values()).images
             most = 1 / sum(needed[kind] / speeds[kind] for kind in needed)
             share = f"{100 * reached / most:.0f} %"
             gflop = (f"{needed[kind] / 1e9:.2f} at {speeds[kind] / 1e9:.0f} a second" for kind in needed)
             rows.append((side, *gflop, f"{most:.1f}", f"{reached:.1f} ({share})"))
-            key = f"{role}-{precision}"
-            report.facts |= {key: f"{reached:.0f} images/s in {precision}", f"{key}-share": share}
-            report.facts |= {f"{key}-times-{at}": f"{x:.1f}" for at, x in report.figures["over"][side].items()}
+            fact = f"{role}-{precision}"
+            report.facts |= {fact: f"{reached:.0f} images/s in {precision}", f"{fact}-share": share}
+            report.facts |= {f"{fact}-times-{at}": f"{x:.1f}" for at, x in report.figures["over"][side].items()}
     report.tables["limit"] = Table("The processor's limit", LIMIT, rows)
     missing = "" if "bf16" in precisions() else " alone, as this processor has no bf16"
     report.facts["precisions"] = " and ".join(precisions()) + missing
@@ -123,14 +123,14 @@ def compared(sides: Sides) -> Report:
     columns = ["", *(f"batch {n}" for n in sides[REFERENCE]), "each at its best batch size"]
     table = Table("Images a second (range; CPU time an image), over the reference", columns, rows)
     figure, ((axes,),) = subplots(1, 1, size=(7.5, 0.5 + 0.3 * len(sides)))
-    for place, (side, found) in enumerate(bests.items()):
+    for place, (side, best) in enumerate(bests.items()):
         colour = SOFT if side.startswith(REFERENCE) else GAIN
-        axes.barh(place, found.images, color=colour, alpha=1 if "bf16" in side else 0.6)
-        axes.plot([found.low, found.high], [place, place], color=INK, linewidth=1)
-        axes.text(found.high, place, f"  {found.images:.0f}  (x{over[side]['best']:.1f})", va="center")
+        axes.barh(place, best.images, color=colour, alpha=1 if "bf16" in side else 0.6)
+        axes.plot([best.low, best.high], [place, place], color=INK, linewidth=1)
+        axes.text(best.high, place, f"  {best.images:.0f}  (x{over[side]['best']:.1f})", va="center")
     axes.set_yticks(range(len(sides)), list(sides))
     axes.invert_yaxis()
-    axes.set_xlim(right=1.2 * max(found.high for found in bests.values()))
+    axes.set_xlim(right=1.2 * max(best.high for best in bests.values()))
     axes.set_xlabel("images of 16x64 a second at the best batch size, and their range over the rounds")
     figures = {"sides": {s: {n: at._asdict() for n, at in f.items()} for s, f in sides.items()}, "over": over}
     return Report(figures, {"throughput": table}, charts={"throughput": figure})

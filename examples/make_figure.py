@@ -132,6 +132,10 @@ def load_crops(folder: Path, names: Sequence[str]) -> list[tuple[str, np.ndarray
     ]
 
 
+def super_resolved(telescope: TelescopeClient, crop: np.ndarray) -> np.ndarray:
+    return np.asarray(telescope.super_resolve(crop, mode="always"))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write the picture; returns the exit code (2 when the server or the fonts cannot be used)."""
     parser = argparse.ArgumentParser(prog="python -m examples.make_figure", description="Pictures for the docs.")
@@ -148,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
             sheet = word_sheet(args.fonts)
         else:
             with TelescopeClient(args.url) as telescope:
-                sheet = comparison(load_crops(CROPS, SHOWN), partial(telescope.super_resolve, mode="always"))
+                sheet = comparison(load_crops(CROPS, SHOWN), partial(super_resolved, telescope))
     except TelescopeError as exc:
         print(f"no picture from {args.url}: {exc} Start a server with `text-telescope serve`", file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from rapidocr_paddle import RapidOCR
+from rapidocr_paddle import RapidOCR  # type: ignore[import-untyped]  # it has no types
 from text_telescope import TelescopeClient
 
 from examples import pipelines

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from rapidocr import RapidOCR
+from rapidocr.utils.output import RapidOCROutput
 from text_telescope import TelescopeClient
 
 from examples import pipelines
@@ -19,7 +20,7 @@ from examples import pipelines
 QUIET = {"Global.log_level": "error"}
 
 
-class SharpRapidOCR(RapidOCR):  # type: ignore[misc]
+class SharpRapidOCR(RapidOCR):
     """RapidOCR that super-resolves the crops it then reads better, and reads all others unchanged."""
 
     def __init__(self, telescope: TelescopeClient, **options: Any) -> None:  # noqa: ANN401  RapidOCR's
@@ -34,9 +35,9 @@ def read(page: np.ndarray, telescope: TelescopeClient | None) -> pipelines.Texts
     """page: uint8 (H, W, 3) BGR."""
     ocr = SharpRapidOCR(telescope, params=QUIET) if telescope else RapidOCR(params=QUIET)
     found = ocr(page)
-    return (
-        {pipelines.corners(box): text for box, text in zip(found.boxes, found.txts, strict=True)} if found else {}
-    )
+    if not isinstance(found, RapidOCROutput) or found.boxes is None or found.txts is None:  # no text on the page
+        return {}
+    return {pipelines.corners(box): text for box, text in zip(found.boxes, found.txts, strict=True)}
 
 
 if __name__ == "__main__":
