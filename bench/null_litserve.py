@@ -9,7 +9,7 @@ from fastapi import Response
 logging.disable(logging.ERROR)  # LitServe logs an error for every connection that the client closes at the end
 
 
-class Api(litserve.LitAPI):
+class Api(litserve.LitAPI):  # type: ignore[misc]  # LitServe has no types
     def __init__(self, enlarge: Callable[[bytes], bytes]) -> None:
         super().__init__(api_path="/v1/super-resolve")
         self._enlarge = enlarge

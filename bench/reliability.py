@@ -1,154 +1,102 @@
-"""Correctness under load, as one table: failing batches, overload, damaged pictures and clients that disconnect.
+"""Correctness of a real service with a bundled model: a steady load with faults of clients, and an overload.
 
-python -m bench reliability --minutes 10 --inputs 50000
-
-Each picture has its own colour and the fake predictor repeats pixels, so a response with another request's picture
-is detected. The service runs as a separate process on a loopback address. The scenarios are in tests/reliability.
+Each crop has its own colour. Its response while the service is idle is the right one; under load every response is
+compared with it, within one level of 255, as a crop's neighbours in its batch change the rounding. Meanwhile other
+clients disconnect within their requests and send damaged pictures. The overload offers three times the highest
+throughput, with deadlines, to `tbsrn:1`: its inference takes most of the time, so the clients' share is small.
 """
+
+from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import tempfile
+import random
 import time
-import warnings
 from collections import Counter
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterator
 
+import numpy as np
 from tqdm import tqdm
 
-from app.http.api_keys import new_key
-from bench.harness.memory import MIB, growth, rss
-from bench.harness.process import total
-from model_store.manifest import PixelSpec
-from model_store.store import ModelStore
-from tests.app.process import Process, ready, wait_until
-from tests.reliability.corpus import mutants
-from tests.reliability.fuzz import read_all
-from tests.reliability.overload import CAPACITY_PER_S, MIX, flood, share_with
-from tests.reliability.swarm import activate, ask_all, exchange, post, storm
+from app.imaging.decode import decode
+from app.imaging.encode import encode
+from bench.harness.load import Body, open_loop
+from bench.harness.memory import growth, rss
+from bench.harness.options import MODEL, Options, Value
+from bench.harness.process import Process, total
+from bench.harness.report import Report, Table
+from bench.harness.swarm import Asked, ask_all, exchange, post, storm
+from bench.http import runs_on, service
+from bench.http_saturation import CROP, counted
 
-FUZZED_OVER_HTTP = 0.02  # ratio of the damaged pictures over HTTP to those decoded in process
-REQUESTS = 200  # a round
-DISCONNECTS = 50  # a round
-KEY, STORED = new_key("bench", admin=True)
-HEADERS = f"X-API-Key: {KEY}\r\n"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--minutes", type=float, default=1, help="duration of the load (default: %(default)s)")
-    parser.add_argument("--inputs", type=int, default=50_000, help="damaged pictures (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the damaged pictures (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/reliability.json"), help="default: %(default)s")
+GAUGES = ("queue_windows", "admitted_windows", "admitted_bytes", "body_bytes", "requests_in_progress")
+REQUESTS, DISCONNECTS, DAMAGED = 200, 20, 20  # in each round
+DEADLINE_MS = 1000
+OPTIONS: Options = {**MODEL, "seconds": Value(120.0, quick=1.0), "seed": Value(0)}
 
 
-def run(args: argparse.Namespace) -> None:
-    warnings.filterwarnings("ignore", module="PIL")
-    with tempfile.TemporaryDirectory() as folder:
-        process = _launch(_store(Path(folder)))
-        try:
-            figures = asyncio.run(_soak(process, args)) | _overload() | _fuzz(args)
-        finally:
-            process.kill()
-    for name, value in figures.items():
-        print(f"{name:<44}{value}")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    asked = {"minutes": args.minutes, "inputs": args.inputs, "seed": args.seed}
-    about = {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", "cores": os.cpu_count(), "load": os.getloadavg()}
-    args.out.write_text(json.dumps(asked | about | figures, indent=1) + "\n")
+def measure(args: argparse.Namespace) -> Report:
+    with service(args, TELESCOPE_LOG_LEVEL="error") as server:
+        facts = {"runs": runs_on(server)} | asyncio.run(_steady(server, args))
+    with service(args, "tbsrn:1") as server:
+        facts |= _overloaded(server, min(args.seconds, 20))
+    rows = [(name.replace("-", " "), fact) for name, fact in facts.items()]
+    return Report(facts, {"reliability": Table("Correctness under load", ("", ""), rows)}, facts)
 
 
-def _store(folder: Path) -> Path:
-    staging, root = folder / "staging", folder / "store"
-    (staging / "onnx").mkdir(parents=True)
-    root.mkdir()
-    (staging / "onnx" / "model.onnx").write_bytes(b"not a network")
-    spec = PixelSpec(height=16, width=64, scale=2)
-    for _ in range(2):
-        ModelStore(root).publish(
-            staging, name="tbsrn", pixels=spec, training={}, metrics=[], licence="none", git_commit="none"
-        )
-    return root
-
-
-def _launch(store: Path) -> Process:
-    process = Process(
-        program="tests.reliability.fake_service",
-        TELESCOPE_MODEL_STORE=str(store),
-        TELESCOPE_LOG_LEVEL="error",
-        TELESCOPE_API_KEYS=STORED.entry(),
-        BATCH_S="0.005",
-        FAULT_EVERY="15",
-    )
-    wait_until(lambda: ready(process.url()), 60)
-    return process
-
-
-async def _soak(process: Process, args: argparse.Namespace) -> dict[str, object]:
-    """Rounds of requests during a switch of models, followed by clients that disconnect and damaged pictures."""
-    url, pid = process.url(), process.popen.pid
-    damaged = mutants(seed=args.seed + 1, inputs=max(1, int(FUZZED_OVER_HTTP * args.inputs)))
-    endings: Counter[str] = Counter()
-    statuses: Counter[int] = Counter()
-    switches: Counter[int] = Counter()
-    samples: list[int] = []
-    disconnected, asking_s, end = 0, 0.0, time.monotonic() + 60 * args.minutes
-    progress = tqdm(desc="soak", unit="round", disable=None)
-    while time.monotonic() < end or len(samples) < 10:
-        since = time.monotonic()
-        tags = range(len(samples) * REQUESTS, (len(samples) + 1) * REQUESTS)
-        ref = f"tbsrn:{1 + len(samples) % 2}"
-        asked, status = await asyncio.gather(
-            ask_all(url, tags, at_once=32, headers=HEADERS), asyncio.to_thread(activate, url, ref, KEY)
-        )
-        endings += asked
-        switches[status] += 1
-        asking_s += time.monotonic() - since
-        await storm(url, DISCONNECTS)
-        disconnected += DISCONNECTS
-        for _, picture in zip(range(50), damaged, strict=False):
-            statuses[int((await exchange(url, post(picture, headers=HEADERS))).split(maxsplit=2)[1])] += 1
-        samples.append(rss(pid))
-        progress.update()
-    progress.close()
+async def _steady(server: Process, args: argparse.Namespace) -> dict[str, str]:
+    url, chance = server.url(), random.Random(args.seed)
+    asked = [
+        Asked(request, decode((await exchange(url, request)).partition(b"\r\n\r\n")[2])) for request in _crops()
+    ]
+    outcomes, statuses, samples = Counter[str](), Counter[int](), list[int]()
+    end = time.monotonic() + args.seconds
+    with tqdm(desc="load", unit="round", disable=None) as progress:
+        while time.monotonic() < end or len(samples) < 5:
+            several = (chance.choice(asked) for _ in range(REQUESTS))
+            leaving = storm(url, asked[0].request, DISCONNECTS)
+            found, _ = await asyncio.gather(ask_all(url, several, at_once=32, levels=1), leaving)
+            outcomes += found
+            for _ in range(DAMAGED):
+                data = bytearray(CROP.read_bytes())
+                data[chance.randrange(8, len(data))] ^= chance.randrange(1, 256)
+                statuses[int((await exchange(url, post(bytes(data)))).split(maxsplit=2)[1])] += 1
+            samples.append(rss(server.pid))
+            progress.update()
+    held = sum(total(url, f"telescope_{gauge}") for gauge in GAUGES)
+    lost = outcomes["lost"] + outcomes["unreachable"]
     return {
-        "requests sent, 32 at once": endings.total(),
-        "load held (responses a second, with faults)": round(endings["right"] / asking_s, 1),
-        "responses right": endings["right"],
-        "faults injected (failed batches)": int(total(url, "telescope_batch_failures_total")),
-        "images that failed with them": endings["inference_failed"],
-        "responses lost": endings["lost"] + endings["unreachable"],
-        "responses mixed up": endings["mixed"],
-        "refused or late": sum(endings[code] for code in ("overloaded", "deadline_exceeded", "not_ready")),
-        "models switched meanwhile": switches[200],
-        "switches that failed": switches.total() - switches[200],
-        "clients that disconnected": disconnected,
-        "damaged pictures over HTTP": statuses.total(),
-        "of them with a 5xx response": sum(n for status, n in statuses.items() if status >= 500),
-        "memory growth, bytes a request": round(growth(samples) / REQUESTS, 1),
-        "memory at the end, MiB": round(samples[-1] / MIB, 1),
+        "responses": f"{outcomes.total() - lost}",
+        "lost": f"{lost}",
+        "mixed-up": f"{outcomes['mixed']}",
+        "refused": f"{outcomes.total() - lost - outcomes['right'] - outcomes['mixed']}",
+        "disconnected": f"{DISCONNECTS * len(samples)}",
+        "damaged": f"{statuses.total()}",
+        "damaged-5xx": f"{sum(n for status, n in statuses.items() if status >= 500)}",
+        "growth": f"{growth(samples) / REQUESTS:+.0f} bytes a request",
+        "held-at-the-end": f"{held:.0f}",
     }
 
 
-def _overload() -> dict[str, object]:
-    ones, mixed = flood(3), flood(3, sizes=MIX)
-    alone, _ = share_with(singles=32, large=0)
-    shared, _ = share_with(singles=32, large=1)
-    return {
-        "goodput at 3 x capacity, of the maximum": round(ones.goodput_per_s / CAPACITY_PER_S, 3),
-        "the same with requests of 1 to 64 images": round(mixed.goodput_per_s / CAPACITY_PER_S, 3),
-        "admitted and late at 3 x capacity": ones.expired + mixed.expired,
-        "p99 wait of singles beside 64, times alone": round(shared.wait_s(0.99) / alone.wait_s(0.99), 2),
-    }
+def _crops() -> Iterator[bytes]:
+    """Requests with the same word in 64 colours."""
+    crop = decode(CROP.read_bytes()).astype(float)
+    for red, green, blue in np.ndindex(4, 4, 4):
+        tinted = crop * (1 - np.array([red, green, blue]) / 5)
+        yield post(encode(tinted.astype(np.uint8), "png"), query="?mode=always")
 
 
-def _fuzz(args: argparse.Namespace) -> dict[str, object]:
-    fuzzed = read_all(mutants(seed=args.seed, inputs=args.inputs))
+def _overloaded(server: Process, seconds: float) -> dict[str, str]:
+    body, within_s = Body(CROP.read_bytes()), DEADLINE_MS / 1000
+    most = counted(server, body, connections=32, seconds=max(2, seconds / 4))["images_per_s"]
+    headers = f"X-Request-Timeout-Ms: {DEADLINE_MS}\r\n"
+    answers = open_loop(server.url(), body, requests=round(3 * most * seconds), per_s=3 * most, headers=headers)
+    in_time = sum(answer.status == 200 and answer.seconds <= within_s for answer in answers)
+    refused = sum(answer.status == 429 for answer in answers)
     return {
-        "inputs fuzzed in process": fuzzed.inputs,
-        "of them neither read nor refused": len(fuzzed.escaped),
-        "outcomes": ", ".join(f"{name} {n}" for name, n in fuzzed.outcomes.most_common()),
-        "slowest input, CPU ms": round(1000 * fuzzed.slowest_s, 1),
+        "overload-runs": runs_on(server),
+        "overload-offered": f"{3 * most:.0f} images/s, 3 times the most",
+        "overload-in-time": f"{in_time / seconds / most:.0%}",
+        "overload-refused": f"{refused / len(answers):.0%}",
+        "overload-late": f"{len(answers) - in_time - refused}",
     }

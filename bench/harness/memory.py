@@ -9,36 +9,27 @@ from pathlib import Path
 import numpy as np
 
 KIB, MIB = 2**10, 2**20
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
-def rss(pid: int) -> int:
+def rss(pid: int, field: str = "VmRSS") -> int:
     """Resident bytes of a process."""
-    return _status_bytes(pid, "VmRSS")
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * KIB
 
 
 def peak_rss(pid: int) -> int:
     """The highest resident bytes of a process since its start or since `forget_peak`."""
-    return _status_bytes(pid, "VmHWM")
+    return rss(pid, "VmHWM")
 
 
 def forget_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
 
-def _status_bytes(pid: int, field: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * KIB
-
-
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process and its child processes so far."""
-    return sum(map(_cpu_s, tree(pid)))
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return TICK_S * (int(fields[11]) + int(fields[12]))  # utime, stime
+    fields = [Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in tree(pid)]
+    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")  # utime, stime
 
 
 def tree(pid: int) -> Iterator[int]:

@@ -54,7 +54,7 @@ class Process:
 
     def url(self) -> str:
         """The address, as soon as the log names it. Raises RuntimeError with the log if the service has ended."""
-        wait_until(lambda: self._address() or self.popen.poll() is not None, 60)
+        wait_until(lambda: self._address() or self.popen.poll() is not None, 120)
         if not (address := self._address()):
             self.wait()
             raise RuntimeError(f"the service ended before it listened:\n{''.join(self.lines)}")

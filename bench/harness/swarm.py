@@ -9,27 +9,33 @@ import struct
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
-import httpx
 import numpy as np
 
 from app import errors
 from app.imaging.decode import decode
 from model_store.pixels import Rgb
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, as for a killed client
 
 
-def post(body: bytes, *, headers: str = "") -> bytes:
+class Asked(NamedTuple):
+    request: bytes
+    right: Rgb  # the pixels of its response
+
+
+def post(body: bytes, *, headers: str = "", query: str = "") -> bytes:
     """The bytes of a request with one picture, on a connection that closes after its response."""
     head = (
-        "POST /v1/super-resolve HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: image/png\r\n"
+        f"POST /v1/super-resolve{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: image/png\r\n"
         f"Content-Length: {len(body)}\r\n{headers}\r\n"
     )
     return head.encode() + body
 
 
-async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(url: str) -> Connection:
     host, port = url.removeprefix("http://").split(":")
     return await asyncio.open_connection(host, int(port))
 
@@ -44,20 +50,8 @@ async def exchange(url: str, request: bytes) -> bytes:
         writer.close()
 
 
-async def ask(url: str, request: bytes, right: Rgb, *, levels: int = 0) -> str:
-    """The outcome of one request: right, mixed, unreachable, lost (incomplete response), or the problem's code.
-
-    levels: the difference from the right pixels that still counts as right; a response beyond it is mixed up.
-    """
-    try:
-        return outcome(await exchange(url, request), right, levels=levels)
-    except ConnectionRefusedError:
-        return "unreachable"
-    except OSError:
-        return "lost"
-
-
-def outcome(response: bytes, right: Rgb, *, levels: int = 0) -> str:
+def outcome(response: bytes, right: Rgb, *, levels: int) -> str:
+    """right, mixed (pixels that differ by more than `levels` from the right ones), lost, or the error's code."""
     head, _, body = response.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200 "):
         return str(json.loads(body)["code"]) if body else "lost"
@@ -69,14 +63,17 @@ def outcome(response: bytes, right: Rgb, *, levels: int = 0) -> str:
     return "right" if same else "mixed"
 
 
-async def ask_all(url: str, asked: Iterable[tuple[bytes, Rgb]], *, at_once: int, levels: int = 0) -> Counter[str]:
-    """The outcomes of requests, each given with its right pixels, from `at_once` clients with one at a time."""
+async def ask_all(url: str, asked: Iterable[Asked], *, at_once: int, levels: int = 0) -> Counter[str]:
+    """Outcomes of the requests of `at_once` clients, each with one at a time, and their numbers."""
     waiting = iter(asked)
     outcomes: Counter[str] = Counter()
 
     async def client() -> None:
         for request, right in waiting:
-            outcomes[await ask(url, request, right, levels=levels)] += 1
+            try:
+                outcomes[outcome(await exchange(url, request), right, levels=levels)] += 1
+            except OSError as exc:
+                outcomes["unreachable" if isinstance(exc, ConnectionRefusedError) else "lost"] += 1
 
     await asyncio.gather(*(client() for _ in range(at_once)))
     return outcomes
@@ -100,8 +97,3 @@ async def storm(url: str, request: bytes, clients: int) -> None:
         writer.close()
 
     await asyncio.gather(*(disconnect(request[: cuts[i % 2]], reset=i % 4 < 2) for i in range(clients)))
-
-
-def activate(url: str, ref: str, key: str) -> int:
-    """Switch to another version; return the status of the response."""
-    return httpx.post(f"{url}/v1/models/{ref}/activate", headers={"X-API-Key": key}, timeout=60).status_code

@@ -1,9 +1,10 @@
-"""`python -m bench http`: every part runs end to end with little load, and a failing server ends the benchmark."""
+"""The benchmarks that start a service: each runs with little load, and their load generators count rightly."""
 
+import asyncio
 import json
-import sys
+import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import which
@@ -12,35 +13,43 @@ from typing import Any
 
 import pytest
 
-from bench import http, http_growth, http_latency, http_null, http_saturation
+from bench import http
+from bench.__main__ import main
+from bench.harness.load import Body, closed_loop, multipart, open_loop
+from bench.http_load import percentiles
 from bench.http_saturation import medians
-from bench.open_loop import latencies
-from bench.served import Served
-from bench.wrk import Body, multipart, wrk
-from model_store import BUNDLED
 
 needs_wrk = pytest.mark.skipif(
     not which("wrk"), reason="wrk, which generates the load, is not installed: apt-get install wrk"
 )
-BODY = Body(b"a crop", "image/png")
+BODY = Body(b"a crop")
+STALL_S = 0.3
 
 
-class Failing(BaseHTTPRequestHandler):
+class Stalling(BaseHTTPRequestHandler):
+    """Answers requests one at a time; the first takes STALL_S. A body of `bad` gets a 500."""
+
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(500)
-        self.send_header("Content-Length", "0")
+        bad = self.rfile.read(int(self.headers["Content-Length"])) == b"bad"
+        server: Any = self.server
+        if not server.stalled:
+            server.stalled = True
+            time.sleep(STALL_S)
+        self.send_response(500 if bad else 200)
+        self.send_header("Content-Length", "2")
         self.end_headers()
+        self.wfile.write(b"ok")
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @pytest.fixture
-def failing() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+def url() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as server:
+        server.stalled = False  # type: ignore[attr-defined]  # read by the handler
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -48,92 +57,55 @@ def failing() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
+def test_an_open_loop_sends_while_the_first_request_is_stalled(url: str) -> None:
+    answers = open_loop(url, BODY, requests=20, per_s=200)
+    assert [answer.status for answer in answers] == [200] * 20
+    assert answers[0].seconds >= STALL_S
+    assert min(answer.seconds for answer in answers) < STALL_S / 2
+
+
+@pytest.mark.slow
+def test_one_after_the_other_waits_for_the_stalled_request(url: str) -> None:
+    since = time.monotonic()
+    answers = open_loop(url, BODY, requests=5, per_s=None)
+    assert sum(answer.seconds for answer in answers) <= time.monotonic() - since
+    assert answers[0].seconds >= STALL_S
+
+
+def test_times_count_from_the_planned_moment_even_if_the_client_was_late(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client itself is held up for a while before it sends anything."""
+    began = asyncio.TaskGroup.create_task
+
+    def late(group: asyncio.TaskGroup, work: Any, **options: Any) -> asyncio.Task[Any]:
+        time.sleep(0.05)
+        return began(group, work, **options)
+
+    monkeypatch.setattr(asyncio.TaskGroup, "create_task", late)
+    answers = open_loop(url, BODY, requests=4, per_s=1000)
+    assert answers[-1].seconds > 0.15, "planned at 3 ms, sent at 200 ms"
+
+
 @needs_wrk
-def test_a_failing_server_ends_the_benchmark_with_an_explanation(failing: str) -> None:
-    with pytest.raises(SystemExit, match=r"did not answer every request with 200 \(0 times; also \d+ times 500"):
-        wrk(failing, BODY, connections=1, seconds=1)
-
-
-def test_a_failing_server_ends_the_latency_benchmark(failing: str) -> None:
-    with pytest.raises(SystemExit, match=r"HTTP/1\.1 500"):
-        latencies(failing, BODY, per_s=50, seconds=0.1, seed=0)
+def test_a_failing_server_ends_a_benchmark_with_its_statuses(url: str) -> None:
+    with pytest.raises(SystemExit, match=r"answered with \{'500': \d+\}"):
+        closed_loop(url, Body(b"bad"), connections=1, seconds=1)
+    answers = open_loop(url, Body(b"bad"), requests=2, per_s=100)
+    with pytest.raises(SystemExit, match=r"2 of 2 requests ended with \{500\}"):
+        percentiles(answers)
 
 
 def test_a_missing_load_generator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit, match="apt-get install wrk"):
-        wrk("http://127.0.0.1:1", BODY, connections=1, seconds=1)
+        closed_loop("http://127.0.0.1:1", BODY, connections=1, seconds=1)
 
 
 def test_an_unknown_part_is_named() -> None:
     with pytest.raises(SystemExit, match="no quality; there are saturation, null, latency, growth"):
-        http.run(Namespace(parts="null,quality"))
-
-
-@pytest.fixture
-def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Runs one part with little load, on the service without a network, and returns its report."""
-    for part in (http_saturation, http_latency, http_growth):
-        monkeypatch.setattr(
-            part, "service", lambda args, **settings: Served("--side", "service", program="bench.null", **settings)
-        )
-
-    def run_part(part: str) -> Any:
-        out = tmp_path / "http.json"
-        http.run(Namespace(parts=part, model="tbsrn", model_store=BUNDLED, seconds=0.5, rounds=1, out=out))
-        return json.loads(out.read_text())[part]
-
-    return run_part
-
-
-@needs_wrk
-def test_saturation_compares_the_service_with_its_runtime(report: Callable[[str], Any]) -> None:
-    pytest.importorskip("openvino")
-    sides = report("saturation")["sides"]
-    for side in ("1 image a request", "16 images a request"):
-        assert sides[side]["share_of_runtime"] > 0
-        assert sides[side]["share_by_cpu"] > 0
-        assert 0 < sides[side]["client_share"] < 1
-
-
-@needs_wrk
-def test_null_compares_the_service_with_frameworks_and_names_a_missing_one(
-    report: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "litserve", None)
-    for name in (http_null.SERVICE, "bare FastAPI"):
-        monkeypatch.setitem(http_null.SERVERS, name, (http_null.SERVERS[name][0], ("bare bytes",)))
-    monkeypatch.delitem(http_null.SERVERS, "bare FastAPI with Pillow")
-    found = report("null")
-    bare = found["sides"].pop("bare FastAPI, bare bytes")
-    assert found["sides"].keys() == {f"{http_null.SERVICE}, bare bytes"}
-    assert bare["service_over_it"] > 0
-    assert "litserve, which is not installed" in capsys.readouterr().out
-
-
-@needs_wrk
-def test_latency_is_reported_for_every_load(report: Callable[[str], Any]) -> None:
-    found = report("latency")
-    expected = {f"{load} %, {how}" for load in (10, 50, 70, 80) for how in ("evenly", "by chance")}
-    assert found["loads"].keys() == {"unloaded", *expected}
-    assert found["p99_at_70_over_unloaded_median"].keys() == {"evenly", "by chance"}
-
-
-@needs_wrk
-@pytest.mark.slow
-def test_growth_is_reported_for_load_requests_queue_and_time(
-    report: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, values in {"CONNECTIONS": (1,), "IMAGES": (2,), "QUEUES": (64, 96), "LONG": 2}.items():
-        monkeypatch.setattr(http_growth, name, values)
-    found = report("growth")
-    assert [(row["grows"], row["value"]) for row in found["rows"]] == [
-        ("connections", 1),
-        ("images a request", 2),
-        ("queue limit", 64),
-        ("queue limit", 96),
-    ]
-    assert found.keys() >= {"kib_a_queued_window", "mib_a_minute"}
+        http.measure(Namespace(parts="quality"))
 
 
 def test_figures_are_medians_with_the_lowest_and_highest() -> None:
@@ -145,3 +117,43 @@ def test_a_multipart_body_ends_with_its_boundary() -> None:
     body = multipart(b"a crop", 3)
     assert body.data.count(b"a crop") == 3
     assert body.data.endswith(b"\r\n--crop--\r\n")
+
+
+def figures(tmp_path: Path, name: str, *flags: str) -> Any:
+    main([name, "--quick", "--out", str(tmp_path), *flags])
+    return json.loads((tmp_path / f"{name}.json").read_text())
+
+
+@needs_wrk
+@pytest.mark.slow
+def test_every_part_of_the_http_benchmark_makes_its_table(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    found = figures(tmp_path, "http")
+    assert found["quotes"].keys() >= {"saturation", "null", "latency", "growth", "capacity"}
+    for share in ("tbsrn-http-1-share", "tbsrn-http-16-share"):
+        assert 0 < float(found["quotes"][share].rstrip("%")) < 200
+    rows = [tuple(row[:2]) for row in found["figures"]["growth"]["rows"]]
+    assert rows[:2] == [("connections", "1"), ("connections", "8")]
+    assert len(rows) == 11
+
+
+@pytest.mark.slow
+def test_starts_are_reported_for_every_runtime(tmp_path: Path) -> None:
+    for package in ("openvino", "onnxruntime", "paddle"):
+        pytest.importorskip(package)
+    starts = figures(tmp_path, "start")["figures"]["starts"]
+    for ((seconds, ready_mib, used_mib),) in starts.values():
+        assert seconds > 0.3
+        assert 100 < ready_mib <= used_mib * 1.2
+    assert starts.keys() == {"openvino", "onnx", "paddle"}
+
+
+@needs_wrk
+@pytest.mark.slow
+def test_reliability_reports_no_lost_or_mixed_response(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    found = figures(tmp_path, "reliability")["figures"]
+    assert int(found["responses"]) >= 1000
+    assert int(found["damaged"]) >= 100
+    assert [found[name] for name in ("lost", "mixed-up", "refused", "damaged-5xx", "held-at-the-end")] == ["0"] * 5
+    assert int(found["overload-late"]) >= 0

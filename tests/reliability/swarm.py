@@ -4,12 +4,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 
+import httpx
+
 from bench.harness import swarm
-from bench.harness.swarm import RESET, activate, exchange, post
+from bench.harness.swarm import RESET, Asked, exchange, post
 from tests.app.conftest import Server, assert_reconciled, picture, png
 from tests.app.process import wait_until
 
-__all__ = ["RESET", "activate", "exchange", "post"]
+__all__ = ["RESET", "exchange", "post"]
 GAUGES = ("queue_windows", "admitted_windows", "admitted_bytes", "body_bytes", "requests_in_progress")
 
 
@@ -27,12 +29,17 @@ async def ask(url: str, tag: int, *, headers: str = "") -> str:
 
 async def ask_all(url: str, tags: Iterable[int], *, at_once: int, headers: str = "") -> Counter[str]:
     """One request for each tag, from `at_once` clients, each with one request at a time."""
-    asked = ((tagged(tag, headers=headers), picture(colour(tag), height=32, width=128)) for tag in tags)
+    asked = (Asked(tagged(tag, headers=headers), picture(colour(tag), height=32, width=128)) for tag in tags)
     return await swarm.ask_all(url, asked, at_once=at_once)
 
 
 async def storm(url: str, clients: int) -> None:
     await swarm.storm(url, tagged(0), clients)
+
+
+def activate(url: str, ref: str, key: str) -> int:
+    """Switch to another version; return the status of the response."""
+    return httpx.post(f"{url}/v1/models/{ref}/activate", headers={"X-API-Key": key}, timeout=60).status_code
 
 
 def assert_settled(server: Server) -> None:

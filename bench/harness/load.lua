@@ -1,4 +1,4 @@
--- For bench/wrk.py: posts the file named by the first argument with the content type of the second. The last line is JSON.
+-- For load.py: posts the bytes of stdin with the content type of the first argument. The last line is JSON.
 
 local threads = {}
 
@@ -7,11 +7,9 @@ function setup(thread)
 end
 
 function init(args)
-   local file = io.open(args[1], "rb")
    wrk.method = "POST"
-   wrk.headers["Content-Type"] = args[2]
-   wrk.body = file:read("*a")
-   file:close()
+   wrk.headers["Content-Type"] = args[1]
+   wrk.body = io.read("*a")
    request_bytes = wrk.format()
    statuses = {}
 end
