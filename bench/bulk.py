@@ -1,15 +1,12 @@
 """The speed of a bulk job with one worker and with two, and the workers that a larger job needs.
 
-Tar shards of the sample crops go through actors of Ray Data on this machine, a thread each. The rate is taken from
-the first finished shard to the last, so it excludes the start of Ray. The best round counts, because other load on
-the machine slows two workers more than one.
+Tar shards of the sample crops go through actors of Ray Data, a thread each. The rate is taken from the first ended
+shard to the last, without the start of Ray. The best round counts: other load slows two workers more than one.
 """
-
-from __future__ import annotations
 
 import argparse
 import tarfile
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -24,12 +21,12 @@ from app.bulk.worker import Task
 from app.imaging.quality_gate import ALWAYS
 from app.settings import Settings, load_settings
 from bench.harness.options import MODEL, Options, Value
+from bench.harness.quotes import ROOT
 from bench.harness.report import Report, Table
 from bench.limit import precisions
 from model_store.store import ModelStore
 
 OPTIONS: Options = {**MODEL, "limit": Value(480, quick=72), "rounds": Value(2, quick=1)}
-CROPS = Path(__file__).parents[1] / "examples" / "crops"
 JOB = JobOptions("png", "native", ALWAYS, None)
 SHARD = 24  # pictures; small relative to the job, so that all workers finish at about the same time
 NEEDED = 50e6 / 24 / 3600  # pictures a second of a larger job: 50 million in 24 hours
@@ -37,7 +34,8 @@ NEEDED = 50e6 / 24 / 3600  # pictures a second of a larger job: 50 million in 24
 
 def measure(args: argparse.Namespace) -> Report:
     precision = precisions()[-1]
-    settings = load_settings(model=args.model, model_store=args.model_store, threads=1, precision=precision)
+    where = {"model": args.model, "model_store": args.model_store, "runtime": "openvino"}
+    settings = load_settings(**where, threads=1, precision=precision)
     rates = {1: 0.0, 2: 0.0}  # by workers
     with TemporaryDirectory() as folder:
         write_shards(Path(folder, "in"), args.limit)
@@ -48,22 +46,22 @@ def measure(args: argparse.Namespace) -> Report:
     facts = {"needed": f"{NEEDED:.0f} pictures/s", "workers": f"{NEEDED / each:.0f} workers"}
     facts |= {"each": f"{each:.1f} pictures/s in {precision}", "gain": f"{rows[1][2]} times"}
     table = Table(f"Rate in {precision}", ("workers", "pictures/s", "times one worker"), rows)
-    return Report({"pictures_per_s": rates, "precision": precision}, {"workers": table}, facts)
+    return Report({"pictures_per_s": rates}, {"workers": table}, facts)
 
 
 def write_shards(folder: Path, pictures: int) -> None:
     folder.mkdir()
-    crops = sorted(CROPS.glob("*.png"))
+    crops = cycle(sorted((ROOT / "examples" / "crops").glob("*.png")))
     for first in range(0, pictures, SHARD):
         with tarfile.open(folder / f"{first:06d}.tar", "w") as shard:
             for number in range(first, first + SHARD):
-                shard.add(crops[number % len(crops)], f"{number:06d}.png")
+                shard.add(next(crops), f"{number:06d}.png")
 
 
 def rate(output: Path, workers: int, settings: Settings) -> float:
     """Pictures a second over all workers."""
-    digest = ModelStore(settings.model_store).resolve(settings.model[0]).digest
-    task = Task(output.parent / "in", output, "tar", JOB, settings, digest)
+    model = ModelStore(settings.model_store).resolve(settings.model[0])
+    task = Task(output.parent / "in", output, "tar", JOB, settings, model.digest)
     ledger, ended = Ledger(output), []
     with ledger.job({}, open_kind("tar", task.source, ledger, JOB).units(SHARD)):
         for outcome in on_ray(task, list(ledger.refs()), workers=workers, address=None):

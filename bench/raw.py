@@ -50,9 +50,8 @@ def measure(args: argparse.Namespace) -> Report:
     sizes = SIZES[:1] if args.quick else SIZES
     warmed = sizes if args.quick else sorted({*sizes, *Settings().batch_sizes})  # a batch is split into these
     (weights,) = models[0].files("weights")
-    calls: dict[str, tuple[Any, ...]] = {
-        f"{REFERENCE}{', tuned' * t}": (reference, weights, t) for t in (False, True)
-    }
+    calls: dict[str, tuple[Any, ...]] = {REFERENCE: (reference, weights, False)}
+    calls["reference, tuned"] = (reference, weights, True)
     for ref in (model.manifest.ref for model in models):
         for name, runtime in (RUNTIMES | {f"OpenVINO {p}": "openvino" for p in precisions()}).items():
             calls[f"{ref} {name}"] = (served, runtime, name[-4:], args.model_store, ref, warmed)

@@ -4,8 +4,6 @@ Seconds are of the processor, all threads together. Memory is the peak of this p
 pages that are also read come last. A line is found if outlines of its own height lie over 85 % of its width.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 import resource
@@ -26,10 +24,8 @@ from bench.harness.report import Report, Table
 from model_store.pixels import Rgb
 
 OPTIONS: Options = {}
-THREADS, TEXT = (
-    2,
-    "the invoice of total amount was paid on Monday 17.50 by Miller and Sons to account 4711 in Berlin",
-)
+THREADS = 2
+TEXT = "the invoice of total amount was paid on Monday 17.50 by Miller and Sons to account 4711 in Berlin"
 COLUMNS = ("page", "font, px", "lines", "found", "find, CPU s", "read, CPU s", "peak, MiB")
 
 
@@ -53,7 +49,7 @@ PAGES = sorted([*FOUND, LARGE, LETTER, *SCREENS, *BLURRED], key=lambda page: pag
 def measure(args: argparse.Namespace) -> Report:
     engine = OcrEngine(threads=THREADS)
     opened, rows = memory_mib(), []
-    peaks = {False: opened, True: opened}  # after pages that are only found, and after all
+    peaks = {False: opened}  # after the pages that are only found, and True: after all
     for page in tqdm(PAGES[-1:] if args.quick else PAGES, unit="page", disable=None):
         picture, truth = rendered(page)
         engine.detect(picture)  # compiles the network for this size
@@ -67,8 +63,8 @@ def measure(args: argparse.Namespace) -> Report:
         read = f"{process_time() - started:.1f}" if page.read else ""
         peaks[page.read] = memory_mib()
         rows.append([*map(str, row), f"{seconds:.1f}", read, str(peaks[page.read])])
-    facts = {"engine": f"{engine.version}, {THREADS} threads", "opened": f"{opened} MiB"}
-    facts |= {"peak-finding": f"{peaks[False]} MiB", "peak-reading": f"{peaks[True]} MiB"}
+    peak = {"opened": opened, "peak-finding": peaks[False], "peak-reading": peaks[True]}
+    facts = {name: f"{mib} MiB" for name, mib in peak.items()} | {"engine": f"{engine.version}, {THREADS} threads"}
     return Report({"pages": rows}, {"pages": Table("Finding and reading lines", COLUMNS, rows)}, facts)
 
 

@@ -4,8 +4,6 @@ Each round times every size in turn, so that a disturbance affects all of them. 
 that of the crop's area, at its working scale and at the largest tile's rate.
 """
 
-from __future__ import annotations
-
 import argparse
 from contextlib import closing
 from math import prod
@@ -31,14 +29,7 @@ CROPS: tuple[tuple[Size, float], ...] = (
     ((48, 200), 0.625), ((48, 200), 0.4), ((64, 256), 0.5), ((64, 256), 0.3), ((32, 600), 1.0), ((48, 1200), 0.5),
     ((120, 400), 0.3), ((300, 2000), 0.2),
 )  # fmt: skip
-COLUMNS = (
-    "crop, px",
-    "working scale",
-    "tiles",
-    "pixels computed, of its area there",
-    "ms",
-    "time, of that area's",
-)
+COLUMNS = ("crop, px", "working scale", "tiles", "pixels computed, of its area", "ms", "time, of that area's")
 
 
 def measure(args: argparse.Namespace) -> Report:
@@ -57,12 +48,12 @@ def measure(args: argparse.Namespace) -> Report:
         row = (f"{height} x {width}", f"{scale:g}", f"{layout.tiles} of {tile[0]}x{tile[1]}")
         rows.append((*row, f"{layout.pixels / area:.2f}", f"{1000 * median(taken):.1f}", f"{time:.2f}"))
     subject = f"{artefact.manifest.ref}, {predictor.runtime} in {predictor.precision}"
-    facts = {"subject": subject, "largest-tile": f"{sizes[-1][0]}x{sizes[-1][1]}"}
-    return Report({"s": seconds}, {"crops": Table(f"Cost of a crop, {subject}", COLUMNS, rows)}, facts)
+    return Report(
+        {"s": seconds}, {"crops": Table(f"Cost of a crop, {subject}", COLUMNS, rows)}, {"subject": subject}
+    )
 
 
 def timed(predictor: Predictor, tiles: Nchw) -> float:
-    """Seconds, one tile after the other."""
     start = perf_counter()
     for tile in tiles:
         predictor.run_blocking(tile[None])

@@ -5,8 +5,6 @@ step by step: TBSRN at its published size with the STN, for the pixel loss and f
 recogniser, whose random weights do not change the speed. Figures are medians with the lowest and highest.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Callable
