@@ -65,7 +65,9 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="CPU threads of the predictor; 0 leaves it to the runtime.")
 
     batch_sizes: Annotated[tuple[int, ...], NoDecode] = Field(
-        (1, 2, 4, 8, 16), description="The only batch sizes that reach the runtime; each is warmed at start-up."
+        (1, 4),
+        description="The only batch sizes that reach the runtime; each is warmed at start-up. Larger ones take "
+        "memory, and pay on a GPU.",
     )
     max_delay_ms: float = Field(
         0, ge=0, le=1000, description="How long an idle predictor waits for more images to share a batch."

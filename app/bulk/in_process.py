@@ -1,6 +1,6 @@
 """Crops through a predictor without a queue or an event loop; for the command line and the benchmarks.
 
-InProcess      RGB in memory:        crop -> prepare -> infer, in the predictor's largest batches -> finish
+InProcess      RGB in memory:        crop -> prepare -> infer, the largest batch on every stream -> finish
 BulkPipeline   a stream of entries:  probe, in chunks -> decode, prepare | infer | finish, encode
 
 `prepare` and `finish` are the service's own (`app/serving/pipeline.py`), so the results equal the service's. Each
@@ -26,8 +26,8 @@ from app.imaging.quality_gate import Decision, RoutingPolicy
 from app.inference.predictor import Predictor
 from app.serving.pipeline import CropOptions, CropPipeline, Prepared
 from app.settings import Settings
-from model_store.pixels import Nchw, Rgb
-from model_store.tiling import Chw, Geometry, Size
+from model_store.pixels import Rgb
+from model_store.tiling import Chw, Geometry
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -57,16 +57,11 @@ class InProcess:
         sr_tiles: dict[int, Chw] = {}
         for size in {(tile.shape[1], tile.shape[2]) for tile in tiles}:
             indices = (index for index, tile in enumerate(tiles) if tile.shape[1:] == size)
-            for some in batched(indices, self.predictor.sizes(size)[-1]):
-                sr_tiles |= zip(some, self._run(np.stack([tiles[index] for index in some]), size), strict=True)
+            for some in batched(indices, self.predictor.streams * self.predictor.sizes(size)[-1]):
+                sr = self.predictor.run_blocking(np.stack([tiles[index] for index in some]))
+                sr_tiles |= zip(some, sr, strict=True)
         ordered = (sr_tiles[index] for index in range(len(tiles)))
         return [list(islice(ordered, len(one.tiles))) for one in prepared]
-
-    def _run(self, batch: Nchw, image: Size) -> Nchw:
-        """Padded to the next warmed batch size."""
-        size = next(size for size in self.predictor.sizes(image) if size >= len(batch))
-        padding = [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)]
-        return self.predictor.run_blocking(np.pad(batch, padding))[: len(batch)]
 
 
 Step = tuple[Entry, T] | EntryResult  # with the value for the next stage; or the result, if copied or failed
@@ -94,7 +89,8 @@ class BulkPipeline:
         return list(self._pool.map(partial(_isolated, stage), chunk))
 
     def _chunks(self, entries: Iterable[Entry]) -> Iterator[list[Step[Probed]]]:
-        most = CHUNK_BATCHES * self._in_process.predictor.batch_sizes[-1]
+        predictor = self._in_process.predictor
+        most = CHUNK_BATCHES * predictor.streams * predictor.batch_sizes[-1]
         chunk: list[Step[Probed]] = []
         nbytes = pixels = 0
         for entry in entries:

@@ -1,6 +1,7 @@
 """A predictor: one runtime, with a thread for each of its streams; the runtime runs on those threads alone.
 
-    Predictor(...) -> open the runtime on a thread -> warm up every batch size of every input size -> run -> close
+    Predictor(...) -> open the runtime on a thread -> warm up every batch size of every input size, then time each
+    -> run -> close
 
 Frameworks keep state per thread, and a Paddle predictor that is shared between threads mixes up the results of its
 callers. Threads of the predictor's own, one thread unless the runtime declares more streams, rule that out.
@@ -9,11 +10,13 @@ callers. Threads of the predictor's own, one thread unless the runtime declares 
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from math import ceil, prod
 from statistics import median
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +26,7 @@ from app.inference.threads import DaemonThreads
 from model_store.manifest import PixelSpec
 from model_store.pixels import Nchw, Size
 
+T = TypeVar("T")
 WARM_UP_S, MAX_TIMINGS = 0.05, 10  # for each batch size: time at least so long, and at most so often
 
 
@@ -56,9 +60,11 @@ class Predictor:
         self.precision, self.streams = self._runtime.precision, self._runtime.streams
         self._threads.grow(self.streams)
         try:
+            self._warm_up()
             self.batch_seconds: Mapping[Size, Mapping[int, float]] = {
-                image: {size: self._warm_up(size, image) for size in sizes} for image, sizes in self._sizes.items()
+                image: {size: self._seconds(size, image) for size in sizes} for image, sizes in self._sizes.items()
             }
+            self._threads.submit(self._runtime.rest).result()
         except BaseException:
             self.close()
             raise
@@ -76,12 +82,16 @@ class Predictor:
         return await asyncio.wrap_future(self._threads.submit(partial(self._run, lr_nchw)))
 
     def run_blocking(self, lr_nchw: Nchw) -> Nchw:
-        """The same without an event loop; splits the batch over all streams if the parts have a warmed size."""
-        share = len(lr_nchw) // self.streams
-        sizes = self.sizes((lr_nchw.shape[2], lr_nchw.shape[3]))
-        parts = self.streams if share in sizes and share * self.streams == len(lr_nchw) else 1
-        runs = [self._threads.submit(partial(self._run, part)) for part in np.split(lr_nchw, parts)]
-        return np.concatenate([run.result() for run in runs])
+        """LR float32 (N, 3, h, w), any N -> SR, without an event loop.
+
+        Runs on all streams, in batches of the size whose measured time is the best for N.
+        """
+        n, seconds = len(lr_nchw), self.batch_seconds[lr_nchw.shape[2], lr_nchw.shape[3]]
+        size = min(seconds, key=lambda size: ceil(n / size / self.streams) * seconds[size])
+        padded = np.pad(lr_nchw, [(0, -n % size), (0, 0), (0, 0), (0, 0)])
+        batches = (padded[start : start + size] for start in range(0, n, size))
+        runs = [self._threads.submit(partial(self._run, batch)) for batch in batches]
+        return np.concatenate([run.result() for run in runs])[:n]
 
     def close(self, *, within_s: float = 5) -> None:
         """Close the runtime after its running batch; a batch that takes longer ends with the process."""
@@ -103,22 +113,34 @@ class Predictor:
             raise InferenceFailed("The predictor returned values that are not numbers")
         return sr
 
-    def _warm_up(self, size: int, image: Size) -> float:
+    def _warm_up(self) -> None:
+        """One batch of every shape, which pays for compilation; the streams share the shapes."""
+        batches = [self._grey(size, image) for image, sizes in self._sizes.items() for size in sizes]
+        runs = [self._threads.submit(partial(self._run, lr)) for lr in batches]
+        for lr, run in zip(batches, runs, strict=True):
+            self._warmed(lr, run)
+
+    def _seconds(self, size: int, image: Size) -> float:
         """Seconds that one batch takes while every stream runs one."""
-        lr = np.full((size, 3, *image), self.spec.high / 2, np.float32)
+        lr = self._grey(size, image)
         begin = threading.Barrier(self.streams)
         runs = [self._threads.submit(partial(self._timed, lr, begin)) for _ in range(self.streams)]
+        return max(self._warmed(lr, run) for run in runs)
+
+    def _grey(self, size: int, image: Size) -> Nchw:
+        return np.full((size, 3, *image), self.spec.high / 2, np.float32)
+
+    def _warmed(self, lr: Nchw, run: "Future[T]") -> T:
         try:
-            return max(run.result() for run in runs)
+            return run.result()
         except InferenceFailed as exc:
             raise StartupError(
-                f"Warming up {size} images of {image[0]}x{image[1]} failed: {exc}; if that is too much, leave the "
-                "largest out of TELESCOPE_BATCH_SIZES."
+                f"Warming up {len(lr)} images of {lr.shape[2]}x{lr.shape[3]} failed: {exc}; if that is too much, "
+                "leave the largest out of TELESCOPE_BATCH_SIZES."
             ) from exc
 
     def _timed(self, lr_nchw: Nchw, begin: threading.Barrier) -> float:
         begin.wait()  # for the other streams, so that each thread gets one
-        self._run(lr_nchw)  # pays for compilation and allocation
         seconds: list[float] = []
         while not seconds or (sum(seconds) < WARM_UP_S and len(seconds) < MAX_TIMINGS):
             start = perf_counter()

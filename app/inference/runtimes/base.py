@@ -30,6 +30,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Free memory that only a running batch needs, until the next batch. No other call is in progress."""
+        ...
+
     def close(self) -> None:
         """Free the device's memory; no other call follows."""
         ...

@@ -64,6 +64,9 @@ class OnnxRuntime:
             raise inference_error(exc) from exc
         return sr  # type: ignore[no-any-return]
 
+    def rest(self) -> None:
+        """Its memory is one arena for all shapes, as large as the largest batch needs."""
+
     def close(self) -> None:
         self._staging.clear()
         del self._session, self._any_size

@@ -1,8 +1,11 @@
 """OpenVINO on CPU: the default without a GPU, and the only runtime in the extra `cpu`.
 
 The network is compiled once for each batch size of each input size, in the warm-up: OpenVINO fuses more layers if
-it knows the sizes. A measurement decides whether one batch runs on all threads, or one batch on each thread at a
-time: threads that share a batch wait for each other after every layer.
+it knows the sizes. Each of these networks has its own memory for its layers' results: 2.5 MiB for each window of a
+batch and each stream. `rest` gives it back until the next batch of that shape.
+
+A measurement decides whether one batch runs on all threads, or one batch on each thread at a time: threads that
+share a batch wait for each other after every layer.
 """
 
 import threading
@@ -12,6 +15,7 @@ from time import perf_counter
 
 import numpy as np
 import openvino as ov
+from openvino import opset13 as opset
 
 from app.errors import StartupError
 from app.inference.runtimes.base import ANY_SIZE, Precision, inference_error, onnx_file, pick_precision
@@ -49,7 +53,7 @@ class OpenVinoRuntime:
         self._trained: Shape = (3, *artefact.manifest.input_sizes[0])
         self._config = config
         self._compiled: dict[Shape, ov.CompiledModel] = {}
-        self._lock = threading.Lock()
+        self._locks: dict[Shape, threading.Lock] = defaultdict(threading.Lock)  # shapes are compiled in parallel
         self._idle: dict[Shape, list[ov.InferRequest]] = defaultdict(list)
         try:
             self._network = core.read_model(path)
@@ -72,6 +76,10 @@ class OpenVinoRuntime:
         self._idle[lr_nchw.shape].append(request)
         return sr
 
+    def rest(self) -> None:
+        for compiled in self._compiled.values():
+            compiled.release_memory()
+
     def close(self) -> None:
         self._idle.clear()
         self._compiled.clear()
@@ -79,7 +87,7 @@ class OpenVinoRuntime:
 
     def _request(self, shape: Shape) -> ov.InferRequest:
         """A request that no other thread uses."""
-        with self._lock:
+        with self._locks[shape]:
             if self._idle[shape]:
                 return self._idle[shape].pop()
             if shape not in self._compiled:
@@ -92,12 +100,17 @@ class OpenVinoRuntime:
         fixed.reshape(list(shape))
         return ov.Core().compile_model(fixed, "CPU", self._config | hint)
 
+    def _threads(self) -> int:
+        """The threads that OpenVINO would give one network, which only a compiled network tells."""
+        compiled = ov.Core().compile_model(_nothing(), "CPU", self._config | self._hint)
+        return int(compiled.get_property("INFERENCE_NUM_THREADS"))
+
     def _measured_streams(self) -> int:
         """One stream for each thread, or a single one."""
-        single = (1, *self._trained)
-        threads = int(self._compile(single, self._hint).get_property("INFERENCE_NUM_THREADS"))
+        threads = self._threads()
         if threads == 1:
             return 1
+        single = (1, *self._trained)
         lr = np.zeros((threads, *self._trained))
         together = self._compile(lr.shape, self._hint).create_infer_request()
         apart = self._compile(single, {"NUM_STREAMS": threads})
@@ -113,6 +126,12 @@ class OpenVinoRuntime:
             return 1
         self._compiled[single] = apart
         return threads
+
+
+def _nothing() -> ov.Model:
+    """The smallest network: it gives back its input."""
+    number = opset.parameter([1], np.float32)
+    return ov.Model([number], [number])
 
 
 def together_pays(together: Callable[[], object], at_once: Callable[[], object]) -> bool:

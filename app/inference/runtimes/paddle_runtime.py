@@ -70,6 +70,9 @@ class PaddleRuntime:
         except Exception as exc:
             raise inference_error(exc) from exc
 
+    def rest(self) -> None:
+        """Its memory is one pool for all shapes, as large as the largest batch needs."""
+
     def close(self) -> None:
         del self._network, self._any_size
 

@@ -101,6 +101,7 @@ def test_every_stream_is_warmed_and_a_blocking_call_splits_its_batch_over_them()
     runtime.streams = 2
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 2])
     lr = np.random.default_rng(0).random((4, 3, 16, 64), np.float32)
+    predictor.batch_seconds = {(16, 64): {1: 1.0, 2: 1.5}}
     before = len(runtime.batches)
     assert np.array_equal(predictor.run_blocking(lr), nearest_x2(lr))
     assert runtime.batches[before:] == [2, 2]
