@@ -152,13 +152,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: Settings) -> int:
     configure_logging(settings.log_level, settings.log_format)  # before the imports, which may warn
-    from app.main import create_app
-    from app.server.server import bind, serve
+    from app.inference.threads import DaemonThreads
+    from app.server.sockets import bind
     from app.serving.loading import load_models
 
     sockets = bind(settings)
     tell_loading(settings.model)
-    serve(create_app(settings, load_models(settings)), sockets)
+    loader = DaemonThreads("loader")
+    loading = loader.submit(lambda: load_models(settings))  # while this thread imports FastAPI, for a second
+    loader.stop()
+    from app.main import create_app
+    from app.server.server import serve
+
+    serve(create_app(settings, loading.result()), sockets)
     return 0
 
 

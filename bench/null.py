@@ -15,7 +15,8 @@ from app.imaging.decode import decode
 from app.imaging.encode import encode
 from app.inference.predictor import Predictor
 from app.main import create_app
-from app.server.server import bind, serve
+from app.server.server import serve
+from app.server.sockets import bind
 from app.serving.loading import LoadedModel
 from app.settings import load_settings
 from model_store.pixels import Nchw
@@ -31,6 +32,9 @@ class NullRuntime:
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         return lr_nchw.repeat(2, axis=2).repeat(2, axis=3)
+
+    def rest(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -7,7 +7,6 @@ refused connections. Here it meets 503, for at least `drain_grace_s` and until e
 """
 
 import asyncio
-import errno
 import gc
 import logging
 import os
@@ -20,7 +19,6 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from app.errors import StartupError
 from app.server.connection import Connection
 from app.serving.registry import ModelRegistry
 from app.settings import Settings
@@ -75,36 +73,6 @@ class DrainingServer(uvicorn.Server):
         except TimeoutError:
             models.abandon()
         self.should_exit = True
-
-
-def bind(settings: Settings) -> list[socket.socket]:
-    """Sockets bound to PORT and ADMIN_PORT that do not listen yet: a busy port is known before a model is loaded.
-
-    Raises StartupError naming the address and a remedy.
-    """
-    bound = [_bind(settings.host, settings.port, "TELESCOPE_PORT or --port")]
-    if settings.admin_port:
-        bound.append(_bind(settings.host, settings.admin_port, "TELESCOPE_ADMIN_PORT"))
-    return bound
-
-
-def _bind(host: str, port: int, setting: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except (OSError, ValueError) as exc:  # ValueError: a host with characters that no name has
-        bound.close()
-        busy = isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE
-        remedy = (
-            f"stop what uses it, or choose another port with {setting}"
-            if busy
-            else f"choose another address with TELESCOPE_HOST or --host, or another port with {setting}"
-        )
-        why = getattr(exc, "strerror", None) or exc
-        raise StartupError(f"Cannot listen on {host} port {port} ({why}); {remedy}.") from exc
-    return bound
 
 
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:

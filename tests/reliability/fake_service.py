@@ -11,7 +11,8 @@ import numpy as np
 from app.errors import InferenceFailed
 from app.inference.predictor import Predictor
 from app.main import create_app
-from app.server.server import bind, serve
+from app.server.server import serve
+from app.server.sockets import bind
 from app.serving.loading import LoadedModel
 from app.settings import load_settings
 from app.telemetry.logs import configure_logging
