@@ -33,9 +33,6 @@ class NullRuntime:
     def run(self, lr_nchw: Nchw) -> Nchw:
         return lr_nchw.repeat(2, axis=2).repeat(2, axis=3)
 
-    def rest(self) -> None:
-        pass
-
     def close(self) -> None:
         pass
 
