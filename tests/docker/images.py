@@ -1,15 +1,20 @@
 """Builds the Dockerfiles with Debian's buildah and runs their images, without a Docker engine.
 
-    debootstrap  ->  plain Debian, tagged with the image name in FROM  ->  buildah build  ->  Container
+    debootstrap   ->  plain Debian, tagged with the image name in FROM  ->  buildah build  ->  Container
+    pip download  ->  wheels, mounted at /wheels in every build         ->
 
 Plain Debian with its own Python replaces each base image, so additions of a base image (CUDA, Paddle) are missing.
+Debian and the wheels are kept between runs (.pytest_cache/d/images), so that only the first run downloads them.
 A container is a process in new mount and network namespaces: read-only root, no capabilities, loopback only.
 """
 
+import hashlib
 import json
 import re
 import subprocess
 import sys
+import tempfile
+import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +24,6 @@ from tests.app.process import wait_until
 from tests.conftest import REPOSITORY
 from tests.docker.conftest import DOCKER
 
-# Options of this machine's pip configuration.
-_PASSED_ON = ("cert", "index-url", "proxy", "timeout", "trusted-host")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEBIAN = "python3,python3-pip,python-is-python3,ca-certificates"
 _HERE = Path("/proc/self/ns/net")
@@ -38,10 +41,11 @@ exec "$@"
 class Storage:
     """Images and containers in one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, cache: Path) -> None:
+        """folder: for this run. cache: keeps Debian and the wheels for later runs."""
+        self._folder, self._cache = folder, cache
         self._pip_conf = folder / "pip.conf"
-        self._pip_conf.write_text(_pip_configuration())
+        self._pip_conf.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
         self._containers: list[str] = []
 
     def buildah(self, *arguments: str) -> str:
@@ -63,25 +67,20 @@ class Storage:
 
     def make_base(self, *names: str) -> None:
         """Create an image with a minimal Debian and tag it with these names."""
+        archive = _debian(self._cache)
         root = self.mounted("scratch")
-        done = subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={_DEBIAN}", "bookworm", str(root)],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout[-3000:]
-        subprocess.run(["umount", "-l", root / "proc", root / "sys"], capture_output=True)  # left by debootstrap
+        _succeed("tar", "--extract", "--numeric-owner", "--file", str(archive), "--directory", str(root))
         container = self._containers[-1]
         self.buildah("config", "--env", _PATH, container)
         image = self.buildah("commit", "--quiet", container)
         self.buildah("tag", image, *names)
 
     def build(self, kind: str, **arguments: str) -> "Image":
-        """Build docker/<kind>.Dockerfile with these build arguments."""
-        certificates = "/etc/ssl/certs/ca-certificates.crt"
+        """Build docker/<kind>.Dockerfile with these build arguments; pip takes its packages from local wheels."""
+        wheels = _wheels(self._cache)
         self.buildah(
             *("build", "--isolation", "chroot", "--network", "host", "--pull-never", "--format", "docker"),
-            *("--volume", f"{self._pip_conf}:/etc/pip.conf:ro", "--volume", f"{certificates}:{certificates}:ro"),
+            *("--volume", f"{self._pip_conf}:/etc/pip.conf:ro", "--volume", f"{wheels}:/wheels:ro"),
             *(part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")),
             *("--file", f"docker/{kind}.Dockerfile", "--tag", kind, "."),
         )
@@ -154,9 +153,47 @@ def bases(kind: str) -> set[str]:
     return {image for image, _ in found} - {stage for _, stage in found}
 
 
-def _pip_configuration() -> str:
-    """The part of this machine's pip configuration that pip needs inside a build to reach its index."""
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True)
-    found = re.findall(r"^(?:global|:env:|install)\.([a-z-]+)='(.*)'$", listed.stdout, re.MULTILINE)
-    settings = dict(reversed(found))  # the environment is listed first and has priority
-    return "\n".join(["[global]", *(f"{name} = {settings[name]}" for name in _PASSED_ON if name in settings)])
+def _debian(cache: Path) -> Path:
+    """The archive of a minimal Debian with Python, made at the first call of all runs."""
+    archive = cache / f"debian-{_digest(_DEBIAN)}.tar"
+    if not archive.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as made:
+            root = Path(made, "root")
+            _succeed("debootstrap", "--variant=minbase", f"--include={_DEBIAN}", "bookworm", str(root))
+            subprocess.run(
+                ["umount", "-l", root / "proc", root / "sys"], capture_output=True
+            )  # left by debootstrap
+            packed = Path(made, "debian.tar")
+            left_out = ["--exclude=./var/cache/apt/archives/*.deb", "--one-file-system"]
+            _succeed("tar", "--create", "--numeric-owner", *left_out, "--file", str(packed), "-C", str(root), ".")
+            packed.rename(archive)
+    return archive
+
+
+def _wheels(cache: Path) -> Path:
+    """A folder with every wheel that the images install, downloaded at the first call of all runs."""
+    files = [(DOCKER / f"{kind}.Dockerfile").read_text() for kind in ("cpu", "gpu")]
+    extras = " ".join(
+        found for text in files for found in re.findall(r"requirements\.py([a-z ]*) >", text)
+    ).split()
+    listed = [sys.executable, "docker/requirements.py", *extras]
+    needed = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split("\n")
+    build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["build-system"]["requires"]
+    wanted = [*filter(None, needed), *build, "wheel", "paddlepaddle"]
+    constraints = REPOSITORY / "constraints.txt"
+    folder = cache / f"wheels-{_digest(*wanted, constraints.read_text())}"
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as made:
+            download = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
+            _succeed(*download, "--constraint", str(constraints), "--dest", f"{made}/wheels", *wanted)
+            Path(made, "wheels").rename(folder)
+    return folder
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _succeed(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"

@@ -53,6 +53,7 @@ def test_the_configuration_with_the_replicas_of_the_compose_project_is_valid() -
     assert "WARNING" not in done.stderr
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_while_a_replica_drains_under_load(replicas: list[Process], balancer: str) -> None:
     endings: Counter[str] = Counter()
     before = [_completed(one.url()) for one in replicas]
@@ -78,6 +79,7 @@ def test_no_request_is_lost_while_a_replica_drains_under_load(replicas: list[Pro
     assert httpx.get(f"{balancer}/balancerz").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_balancer_hides_metrics_and_is_down_when_no_replica_is_ready(
     replicas: list[Process], balancer: str
 ) -> None:

@@ -62,7 +62,7 @@ def test_a_container_is_pinned_confined_limited_and_checked(name: str) -> None:
         assert service["healthcheck"]["test"][0] == "CMD"
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_a_replica_has_time_to_drain_memory_for_its_queue_and_one_thread_per_core(name: str) -> None:
     service = SERVICES[name]
     assert seconds(service["stop_grace_period"]) >= DEFAULTS.drain_timeout_s + 15

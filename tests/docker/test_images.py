@@ -30,8 +30,9 @@ with u.urlopen(u.Request(url, sys.stdin.buffer.read(), head)) as response:
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
-    storage = Storage(tmp_path_factory.mktemp("images"))
+def storage(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Storage]:
+    assert pytestconfig.cache
+    storage = Storage(tmp_path_factory.mktemp("images"), pytestconfig.cache.mkdir("images"))
     storage.make_base(*bases("cpu"), *bases("gpu"))
     yield storage
     storage.close()
@@ -52,7 +53,11 @@ def become_healthy(container: Container) -> None:
     """Wait until the image's own health check passes."""
     kind, *check = container.image.config["Healthcheck"]["Test"]
     assert kind == "CMD"
-    wait_until(lambda: container.popen.poll() is not None or container.run(*check).returncode == 0, 180)
+
+    def ended_or_healthy() -> bool:
+        return container.popen.poll() is not None or container.run(*check).returncode == 0
+
+    wait_until(ended_or_healthy, 180, every_s=0.5)
     assert container.popen.poll() is None, container.stop() or container.output
 
 

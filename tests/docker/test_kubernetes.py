@@ -153,6 +153,7 @@ def test_each_probe_requests_its_endpoint(variant: str) -> None:
         assert only[probe]["httpGet"]["path"] == "/readyz"
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_when_kubernetes_ends_a_pod(launch: Callable[..., Process]) -> None:
     """Kubernetes waits for preStop, then sends SIGTERM; meanwhile nodes learn, some late, to use other pods."""
     leaving, staying = (launch(BATCH_S="0.02") for _ in range(2))
