@@ -48,6 +48,7 @@ def images_total(url: str) -> float:
     return sum(n for name, n in scraped(url).items() if name.startswith("telescope_images_total"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", BOTH)
 def test_an_example_reads_the_page_with_and_without_the_service(example: str, url: str) -> None:
     before = images_total(url)
@@ -90,6 +91,7 @@ def test_the_difference_lists_the_lines_from_top_to_bottom() -> None:
     assert pipelines.difference({}, {top: "new"}) == ["- ", "+ new"]
 
 
+@pytest.mark.slow
 def test_a_page_without_text_has_no_differences(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert pipelines.main(["--url", url], name="example", read=lambda page, telescope: {}) == 0
     assert capsys.readouterr().out == f"{pipelines.PAGE} has no text that the detector finds\n"
