@@ -1,230 +1,190 @@
-"""Measures OCR with and without Text Telescope: words read from plain crops, and from crops that it returns.
+"""Words that recognisers read from small crops, with and without Text Telescope.
 
-    python -m bench ocr --data word_crops_val.tar --out proof
-    python -m bench ocr --data crops/ --weights last.safetensors --readers rapidocr-v6 --limit 50 --out proof
+    words of the proof half -> crops of each cell: six heights times five blurs, with noise or JPEG
+      -> plain, or as the service returns them (ocr_ways.py) -> each recogniser -> right or wrong
 
-    plain     the crop itself, which the recogniser resizes to its own height
-    always    mode=always: every crop through the network
-    auto      the default: super-resolved if the calibration says that every recogniser gains, else enlarged
-    named     recogniser=...: super-resolved if the calibration says that this recogniser gains, else plain
-    second    second opinion: plain; where the recogniser is unsure, super-resolved, and the surer reading
-
-Every word of the proof half is read in every cell: six heights times five blurs, with noise or JPEG. A word counts
-as read if all its letters and digits are right; case and punctuation do not count. Rates carry Wilson's 95 %
-interval; differences from plain carry an interval from resampled words. The command writes report.json, table.md
-and chart.svg. After an interruption the same command goes on with the readings in --out.
+A word is right if all of its letters and digits are. Changes are points, words of 100, over the plain crop; their
+95 % intervals are over words, and bold ones are without 0. After an interruption the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from app.errors import ServiceError
-from bench.ocr_chart import chart
-from bench.ocr_measure import VARIANTS, Measured, measure_cell
-from bench.paired import difference
-from bench.subject import open_subject
-from model_store.errors import ModelStoreError
-from training.calibration.cells import BLURS, CELLS, HEIGHTS, Cell, add_data, words
-from training.calibration.command import typed_command
-from training.calibration.network import add_network
-from training.calibration.readers import shared_readers
-from training.errors import TrainingError
-from training.metrics import wilson_interval
-from training.ocr import READERS
+from bench.harness.options import DATA, MODEL, READING, Options, Value
+from bench.harness.report import Report, Table
+from bench.ocr_ways import POLICIES, WAYS, Flags, read_in_every_way
+from bench.subject import Subject, open_subject
+from training.calibration.cells import BLURS, CELLS, HEIGHTS, SCRIPTS, Cell, crop, words
+from training.calibration.readers import READER_NAMES, is_read, shared_readers
+from training.chart import grid, subplots
+from training.paired import Difference, difference
 from training.readings import Readings
-from training.record import machine
-from training.run_state import git_commit
-from training.versions import versions
 
-LIBRARIES = ("numpy", "cv2", "PIL", "openvino", "onnxruntime")
-GROUPS: dict[str, Callable[[Cell], bool]] = {
-    "blurred": lambda cell: cell.is_blurred,  # a blur of .05 of the height and more, 24 px and higher
-    "all": lambda cell: True,
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OPTIONS: Options = {
+    **MODEL,
+    **DATA,
+    **READING,
+    "readers": Value(READING["readers"].full, quick="rapidocr-v6"),
+    "scripts": Value(",".join(SCRIPTS), quick="digits"),  # rendered: the sample crops are too small for words
+    "limit": Value(None, quick=2, kind=int),
 }
-BANDS: dict[str, Callable[[Cell], bool]] = {  # reported, but not in the table
-    **{f"{height} px": partial(lambda height, cell: cell.height == height, height) for height in HEIGHTS},
-    **{f"blur {blur:g}": partial(lambda blur, cell: cell.blur == blur, blur) for blur in BLURS},
+SCRIPT_NAMES = {"latin": "Latin words", "digits": "digits", "chinese": "Chinese"}
+GROUPS = {
+    "all": list(CELLS),
+    "blurred": [cell for cell in CELLS if cell.is_blurred],
+    **{f"{height} px": [cell for cell in CELLS if cell.height == height] for height in HEIGHTS},
+    **{f"blur {blur:g}": [cell for cell in CELLS if cell.blur == blur] for blur in BLURS},
+    **{cell.name: [cell] for cell in CELLS},
 }
-HARM, MANY = 0.3, 200  # points that a subset of MANY words and more should not lose
+CELL_NAMES = [cell.name for cell in CELLS]
+HARM, MANY = 0.3, 200  # points that no group of MANY words and more should lose
+FULL = 15.0  # points of the chart's darkest colour
+MODES = ("named", "auto", "always")
+Part = tuple[str, Sequence[str], str]  # recogniser, scripts, group
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_network(parser)
-    add_data(parser)
-    parser.add_argument("--readers", default=",".join(READERS), help="by comma (default: %(default)s)")
-    parser.add_argument("--calibration", type=Path, help="instead of the one beside the model")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the report, table and chart")
-
-
-def run(args: argparse.Namespace) -> None:
-    """Measure, print the table, write the report."""
-    try:
-        report = measure(args)
-    except (ServiceError, ModelStoreError, TrainingError) as error:
-        sys.exit(f"ocr: {error}")
-    except KeyboardInterrupt:
-        sys.exit(f"interrupted; {args.out} keeps the readings, and the same command goes on")
-    table = markdown(report)
-    (args.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (args.out / "table.md").write_text(table + "\n", encoding="utf-8")
-    (args.out / "chart.svg").write_text(chart(report), encoding="utf-8")
-    print(table)
-
-
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> Report:
     cv2.setNumThreads(1)
-    scripts = args.scripts.split(",")
-    chosen = {script: words(args.data, "proof", scripts=[script], limit=args.limit) for script in scripts}
     subject = open_subject(args)
-    measured: list[Measured] = []
-    try:
-        with (
-            shared_readers(args.readers.split(","), scripts) as readers,
-            Readings(args.out / "readings.jsonl") as readings,
-            tqdm(total=len(CELLS) * len(scripts), desc="ocr", unit="cell", disable=None) as bar,
-        ):
-            recognisers = {name: reader.version for name, reader in readers.items()}
-            for script in scripts:
-                for cell in CELLS:
-                    part = measure_cell(subject, chosen[script], cell, readers, readings, seed=args.seed)
-                    measured.append(part)
-                    bar.update()
-    finally:
-        subject.predictor.close()
-    calibration = subject.gate.calibration
-    return {
-        "command": typed_command("bench"),
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "git_commit": git_commit(),
-        "model": {
-            "name": subject.name,
-            "sha256": subject.sha256,
-            "precision": subject.predictor.precision,
-            "calibration": calibration and calibration.as_json(),
-            "second_opinions": {name: asdict(limits) for name, limits in subject.gate.second_opinions.items()},
-        },
-        "data": {
-            "path": args.data.name,
-            "words": {script: len(found) for script, found in chosen.items()},
-            "limit": args.limit,
-            "seed": args.seed,
-        },
-        "recognisers": recognisers,
-        "figures": {name: figures(measured, name) for name in recognisers},
-        "reasons": {script: reasons([part for part in measured if part.script == script]) for script in scripts},
-        "libraries": versions(LIBRARIES),
-        "machine": machine(),
+    with closing(subject.predictor):
+        results = _read(args, subject)
+    pooled: list[Part] = [(reader, results.scripts, "all") for reader in results.readers]
+    each = [part for whole in pooled for part in (whole, *results.parts("all")) if part[0] == whole[0]]
+    tables = {
+        "blurred": results.table("blurred crops", results.parts("blurred"), *MODES),
+        "all": results.table("all crops", results.parts("all"), *MODES),
+        "second_opinions": results.table("second opinions, all crops", pooled, "named", "second"),
+        "second_opinions_by_script": results.table("the same by script", each, "named", "second"),
+        "cells": results.table("every cell", results.parts(*CELL_NAMES), *MODES, "second"),
     }
+    facts = _facts(results)
+    tables["harmed"], facts["harmed"] = _harmed(results)
+    figures = {
+        "model": [subject.name, subject.predictor.precision, subject.artefact.digest],
+        "right in each cell": {
+            ", ".join(key): own[:, 0].sum(axis=1).tolist() for key, own in results.found.items()
+        },
+    }
+    return Report(figures, tables, facts, {"ocr": results.chart(subject.name)})
 
 
-def figures(measured: Sequence[Measured], reader: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """script -> cell or group of GROUPS -> variant -> accuracy, and `over_plain` for every variant but plain."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for script in dict.fromkeys(part.script for part in measured):
-        own = [part for part in measured if part.script == script]
-        groups = {part.cell.name: [part] for part in own}
-        groups |= {name: [part for part in own if wanted(part.cell)] for name, wanted in (GROUPS | BANDS).items()}
-        found[script] = {
-            name: {variant: _figures(group, reader, variant) for variant in VARIANTS}
-            for name, group in groups.items()
-        }
-    return found
+def _read(args: argparse.Namespace, subject: Subject) -> Results:
+    names, scripts = args.readers.split(","), args.scripts.split(",")
+    chosen = {script: words(args.data, "proof", scripts=[script], limit=args.limit) for script in scripts}
+    found: dict[tuple[str, str, str], list[Any]] = {}
+    with (
+        shared_readers(names, scripts) as readers,
+        Readings(args.work / "readings.jsonl") as readings,
+        tqdm(total=len(CELLS) * len(scripts), desc="ocr", unit="cell", disable=None) as bar,
+    ):
+        for script, own in chosen.items():
+            for cell in CELLS:
+                crops = [crop(word, cell, seed=args.seed) for word in own]
+                treated = {way: subject.treated(crops, policy) for way, policy in POLICIES.items()}
+                for reader in readers.values():
+                    ways = read_in_every_way(subject, reader.for_script(script), readings, crops, treated)
+                    for way, (texts, sent) in ways.items():
+                        right = [is_read(one.text, word.label) for one, word in zip(texts, own, strict=True)]
+                        found.setdefault((script, reader.name, way), []).append([right, sent])
+                bar.update()
+    return Results(names, scripts, {key: np.array(flags, bool) for key, flags in found.items()})
 
 
-def _figures(group: Sequence[Measured], reader: str, variant: str) -> dict[str, Any]:
-    right = np.stack([part.right[reader][variant] for part in group])  # (cells, words)
-    low, high = wilson_interval(int(right.sum()), right.size)
-    found: dict[str, Any] = {"words": right.size, "accuracy": float(right.mean()), "low": low, "high": high}
-    if variant == "second":
-        found["sent"] = float(np.mean([part.sent[reader] for part in group]))
-        found["kept"] = float(np.mean([part.kept[reader] for part in group]))
-    if variant != "plain":
-        before = np.stack([part.right[reader]["plain"] for part in group])
-        found["over_plain"] = asdict(difference(before, right))
-    return found
+@dataclass(frozen=True)
+class Results:
+    """found: (script, recogniser, way) -> for each word in each cell, if right and if sent: (cells, 2, words)."""
+
+    readers: Sequence[str]
+    scripts: Sequence[str]
+    found: Mapping[tuple[str, str, str], Flags]
+
+    def flags(self, part: Part, way: str) -> Flags:
+        reader, scripts, group = part
+        places = [CELLS.index(cell) for cell in GROUPS[group]]
+        return np.concatenate([self.found[script, reader, way][places] for script in scripts], axis=2)
+
+    def points(self, part: Part, way: str) -> float:
+        return 100 * float(self.flags(part, way)[:, 0].mean() - self.flags(part, "plain")[:, 0].mean())
+
+    def change(self, part: Part, way: str) -> Difference:
+        after, before = (self.flags(part, one)[:, 0].mean(axis=0) for one in (way, "plain"))
+        return difference(after - before)
+
+    def parts(self, *groups: str) -> list[Part]:
+        return [(name, [script], group) for name in self.readers for script in self.scripts for group in groups]
+
+    def table(self, title: str, parts: Sequence[Part], *ways: str) -> Table:
+        """A row for each part; after second opinions the share of crops that they send."""
+        rows = []
+        for part in parts:
+            cells = [f"{100 * self.flags(part, 'plain')[:, 0].mean():.1f}"]
+            cells += [self.change(part, way).text() for way in ways]
+            cells += [f"{100 * self.flags(part, way)[:, 1].mean():.0f} %" for way in ways if way == "second"]
+            rows.append([_name(part), *cells])
+        sent = ["crops sent"] if "second" in ways else []
+        return Table(title, ["words read, %", *(WAYS[way] for way in ("plain", *ways)), *sent], rows)
+
+    def chart(self, model: str) -> Figure:
+        """Points with the recogniser named: a row of grids for each recogniser, a column for each script."""
+        shape = (len(self.readers), len(self.scripts))
+        figure, axes = subplots(*shape, size=(1 + 3.2 * shape[1], 0.6 + 2.6 * shape[0]))
+        figure.suptitle(f"{model}: words of 100 gained over the plain crop, recogniser named", weight="bold")
+        rows, columns = [f"{height} px" for height in HEIGHTS], [f"{blur:g}" for blur in BLURS]
+        for own, (reader, scripts, _) in zip(axes.flat, self.parts("all"), strict=True):
+            cells = [[Cell(height, blur).name for blur in BLURS] for height in HEIGHTS]
+            values = [[self.points((reader, scripts, cell), "named") for cell in row] for row in cells]
+            grid(own, values, rows=rows, columns=columns, full=FULL)
+            named, second = (self.points((reader, scripts, "all"), way) for way in ("named", "second"))
+            own.set_title(_name((reader, scripts, "all")), weight="bold")
+            own.set_xlabel(f"blur, of the height\nnamed {named:+.1f}, second opinion {second:+.1f}")
+        return figure
 
 
-def reasons(measured: Sequence[Measured]) -> dict[str, dict[str, int]]:
-    """Policy ("auto", or a recogniser by name) -> number of crops for each reason."""
-    total: dict[str, Counter[str]] = {}
-    for part in measured:
-        for policy, counted in part.reasons.items():
-            total.setdefault(policy, Counter()).update(counted)
-    return {policy: dict(counted) for policy, counted in total.items()}
+def _name(part: Part) -> str:
+    reader, scripts, group = part
+    script = [SCRIPT_NAMES[scripts[0]]] if len(scripts) == 1 else []
+    return ", ".join([READER_NAMES.get(reader, reader), *script, *([group] if group[0].isdigit() else [])])
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """A table of groups with a row for each recogniser and script, then a table of cells for each row."""
-    counts = ", ".join(f"{count} {script}" for script, count in report["data"]["words"].items())
-    head = f"| words read, % (95 %) | {' | '.join(VARIANTS)} |"
-    rule = "|" + "---|" * (len(VARIANTS) + 1)
-    about = (report["model"]["name"], report["model"]["precision"], report["machine"])
-    lines = [f"{' · '.join(about)} · {counts} words of {report['data']['path']} in {len(CELLS)} cells"]
-    for group in GROUPS:
-        lines += ["", f"**{group}**", "", head, rule]
-        for reader, scripts in report["figures"].items():
-            for script, found in scripts.items():
-                lines.append(_row(f"{reader}, {script}", found[group]))
-    lines += ["", "**second opinions, all cells**", "", *second_opinions(report)]
-    for reader, scripts in report["figures"].items():
-        for script, found in scripts.items():
-            lines += ["", f"**{reader} {report['recognisers'][reader]}, {script}**", "", head, rule]
-            lines += [_row(cell.name, found[cell.name]) for cell in CELLS]
-    return "\n".join(lines)
+def _facts(results: Results) -> dict[str, str]:
+    """Points of each recogniser, in its order; the cells that gain and lose, of one recogniser or of all."""
+    facts = {}
+    readers = {reader: [reader] for reader in results.readers} | {"all": results.readers}
+    for key, scripts in ({script: [script] for script in results.scripts} | {"all": results.scripts}).items():
+        facts[f"words_{key}"] = str(results.flags((results.readers[0], scripts, "all"), "plain").shape[2])
+        for way in ("named", "second"):
+            for group in ("all", "blurred"):
+                points = [f"{results.points((reader, scripts, group), way):.1f}" for reader in results.readers]
+                facts[f"{way}_{key}_{group}"] = f"{', '.join(points)} points"
+            for name, chosen in readers.items():
+                parts = [
+                    part for part in results.parts(*CELL_NAMES) if part[0] in chosen and part[1][0] in scripts
+                ]
+                facts[f"{way}_{key}_{name}_cells"] = _outcome({_name(p): results.points(p, way) for p in parts})
+    return facts
 
 
-def second_opinions(report: dict[str, Any]) -> Iterator[str]:
-    """A table of gains and requests, and a list of the subsets that lose words."""
-    yield "| | words read, % | points over plain | crops sent, % | second reading kept, % of the sent |"
-    yield "|---|---|---|---|---|"
-    for reader, scripts in report["figures"].items():
-        for script, found in scripts.items():
-            own, change = found["all"]["second"], found["all"]["second"]["over_plain"]
-            kept = own["kept"] / own["sent"] if own["sent"] else 0
-            yield (
-                f"| {reader}, {script} | {100 * own['accuracy']:.1f} | {change['points']:+.1f} "
-                f"({change['low']:+.1f} to {change['high']:+.1f}) | {100 * own['sent']:.0f} | {100 * kept:.0f} |"
-            )
-    subsets = list(_subsets(report))
-    losing = [f"{name}: {points:+.1f}" for name, points in subsets if points < -HARM]
-    yield ""
-    yield (
-        f"Of {len(subsets)} subsets of {MANY} words and more (each recogniser and script in all cells, in each "
-        f"cell, at each height and at each blur) {len(losing)} lose more than {HARM} points"
-        + (f": {'; '.join(losing)}." if losing else ".")
-    )
+def _outcome(points: Mapping[str, float]) -> str:
+    worst = min(points, key=points.__getitem__)
+    gain, lose = (sum(sign * value > 0 for value in points.values()) for sign in (1, -1))
+    return f"{gain} of {len(points)} cells gain, {lose} lose, at worst {points[worst]:+.1f} points ({worst})"
 
 
-def _subsets(report: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Name and points over plain of each subset of MANY words and more."""
-    for reader, scripts in report["figures"].items():
-        for script, found in scripts.items():
-            for group, variants in found.items():
-                if variants["second"]["words"] >= MANY:
-                    yield f"{reader}, {script}, {group}", variants["second"]["over_plain"]["points"]
-
-
-def _row(name: str, found: dict[str, Any]) -> str:
-    return f"| {name} | {' | '.join(_cell(found[variant]) for variant in VARIANTS)} |"
-
-
-def _cell(found: dict[str, Any]) -> str:
-    rate = f"{100 * found['accuracy']:.1f}"
-    if "over_plain" not in found:
-        return f"{rate} ({100 * found['low']:.1f}-{100 * found['high']:.1f})"
-    change = found["over_plain"]
-    return f"{rate}: {change['points']:+.1f} ({change['low']:+.1f} to {change['high']:+.1f})"
+def _harmed(results: Results) -> tuple[Table, str]:
+    parts = [part for part in results.parts(*GROUPS) if results.flags(part, "second")[:, 0].size >= MANY]
+    points = [(_name((*part[:2], "all")), part[2], results.points(part, "second")) for part in parts]
+    rows = [[name, group, f"{value:+.1f}"] for name, group, value in points if value < -HARM]
+    title = f"groups of {MANY} words and more that lose over {HARM} points by second opinions"
+    return Table(title, ["", "cells", "points"], rows), f"{len(rows)} of {len(points)}"

@@ -10,7 +10,7 @@ The blur is a regression on three quantities, each in pixels and relative to the
     middle    width of the steepest tenth after 1 px more   blind to noise, but follows the amount of text
     spread    contrast that is left after 4 px more         tells thin strokes from wide ones
 
-log blur = a quadratic of their logarithms, fitted to rendered text of known blur by `python -m bench blur --fit`.
+log blur = a quadratic of their logarithms, fitted to rendered text of known blur by `python -m training fit-blur`.
 `python -m bench blur` reports the error by script, height, noise and compression.
 """
 
@@ -30,8 +30,8 @@ MAX_ROWS = 64  # a higher crop is shrunk to it, the highest that the fit has see
 SHARP = 0.6  # pixels of blur that a sharp crop is measured to have, after shrinking too
 MIN_CONTRAST = 4  # of 255; less is a plain ground, with or without noise
 
-# Constant, edge, middle, spread, and their products in the order of `terms`. `bench blur --fit` prints them; with
-# other fonts installed it finds other values.
+# Constant, edge, middle, spread, and their products in the order of `terms`. `python -m training fit-blur` prints
+# them; with other fonts installed it finds other values.
 COEFFICIENTS = (-0.49667596, 2.29453835, -0.60224261, -0.94794783, -0.04521744,
                 -1.30070155, -0.55159344, 1.08260199, 0.87454574, -0.23417306)  # fmt: skip
 RANGES = ((-0.3, 1.9), (0.3, 2.2), (-2.0, 0.0))  # of the logarithms, in which the fit holds

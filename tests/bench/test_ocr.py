@@ -1,87 +1,73 @@
-"""`python -m bench ocr`, `blur` and `sizes` from words to report, on a handful, with the bundled model."""
+"""`python -m bench ocr`: its tables and facts from known readings, and the command from words to report."""
 
 import json
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from bench.__main__ import main
-from tests.training.calibration.words import drawn_words, installed_fonts, installed_reader
-from training.calibration.cells import BLURS, CELLS, HEIGHTS
+from bench.ocr import Results, _facts, _harmed
+from tests.training.calibration.words import drawn_words, installed_reader
+from training.calibration.cells import CELLS
+
+WORDS = 200
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return drawn_words(tmp_path / "words")
+def results() -> Results:
+    """Half of the words are read. Named gains 20 words in the first cell; second opinions lose 2 in the last."""
+    plain = np.zeros((len(CELLS), 2, WORDS), bool)
+    plain[:, 0, : WORDS // 2] = True
+    named, second = plain.copy(), plain.copy()
+    named[0, 0, : WORDS // 2 + 20] = True
+    second[-1, 0, :2] = False
+    second[:, 1, ::4] = True
+    ways = {"plain": plain, "named": named, "auto": plain, "always": plain, "second": second}
+    return Results(["tesseract"], ["latin"], {("latin", "tesseract", way): found for way, found in ways.items()})
 
 
-@pytest.fixture
-def reader() -> str:
-    return installed_reader()
+def test_a_table_has_the_plain_rate_the_changes_and_the_crops_sent(results: Results) -> None:
+    table = results.table("a title", results.parts(CELLS[0].name), "named", "second")
+    assert table.columns == ["words read, %", "plain crop", "recogniser named", "second opinion", "crops sent"]
+    ((name, plain, named, second, sent),) = table.rows
+    assert (name, plain, second, sent) == ("Tesseract, Latin words, 12 px, blur 0", "50.0", "0", "25 %")
+    assert named.startswith("**+10.0 (+")
 
 
-@pytest.fixture
-def faces() -> dict[str, tuple[str, ...]]:
-    return installed_fonts()
+def test_the_facts_count_the_cells_that_gain_and_lose(results: Results) -> None:
+    facts = _facts(results)
+    assert facts["words_latin"] == "200"
+    assert facts["named_all_all"] == "0.3 points"
+    assert facts["named_latin_all_cells"].startswith("1 of 30 cells gain, 0 lose, at worst +0.0 points")
+    lost = "0 of 30 cells gain, 1 lose, at worst -1.0 points (Tesseract, Latin words, 64 px, blur 0.11)"
+    assert facts["second_latin_tesseract_cells"] == facts["second_all_all_cells"] == lost
 
 
-def run(*arguments: object) -> None:
+def test_every_group_that_loses_words_is_named(results: Results) -> None:
+    table, share = _harmed(results)
+    assert share == "1 of 43"  # all, blurred, six heights, five blurs, thirty cells
+    assert table.rows == [["Tesseract, Latin words", "64 px, blur 0.11", "-1.0"]]
+
+
+@pytest.mark.slow
+def test_the_command_goes_on_with_the_readings_that_it_has_kept(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    main([str(argument) for argument in arguments])
-
-
-def test_the_proof_reports_every_recogniser_cell_and_variant(
-    data: Path, reader: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    command = ("ocr", "--model", "tbsrn", "--data", data, "--readers", reader, "--scripts", "latin")
-    run(*command, "--limit", 2, "--out", out)
-    report: dict[str, Any] = json.loads((out / "report.json").read_text())
-    figures = report["figures"][reader]["latin"]
-    bands = [*(f"{height} px" for height in HEIGHTS), *(f"blur {blur:g}" for blur in BLURS)]
-    assert list(figures) == [*(cell.name for cell in CELLS), "blurred", "all", *bands]
-    assert list(figures["all"]) == ["plain", "always", "auto", "named", "second"]
-    assert figures["48 px, blur 0"]["plain"]["accuracy"] == 1
-    assert figures["48 px, blur 0"]["named"]["over_plain"]["points"] == 0
-    second = figures["all"]["second"]
-    assert 0 < second["kept"] <= second["sent"] < 0.5
-    assert (figures["all"]["always"]["words"], figures["blurred"]["always"]["words"]) == (2 * 30, 2 * 12)
-    assert sum(report["reasons"]["latin"][reader].values()) == 60
-    assert "| 48 px, blur 0 | 100.0 (34.2-100.0) |" in capsys.readouterr().out
-    ElementTree.parse(out / "chart.svg")
-    readings = (out / "readings.jsonl").read_text().split()
-    run(*command, "--limit", 2, "--out", out)
-    assert (out / "readings.jsonl").read_text().split() == readings  # taken up, not read again
-    assert json.loads((out / "report.json").read_text())["figures"] == report["figures"]
-
-
-def test_the_report_of_the_estimate_covers_scripts_heights_and_kinds(
-    faces: dict[str, tuple[str, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run("blur", "--each", 6, "--out", tmp_path)
-    errors = json.loads((tmp_path / "report.json").read_text())["errors"]
-    assert {
-        "all",
-        "latin",
-        "cyrillic",
-        "thin",
-        "line",
-        "10 px",
-        "64 px",
-        "clean",
-        "noisy",
-        "jpeg",
-    } <= errors.keys()
-    assert set(errors) >= {script for script, found in faces.items() if found}
-    assert errors["all"]["median_absolute"] < 0.2
-    assert "| latin |" in capsys.readouterr().out
-
-
-def test_the_cost_of_a_crop_is_about_that_of_its_area(tmp_path: Path) -> None:
-    run("sizes", "--rounds", 1, "--out", tmp_path)
-    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
-    computed = {(row["crop"], row["scale"]): row["pixels_over_area"] for row in rows}
-    assert computed["48 x 200", 1.0] <= 1
-    assert computed["48 x 200", 0.625] <= 1.1
+    reader = installed_reader()
+    command = ["ocr", "--data", str(drawn_words(tmp_path / "words")), "--scripts", "latin", "--limit", "2"]
+    command += ["--readers", reader, "--out", str(tmp_path)]
+    main(command)
+    report = json.loads((tmp_path / "ocr.json").read_text())
+    right = report["figures"]["right in each cell"]
+    ways = ("plain", "named", "auto", "always", "second")
+    assert set(right) == {f"latin, {reader}, {way}" for way in ways}
+    sharp = [cell.name for cell in CELLS].index("48 px, blur 0")
+    assert right[f"latin, {reader}, plain"][sharp] == right[f"latin, {reader}, named"][sharp] == 2
+    assert {"blurred", "all", "second_opinions", "second_opinions_by_script", "cells", "harmed"} <= set(
+        report["quotes"]
+    )
+    assert "<svg" in (tmp_path / "ocr.svg").read_text()
+    readings = (tmp_path / "ocr" / "readings.jsonl").read_text().split()
+    main(command)
+    assert (tmp_path / "ocr" / "readings.jsonl").read_text().split() == readings
+    assert json.loads((tmp_path / "ocr.json").read_text())["quotes"] == report["quotes"]

@@ -3,36 +3,41 @@
 import json
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
+from app.errors import StartupError
+from bench import precision
 from bench.__main__ import main
-from training.errors import MissingExtra
-from training.ocr import open_reader
+from tests.conftest import REPOSITORY
+from tests.training.calibration.words import installed_reader
 
-pytest.importorskip("openvino")
+pytestmark = pytest.mark.slow
 
 
-def test_every_precision_is_compared_with_fp32(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import openvino
+def measured(tmp_path: Path) -> dict[str, str]:
+    pytest.importorskip("openvino")
+    data = str(REPOSITORY / "examples" / "crops")
+    main(["precision", "--quick", "--data", data, "--readers", installed_reader(), "--out", str(tmp_path)])
+    quotes: dict[str, str] = json.loads((tmp_path / "precision.json").read_text())["quotes"]
+    return quotes
 
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        pytest.skip("this processor has no bf16")
-    try:
-        open_reader("rapidocr-v4")
-    except MissingExtra as exc:
-        pytest.skip(str(exc))
-    for word in ("harbour", "exit"):
-        crop = np.full((64, 20 + 34 * len(word), 3), 230, np.uint8)
-        cv2.putText(crop, word, (10, 46), cv2.FONT_HERSHEY_DUPLEX, 1.5, (60, 30, 20), 3, cv2.LINE_AA)
-        cv2.imwrite(str(tmp_path / f"{word}.png"), crop)
-    (tmp_path / "labels.tsv").write_text("harbour.png\tharbour\nexit.png\texit\n")
-    out = tmp_path / "out"
-    main(["precision", "--data", str(tmp_path), "--readers", "rapidocr-v4", "--out", str(out)])
-    figures = json.loads((out / "report.json").read_text())["figures"]
-    assert 0 < abs(figures["bf16"]["psnr_avg"] - figures["fp32"]["psnr_avg"]) < 0.1
-    assert figures["fp32"]["rapidocr-v4"]["points"] == 0
-    table = capsys.readouterr().out
-    assert "on 2 crops" in table
-    assert f"| bf16 | {figures['bf16']['psnr_avg']:.3f} |" in table
+
+def test_every_precision_of_the_processor_is_compared_with_fp32(tmp_path: Path) -> None:
+    quotes = measured(tmp_path)
+    rows = quotes["precision"].splitlines()[2:]
+    assert rows[0].startswith("| fp32 | ")
+    assert quotes["crops"] == "4"
+    assert len(rows) == 2 or "bf16 cannot be had" in quotes["without_bf16"]
+
+
+def test_a_precision_that_the_processor_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*args: object, precision: str, **options: object) -> object:
+        if precision == "bf16":
+            raise StartupError("this processor has no bf16")
+        return original(*args, precision=precision, **options)  # type: ignore[arg-type]  # as given
+
+    original = precision.open_runtime
+    monkeypatch.setattr(precision, "open_runtime", opened)
+    quotes = measured(tmp_path)
+    assert quotes["without_bf16"] == "this processor has no bf16"
+    assert len(quotes["precision"].splitlines()) == 3

@@ -34,7 +34,7 @@ from model_store.calibration import ANY, SCHEMA_VERSION, Calibration, Rule, cali
 from model_store.errors import ModelStoreError
 from training.calibration import second_opinions
 from training.calibration.cells import Word, add_data, words
-from training.calibration.chart import curve_chart
+from training.calibration.chart import write_curve
 from training.calibration.fit import TARGETS, Samples, cross_validated, curve, fit, gain
 from training.calibration.measure import draw, measure
 from training.calibration.network import PRECISION, Network, add_network, open_network
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     if network.artefact and not args.dry_run:
         target = calibration_path(network.artefact)
     target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (args.out / "curve.svg").write_text(curve_chart(report), encoding="utf-8")
+    write_curve(report, args.out / "curve.svg")
     print(summary(report))
     print(f"\n{target}, {args.out / 'curve.svg'}")
 

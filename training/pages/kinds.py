@@ -1,39 +1,30 @@
-"""Pages as users have them, rendered and degraded, with the text and place of every line.
+"""Draws the pages of each kind: what stands where, in which font, size and colour.
 
-    for page in make_pages(find_fonts(), seed=7):
-        page.name, page.kind, page.script, page.rgb, page.lines, page.fonts
-
-    light screen     a document or program in 8 to 14 px (Chinese: 10 to 14), grey or sub-pixel letters, on white
-    dark screen      the same on a dark ground
-    subtitle         one or two lines over a film's picture, as JPEG
-    scan             printed text at 75 to 150 dpi, up to two degrees askew, as JPEG
-    receipt          thermal print on a narrow strip, faded
-    table            ruled rows, half of them on a screen, half scanned
-    notice           a photograph of a notice, in perspective, out of focus or shaken
-    blurred notice   the same with more blur
-
-The same seed, fonts, Pillow and OpenCV give the same pages.
+light screen     a document or program in 8 to 14 px (Chinese: 10 to 14), grey or sub-pixel letters, on white
+dark screen      the same on a dark ground
+subtitle         one or two lines over a film's picture, as JPEG
+scan             printed text at 75 to 150 dpi, up to two degrees askew, as JPEG
+receipt          thermal print on a narrow strip, faded
+table            ruled rows, half of them on a screen, half scanned
+notice           a photograph of a notice, in perspective, out of focus or shaken
+blurred notice   the same with more blur
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
-from bench.pages_sheet import Colour, Line, Part, Sheet, Style, shrunk, warped
-from bench.pages_texts import TEXTS, Texts, filled
-from model_store.pixels import Rgb
-from training.calibration.rendered import Damage, damaged
-from training.data.degrade import degrade
-from training.data.degrade_config import FULL, DegradeConfig, preset
 from training.data.fonts import Font, choose_font
-from training.data.grounds import octave_noise, page_colour, scenery, texture
+from training.data.grounds import page_colour, scenery
+from training.pages import capture
+from training.pages.capture import Captured, Rng
+from training.pages.sheet import Colour, Part, Sheet, Style
+from training.pages.texts import Texts, filled, read_texts
 
-Rng = np.random.Generator
 SANS = r"(DejaVuSans|LiberationSans|Lato|NotoSans|FreeSans)(-Regular|-?Bold)?"
 SERIF = r"(DejaVuSerif|LiberationSerif|NotoSerif|FreeSerif)(-Regular|-?Bold)?"
 MONO = r"(DejaVuSansMono|LiberationMono)(-Regular|-Bold)?|FreeMonoBold"
@@ -44,26 +35,8 @@ FONTS = {  # patterns of names of fonts by use and script; any that has the text
     "thermal": {"latin": MONO, "chinese": CJK_SANS},
 }
 LEAST_EM = {"latin": 8, "chinese": 10}  # of screens, pixels; strokes of smaller Chinese characters fall together
-SCREEN = replace(FULL, screen_share=1.0, screen_rescaled_share=0.25, jpeg_share=0.3, jpeg_quality=(70, 95))
-SCAN = replace(FULL, scan_share=1.0, jpeg_share=1.0, jpeg_quality=(50, 90))
-FILM = replace(FULL, misalign_share=0.0, light_share=0.0, sigma_px=(0.4, 2.0), sigma_tail_share=0.0,
-               noise_std=(0.5, 3.0), jpeg_share=1.0, jpeg_quality=(45, 85), heavy_share=0.0)  # fmt: skip
-PHOTO = replace(FULL, misalign_share=0.0, sigma_tail_share=0.0, heavy_share=0.0)
 # Standard deviation over the em; `bench ocr` has 0 to 0.11 of the crop's height, which is about 1.3 em.
 BLUR, STRONG_BLUR = (0.03, 0.13), (0.08, 0.15)
-MAX_BLUR_PX = 3.5
-
-
-@dataclass(frozen=True, eq=False)
-class Page:
-    """rgb: uint8 (H, W, 3). lines: in reading order. fonts: names of those used."""
-
-    name: str
-    kind: str
-    script: str
-    rgb: Rgb
-    lines: Sequence[Line]
-    fonts: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -76,7 +49,7 @@ class Maker:
 
     @property
     def texts(self) -> Texts:
-        return TEXTS[self.script]
+        return read_texts()[self.script]
 
     def some(self, pool: Sequence[str], count: int) -> list[str]:
         """Different texts of the pool, with their digits filled in."""
@@ -95,35 +68,8 @@ class Maker:
             return text.split()
         return re.findall(r"[0-9A-Za-z.:%-]+[，。；、：？！）]*|.[，。；、：？！）]*", text)
 
-    def seed(self) -> int:
-        return int(self.rng.integers(2**31))
 
-
-Made = tuple[Rgb, Sequence[Line], set[str]]
-
-
-def make_pages(
-    fonts: Sequence[Font],
-    *,
-    seed: int,
-    kinds: Sequence[str] = (),
-    scripts: Sequence[str] = (),
-    limit: int | None = None,
-) -> Iterator[Page]:
-    """The first page of each kind and script, then the second ones, and so on.
-
-    kinds, scripts: of KINDS and TEXTS; () for all. limit: pages of each kind and script, at most those of KINDS. A
-    page does not depend on the others. Raises DataError if no font has a text.
-    """
-    for index in range(limit or max(count for _, count in KINDS.values())):
-        for script in scripts or TEXTS:
-            for kind in kinds or KINDS:
-                make, count = KINDS[kind]
-                if index < count:
-                    rng = np.random.default_rng([seed, list(KINDS).index(kind), list(TEXTS).index(script), index])
-                    rgb, lines, used = make(Maker(fonts, script, rng), index)
-                    name = f"{kind.replace(' ', '-')}-{script}-{index}"
-                    yield Page(name, kind, script, rgb, lines, sorted(used))
+Made = tuple[Captured, set[str]]  # and the names of the fonts used
 
 
 def _screen(own: Maker, index: int, *, dark: bool) -> Made:
@@ -152,7 +98,7 @@ def _screen(own: Maker, index: int, *, dark: bool) -> Made:
         y = 8 + sheet.paragraph(
             own.words(3), x=left, y=y, width=sheet.width - left - 16, style=body, joint=own.texts.joint, lead=1.6
         )
-    return *_shown(sheet, own), sheet.fonts
+    return capture.screenshot(sheet, rng), sheet.fonts
 
 
 def _window_colours(rng: Rng, *, dark: bool) -> tuple[Colour, Colour, Colour]:
@@ -160,14 +106,6 @@ def _window_colours(rng: Rng, *, dark: bool) -> tuple[Colour, Colour, Colour]:
     shade = int(rng.integers(16, 50) if dark else rng.integers(240, 256))
     text = int(rng.integers(185, 245) if dark else rng.integers(0, 90))
     return (shade, shade, shade), (text, text, text), (110, 170, 250) if dark else (20, 80, 190)
-
-
-def _shown(sheet: Sheet, own: Maker) -> tuple[Rgb, Sequence[Line]]:
-    """As a screenshot."""
-    if sheet.zoom == 2:
-        return degrade(sheet.rgb, config=SCREEN, seed=own.seed()), sheet.lines
-    as_jpeg = Damage(jpeg=int(own.rng.integers(70, 96)) if own.rng.random() < 0.3 else 0)
-    return damaged(sheet.rgb, as_jpeg, own.rng), sheet.lines
 
 
 def _subtitle(own: Maker, index: int) -> Made:
@@ -185,7 +123,7 @@ def _subtitle(own: Maker, index: int) -> Made:
     y = height - 3.0 * em
     for text in spoken[2:]:
         y = sheet.row([Part(text, width / 2, "m")], y, style) + em * 0.15
-    return degrade(sheet.rgb, config=FILM, seed=own.seed(), scale=2 * em / 32), sheet.lines, sheet.fonts
+    return capture.frame(sheet, em, rng), sheet.fonts
 
 
 def _scan(own: Maker, index: int) -> Made:
@@ -200,23 +138,7 @@ def _scan(own: Maker, index: int) -> Made:
         y = 0.8 * em + sheet.paragraph(
             own.words(3), x=margin, y=y + em, width=width, style=style, joint=own.texts.joint, lead=1.45
         )
-    return *_scanned(sheet, own, em), sheet.fonts
-
-
-def _scanned(sheet: Sheet, own: Maker, em: float) -> tuple[Rgb, Sequence[Line]]:
-    """Askew, grey, as JPEG."""
-    under = np.full_like(sheet.rgb, 255)
-    rgb, lines = warped(sheet.rgb, _enlarged(sheet), _turned(under, own.rng.uniform(-2, 2)), under)
-    return degrade(rgb, config=SCAN, seed=own.seed(), scale=sheet.zoom * em / 32), shrunk(lines, sheet.zoom)
-
-
-def _turned(picture: Rgb, degrees: float) -> np.ndarray:
-    height, width = picture.shape[:2]
-    return np.vstack([cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0), [0, 0, 1]])
-
-
-def _enlarged(sheet: Sheet) -> list[Line]:
-    return shrunk(sheet.lines, 1 / sheet.zoom)
+    return capture.scanned(sheet, em, rng), sheet.fonts
 
 
 def _receipt(own: Maker, index: int) -> Made:
@@ -245,33 +167,11 @@ def _receipt(own: Maker, index: int) -> Made:
     y += 0.6 * em
     for text in texts.closing:
         y = 0.2 * em + sheet.row([Part(filled(text, rng), width / 2, "m")], y, replace(style, em=0.85 * em))
-    return *_photographed(_faded(sheet.rgb, rng), sheet, own, em, tilt=2.0), sheet.fonts
+    return capture.faded_and_photographed(sheet, em, rng, tilt=2.0), sheet.fonts
 
 
 def _money(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
-
-
-def _faded(rgb: Rgb, rng: Rng) -> Rgb:
-    """Paler towards one end and in patches, as thermal paper becomes in the light."""
-    height, width = rgb.shape[:2]
-    down = np.linspace(0, 1, height, dtype=np.float32)[:, None]
-    pale = rng.uniform(0.15, 0.65) * (down if rng.random() < 0.5 else 1 - down)
-    pale = np.clip(pale + 0.12 * octave_noise((height, width), rng), 0, 0.75)[..., None]
-    return np.rint(rgb * (1 - pale) + 246.0 * pale).astype(np.uint8)
-
-
-def _photographed(rgb: Rgb, sheet: Sheet, own: Maker, em: float, *, tilt: float) -> tuple[Rgb, Sequence[Line]]:
-    """On a table, a little tilted, mildly out of focus."""
-    margin = round(2 * em)
-    height, width = (2 * (side // 2 + 2 * margin) // 2 * 2 for side in rgb.shape[:2])
-    ground = texture(page_colour(own.rng), (height, width), own.rng).transpose(1, 2, 0)
-    under = np.rint(ground.clip(0, 255)).astype(np.uint8)
-    offset = np.array([[1, 0, (width - rgb.shape[1]) / 2], [0, 1, (height - rgb.shape[0]) / 2], [0, 0, 1.0]])
-    matrix = _turned(under, own.rng.uniform(-tilt, tilt)) @ offset
-    picture, lines = warped(rgb, _enlarged(sheet), matrix, under)
-    config = replace(preset("mild"), misalign_share=0.0)
-    return degrade(picture, config=config, seed=own.seed(), scale=2 * em / 32), shrunk(lines, 2)
 
 
 def _table(own: Maker, index: int) -> Made:
@@ -291,7 +191,7 @@ def _table(own: Maker, index: int) -> Made:
         sheet.rule((left, number * pitch), (right, number * pitch), (150, 150, 160))
     for x in (left, left + 13.3 * em, left + 20 * em, left + 25 * em, right):
         sheet.rule((x, pitch), (x, (rows + 2) * pitch), (150, 150, 160))
-    return *(_shown(sheet, own) if on_screen else _scanned(sheet, own, em)), sheet.fonts
+    return capture.screenshot(sheet, rng) if on_screen else capture.scanned(sheet, em, rng), sheet.fonts
 
 
 def _cells(sheet: Sheet, texts: Sequence[str], columns: Sequence[float], y: float, style: Style) -> None:
@@ -314,28 +214,7 @@ def _notice(own: Maker, index: int, *, blur: tuple[float, float]) -> Made:
     y = 0.6 * em + sheet.row([Part(head, width / 2, "m")], em, replace(style, em=1.6 * em))
     for text in rest:
         y = 0.7 * em + sheet.row([Part(text, 1.5 * em)], y, replace(style, em=em * rng.uniform(0.75, 1.0)))
-    rgb, lines = _on_wall(sheet, own)
-    return degrade(rgb, config=_out_of_focus(own, em, blur), seed=own.seed()), lines, sheet.fonts
-
-
-def _out_of_focus(own: Maker, em: float, blur: tuple[float, float]) -> DegradeConfig:
-    """A photograph of text of this em, blurred by a Gaussian, a disk or a motion of one drawn deviation."""
-    sigma = 2 * min(MAX_BLUR_PX, em * own.rng.uniform(*blur))  # at twice the page's size
-    disk, motion = 2 * sigma, 3.5 * sigma
-    return replace(PHOTO, sigma_px=(sigma,) * 2, defocus_radius_px=(disk,) * 2, motion_px=(motion,) * 2)
-
-
-def _on_wall(sheet: Sheet, own: Maker) -> tuple[Rgb, Sequence[Line]]:
-    """In perspective, twice the size of the page."""
-    rng, (height, width) = own.rng, sheet.rgb.shape[:2]
-    tall, wide = (round(1.16 * side) // 2 * 2 for side in (height, width))
-    wall = texture(rng.uniform(60, 200, 3), (tall, wide), rng).transpose(1, 2, 0)
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    reach = 0.07 * np.array([width, height])
-    placed = corners + reach + rng.uniform(-0.9, 0.9, (4, 2)) * reach * (0.6, 0.6)
-    matrix = cv2.getPerspectiveTransform(corners, placed.astype(np.float32)).astype(np.float64)
-    rgb, lines = warped(sheet.rgb, _enlarged(sheet), matrix, np.rint(wall.clip(0, 255)).astype(np.uint8))
-    return rgb, shrunk(lines, 2)
+    return capture.photographed_on_a_wall(sheet, em, rng, blur=blur), sheet.fonts
 
 
 Make = Callable[[Maker, int], Made]

@@ -1,12 +1,12 @@
 """Errors of a page's reading: detected boxes are matched to true lines, and their texts compared.
 
     matches(lines, boxes) -> for each box its line, or None
-    errors(lines, found, texts) -> wrong characters of each line, and those of text beside every line
+    errors(lines, found, boxes, texts) -> wrong characters of each line, and the ones of text beside every line
 
-A box belongs to the line that it shares most of its area with, if that is a quarter of the smaller one: lines are
-bounded by their ink, and detectors add a margin. The texts of
-the boxes of one line are joined from left to right. White space does not count, and full-width letters and marks
-equal the ordinary ones (NFKC). A line without a box costs all of its characters; so does text beside every line.
+A box belongs to the line with which it shares most of its area, if that is a quarter of the smaller one: lines are
+bounded by their ink, and detectors add a margin. The texts of the boxes of one line are joined from left to right.
+White space does not count, and full-width letters and marks equal the ordinary ones (NFKC). A line without a box
+costs all of its characters; so does text beside every line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from bench.pages_sheet import Line, Quad
+from training.pages.sheet import Line, Quad
 
 SHARE = 0.25  # of the smaller area, box or line
 

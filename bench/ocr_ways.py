@@ -1,0 +1,54 @@
+"""One recogniser reads crops in every way: as they are, and as the service returns them.
+
+plain     the crop itself, which the recogniser resizes to its own height
+named     recogniser=...: super-resolved if the calibration says that this recogniser gains, else plain
+auto      the default: super-resolved if the calibration says that every recogniser gains, else enlarged
+always    mode=always: every crop through the network
+second    second opinion: plain; where the recogniser is unsure, super-resolved, and the surer reading
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, RoutingPolicy
+from bench.subject import Subject, Treated
+from model_store.calibration import SecondOpinion
+from model_store.pixels import Rgb
+from training.calibration.readers import SharedReader
+from training.ocr import Reading
+from training.readings import Readings
+
+WAYS = {"plain": "plain crop", "named": "recogniser named", "auto": "default", "always": "`mode=always`"}
+WAYS["second"] = "second opinion"
+POLICIES = {"auto": DEFAULT_POLICY, "always": ALWAYS}  # the ones that do not depend on the recogniser
+Flags = npt.NDArray[np.bool_]
+Read = tuple[Sequence[Reading], Flags]  # of each crop: its reading; whether it went through the network
+
+
+def read_in_every_way(
+    subject: Subject, reader: SharedReader, store: Readings, crops: Sequence[Rgb], treated: Mapping[str, Treated]
+) -> dict[str, Read]:
+    """treated: the crops by way of POLICIES; the other ways are added."""
+
+    def read(pictures: Sequence[Rgb]) -> list[Reading]:
+        return store.read_with_confidence(reader, pictures, label=reader.name)
+
+    plain = read(crops)
+    none = np.zeros(len(crops), bool)
+    found: dict[str, Read] = {"plain": (plain, none), "named": (plain, none)}
+    if reader.name in subject.gate.recognisers:
+        treated = {"named": subject.treated(crops, RoutingPolicy("auto", reader.name)), **treated}
+    for way, made in treated.items():
+        found[way] = read([rgb for rgb, _ in made]), np.array([decision.infers for _, decision in made], bool)
+    limits = subject.gate.second_opinions.get(reader.name, SecondOpinion(below=0, margin=0))
+    unsure = np.array([reading.confidence < limits.below for reading in plain], bool)
+    again = subject.treated([crops[i] for i in np.flatnonzero(unsure)], RoutingPolicy("always", reader.name))
+    surer = list(plain)
+    for i, second in zip(np.flatnonzero(unsure), read([rgb for rgb, _ in again]), strict=True):
+        if limits.keeps_second(plain[i].confidence, second.confidence):
+            surer[i] = second
+    return {**found, "second": (surer, unsure)}
