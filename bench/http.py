@@ -23,16 +23,13 @@ from bench.harness.options import MODEL, Options, Value
 from bench.harness.process import Process, served
 from bench.harness.report import Report
 
-LOAD = "bench.http_load"
-PARTS = {"saturation": "bench.http_saturation", "null": "bench.http_null"} | dict.fromkeys(
-    ("latency", "growth", "capacity"), LOAD
-)
+PARTS = {"saturation": "saturation", "null": "null", "latency": "load", "growth": "load", "capacity": "load"}
 OPTIONS: Options = {
     "parts": Value(",".join(PARTS)),
     **MODEL,
     "model": Value("tbsrn,tbsrn:1", quick="tbsrn"),
     "rounds": Value(5, quick=1),
-    "seconds": Value(5.0, quick=0.1),
+    "seconds": Value(5.0, quick=0.3),
 }
 
 
@@ -41,7 +38,7 @@ def measure(args: argparse.Namespace) -> Report:
     for part in args.parts.split(","):
         if part not in PARTS:
             raise SystemExit(f"--parts has no {part}; there are {', '.join(PARTS)}.")
-        found: Report = getattr(importlib.import_module(PARTS[part]), part)(args)
+        found: Report = getattr(importlib.import_module(f"bench.http_{PARTS[part]}"), part)(args)
         report.figures[part] = found.figures
         report.tables |= found.tables
         report.facts |= found.facts

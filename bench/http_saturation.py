@@ -79,7 +79,8 @@ def counted(server: Process, body: Body, *, connections: int, seconds: float) ->
         sleep(1)
         begin = so_far()
         sleep(seconds)
-        end = so_far()
+        while (end := so_far())[0] == begin[0] and not load.done():
+            sleep(0.02)
         load.result()
     images, took, cpu = (then - now for then, now in zip(end, begin, strict=True))
     return figures(images, took, cpu)

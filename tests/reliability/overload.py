@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -76,6 +77,7 @@ def flood(
     return in_virtual_time(scenario)
 
 
+@cache  # several tests look at the same scenario
 def share_with(*, singles: int, large: int, seconds: float = 20) -> tuple[Flood, Flood]:
     """`singles` clients send one image at a time, and `large` clients 64; each waits for its result."""
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from app.imaging import decode, encode
-from tests.app.conftest import Server, png, wait_until
+from tests.app.conftest import Server, png
+from tests.app.process import wait_until
 from tests.app.raw import connect
 from tests.reliability.conftest import Serve
 from tests.reliability.faults import FaultyRuntime
@@ -143,10 +144,10 @@ def test_unread_responses_are_bounded_and_cut_off(serve: Serve, noise: bytes) ->
 
 
 def test_a_client_that_reads_slowly_gets_its_whole_response(serve: Serve, noise: bytes) -> None:
-    server = serve(answer_timeout_s=2)
+    server = serve(answer_timeout_s=1)
     client, since = Client(server, noise), time.monotonic()
-    assert client.read(pause_s=0.35) > 6 * 10**6
-    assert time.monotonic() - since > 2
+    assert client.read(pause_s=0.2) > 6 * 10**6
+    assert time.monotonic() - since > 1
     assert_recovered(server)
 
 

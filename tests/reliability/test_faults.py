@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.app.conftest import png, wait_until
+from tests.app.conftest import png
+from tests.app.process import wait_until
 from tests.app.raw import connect
 from tests.reliability.conftest import Serve
 from tests.reliability.faults import FAULTS, Fault, FaultyRuntime

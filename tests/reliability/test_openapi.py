@@ -1,6 +1,7 @@
 """Valid and invalid requests generated from the OpenAPI document: each gets a documented response."""
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import schemathesis
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
 from tests.reliability.conftest import Serve
@@ -23,12 +25,13 @@ def test_every_generated_request_gets_a_documented_response(serve: Serve, mode: 
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     sent = 0
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result
         operation = result.ok()
 
         @seed(0)
         @settings(max_examples=25, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
-        def holds(case: schemathesis.Case) -> None:
+        def holds(case: schemathesis.Case[Any]) -> None:
             nonlocal sent
             sent += 1
             response = case.call()

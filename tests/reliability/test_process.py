@@ -17,8 +17,8 @@ from app.imaging.encode import encode
 from bench.harness.memory import KIB, MIB, growth, rss
 from bench.harness.process import total
 from model_store.store import ModelStore
-from tests.app.conftest import png, wait_until
-from tests.app.process import Process
+from tests.app.conftest import png
+from tests.app.process import Process, wait_until
 from tests.reliability.swarm import activate, ask, ask_all, exchange, post, storm
 
 pytestmark = pytest.mark.slow
