@@ -51,9 +51,11 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_page_is_read_in_this_process(capsys: Captured) -> None:
+@pytest.mark.slow
+def test_a_page_is_read_in_this_process(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     pytest.importorskip("rapidocr")
+    monkeypatch.setenv("TELESCOPE_BATCH_SIZES", "1")  # fewer to warm up
     assert main(["read", str(MARKET), "--runtime", "openvino"]) == 0
     out, err = capsys.readouterr()
     written = MARKET.with_suffix(".txt").read_text().splitlines()

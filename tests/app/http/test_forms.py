@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -208,13 +209,16 @@ def test_a_content_type_that_does_not_fit_the_body_is_answered_with_the_right_on
     assert told in response.json()["detail"]
 
 
-def test_a_picture_that_is_too_large_is_told_the_size_that_fits_and_the_address_for_pages(server: Server) -> None:
-    large = png(height=2000, width=3000)
+def test_a_picture_that_is_too_large_is_told_the_size_that_fits_and_the_address_for_pages(
+    start_server: Callable[..., Server],
+) -> None:
+    server = start_server(max_image_pixels=40_000, max_page_pixels=160_000)
+    large = png(height=200, width=300)
     told = server.post(large).json()["detail"]
-    assert "3000 x 2000 pixels, 6000000 in all; at most 4000000 are accepted, such as 2449 x 1632." in told
-    assert "with the boxes of its text to /v1/super-resolve/regions, which takes 16000000 pixels" in told
-    assert server.post(png(height=1632, width=2449)).status_code == 200
+    assert "300 x 200 pixels, 60000 in all; at most 40000 are accepted, such as 244 x 163." in told
+    assert "with the boxes of its text to /v1/super-resolve/regions, which takes 160000 pixels" in told
+    assert server.post(png(height=163, width=244)).status_code == 200
     boxes = {"regions": b"[[0, 0, 40, 16]]"}
     assert server.client.post(REGIONS, files={"image": large, **boxes}).status_code == 200
-    told = server.client.post(REGIONS, files={"image": png(height=4001, width=4000), **boxes}).json()["detail"]
-    assert "at most 16000000 are accepted, such as 3999 x 4000. Scale the page down with its regions" in told
+    told = server.client.post(REGIONS, files={"image": png(height=401, width=400), **boxes}).json()["detail"]
+    assert "at most 160000 are accepted, such as 399 x 400. Scale the page down with its regions" in told
