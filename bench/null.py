@@ -42,7 +42,8 @@ class NullRuntime:
 def service(port: int) -> None:
     settings = load_settings(port=port)
     artefact = ModelStore(settings.model_store).resolve(settings.model[0])
-    predictor = Predictor(NullRuntime, spec=artefact.manifest.pixels, batch_sizes=settings.batch_sizes)
+    sizes, batch_sizes = artefact.manifest.input_sizes, settings.batch_sizes
+    predictor = Predictor(NullRuntime, spec=artefact.manifest.pixels, batch_sizes=batch_sizes, input_sizes=sizes)
     serve(create_app(settings, [LoadedModel(artefact, predictor)]), bind(settings))
 
 
