@@ -54,6 +54,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 70, 3), np.uint8)
     for index, image in enumerate(pixels):
         Image.fromarray(image).save(folder / f"{index}.png")
+    (folder / "labels.tsv").write_text("".join(f"{index}.png\tword\n" for index in range(3)))
     return folder
 
 
@@ -65,10 +66,46 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(weights: Path, crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("exported") / "out"
-    export(weights, out, crops=crops)
+def evaluation(weights: Path, crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `evaluate` leaves for these weights."""
+    out = tmp_path_factory.mktemp("evaluation") / "out"
+    command = ["evaluate", "--weights", str(weights), "--data", str(crops), "--out", str(out), "--min-height", "1"]
+    assert main(command) == 0
     return out
+
+
+def publishing_to(folder: Path) -> list[str]:
+    """Arguments that publish to folder / "store"."""
+    metric = {"name": "psnr", "value": 20.5, "unit": "dB", "data": "crops", "command": "evaluate"}
+    facts = {"training": {"data": "none"}, "metrics": [metric], "licence": "Apache-2.0"}
+    (folder / "facts.json").write_text(json.dumps(facts))
+    (folder / "card.md").write_text("# A card")
+    paths = {"--card": "card.md", "--facts": "facts.json", "--store": "store"}
+    options = [part for option, name in paths.items() for part in (option, str(folder / name))]
+    return ["--publish", "--name", "tiny", *options]
+
+
+@pytest.fixture
+def publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments that publish to tmp_path / "store", whatever is uncommitted here."""
+    monkeypatch.setattr("training.export.clean_commit", lambda _: "c" * 40)
+    return publishing_to(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def made(weights: Path, crops: Path, evaluation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the exported forms in `out`, and published with the evaluation in `store`."""
+    folder = tmp_path_factory.mktemp("made")
+    command = ["export", "--weights", str(weights), "--out", str(folder / "out"), "--crops", str(crops)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.export.clean_commit", lambda _: "c" * 40)
+        assert main([*command, *publishing_to(folder), "--evaluation", str(evaluation)]) == 0
+    return folder
+
+
+@pytest.fixture
+def exported(made: Path) -> Path:
+    return made / "out"
 
 
 @pytest.mark.parametrize(
@@ -141,17 +178,29 @@ def test_the_report_covers_every_form_and_batch_size(exported: Path) -> None:
     assert all(value <= parity.TOLERANCE for by_size in found.values() for value in by_size.values())
 
 
-def test_the_report_covers_the_form_for_any_size_with_and_without_attention(
-    exported: Path, crops: Path, tmp_path: Path
+def assert_every_size_is_compared(report: dict[str, Any]) -> None:
+    found = report["parity_by_size"]
+    assert found.keys() == {"16x64", "24x96", "32x128", "48x192"}
+    for forms in found.values():
+        assert forms.keys() == {"folded", "paddle-inference", "onnxruntime", "openvino-fp32"}
+        assert all(value <= parity.TOLERANCE for by_batch in forms.values() for value in by_batch.values())
+
+
+def test_the_report_covers_the_form_for_any_size(exported: Path) -> None:
+    assert_every_size_is_compared(json.loads((exported / "report.json").read_text()))
+
+
+@pytest.mark.slow
+def test_a_network_without_attention_is_published_and_needs_no_evaluation(
+    crops: Path, tmp_path: Path, publishing: list[str]
 ) -> None:
     save_checkpoint(tmp_path / "plain.safetensors", lively(attention=False), source={})
-    plain = export(tmp_path / "plain.safetensors", tmp_path / "out", crops=crops)
-    for report in (json.loads((exported / "report.json").read_text()), plain):
-        found = report["parity_by_size"]
-        assert found.keys() == {"16x64", "24x96", "32x128", "48x192"}
-        for forms in found.values():
-            assert forms.keys() == {"folded", "paddle-inference", "onnxruntime", "openvino-fp32"}
-            assert all(value <= parity.TOLERANCE for by_batch in forms.values() for value in by_batch.values())
+    command = ["export", "--weights", str(tmp_path / "plain.safetensors"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--crops", str(crops), *publishing]) == 0
+    assert_every_size_is_compared(json.loads((tmp_path / "out" / "report.json").read_text()))
+    artefact = ModelStore(tmp_path / "store").resolve("tiny:1")
+    assert {path.name for path in artefact.files("docs")} == {"report.json", "MODEL_CARD.md"}
+    assert [(metric.name, metric.value) for metric in artefact.manifest.metrics] == [("psnr", 20.5)]
 
 
 def test_the_onnx_form_names_its_tensors_and_its_source(exported: Path) -> None:
@@ -205,6 +254,7 @@ def test_a_form_that_differs_is_named(error: float) -> None:
         parity.require_parity(found)
 
 
+@pytest.mark.slow
 def test_a_form_that_differs_is_not_published(
     weights: Path, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publishing: list[str]
 ) -> None:
@@ -215,29 +265,12 @@ def test_a_form_that_differs_is_not_published(
     assert (tmp_path / "out" / "report.json").is_file()
 
 
-@pytest.fixture
-def publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Arguments that publish to tmp_path / "store", whatever is uncommitted here."""
-    monkeypatch.setattr("training.export.clean_commit", lambda _: "c" * 40)
-    metric = {"name": "psnr", "value": 20.5, "unit": "dB", "data": "crops", "command": "evaluate"}
-    facts = {"training": {"data": "none"}, "metrics": [metric], "licence": "Apache-2.0"}
-    (tmp_path / "facts.json").write_text(json.dumps(facts))
-    (tmp_path / "card.md").write_text("# A card")
-    paths = {"--card": "card.md", "--facts": "facts.json", "--store": "store"}
-    options = [part for option, name in paths.items() for part in (option, str(tmp_path / name))]
-    return ["--publish", "--name", "tiny", *options]
-
-
-def test_publishing_puts_everything_into_the_store(
-    weights: Path, crops: Path, tmp_path: Path, publishing: list[str]
-) -> None:
-    command = ["export", "--weights", str(weights), "--out", str(tmp_path / "out"), "--crops", str(crops)]
-    assert main([*command, *publishing]) == 0
-    artefact = ModelStore(tmp_path / "store").resolve("tiny:1")
+def test_publishing_puts_everything_into_the_store(weights: Path, made: Path) -> None:
+    artefact = ModelStore(made / "store").resolve("tiny:1")
     manifest = artefact.manifest
     assert {path.name for path in artefact.files("paddle")} == {"inference.json", "inference.pdiparams"}
     assert [path.read_bytes() for path in artefact.files("weights")] == [weights.read_bytes()]
-    assert {path.name for path in artefact.files("docs")} == {"report.json", "MODEL_CARD.md"}
+    assert {path.name for path in artefact.files("docs")} == {"report.json", "MODEL_CARD.md", "evaluation.json"}
     assert (manifest.pixels.height, manifest.pixels.width, manifest.pixels.scale) == (8, 16, 2)
     assert manifest.any_size == SIZES  # the trained one is none of them
     assert {path.name for path in artefact.files("onnx-any-size")} == {"model.onnx"}
@@ -245,22 +278,10 @@ def test_publishing_puts_everything_into_the_store(
     assert manifest.git_commit == "c" * 40
 
 
-@pytest.fixture
-def evaluation(weights: Path, crops: Path, tmp_path: Path) -> Path:
-    """What `evaluate` leaves for these weights."""
-    (crops / "labels.tsv").write_text("".join(f"{index}.png\tword\n" for index in range(3)))
-    out = tmp_path / "evaluation"
-    command = ["evaluate", "--weights", str(weights), "--data", str(crops), "--out", str(out), "--min-height", "1"]
-    assert main(command) == 0
-    return out
-
-
 def test_the_evaluation_goes_into_the_artefact_and_its_figures_into_the_manifest(
-    weights: Path, crops: Path, tmp_path: Path, publishing: list[str], evaluation: Path
+    made: Path, crops: Path, evaluation: Path
 ) -> None:
-    command = ["export", "--weights", str(weights), "--out", str(tmp_path / "out"), "--crops", str(crops)]
-    assert main([*command, *publishing, "--evaluation", str(evaluation)]) == 0
-    artefact = ModelStore(tmp_path / "store").resolve("tiny:1")
+    artefact = ModelStore(made / "store").resolve("tiny:1")
     (stored,) = (path for path in artefact.files("docs") if path.name == "evaluation.json")
     assert stored.read_bytes() == (evaluation / "report.json").read_bytes()
     (score,) = json.loads(stored.read_text())["scores"]
