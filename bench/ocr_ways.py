@@ -46,9 +46,10 @@ def read_in_every_way(
         found[way] = read([rgb for rgb, _ in made]), np.array([decision.infers for _, decision in made], bool)
     limits = subject.gate.second_opinions.get(reader.name, SecondOpinion(below=0, margin=0))
     unsure = np.array([reading.confidence < limits.below for reading in plain], bool)
-    again = subject.treated([crops[i] for i in np.flatnonzero(unsure)], RoutingPolicy("always", reader.name))
+    places = np.flatnonzero(unsure).tolist()
+    again = subject.treated([crops[i] for i in places], RoutingPolicy("always", reader.name))
     surer = list(plain)
-    for i, second in zip(np.flatnonzero(unsure), read([rgb for rgb, _ in again]), strict=True):
+    for i, second in zip(places, read([rgb for rgb, _ in again]), strict=True):
         if limits.keeps_second(plain[i].confidence, second.confidence):
             surer[i] = second
     return {**found, "second": (surer, unsure)}

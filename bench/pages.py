@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -51,15 +51,14 @@ CHANGES = ("named", "second")
 ALONE = "rapidocr-v6"  # the recogniser of the service, and of the package rapidocr by itself
 HARM = 0.3  # points of wrong characters that no kind should gain
 FULL = 5.0  # points of the chart's darkest colour
-QUIET = {"Global.log_level": "warning"}
 LEAST_SIDE_PX = 4  # as the service's MIN_SIDE_PX
 
 
 class Measured(NamedTuple):
-    """count: by `recogniser, way` the wrong characters; `alone, ...` is of the lines that rapidocr finds."""
+    """counted: by `recogniser, way` the wrong characters; `alone, ...` is of the lines that rapidocr finds."""
 
     page: Page
-    count: Counter[str]
+    counted: Counter[str]
 
 
 Pages = Sequence[Measured]
@@ -81,7 +80,7 @@ def measure(args: argparse.Namespace) -> Report:
         "harmed": Table(f"over {HARM} more wrong characters than plain", ["", "points"], harmed),
     }
     facts = {"pages": str(len(found)), "harmed": f"{len(harmed)} of {len(changes)}", **_facts(rows, names)}
-    figures = {one.page.name: {"fonts": one.page.fonts, **one.count} for one in found}
+    figures = {one.page.name: {"fonts": one.page.fonts, **one.counted} for one in found}
     figure, axes = subplots(1, len(names), size=(1.5 + 3.2 * len(names), 1.0 + 0.32 * len(rows)))
     figure.suptitle("wrong characters of 100 on whole pages, and their change", weight="bold")
     for own, name in zip(axes.flat, names, strict=True):
@@ -95,7 +94,8 @@ def measure(args: argparse.Namespace) -> Report:
 def _read(args: argparse.Namespace, names: list[str], scripts: list[str], kinds: list[str]) -> Iterator[Measured]:
     from rapidocr import RapidOCR
 
-    subject, service, rapidocr = open_subject(args), OcrEngine(threads=1), RapidOCR(params=QUIET)
+    subject, service = open_subject(args), OcrEngine(threads=1)
+    rapidocr: Any = RapidOCR(params={"Global.log_level": "warning"})  # the type of its result depends on the flags
     with (
         closing(subject.predictor),
         shared_readers(list({*names, ALONE}), scripts) as readers,
@@ -133,19 +133,19 @@ def _counted(
 
 
 def _share(pages: Pages, key: str, whole: str = "characters") -> float:
-    return 100 * sum(one.count[key] for one in pages) / max(1, sum(one.count[whole] for one in pages))
+    return 100 * sum(one.counted[key] for one in pages) / max(1, sum(one.counted[whole] for one in pages))
 
 
 def _change(pages: Pages, after: str, before: str = "") -> Difference:
     """before: the plain reading of the same lines by default."""
     before = before or f"{after.partition(',')[0]}, plain"
-    change = [one.count[after] - one.count[before] for one in pages]
-    return difference(np.array(change, float), np.array([one.count["characters"] for one in pages], float))
+    change = [one.counted[after] - one.counted[before] for one in pages]
+    return difference(np.array(change, float), np.array([one.counted["characters"] for one in pages], float))
 
 
 def _table(title: str, rows: Mapping[str, Pages], names: Sequence[str], *ways: str) -> Table:
     columns = [f"{READER_NAMES.get(name, name)} {WAYS[way]}" for name in names for way in ("plain", *ways)]
-    cells = [[row, str(sum(one.count["lines"] for one in pages))] for row, pages in rows.items()]
+    cells = [[row, str(sum(one.counted["lines"] for one in pages))] for row, pages in rows.items()]
     for (own, pages), name in product(zip(cells, rows.values(), strict=True), names):
         own += [f"{_share(pages, f'{name}, plain'):.2f}"]
         own += [_change(pages, f"{name}, {way}").text(2) for way in ways]
@@ -162,7 +162,7 @@ def _facts(rows: Mapping[str, Pages], names: Sequence[str]) -> dict[str, str]:
         change = _change(pages, f"{ALONE}, second", f"alone, {ALONE}, plain")
         facts[f"service_over_rapidocr_{kind}"] = change.text(2, bold=False)
         for key in ("lines", "missed", "beside", "alone, missed"):
-            facts[f"{key.replace(', ', '_')}_{kind}"] = f"{sum(one.count[key] for one in pages):,}"
+            facts[f"{key.replace(', ', '_')}_{kind}"] = f"{sum(one.counted[key] for one in pages):,}"
         for way in CHANGES:
             points = [_change(pages, f"{name}, {way}").text(2, bold=False) for name in names]
             sent = [f"{_share(pages, f'{name}, {way}, sent', 'boxes'):.0f} %" for name in names]

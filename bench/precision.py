@@ -19,27 +19,28 @@ from app.inference.runtimes.base import Precision
 from bench.harness.options import DATA, MODEL, READING, Options, Value
 from bench.harness.report import Report, Table
 from model_store.store import ModelStore
-from training.data.crops import MIN_HEIGHT
+from training.data.crops import MIN_HEIGHT, SEED
 from training.data.pairs import read_pairs
 from training.evaluate import BATCH_SIZE
 from training.evaluate import measure as evaluate
 from training.ocr import open_readers
-from training.paired import difference
+from training.paired import Floats, difference
 from training.predictor import LoadedNetwork
 from training.readings import Readings
 from training.scores import is_read
 
 READERS = Value(READING["readers"].full, quick="rapidocr-v6")
-OPTIONS: Options = {**MODEL, **DATA, **READING, "readers": READERS, "limit": Value(None, quick=4, kind=int)}
+OPTIONS: Options = {**MODEL, **DATA, "readers": READERS, "limit": Value(None, quick=4, kind=int)}
+PRESETS = ["default"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")  # the others are compared with the first
 
 
 def measure(args: argparse.Namespace) -> Report:
     readers, artefact = open_readers(args.readers.split(",")), ModelStore(args.model_store).resolve(args.model)
     name, pixels = artefact.manifest.ref, artefact.manifest.pixels
-    where = {"seed": args.seed, "min_height": 1 if args.quick else MIN_HEIGHT}  # the sample crops are low
-    (pairs,), _ = read_pairs(args.data, pixels, presets=["default"], limit=args.limit, **where)
-    facts, rows, plain = {"crops": str(len(pairs))}, [], {}
+    lowest = 1 if args.quick else MIN_HEIGHT  # the sample crops are low
+    (pairs,), _ = read_pairs(args.data, pixels, presets=PRESETS, seed=SEED, min_height=lowest, limit=args.limit)
+    facts, rows, plain = {"crops": str(len(pairs))}, [], dict[str, Floats]()
     with Readings(args.work / "readings.jsonl") as readings:
         for precision in PRECISIONS:
             try:
@@ -56,5 +57,5 @@ def measure(args: argparse.Namespace) -> Report:
                 right = np.array([is_read(*both) for both in texts], float)
                 change = difference(right - plain.setdefault(reader.name, right)).text()
                 rows[-1].append(f"{100 * right.mean():.1f} %" + (f" ({change})" if len(rows) > 1 else ""))
-    columns = ["", "PSNR_Avg", "SSIM_Avg", *(f"{reader.name} reads" for reader in readers)]
-    return Report({"rows": rows}, {"precision": Table(f"{name} in each precision", columns, rows)}, facts)
+    table = Table(f"{name} in each precision", ["", "PSNR_Avg", "SSIM_Avg", *(one.name for one in readers)], rows)
+    return Report({"rows": rows}, {"precision": table}, facts)

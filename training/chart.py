@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 INK, SOFT, RULE = "#1f2933", "#5f6b76", "#d5dbe1"
 GAIN, LOSS = "#0f766e", "#c2410c"
-LOOK = {
+LOOK: Any = {  # matplotlib lists the names in a type that differs by version
     "svg.fonttype": "none",  # a reader can search the text, and the file is small
     "svg.hashsalt": "text-telescope",  # equal figures give equal files
     "font.family": "sans-serif",
@@ -41,7 +41,7 @@ def subplots(rows: int, columns: int, *, size: tuple[float, float], **options: A
 def grid(
     axes: Axes, values: list[list[float]], *, rows: list[str], columns: list[str], full: float, better: float = 1
 ) -> None:
-    """A table of coloured cells with signed numbers. full: value of the darkest colour. better: the sign of a gain."""
+    """A table of coloured cells with signed numbers. full: value of the darkest colour. better: sign of a gain."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = LinearSegmentedColormap.from_list("gain", [LOSS, "#f1f4f6", GAIN])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import StartupError
+from app.inference import runtimes
 from bench import precision
 from bench.__main__ import main
 from tests.conftest import REPOSITORY
@@ -36,7 +37,7 @@ def test_a_precision_that_the_processor_lacks_is_named(tmp_path: Path, monkeypat
             raise StartupError("this processor has no bf16")
         return original(*args, precision=precision, **options)  # type: ignore[arg-type]  # as given
 
-    original = precision.open_runtime
+    original = runtimes.open_runtime
     monkeypatch.setattr(precision, "open_runtime", opened)
     quotes = measured(tmp_path)
     assert quotes["without_bf16"] == "this processor has no bf16"
