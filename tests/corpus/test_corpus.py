@@ -15,7 +15,7 @@ from tests.app.fakes import FakeRuntime
 from tests.corpus.drawing import File
 from tests.corpus.files import files
 from tests.corpus.tools import KEEPS, Outcome, Outcomes, Tools
-from tests.corpus.ways import WAYS
+from tests.corpus.ways import QUICK, WAYS
 from tests.corpus.ways_to_training import at_network_size, training_predict
 
 pytest.importorskip("lmdb")
@@ -91,7 +91,9 @@ def test_the_corpus_has_files_of_every_kind() -> None:
         assert kinds <= {word for name in expectation for word in name.split()}
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, id=way.__name__, marks=() if way in QUICK else pytest.mark.slow) for way in WAYS]
+)
 def test_every_way_reads_every_file_as_the_decoder_does(
     way: Callable[[Tools], Outcomes],
     by_decoder: Outcomes,

@@ -31,3 +31,5 @@ WAYS: tuple[Callable[[Tools], Outcomes], ...] = (
     training.training_crop_store,
     training.training_predict,
 )
+# One for each decoder call of the product: the service, a bulk job and training; each of the others takes seconds.
+QUICK = (service.raw_bodies, commands.bulk_tar, training.training_crops)
