@@ -19,6 +19,7 @@ from app.server.server import serve
 from app.server.sockets import bind
 from app.serving.loading import LoadedModel
 from app.settings import load_settings
+from app.telemetry.logs import configure_logging
 from model_store.pixels import Nchw
 from model_store.store import ModelStore
 
@@ -41,6 +42,7 @@ class NullRuntime:
 
 def service(port: int) -> None:
     settings = load_settings(port=port)
+    configure_logging(settings.log_level)  # the cost of a line for each request is part of the service
     artefact = ModelStore(settings.model_store).resolve(settings.model[0])
     sizes, batch_sizes = artefact.manifest.input_sizes, settings.batch_sizes
     predictor = Predictor(NullRuntime, spec=artefact.manifest.pixels, batch_sizes=batch_sizes, input_sizes=sizes)
