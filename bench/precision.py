@@ -31,15 +31,14 @@ from training.scores import is_read
 
 READERS = Value(READING["readers"].full, quick="rapidocr-v6")
 OPTIONS: Options = {**MODEL, **DATA, "readers": READERS, "limit": Value(None, quick=4, kind=int)}
-PRESETS = ["default"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")  # the others are compared with the first
 
 
 def measure(args: argparse.Namespace) -> Report:
     readers, artefact = open_readers(args.readers.split(",")), ModelStore(args.model_store).resolve(args.model)
     name, pixels = artefact.manifest.ref, artefact.manifest.pixels
-    lowest = 1 if args.quick else MIN_HEIGHT  # the sample crops are low
-    (pairs,), _ = read_pairs(args.data, pixels, presets=PRESETS, seed=SEED, min_height=lowest, limit=args.limit)
+    lowest, default = 1 if args.quick else MIN_HEIGHT, ["default"]  # the sample crops are low
+    (pairs,), _ = read_pairs(args.data, pixels, presets=default, seed=SEED, min_height=lowest, limit=args.limit)
     facts, rows, plain = {"crops": str(len(pairs))}, [], dict[str, Floats]()
     with Readings(args.work / "readings.jsonl") as readings:
         for precision in PRECISIONS:
