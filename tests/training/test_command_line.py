@@ -24,6 +24,7 @@ TINY = str(REPOSITORY / "training" / "configs" / "tiny.yml")
 CROP = str(REPOSITORY / "examples" / "crops" / "harbour.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -39,6 +40,7 @@ def test_a_refusal_is_the_only_line_even_where_paddle_is_imported(arguments: lis
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "arguments"),
     [

@@ -17,6 +17,7 @@ from training.engines.paddle import telescope  # noqa: E402
 from training.recogniser import Recogniser  # noqa: E402
 from training.recogniser_file import save_recogniser  # noqa: E402
 
+pytestmark = pytest.mark.slow  # processes of their own
 READER = RecogniserConfig(stem=(4, 8), stages=(8, 8, 8, 8), blocks=(1, 1, 1, 1), width=32, heads=4, inner=32)
 Arrays = dict[str, np.ndarray]
 
@@ -50,7 +51,6 @@ def gradients(rank: Arrays) -> Arrays:
     return {name.removeprefix("gradient/"): value for name, value in rank.items() if name.startswith("gradient/")}
 
 
-@pytest.mark.slow
 def test_averaged_gradients_equal_one_process_on_the_joined_batch(ranks: list[Arrays], recogniser: Path) -> None:
     alone = telescope(settings(recogniser)).gradients(joined_batch())
     half = telescope(settings(recogniser)).gradients(share_of(joined_batch(), 0, 2))
@@ -62,7 +62,6 @@ def test_averaged_gradients_equal_one_process_on_the_joined_batch(ranks: list[Ar
     assert any(np.abs(half[name] - value).max() > 1e-2 * np.abs(value).max() for name, value in alone.items())
 
 
-@pytest.mark.slow
 def test_a_parameter_that_some_ranks_do_not_use_stays_the_same_on_all(ranks: list[Arrays]) -> None:
     for rank in ranks:
         assert rank["spare/rarely.weight"].tolist() == [[0.5], [0.5]]  # the mean of one and none
@@ -75,19 +74,16 @@ def test_a_parameter_that_some_ranks_do_not_use_stays_the_same_on_all(ranks: lis
         assert np.array_equal(ranks[0][name], ranks[1][name]), name
 
 
-@pytest.mark.slow
 def test_a_flag_on_one_rank_is_seen_on_all(ranks: list[Arrays]) -> None:
     for rank in ranks:
         assert rank["any"].tolist() == [False, True]
 
 
-@pytest.mark.slow
 def test_a_loss_that_is_no_number_on_one_rank_is_refused_on_all(ranks: list[Arrays]) -> None:
     for rank in ranks:
         assert rank["refused"]
 
 
-@pytest.mark.slow
 def test_two_processes_train_and_resume_with_one_writer(tmp_path: Path) -> None:
     small = ["model.height=8", "model.width=16", "model.hidden=2", "data.rendered=40", "data.workers=0"]
     small += ["data.rendered_validation=4", "run.batch_size=4", "run.evaluate_every=3", "run.save_every=2"]

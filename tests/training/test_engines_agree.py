@@ -32,6 +32,7 @@ from training.weights_file import read_checkpoint  # noqa: E402
 
 READER = RecogniserConfig(stem=(4, 8), stages=(8, 12, 12, 16), blocks=(1, 1, 2, 1), width=32, heads=4, inner=48)
 LABELS = ("Exit", "BREAD", "", "tea42")  # one without a label, as pieces of words are
+FEW = {"hidden": 8}  # channels
 ENGINES = {"paddle": paddle_engine, "torch": torch_engine}
 
 
@@ -77,11 +78,15 @@ def text_focused(folder: Path, **changes: Any) -> TrainConfig:
 @pytest.mark.parametrize(
     ("mode", "attention"), [("upscale_in_train", True), ("downscale_in_infer", True), ("upscale_in_train", False)]
 )
-@pytest.mark.parametrize(("height", "width"), [(16, 64), (32, 96), (24, 96), (9, 50)])
+@pytest.mark.parametrize(
+    ("height", "width", "sizes"),
+    [(16, 64, {}), (32, 96, FEW), (24, 96, FEW), (9, 50, FEW)],
+    ids=["published", "32x96", "24x96", "9x50"],
+)
 def test_outputs_agree_at_the_published_size_and_others(
-    tmp_path: Path, mode: str, attention: bool, height: int, width: int
+    tmp_path: Path, mode: str, attention: bool, height: int, width: int, sizes: dict[str, int]
 ) -> None:
-    path = telescope_file(tmp_path, dropout_mode=mode, attention=attention)
+    path = telescope_file(tmp_path, dropout_mode=mode, attention=attention, **sizes)
     lr = np.random.default_rng(1).random((2, 3, height, width), np.float32)
     with paddle.no_grad():
         expected = load_checkpoint(path)(paddle.to_tensor(lr)).numpy()
@@ -188,10 +193,10 @@ def test_a_run_goes_on_with_the_other_engine(tmp_path: Path, before: str, after:
 
 
 def assert_gradients_agree(ours: Any, theirs: Any, **size: int) -> None:
-    """On one batch of several, each gradient agrees to 1e-4 of its largest value.
+    """On one batch of up to six, each gradient agrees to 1e-4 of its largest value.
 
-    Not on every one: where the input of a ReLU or of a maximum is zero but for rounding, the two engines take
-    different sides, and a gradient of such small networks moves by per cents. A mistake moves it on all.
+    Not always on the first: where the input of a ReLU or of a maximum is zero but for rounding, the two engines
+    take different sides, and a gradient of such small networks moves by per cents. A mistake moves it on all.
     """
     worst = []
     for seed in range(6):
@@ -203,7 +208,9 @@ def assert_gradients_agree(ours: Any, theirs: Any, **size: int) -> None:
         assert len(errors) > len(scale) / 2
         assert all(np.abs(found[n]).max() < 2 * rounding for n in scale.keys() - errors.keys())
         worst.append(max((error, name) for name, error in errors.items()))
-    assert min(worst)[0] < 1e-4, worst
+        if worst[-1][0] < 1e-4:
+            return
+    pytest.fail(f"gradients differ on every batch, at most by: {worst}")
 
 
 @pytest.mark.parametrize("name", ENGINES)

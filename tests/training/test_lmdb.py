@@ -258,6 +258,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_read_an_open_subset(tmp_path: Path, start: str) -> None:
     """Of a process without threads: those that other tests' libraries start here do not survive a fork."""

@@ -26,16 +26,17 @@ def written(word: str, height: int = 48) -> np.ndarray:
     return cv2.resize(crop, (round(crop.shape[1] * height / crop.shape[0]), height), interpolation=cv2.INTER_AREA)
 
 
-@pytest.fixture(params=list(ocr.READERS))
-def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ocr.ConfidentReader]:
+@pytest.fixture(params=list(ocr.READERS), scope="module")
+def reader(request: pytest.FixtureRequest) -> Iterator[ocr.ConfidentReader]:
     def no_network(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a recogniser opened a network connection")
 
-    monkeypatch.setattr(socket.socket, "connect", no_network)
-    try:
-        yield ocr.READERS[request.param]()
-    except MissingExtra as missing:
-        pytest.skip(str(missing))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", no_network)
+        try:
+            yield ocr.READERS[request.param]()
+        except MissingExtra as missing:
+            pytest.skip(str(missing))
 
 
 def test_clear_words_are_read_in_order_without_a_network(reader: ocr.TextReader) -> None:

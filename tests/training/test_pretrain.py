@@ -39,16 +39,16 @@ def losses(out: Path) -> list[float]:
     return [float(line.split(",")[2]) for line in lines if line.split(",")[2]]
 
 
+@pytest.mark.slow
 def test_reading_is_learnt_resumed_and_taken_by_the_loss(tmp_path: Path) -> None:
-    pretrain(config(tmp_path / "whole", "run.steps=16"))
+    pretrain(config(tmp_path / "whole", "run.steps=16", "optimiser.schedule=constant"))
     curve = losses(tmp_path / "whole")
     assert len(curve) == 16
     assert np.mean(curve[-4:]) < 0.95 * np.mean(curve[:4])
 
     pretrain(config(tmp_path / "parts", "run.steps=8", "optimiser.schedule=constant"))
     pretrain(config(tmp_path / "parts", "run.steps=16", "optimiser.schedule=constant"), resume=True)
-    pretrain(config(tmp_path / "constant", "run.steps=16", "optimiser.schedule=constant"))
-    assert losses(tmp_path / "parts") == losses(tmp_path / "constant")
+    assert losses(tmp_path / "parts") == curve
 
     best = tmp_path / "whole" / "best.safetensors"
     assert load_recogniser(best).config == READER

@@ -152,6 +152,7 @@ def test_reading_freely_agrees_with_reading_the_same_word_given(tiny: Recogniser
     np.testing.assert_array_equal(answers[keep], given.targets[keep])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")  # Paddle, any BatchNorm
 def test_a_small_recogniser_learns_to_read(tiny: Recogniser) -> None:
     images, words = pictures(3), ["exit", "7up", "a"]

@@ -158,6 +158,7 @@ def test_a_published_model_runs_as_trained() -> None:
     np.testing.assert_allclose(found.run(lr), open_weights("tbsrn:1", engine="onnxruntime").run(lr), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_command_trains_resumes_and_needs_no_paddle(tmp_path: Path) -> None:
     """Paddle is hidden: on the machines this engine is for there is no build of it."""
     (tmp_path / "paddle.py").write_text("raise ModuleNotFoundError(\"No module named 'paddle'\", name='paddle')")

@@ -115,6 +115,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
     assert (out / "best.safetensors").read_text().startswith("8 ")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_says_how_to_go_on_and_then_equals_an_unbroken_one(
     tmp_path: Path, train: Callable[..., Any]
 ) -> None:
