@@ -61,7 +61,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_checkpoint(path, lively(**SMALL_TILES), source={"run": "test"})
+    save_checkpoint(path, lively(blocks=1, **SMALL_TILES), source={"run": "test"})
     return path
 
 
