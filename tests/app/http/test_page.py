@@ -337,6 +337,7 @@ def real(fake_store: Path, calibrated: QualityGate) -> Iterator[Server]:
     running.stop()
 
 
+@pytest.mark.slow
 def test_a_real_page_is_read(real: Server) -> None:
     body = post(real, MARKET.read_bytes(), read="true").json()
     assert body["recogniser"] == "rapidocr-v6"

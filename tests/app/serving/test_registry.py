@@ -157,6 +157,7 @@ def test_each_request_is_answered_by_the_model_that_it_names(fleet: Callable[...
     assert_reconciled(served.server)
 
 
+@pytest.mark.slow
 def test_switching_under_load_loses_no_answer_and_mixes_none(fleet: Callable[..., Fleet]) -> None:
     served = fleet("tbsrn:1")
     ended = threading.Event()

@@ -62,8 +62,8 @@ def crop(runner: CropRunner, source: Written) -> Crop:
 
 
 def test_no_layout_takes_more_work_than_was_admitted(runner: CropRunner) -> None:
-    for height in range(8, 80, 4):
-        for width in range(16, 500, 12):
+    for height in range(8, 80, 5):
+        for width in range(16, 500, 17):
             admitted = runner._most_windows(crop(runner, Written(height, width, 1)))
             for scale in np.linspace(0.1, 1, 19):
                 layout = tiling.plan(height, width, scale=float(scale), spec=SPEC, sizes=runner._pipeline.sizes)
@@ -71,7 +71,7 @@ def test_no_layout_takes_more_work_than_was_admitted(runner: CropRunner) -> None
 
 
 def test_crops_of_every_size_and_blur_have_a_result(runner: CropRunner) -> None:
-    sources = [Written(h, w, s) for h in range(20, 60, 4) for w in range(60, 300, 12) for s in (2.2, 2.8)]
+    sources = [Written(h, w, s) for h in range(20, 60, 6) for w in range(60, 300, 19) for s in (2.2, 2.8)]
 
     async def run() -> list[object]:
         loop = asyncio.create_task(runner._batcher.run())
