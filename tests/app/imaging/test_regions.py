@@ -352,6 +352,7 @@ def test_a_page_may_be_larger_than_a_crop_but_has_its_own_limit(start_server: Ca
     assert (response.status_code, response.json()["code"]) == (413, "too_many_pixels")
 
 
+@pytest.mark.slow
 def test_a_page_of_twelve_megapixels_with_three_hundred_boxes_is_one_request(server: Server) -> None:
     page = np.random.default_rng(0).integers(112, 144, (3000, 4000, 1), np.uint8).repeat(3, axis=2)
     boxes = [[x, y, x + 150, y + 20] for y in range(0, 3000, 100) for x in range(0, 4000, 400)]

@@ -51,6 +51,7 @@ def test_a_cancelled_page_stops_before_its_next_tile() -> None:
     assert len(network.sizes) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("font_px", [12, 24, 260])
 def test_small_and_large_print_of_a_large_page_is_found_whole(engine: OcrEngine, font_px: float) -> None:
     text, height = (SENTENCE, 900) if font_px < 100 else ("Pa", 1000)

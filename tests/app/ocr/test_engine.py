@@ -38,6 +38,7 @@ def test_a_single_letter_is_upright_on_a_page_of_level_lines(engine: OcrEngine) 
     assert digit.outline[0, 0] < digit.outline[1, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(4, 4), (5000, 40), (400, 600)])
 def test_blank_and_noisy_pages_have_no_lines(engine: OcrEngine, size: tuple[int, int]) -> None:
     assert engine.detect(np.full((*size, 3), 255, np.uint8)) == []
