@@ -13,34 +13,34 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 
 from app.errors import ServiceError, StartupError
-from bench import every
 from bench.harness import options, quotes, report
 from model_store.errors import ModelStoreError
 from model_store.optional import optional
 from training.errors import MissingExtra, TrainingError
+from training.run_state import git_commit
 
 # name -> one line of help. bench/name.py has OPTIONS and measure(args) -> Report.
 BENCHMARKS = {
     "model": "the published model's quality, parity and rules, out of its own reports",
     "raw": "images a second of every runtime and precision, beside the reference predictor",
-    "http": "the service over HTTP: beside its runtime, FastAPI and LitServe; latency; growth; sizing a replica",
-    "start": "start-up time and memory of the service with each runtime",
+    "http": "the service over HTTP: beside its runtime; response times; the size of a replica; its start",
     "sizes": "the inference time of a crop by its size and working scale",
     "bulk": "the speed of a bulk job with one and two workers",
-    "reliability": "correctness under faults, damaged pictures and disconnecting clients",
-    "training": "images a second of training pairs and of each engine's training steps",
     "blur": "the error of the blur estimate, on rendered text of known blur",
     "reading": "lines found on rendered pages, and the time and memory to find and read them",
-    "precision": "the loss from reduced precision in dB, SSIM and words read",
     "pages": "whole pages: characters read wrongly, with and without Text Telescope",
     "ocr": "words that recognisers read from small crops, with and without Text Telescope",
 }
-OUT = Path("runs/bench")
+OUT, SAMPLES = Path("runs/bench"), Path("examples/crops")
+NEED_DATA = {"ocr"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,9 +66,11 @@ def _run(parser: argparse.ArgumentParser, chosen: str, arguments: Sequence[str])
         command = commands.add_parser(name, help=summary, description=summary)
         if name == chosen:
             _add_benchmark(command, name, quick="--quick" in arguments)
-    everything = commands.add_parser("all", help="every benchmark", description=every.__doc__)
-    everything.set_defaults(run=lambda args: every.run(args, BENCHMARKS))
-    every.add_arguments(everything, out=OUT)
+    everything = commands.add_parser("all", help="every benchmark", description=run_all.__doc__)
+    everything.add_argument("--quick", action="store_true", help="little work, to see that every benchmark runs")
+    everything.add_argument("--data", type=Path, help="word crops: a folder or tar with labels.tsv")
+    everything.add_argument("--out", type=Path, default=OUT, help="folder of the reports (default: %(default)s)")
+    everything.set_defaults(run=run_all)
     quote = commands.add_parser("quote", help="copy reports into docs/ and their figures into the documents")
     quote.add_argument("--reports", type=Path, default=OUT, help="folder of `all` (default: %(default)s)")
     quote.set_defaults(run=lambda args: quotes.publish(args.reports))
@@ -91,6 +93,41 @@ def _add_benchmark(parser: argparse.ArgumentParser, name: str, *, quick: bool) -
         print((args.out / f"{name}.md").read_text(encoding="utf-8"))
 
     parser.set_defaults(run=run)
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """Each in a process of its own, so that none disturbs another.
+
+    Keeps the reports that this version of the code has finished. Exits with 1 and the names of the benchmarks that
+    failed, after the others have run.
+    """
+    data = args.data or (SAMPLES if args.quick else None)
+    failed = []
+    for number, name in enumerate(BENCHMARKS, 1):
+        said = f"[{number}/{len(BENCHMARKS)}] {name}"
+        if finished(args.out / f"{name}.json", quick=args.quick):
+            print(f"{said}: finished before", flush=True)
+            continue
+        if name in NEED_DATA and not data:
+            print(f"{said}: left out, needs --data", flush=True)
+            continue
+        print(said, flush=True)
+        flags = [*(["--quick"] if args.quick else []), *(["--data", str(data)] if name in NEED_DATA else [])]
+        started = monotonic()
+        command = [sys.executable, "-m", "bench", name, *flags, "--out", str(args.out)]
+        if subprocess.run(command, check=False).returncode:
+            failed.append(name)
+        print(f"{said}: {monotonic() - started:.0f} s", flush=True)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def finished(path: Path, *, quick: bool) -> bool:
+    if not path.exists():
+        return False
+    found = json.loads(path.read_text(encoding="utf-8"))
+    commit = git_commit()
+    return bool(commit and "-changed" not in commit and found["git_commit"] == commit and found["quick"] == quick)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 from bench.harness.options import Options, Value
 from bench.harness.report import Report, Table
 from model_store.blur import estimate
-from training.calibration.blur import LEAST, samples
+from training.calibration.blur import LEAST, errors, samples
 from training.data.crops import SEED
 
 OPTIONS: Options = {"each": Value(40, quick=3), "seed": Value(SEED)}
@@ -28,34 +28,16 @@ def measure(args: argparse.Namespace) -> Report:
     cv2.setNumThreads(1)
     found = list(samples(each=args.each, seed=args.seed))
     measured = np.array([estimate(sample.rgb).blur for sample in found])
-    truth = np.array([sample.blur for sample in found])
-    kept = ~np.isnan(measured)  # the others are taken for a plain ground
-    errors: dict[str, list[float]] = {"all": []}
-    for sample, error, counts in zip(found, measured / truth - 1, kept & (truth >= SHARP_BELOW), strict=True):
-        if counts:
-            for group in ("all", sample.script, f"{sample.height} px", sample.kind):
-                errors.setdefault(group, []).append(float(error))
-    order = dict.fromkeys(
-        ["all", *(s.script for s in found), *(f"{s.height} px" for s in found), *(s.kind for s in found)]
-    )
-    figures = {group: _figures(errors[group]) for group in order if group in errors}
-    rows = [
-        [group, str(number), f"{median:+.0%}", f"{size:.0%}", f"{most:.0%}"]
-        for group, (number, median, size, most) in figures.items()
-    ]
-    low, middle, high = np.quantile(measured[kept & (truth < SHARP_BELOW)], [0.1, 0.5, 0.9])
+    rows = []
+    for group, own in errors(found, measured, least=SHARP_BELOW).items():
+        size = np.abs(own)
+        shares = (f"{np.median(own):+.0%}", f"{np.median(size):.0%}", f"{np.quantile(size, 0.9):.0%}")
+        rows.append([group, str(len(own)), *shares])
+    sharp = [blur for blur, sample in zip(measured, found, strict=True) if sample.blur < SHARP_BELOW]
+    low, middle, high = np.nanquantile(sharp, [0.1, 0.5, 0.9])
     facts = {
-        "sharp": f"crops blurred by {LEAST} to {SHARP_BELOW} px are measured as {middle:.2f} px in the median "
-        f"({low:.2f} to {high:.2f})",
-        "sharp_median": f"{middle:.2f} px",
-        "sharp_range": f"{low:.2f} to {high:.2f}",
-        "plain": f"{(~kept).sum()} of {len(found)}",
+        "sharp": f"Crops blurred by {LEAST} to {SHARP_BELOW} px are measured as {middle:.2f} px in the median "
+        f"({low:.2f} to {high:.2f})."
     }
     title = f"crops blurred by {SHARP_BELOW} px and more"
-    return Report({title: figures, "columns": COLUMNS}, {"errors": Table(title, [title, *COLUMNS], rows)}, facts)
-
-
-def _figures(errors: list[float]) -> tuple[int, float, float, float]:
-    """As COLUMNS."""
-    size = np.abs(errors)
-    return len(errors), float(np.median(errors)), float(np.median(size)), float(np.quantile(size, 0.9))
+    return Report({"rows": rows}, {"errors": Table(title, [title, *COLUMNS], rows)}, facts)

@@ -42,9 +42,7 @@ def measure(args: argparse.Namespace) -> Report:
         for number, workers in tqdm([*product(range(args.rounds), rates)], unit="job", disable=None):
             rates[workers] = max(rates[workers], rate(Path(folder, f"{workers}-{number}"), workers, settings))
     rows = [(str(workers), f"{found:.1f}", f"{found / rates[1]:.2f}") for workers, found in rates.items()]
-    each = rates[2] / 2
-    facts = {"needed": f"{NEEDED:.0f} pictures/s", "workers": f"{NEEDED / each:.0f} workers"}
-    facts |= {"each": f"{each:.1f} pictures/s in {precision}", "gain": f"{rows[1][2]} times"}
+    facts = {"needed": f"{NEEDED:.0f} pictures/s", "workers": f"{2 * NEEDED / rates[2]:.0f} workers"}
     table = Table(f"Rate in {precision}", ("workers", "pictures/s", "times one worker"), rows)
     return Report({"pictures_per_s": rates}, {"workers": table}, facts)
 

@@ -1,10 +1,9 @@
 """The service over HTTP, as a real process with the bundled models.
 
 saturation   images a second with 1 and with 16 images a request, beside the runtime alone (all streams busy)
-null         the service with a runtime that only repeats pixels, beside bare FastAPI and LitServe
 latency      response times one after another, and evenly spaced at shares of the capacity
-growth       throughput and memory with more connections, images a request and queued windows, and over time
 capacity     a replica of one and of two cores
+start        start-up time and memory with each runtime, in turns
 
 Compared sides are measured in turns; the clients run on the same processors. CPU ms is the processor time of an
 image over all threads of the service, which other work on the machine hardly affects. `saturation` measures every
@@ -23,7 +22,7 @@ from bench.harness.options import MODEL, Options, Value
 from bench.harness.process import Process, served
 from bench.harness.report import Report
 
-PARTS = {"saturation": "saturation", "null": "null", "latency": "load", "growth": "load", "capacity": "load"}
+PARTS = {"saturation": "saturation", "latency": "load", "capacity": "load", "start": "load"}
 OPTIONS: Options = {
     "parts": Value(",".join(PARTS)),
     **MODEL,

@@ -16,8 +16,7 @@ from tqdm import trange
 
 from app.settings import Settings
 from bench.harness.load import Body, closed_loop, multipart
-from bench.harness.memory import cpu_s
-from bench.harness.process import Process, total
+from bench.harness.process import Process, cpu_s, total
 from bench.harness.report import Report, Table
 from bench.harness.turns import Worker
 from bench.http import runs_on, service

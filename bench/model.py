@@ -3,20 +3,16 @@
 model_store/tbsrn/3/evaluation.json  -> quality at the trained size
 model_store/tbsrn/3/report.json      -> largest difference of each exported form from the trained network
 model_store/tbsrn/calibration-3.json -> the rules, and the limits of second opinions
-docs/reports/ablation.csv            -> words read after each change of the training's recipe
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections.abc import Iterator, Mapping
-from statistics import mean
 from typing import Any
 
 from bench.harness.options import MODEL, Options
-from bench.harness.quotes import REPORTS
 from bench.harness.report import Report, Table
 from model_store.calibration import ANY, Rule, calibration_path
 from model_store.store import ModelStore
@@ -24,20 +20,6 @@ from training.calibration.readers import READER_NAMES
 
 OPTIONS: Options = MODEL
 FORMS = {"paddle-inference": "Paddle Inference", "onnxruntime": "ONNX Runtime", "openvino-fp32": "OpenVINO fp32"}
-RUNS = {
-    "hr": "HR itself",
-    "bicubic": "bicubic",
-    "pixels": "MSE alone",
-    "old-loss": "the loss of `tbsrn:2`: each reader's gradient normalised to length 1, after its weight",
-    "weight": "the weight repaired, 0.03",
-    "quantile": "+ clipped at the 75 % quantile instead of normalised",
-    "grey-soft": "+ grey and softened by 0.7 px",
-    "two-readers": "+ PP-OCRv4 in turns",
-    "ctc": "+ the label where HR is misread",
-    "windows": "+ canvases at any scale instead of stretched words",
-    "weight-0.006": "the same with weight 0.006",
-    "weight-0.15": "the same with weight 0.15",
-}
 Json = Mapping[str, Any]
 Rows = Iterator[list[str]]
 
@@ -49,22 +31,13 @@ def measure(args: argparse.Namespace) -> Report:
         for path in (model.path / "evaluation.json", model.path / "report.json", calibration_path(model))
     )
     whole = score["scores"][-1]
-    by_reader = ("", *READER_NAMES.values())
+    left_out = ("points over all crops", "on words left out")
+    limits = ("", "below", "margin", "crops sent", *left_out)
     tables = {
-        "quality": Table(
-            f"{whole['crops']} degraded crops", ("", "bicubic", args.model, "HR"), [*_quality(whole)]
-        ),
+        "quality": Table("Degraded crops", ("", "bicubic", f"`{model.manifest.ref}`", "HR"), [*_quality(whole)]),
         "parity": Table("Largest difference from the trained network", [*FORMS.values()], [_differences(parity)]),
-        "rules": Table(
-            "Rules", ("", "rule", "points over all crops", "on words left out"), [*_rules(calibration)]
-        ),
-        "every_crop": Table("Every crop super-resolved: points over plain", by_reader, [_every_crop(calibration)]),
-        "limits": Table(
-            "Second opinions",
-            ("", "below", "margin", "crops sent", "points over all crops", "on words left out"),
-            [*_limits(calibration["second_opinions"])],
-        ),
-        "ablation": Table("Words read, %", ("", "PSNR, dB", *READER_NAMES.values()), [*_ablation()]),
+        "rules": Table("Rules", ("", "rule", *left_out), [*_rules(calibration)]),
+        "limits": Table("Second opinions", limits, [*_limits(calibration["second_opinions"])]),
     }
     figures = {"model": model.manifest.ref, "digest": model.digest, "command": score["command"]}
     return Report(figures, tables)
@@ -98,11 +71,6 @@ def _rules(calibration: Json) -> Rows:
         yield [name, limits, *cells]
 
 
-def _every_crop(calibration: Json) -> list[str]:
-    always = calibration["points_over_plain"]["always"]
-    return ["at full strength", *(_points(always[reader]) for reader in READER_NAMES)]
-
-
 def _limits(found: Json) -> Rows:
     for side, sent in found["sent"].items():
         reader, _, as_any = side.partition(" as ")
@@ -114,13 +82,3 @@ def _limits(found: Json) -> Rows:
 
 def _points(found: Json) -> str:
     return f"{found['points']:+.1f} ± {1.96 * found['error']:.1f}"
-
-
-def _ablation() -> Rows:
-    """Means over the four degradations of each run."""
-    with (REPORTS / "ablation.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            decibels = [float(value) for name, value in row.items() if name.endswith(" dB") and value]
-            read = ([100 * float(v) for n, v in row.items() if n.endswith(reader)] for reader in READER_NAMES)
-            shown = f"{mean(decibels):.2f}" if decibels else ""
-            yield [RUNS[row["run"]], shown, *(f"{mean(values):.1f}" for values in read)]

@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from bench.harness.options import DATA, MODEL, READING, Options, Value
 from bench.harness.report import Report, Table
-from bench.ocr_ways import POLICIES, WAYS, Flags, read_in_every_way
-from bench.subject import Subject, open_subject
+from bench.ocr_ways import POLICIES, WAYS, Flags, Subject, open_subject, read_in_every_way
 from training.calibration.cells import BLURS, CELLS, HEIGHTS, SCRIPTS, Cell, crop, words
 from training.calibration.readers import READER_NAMES, is_read, shared_readers
 from training.chart import grid, subplots
@@ -48,7 +47,6 @@ GROUPS = {
     **{f"blur {blur:g}": [cell for cell in CELLS if cell.blur == blur] for blur in BLURS},
     **{cell.name: [cell] for cell in CELLS},
 }
-CELL_NAMES = [cell.name for cell in CELLS]
 HARM, MANY = 0.3, 200  # points that no group of MANY words and more should lose
 FULL = 15.0  # points of the chart's darkest colour
 MODES = ("named", "auto", "always")
@@ -67,17 +65,16 @@ def measure(args: argparse.Namespace) -> Report:
         "all": results.table("all crops", results.parts("all"), *MODES),
         "second_opinions": results.table("second opinions, all crops", pooled, "named", "second"),
         "second_opinions_by_script": results.table("the same by script", each, "named", "second"),
-        "cells": results.table("every cell", results.parts(*CELL_NAMES), *MODES, "second"),
+        "cells": results.table("every cell", results.parts(*(cell.name for cell in CELLS)), *MODES, "second"),
     }
-    facts = _facts(results)
-    tables["harmed"], facts["harmed"] = _harmed(results)
+    tables["harmed"], harmed = _harmed(results)
     figures = {
         "model": [subject.name, subject.predictor.precision, subject.artefact.digest],
         "right in each cell": {
             ", ".join(key): own[:, 0].sum(axis=1).tolist() for key, own in results.found.items()
         },
     }
-    return Report(figures, tables, facts, {"ocr": results.chart(subject.name)})
+    return Report(figures, tables, {"harmed": harmed}, {"ocr": results.chart(subject.name)})
 
 
 def _read(args: argparse.Namespace, subject: Subject) -> Results:
@@ -156,30 +153,6 @@ def _name(part: Part) -> str:
     reader, scripts, group = part
     script = [SCRIPT_NAMES[scripts[0]]] if len(scripts) == 1 else []
     return ", ".join([READER_NAMES.get(reader, reader), *script, *([group] if group[0].isdigit() else [])])
-
-
-def _facts(results: Results) -> dict[str, str]:
-    """Points of each recogniser, in its order; the cells that gain and lose, of one recogniser or of all."""
-    facts = {}
-    readers = {reader: [reader] for reader in results.readers} | {"all": results.readers}
-    for key, scripts in ({script: [script] for script in results.scripts} | {"all": results.scripts}).items():
-        facts[f"words_{key}"] = str(results.flags((results.readers[0], scripts, "all"), "plain").shape[2])
-        for way in ("named", "second"):
-            for group in ("all", "blurred"):
-                points = [f"{results.points((reader, scripts, group), way):.1f}" for reader in results.readers]
-                facts[f"{way}_{key}_{group}"] = f"{', '.join(points)} points"
-            for name, chosen in readers.items():
-                parts = [
-                    part for part in results.parts(*CELL_NAMES) if part[0] in chosen and part[1][0] in scripts
-                ]
-                facts[f"{way}_{key}_{name}_cells"] = _outcome({_name(p): results.points(p, way) for p in parts})
-    return facts
-
-
-def _outcome(points: Mapping[str, float]) -> str:
-    worst = min(points, key=points.__getitem__)
-    gain, lose = (sum(sign * value > 0 for value in points.values()) for sign in (1, -1))
-    return f"{gain} of {len(points)} cells gain, {lose} lose, at worst {points[worst]:+.1f} points ({worst})"
 
 
 def _harmed(results: Results) -> tuple[Table, str]:

@@ -9,24 +9,57 @@ second    second opinion: plain; where the recogniser is unsure, super-resolved,
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, RoutingPolicy
-from bench.subject import Subject, Treated
-from model_store.calibration import SecondOpinion
+from app.bulk.in_process import InProcess
+from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, Decision, QualityGate, RoutingPolicy
+from app.inference.predictor import Predictor
+from app.serving.loading import open_predictor
+from app.serving.pipeline import CropPipeline
+from app.settings import load_settings
+from model_store.calibration import Calibration, SecondOpinion
 from model_store.pixels import Rgb
+from model_store.store import Artefact, ModelStore
 from training.calibration.readers import SharedReader
 from training.ocr import Reading
 from training.readings import Readings
 
+BATCH_SIZES = (1, 8)  # few, because each takes time to warm up
+Treated = list[tuple[Rgb, Decision]]
 WAYS = {"plain": "plain crop", "named": "recogniser named", "auto": "default", "always": "`mode=always`"}
 WAYS["second"] = "second opinion"
 POLICIES = {"auto": DEFAULT_POLICY, "always": ALWAYS}  # the ones that do not depend on the recogniser
 Flags = npt.NDArray[np.bool_]
 Read = tuple[Sequence[Reading], Flags]  # of each crop: its reading; whether it went through the network
+
+
+@dataclass(frozen=True)
+class Subject:
+    artefact: Artefact
+    predictor: Predictor
+    gate: QualityGate
+
+    @property
+    def name(self) -> str:
+        return self.artefact.manifest.ref
+
+    def treated(self, crops: Sequence[Rgb], policy: RoutingPolicy) -> Treated:
+        """The crops as the service returns them, by its own code in this process."""
+        pipeline = CropPipeline(self.predictor.spec, self.gate, sizes=self.artefact.manifest.input_sizes)
+        return InProcess(self.predictor, pipeline, policy=policy)(crops) if crops else []
+
+
+def open_subject(args: argparse.Namespace, *, calibrated: bool = True) -> Subject:
+    """args: `model` and `model_store`. Raises StartupError or ModelStoreError."""
+    settings = load_settings(model=args.model, model_store=args.model_store)
+    artefact = ModelStore(settings.model_store).resolve(args.model)
+    gate = QualityGate(Calibration.of(artefact) if calibrated else None)
+    return Subject(artefact, open_predictor(settings, artefact, batch_sizes=BATCH_SIZES), gate)
 
 
 def read_in_every_way(

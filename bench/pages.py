@@ -26,8 +26,7 @@ from app.imaging.warp import rectify
 from app.ocr.engine import OcrEngine
 from bench.harness.options import MODEL, READING, Options, Value
 from bench.harness.report import Report, Table
-from bench.ocr_ways import WAYS, read_in_every_way
-from bench.subject import Subject, open_subject
+from bench.ocr_ways import WAYS, Subject, open_subject, read_in_every_way
 from training.calibration.readers import READER_NAMES, SharedReader, shared_readers
 from training.chart import grid, subplots
 from training.data.fonts import find_fonts
@@ -79,7 +78,7 @@ def measure(args: argparse.Namespace) -> Report:
         "scripts": _table("every kind and script", each, names, *CHANGES),
         "harmed": Table(f"over {HARM} more wrong characters than plain", ["", "points"], harmed),
     }
-    facts = {"pages": str(len(found)), "harmed": f"{len(harmed)} of {len(changes)}", **_facts(rows, names)}
+    facts = {"pages": str(len(found)), "harmed": f"{len(harmed)} of {len(changes)}", **_facts(rows)}
     figures = {one.page.name: {"fonts": one.page.fonts, **one.counted} for one in found}
     figure, axes = subplots(1, len(names), size=(1.5 + 3.2 * len(names), 1.0 + 0.32 * len(rows)))
     figure.suptitle("wrong characters of 100 on whole pages, and their change", weight="bold")
@@ -152,8 +151,8 @@ def _table(title: str, rows: Mapping[str, Pages], names: Sequence[str], *ways: s
     return Table(title, ["wrong characters of 100", "lines", *columns], cells)
 
 
-def _facts(rows: Mapping[str, Pages], names: Sequence[str]) -> dict[str, str]:
-    """By kind: the service beside rapidocr alone; each recogniser's change, and the lines that it sends."""
+def _facts(rows: Mapping[str, Pages]) -> dict[str, str]:
+    """By kind: the service beside rapidocr alone."""
     facts = {}
     for row, pages in rows.items():
         kind = row.replace(" ", "_")
@@ -163,8 +162,4 @@ def _facts(rows: Mapping[str, Pages], names: Sequence[str]) -> dict[str, str]:
         facts[f"service_over_rapidocr_{kind}"] = change.text(2, bold=False)
         for key in ("lines", "missed", "beside", "alone, missed"):
             facts[f"{key.replace(', ', '_')}_{kind}"] = f"{sum(one.counted[key] for one in pages):,}"
-        for way in CHANGES:
-            points = [_change(pages, f"{name}, {way}").text(2, bold=False) for name in names]
-            sent = [f"{_share(pages, f'{name}, {way}, sent', 'boxes'):.0f} %" for name in names]
-            facts |= {f"{way}_{kind}": "; ".join(points), f"{way}_{kind}_sent": ", ".join(sent)}
     return facts

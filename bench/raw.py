@@ -88,7 +88,7 @@ def measure(args: argparse.Namespace) -> Report:
             rows.append((side, *gflop, f"{most:.1f}", f"{reached:.1f} ({share})"))
             fact = f"{role}-{precision}"
             report.facts |= {fact: f"{reached:.0f} images/s in {precision}", f"{fact}-share": share}
-            report.facts |= {f"{fact}-times-{at}": f"{x:.1f}" for at, x in report.figures["over"][side].items()}
+            report.facts[f"{fact}-times-best"] = f"{report.figures['over'][side]['best']:.1f}"
     report.tables["limit"] = Table("The processor's limit", LIMIT, rows)
     missing = "" if "bf16" in precisions() else " alone, as this processor has no bf16"
     report.facts["precisions"] = " and ".join(precisions()) + missing

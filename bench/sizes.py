@@ -47,10 +47,8 @@ def measure(args: argparse.Namespace) -> Report:
         time = median(taken) / (area * median(largest) / prod(sizes[-1]))
         row = (f"{height} x {width}", f"{scale:g}", f"{layout.tiles} of {tile[0]}x{tile[1]}")
         rows.append((*row, f"{layout.pixels / area:.2f}", f"{1000 * median(taken):.1f}", f"{time:.2f}"))
-    subject = f"{artefact.manifest.ref}, {predictor.runtime} in {predictor.precision}"
-    return Report(
-        {"s": seconds}, {"crops": Table(f"Cost of a crop, {subject}", COLUMNS, rows)}, {"subject": subject}
-    )
+    title = f"Cost of a crop, {artefact.manifest.ref}, {predictor.runtime} in {predictor.precision}"
+    return Report({"s": seconds}, {"crops": Table(title, COLUMNS, rows)})
 
 
 def timed(predictor: Predictor, tiles: Nchw) -> float:

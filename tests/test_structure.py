@@ -83,7 +83,6 @@ def test_one_module_alone_reads_the_pictures_of_users() -> None:
         "client/text_telescope/pictures.py": "reads the service's responses",
         "training/data/degrade.py": "reads the JPEG that it has just written, to make its artefacts",
         "training/calibration/rendered.py": "the same",
-        "bench/null.py": "the other decoder of a comparison",
     }
     reads = re.compile(r"Image\.open\(|\bimdecode\(|\bimread\(|\bimdecodemulti\(|ImageFile\.Parser")
     found = {

@@ -21,8 +21,7 @@ from shutil import which
 from time import monotonic
 from typing import NamedTuple
 
-from bench.harness.swarm import Connection, connect
-
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SCRIPT = Path(__file__).with_suffix(".lua")
 PATH = "/v1/super-resolve?mode=always"  # super-resolve every crop, also sharp ones
 PRIORITY = -10  # if permitted: waiting for the processor would count as the service's time
@@ -69,12 +68,13 @@ def open_loop(url: str, body: Body, *, requests: int, per_s: float | None, heade
     """
     head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Type: {body.content_type}\r\n{headers}"
     request = f"{head}Content-Length: {len(body.data)}\r\n\r\n".encode() + body.data
+    host, port = url.removeprefix("http://").split(":")
     idle: list[Connection] = []
 
     async def answer(due: float) -> Answer:
         while idle and idle[-1][0].at_eof():  # closed by the service, which keeps no connection for ever
             idle.pop()
-        reader, writer = idle.pop() if idle else await connect(url)
+        reader, writer = idle.pop() if idle else await asyncio.open_connection(host, int(port))
         writer.write(request)
         got = (await reader.readuntil(b"\r\n\r\n")).lower()
         await reader.readexactly(int(got.partition(b"content-length: ")[2].partition(b"\r")[0]))

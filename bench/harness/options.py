@@ -19,8 +19,6 @@ from training.ocr import READERS
 HELP = {
     "model": "name or name:version, newest version by default",
     "model_store": "folder of models",
-    "weights": "a checkpoint in place of a model",
-    "calibration": "a calibration file in place of the model's",
     "data": "word crops: a folder or tar with labels.tsv, or an LMDB folder",
     "readers": "recognisers, comma-separated",
     "scripts": "scripts of the words, comma-separated",
@@ -30,7 +28,6 @@ HELP = {
     "seconds": "of each measurement",
     "parts": "parts of the benchmark, comma-separated",
     "each": "samples of each kind",
-    "detector": "service or rapidocr: the one that finds the lines",
 }
 
 
@@ -60,6 +57,7 @@ def add(parser: argparse.ArgumentParser, options: Options, *, quick: bool) -> No
             f"--{name.replace('_', '-')}",
             type=Path if issubclass(kind, Path) else kind,
             default=default,
+            required=default is None and name == "data",
             help=f"{HELP[name]} (default: {default})",
         )
 

@@ -1,4 +1,4 @@
-"""A service in a process of its own, as a user runs it: `text-telescope serve` on a free port of this machine."""
+"""A service in a process of its own, as a user runs it, on a free port; its memory and CPU time (Linux)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from typing import Any
 
 import httpx
 
-from bench.harness.memory import tree
-
 ROOT = Path(__file__).parents[2]
+KIB, MIB = 2**10, 2**20
 # Not auto, which takes Paddle where there is a GPU.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "TELESCOPE_RUNTIME": "openvino"}
 
@@ -120,3 +119,28 @@ def ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def rss(pid: int, field: str = "VmRSS") -> int:
+    """Resident bytes of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * KIB
+
+
+def peak_rss(pid: int) -> int:
+    """The highest resident bytes of a process."""
+    return rss(pid, "VmHWM")
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process and its child processes so far."""
+    fields = [Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in tree(pid)]
+    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")  # utime, stime
+
+
+def tree(pid: int) -> Iterator[int]:
+    """The process and its child processes."""
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text(encoding="ascii").split():
+            yield from tree(int(child))

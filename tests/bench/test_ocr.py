@@ -1,4 +1,4 @@
-"""`python -m bench ocr`: its tables and facts from known readings, and the command from words to report."""
+"""`python -m bench ocr`: its tables from known readings, and the command from words to report."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.__main__ import main
-from bench.ocr import Results, _facts, _harmed
+from bench.ocr import Results, _harmed
 from tests.training.calibration.words import drawn_words, installed_reader
 from training.calibration.cells import CELLS
 
@@ -33,15 +33,6 @@ def test_a_table_has_the_plain_rate_the_changes_and_the_crops_sent(results: Resu
     ((name, plain, named, second, sent),) = table.rows
     assert (name, plain, second, sent) == ("Tesseract, Latin words, 12 px, blur 0", "50.0", "0", "25 %")
     assert named.startswith("**+10.0 (+")
-
-
-def test_the_facts_count_the_cells_that_gain_and_lose(results: Results) -> None:
-    facts = _facts(results)
-    assert facts["words_latin"] == "200"
-    assert facts["named_all_all"] == "0.3 points"
-    assert facts["named_latin_all_cells"].startswith("1 of 30 cells gain, 0 lose, at worst +0.0 points")
-    lost = "0 of 30 cells gain, 1 lose, at worst -1.0 points (Tesseract, Latin words, 64 px, blur 0.11)"
-    assert facts["second_latin_tesseract_cells"] == facts["second_all_all_cells"] == lost
 
 
 def test_every_group_that_loses_words_is_named(results: Results) -> None:

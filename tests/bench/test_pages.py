@@ -33,11 +33,9 @@ def test_a_row_has_the_plain_errors_and_their_change() -> None:
 
 
 def test_the_service_is_compared_with_rapidocr_alone() -> None:
-    facts = _facts({"blurred notice": PAGES}, [READER])
+    facts = _facts({"blurred notice": PAGES})
     assert (facts["service_blurred_notice"], facts["rapidocr_blurred_notice"]) == ("8.00", "16.00")
     assert facts["service_over_rapidocr_blurred_notice"] == "-8.00 (-12.00 to -4.00)"
-    assert facts["second_blurred_notice"] == "-2.00 (-2.00 to -2.00)"
-    assert facts["second_blurred_notice_sent"] == "25 %"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The clients of `bench.harness.swarm`, each with a picture of its own colour, for services that repeat pixels."""
+"""The clients of `sockets.py`, each with a picture of its own colour, for services that repeat pixels."""
 
 import asyncio
 from collections import Counter
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import httpx
 
-from bench.harness import swarm
-from bench.harness.swarm import RESET, Asked, exchange, post
 from tests.app.conftest import Server, assert_reconciled, picture, png
 from tests.app.process import wait_until
+from tests.reliability import sockets
+from tests.reliability.sockets import RESET, Asked, exchange, post
 
 __all__ = ["RESET", "exchange", "post"]
 GAUGES = ("queue_windows", "admitted_windows", "admitted_bytes", "body_bytes", "requests_in_progress")
@@ -30,11 +30,11 @@ async def ask(url: str, tag: int, *, headers: str = "") -> str:
 async def ask_all(url: str, tags: Iterable[int], *, at_once: int, headers: str = "") -> Counter[str]:
     """One request for each tag, from `at_once` clients, each with one request at a time."""
     asked = (Asked(tagged(tag, headers=headers), picture(colour(tag), height=32, width=128)) for tag in tags)
-    return await swarm.ask_all(url, asked, at_once=at_once)
+    return await sockets.ask_all(url, asked, at_once=at_once)
 
 
 async def storm(url: str, clients: int) -> None:
-    await swarm.storm(url, tagged(0), clients)
+    await sockets.storm(url, tagged(0), clients)
 
 
 def activate(url: str, ref: str, key: str) -> int:

@@ -14,11 +14,11 @@ import pytest
 
 from app.http.api_keys import new_key
 from app.imaging.encode import encode
-from bench.harness.memory import KIB, MIB, growth, rss
-from bench.harness.process import total
+from bench.harness.process import KIB, MIB, rss, total
 from model_store.store import ModelStore
 from tests.app.conftest import png
 from tests.app.process import Process, wait_until
+from tests.reliability.growth import growth
 from tests.reliability.swarm import activate, ask, ask_all, exchange, post, storm
 
 pytestmark = pytest.mark.slow

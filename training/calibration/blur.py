@@ -79,6 +79,25 @@ def fit(found: Sequence[Sample]) -> npt.NDArray[np.float64]:
     return np.asarray(solved, np.float64)
 
 
+def errors(found: Sequence[Sample], measured: npt.NDArray[np.float64], *, least: float) -> dict[str, list[float]]:
+    """Relative errors of the samples blurred by `least` px and more: of all, by script, height and kind.
+
+    A sample that the estimate takes for a plain ground (nan) does not count.
+    """
+    groups: dict[str, list[float]] = {"all": []}
+    for name in ("script", "height", "kind"):
+        groups |= {_group(sample, name): [] for sample in found}
+    for sample, blur in zip(found, measured, strict=True):
+        if sample.blur >= least and not np.isnan(blur):
+            for group in ("all", *(_group(sample, name) for name in ("script", "height", "kind"))):
+                groups[group].append(float(blur / sample.blur - 1))
+    return {group: values for group, values in groups.items() if values}
+
+
+def _group(sample: Sample, name: str) -> str:
+    return f"{sample.height} px" if name == "height" else str(getattr(sample, name))
+
+
 def _sample(script: str, faces: Sequence[str], height: int, kind: str, rng: np.random.Generator) -> Sample:
     words = WORDS["latin" if script == "thin" else script]
     word, font = words[int(rng.integers(len(words)))], faces[int(rng.integers(len(faces)))]
