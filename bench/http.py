@@ -27,8 +27,8 @@ OPTIONS: Options = {
     "parts": Value(",".join(PARTS)),
     **MODEL,
     "model": Value("tbsrn,tbsrn:1", quick="tbsrn"),
-    "rounds": Value(5, quick=1),
-    "seconds": Value(5.0, quick=0.3),
+    "rounds": Value(3, quick=1),
+    "seconds": Value(3.0, quick=0.3),
 }
 
 

@@ -26,7 +26,7 @@ from model_store.store import Artefact, ModelStore
 from training.chart import GAIN, INK, SOFT, subplots
 
 MODELS = Value("tbsrn:1,tbsrn", quick="tbsrn:1")  # the first is the exact network, and the reference's
-OPTIONS: Options = {**MODEL, "model": MODELS, "rounds": Value(5, quick=1)}
+OPTIONS: Options = {**MODEL, "model": MODELS, "rounds": Value(3, quick=1)}
 SIZES, REST_S = (1, 8, 16), 0.3  # batch sizes; a pause, as threads of the side before still spin
 REFERENCE = "reference"
 RUNTIMES = {"Paddle Inference fp32": "paddle", "ONNX Runtime fp32": "onnx"}

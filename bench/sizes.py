@@ -22,7 +22,7 @@ from model_store import tiling
 from model_store.pixels import Nchw, Size
 from model_store.store import ModelStore
 
-OPTIONS: Options = {**MODEL, "rounds": Value(9, quick=1)}
+OPTIONS: Options = {**MODEL, "rounds": Value(5, quick=1)}
 # Words and lines, and the scale at which a rule's target blur is reached.
 CROPS: tuple[tuple[Size, float], ...] = (
     ((16, 48), 1.0), ((16, 64), 1.0), ((24, 80), 1.0), ((32, 96), 1.0), ((32, 128), 1.0), ((48, 200), 1.0),

@@ -84,10 +84,10 @@ class Predictor:
     def run_blocking(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w), any N -> SR, without an event loop.
 
-        Runs on all streams, in batches of the size whose measured time is the best for N.
+        Runs on all streams, in batches of the smallest size that gives each stream one of them, else the largest.
         """
-        n, seconds = len(lr_nchw), self.batch_seconds[lr_nchw.shape[2], lr_nchw.shape[3]]
-        size = min(seconds, key=lambda size: ceil(n / size / self.streams) * seconds[size])
+        n, sizes = len(lr_nchw), self.sizes((lr_nchw.shape[2], lr_nchw.shape[3]))
+        size = next((size for size in sizes if size * self.streams >= n), sizes[-1])
         padded = np.pad(lr_nchw, [(0, -n % size), (0, 0), (0, 0), (0, 0)])
         batches = (padded[start : start + size] for start in range(0, n, size))
         runs = [self._threads.submit(partial(self._run, batch)) for batch in batches]

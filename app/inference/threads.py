@@ -38,6 +38,9 @@ class DaemonThreads:
         self._count = min(self._count, count)
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
+        """Raises RuntimeError after `stop`, as no thread would do the work."""
+        if not self._count:
+            raise RuntimeError(f"the threads of {self._name} have ended")
         future: Future[T] = Future()
 
         def run() -> None:

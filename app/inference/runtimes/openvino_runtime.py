@@ -15,7 +15,6 @@ from time import perf_counter
 
 import numpy as np
 import openvino as ov
-from openvino import opset13 as opset
 
 from app.errors import StartupError
 from app.inference.runtimes.base import ANY_SIZE, Precision, inference_error, onnx_file, pick_precision
@@ -130,6 +129,8 @@ class OpenVinoRuntime:
 
 def _nothing() -> ov.Model:
     """The smallest network: it gives back its input."""
+    from openvino import opset13 as opset  # here, as only this function needs it
+
     number = opset.parameter([1], np.float32)
     return ov.Model([number], [number])
 

@@ -22,6 +22,7 @@ from model_store.pixels import Nchw
 from model_store.store import Artefact
 from tests.app.conftest import SPEC
 from tests.app.fakes import FakeRuntime, nearest_x2
+from tests.app.process import wait_until
 
 
 def opened(name: str, artefact: Artefact, precision: Precision = "fp32") -> Runtime:
@@ -297,8 +298,10 @@ def test_a_hanging_runtime_does_not_delay_close() -> None:
     runtime = FakeRuntime()
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1])
     runtime.gate.clear()
+    runtime.threads.clear()
     busy = threading.Thread(target=predictor.run_blocking, args=[np.zeros((1, 3, 16, 64), np.float32)])
     busy.start()
+    wait_until(lambda: runtime.threads)
     started = time.monotonic()
     predictor.close(within_s=0.05)
     assert time.monotonic() - started < 5

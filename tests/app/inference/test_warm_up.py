@@ -43,13 +43,15 @@ def test_any_number_of_images_runs_in_warmed_batches(n: int, streams: int) -> No
     assert set(runtime.batches[before:]) <= {1, 4}
 
 
-@pytest.mark.parametrize(("seconds", "batches"), [({1: 1.0, 4: 2.0}, [4]), ({1: 1.0, 4: 5.0}, [1, 1, 1])])
-def test_the_batch_size_follows_the_measured_times(seconds: dict[int, float], batches: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("streams", "n", "batches"), [(1, 1, [1]), (1, 3, [4]), (2, 2, [1, 1]), (2, 9, [4, 4, 4])]
+)
+def test_each_stream_gets_a_batch_if_there_are_enough_images(streams: int, n: int, batches: list[int]) -> None:
     runtime = FakeRuntime()
+    runtime.streams = streams
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 4])
-    predictor.batch_seconds = {(SPEC.height, SPEC.width): seconds}
     before = len(runtime.batches)
-    predictor.run_blocking(lr(3))
+    predictor.run_blocking(lr(n))
     predictor.close()
     assert runtime.batches[before:] == batches
 

@@ -280,7 +280,7 @@ def test_a_broken_version_is_refused_and_the_active_one_goes_on(
     status, problem = served.activate("tbsrn:2")
     assert (status, problem["code"]) == (409, "model_refused")
     assert says in str(problem["detail"])
-    assert "pen" not in str(problem)
+    assert "slip" not in str(problem)
     assert served.listed() == {"tbsrn:1": (True, True)}
     assert served.ask()[0] == "tbsrn:1"
     assert not served.runtimes["tbsrn:1"].closed
