@@ -6,7 +6,7 @@
     python -m bench quote                           copy the reports into docs/, and their figures into its texts
 
 Reports are written to --out (runs/bench). After an interruption the same command goes on: `all` keeps the reports
-that this version of the code has finished, and long benchmarks keep what they have measured.
+that this version of the code has finished, and long benchmarks keep their measurements.
 """
 
 from __future__ import annotations

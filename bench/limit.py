@@ -1,6 +1,6 @@
 """The upper limit of a network's speed: its matrix products and convolutions, at the processor's rate of each.
 
-The rates are those of OpenVINO on square products alone, and on the network's most common 3x3 convolution alone.
+The rates are measured in OpenVINO on square products alone, and on the network's most common 3x3 convolution alone.
 Other convolutions may be faster, so a network may reach more than its limit.
 """
 

@@ -67,7 +67,7 @@ def measure(args: argparse.Namespace) -> Report:
         "second_opinions_by_script": results.table("the same by script", each, "named", "second"),
         "cells": results.table("every cell", results.parts(*(cell.name for cell in CELLS)), *MODES, "second"),
     }
-    tables["harmed"], harmed = _harmed(results)
+    tables["harmed_groups"], harmed = _harmed(results)
     figures = {
         "model": [subject.name, subject.predictor.precision, subject.artefact.digest],
         "right in each cell": {

@@ -76,7 +76,7 @@ def measure(args: argparse.Namespace) -> Report:
         "kinds": _table("wrong characters of 100: plain, and their change", rows, names, "second"),
         "named": _table("the same with the recogniser named", rows, names, "named"),
         "scripts": _table("every kind and script", each, names, *CHANGES),
-        "harmed": Table(f"over {HARM} more wrong characters than plain", ["", "points"], harmed),
+        "harmed_kinds": Table(f"over {HARM} more wrong characters than plain", ["", "points"], harmed),
     }
     facts = {"pages": str(len(found)), "harmed": f"{len(harmed)} of {len(changes)}", **_facts(rows)}
     figures = {one.page.name: {"fonts": one.page.fonts, **one.counted} for one in found}

@@ -19,7 +19,7 @@ FORBIDDEN = {
 # Each part imports only parts that stand after it.
 ORDER = {
     "app": "__main__ main bulk server demo http serving batching ocr telemetry imaging inference settings errors",
-    "training": "calibration engines data",
+    "training": "pages calibration engines data",
 }
 
 
