@@ -1,7 +1,7 @@
 """The upper limit of a network's speed: its matrix products and convolutions, at the processor's rate of each.
 
-The rates are measured in OpenVINO on square products alone, and on the network's most common 3x3 convolution alone.
-Other convolutions may be faster, so a network may reach more than its limit.
+The rates are measured in OpenVINO on square products alone, and on the network's most common 3x3 convolution
+alone. Other convolutions may be faster, so a network may reach more than its limit.
 """
 
 import math
