@@ -130,6 +130,6 @@ def compared(sides: Sides) -> Report:
     axes.set_yticks(range(len(sides)), list(sides))
     axes.invert_yaxis()
     axes.set_xlim(right=1.2 * max(best.high for best in bests.values()))
-    axes.set_xlabel("images of 16x64 a second at the best batch size, and their range over the rounds")
+    axes.set_xlabel("images of 16x64 a second, and their range over the rounds")
     figures = {"sides": {s: {n: at._asdict() for n, at in f.items()} for s, f in sides.items()}, "over": over}
     return Report(figures, {"throughput": table}, charts={"throughput": figure})
