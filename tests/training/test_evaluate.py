@@ -289,6 +289,7 @@ def test_sr_is_found_behind_lr_in_what_paddleocr_exports(tmp_path: Path, engine:
     np.testing.assert_array_equal(predictor.run(lr), lr.repeat(2, 2).repeat(2, 3))
 
 
+@pytest.mark.slow
 def test_every_form_of_a_published_model_gives_the_same() -> None:
     for library in ("paddle", "openvino", "safetensors", "paddle2onnx"):
         pytest.importorskip(library)

@@ -34,6 +34,9 @@ from training.run_state import ROOT  # noqa: E402
 from training.tbsrn import TBSRN  # noqa: E402
 
 
+pytestmark = pytest.mark.slow  # every test reads an export
+
+
 def lively(**changes: Any) -> TBSRN:
     """A small network in which no weight is at its neutral start, so that a lost one shows."""
     paddle.seed(3)
@@ -150,7 +153,6 @@ def test_with_attention_the_form_for_any_size_is_the_trained_network_at_its_size
     np.testing.assert_array_equal(any_size, one)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("checkpoint", "recorded"),
     [
@@ -190,7 +192,6 @@ def test_the_report_covers_the_form_for_any_size(exported: Path) -> None:
     assert_every_size_is_compared(json.loads((exported / "report.json").read_text()))
 
 
-@pytest.mark.slow
 def test_a_network_without_attention_is_published_and_needs_no_evaluation(
     crops: Path, tmp_path: Path, publishing: list[str]
 ) -> None:
@@ -231,7 +232,6 @@ def test_mish_holds_where_its_exponential_overflows(tmp_path: Path) -> None:
         np.testing.assert_allclose(form(tmp_path / "mish.onnx")(x), exact, atol=2e-6)
 
 
-@pytest.mark.slow
 def test_the_command_repeated_gives_the_same_bytes(weights: Path, crops: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):  # processes of their own: Paddle numbers operations from the start of one
         command = ["export", "--weights", str(weights), "--crops", str(crops), "--out", str(tmp_path / name)]
@@ -254,7 +254,6 @@ def test_a_form_that_differs_is_named(error: float) -> None:
         parity.require_parity(found)
 
 
-@pytest.mark.slow
 def test_a_form_that_differs_is_not_published(
     weights: Path, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publishing: list[str]
 ) -> None:

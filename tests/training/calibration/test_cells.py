@@ -47,6 +47,7 @@ def test_a_blurred_cell_is_measured_as_blurred_as_it_is(data: Path) -> None:
         assert np.median(measured) == pytest.approx(0.08 * height, rel=0.25)
 
 
+@pytest.mark.slow
 def test_rendered_scripts_have_words_in_both_halves(faces: dict[str, tuple[str, ...]]) -> None:
     """A hundred at least, where a font draws them."""
     for script in ("digits", "chinese"):

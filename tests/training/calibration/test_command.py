@@ -29,6 +29,7 @@ def calibrate(*arguments: object) -> int:
     return main(["calibrate", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
     data: Path, reader: str, tmp_path: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
     assert json.loads((out / "calibration.json").read_text())["rules"] == report["rules"]
 
 
+@pytest.mark.slow
 def test_second_opinions_are_added_to_rules_that_stay(data: Path, reader: str, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(BUNDLED / "tbsrn" / "3", store / "tbsrn" / "3")
@@ -72,6 +74,7 @@ def test_second_opinions_are_added_to_rules_that_stay(data: Path, reader: str, t
     assert calibration.second_opinions.keys() == found["limits"].keys()
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_is_calibrated_into_the_folder_of_results(
     data: Path, reader: str, tmp_path: Path
 ) -> None:

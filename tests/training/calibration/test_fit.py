@@ -84,6 +84,7 @@ def test_one_script_that_loses_forbids_what_another_gains_by() -> None:
     assert fit(changed(data, lambda gains: np.where(data.script == "chinese", -np.abs(gains), gains))) == NEVER
 
 
+@pytest.mark.slow
 def test_chance_alone_is_seldom_taken_for_help() -> None:
     taken = 0
     for seed in range(12):

@@ -62,6 +62,7 @@ def test_calibration_and_service_make_the_same_pixels(crops: list[Rgb], sizes: S
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_network_opened_for_calibration_is_the_one_that_the_service_runs() -> None:
     pytest.importorskip("openvino")
     artefact = ModelStore(BUNDLED).resolve("tbsrn:3")
