@@ -33,7 +33,6 @@ from training.published import read_published  # noqa: E402
 from training.run_state import ROOT  # noqa: E402
 from training.tbsrn import TBSRN  # noqa: E402
 
-
 pytestmark = pytest.mark.slow  # every test reads an export
 
 
