@@ -89,7 +89,7 @@ def publishing_to(folder: Path) -> list[str]:
 
 @pytest.fixture
 def publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Arguments that publish to tmp_path / "store", whatever is uncommitted here."""
+    """Arguments that publish to tmp_path / "store", also from a checkout with uncommitted changes."""
     monkeypatch.setattr("training.export.clean_commit", lambda _: "c" * 40)
     return publishing_to(tmp_path)
 
