@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # pytest-xdist would begin with the groups of most tests
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own hook, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let one process of pytest-xdist run all tests that share expensive fixtures, such as a module."""
     groups = {item: _group(item) for item in items}
