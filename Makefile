@@ -16,7 +16,7 @@ serve: $(VENV)/.serve ## Install the service and start it on http://localhost:80
 
 # One process a core; the tests of a module stay together (tests/conftest.py). A test's own processes and libraries
 # compute on one thread, since two of each would wait for each other.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test: $(VENV)/.develop ## Install everything and run the quick tests (ARGS="-k batcher" for some)
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -14,37 +14,23 @@ hypothesis.settings.load_profile("any machine")
 REPOSITORY = Path(__file__).parents[1]
 
 
-# Groups of tests that take longest, and begin: then all processes of pytest-xdist end at about the same time.
+# Modules that take longest, and begin: then all processes of pytest-xdist end at about the same time.
 LONGEST = (
-    "docker",
-    "tests/test_readme.py",
-    "distributions",
-    "tests/training/test_end_to_end.py",
-    "tests/reliability/test_process.py",
-    "tests/app/bulk/test_kill.py",
+    "docker/test_images.py",
+    "test_readme.py",
+    "training/test_end_to_end.py",
+    "reliability/test_process.py",
+    "app/bulk/test_kill.py",
 )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.option.loadscopereorder = False  # pytest-xdist would begin with the groups of most tests
+    config.option.loadscopereorder = False  # pytest-xdist would begin with the modules of most tests
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist's own hook, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process of pytest-xdist run all tests that share expensive fixtures, such as a module."""
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
-
-
-def _group(item: pytest.Item) -> str:
-    path = item.path.relative_to(REPOSITORY)
-    if path.is_relative_to("tests/docker"):
-        return "docker"
-    if "dist" in getattr(item, "fixturenames", ()):
-        return "distributions"
-    return str(path)
+    first = {REPOSITORY / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture(scope="session")

@@ -349,13 +349,15 @@ def test_a_real_page_is_read(real: Server) -> None:
 @pytest.mark.slow
 def test_a_blurred_line_of_a_page_is_the_one_that_is_read_again(real: Server) -> None:
     page = np.full((300, 700, 3), 255, np.uint8)
-    for text, y in (("Platform seven", 70), ("to Edinburgh 19:45", 170)):
-        cv2.putText(page, text, (30, y), cv2.FONT_HERSHEY_DUPLEX, 1.2, (0, 0, 0), 2)
-    page[110:200] = cv2.GaussianBlur(page[110:200], (0, 0), 5)
+    alike = "Wmvw ilI1 rnm O0Q8"  # letters that look alike once they are blurred, of which no recogniser is sure
+    for text, y, scale in (("Platform seven", 70, 1.2), (alike, 170, 0.8)):
+        cv2.putText(page, text, (30, y), cv2.FONT_HERSHEY_DUPLEX, scale, (0, 0, 0), 2)
+    page[110:200] = cv2.GaussianBlur(page[110:200], (0, 0), 3.2)
     body = post(real, encode.encode(page, "png"), read="true").json()
     sharp, blurred = body["lines"]
     assert (sharp["reason"], sharp["reading"]["text"]) == ("sure", "Platform seven")
-    assert (blurred["reason"], blurred["blur_px"] > 4) == ("unsure", True)
+    assert blurred["reason"] == "unsure"
+    assert blurred["blur_px"] > 2.5
 
 
 @pytest.mark.slow
