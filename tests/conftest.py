@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 LONGEST = (
     "docker/test_images.py",
     "test_readme.py",
+    "bench/test_all.py",
     "training/test_end_to_end.py",
     "reliability/test_process.py",
     "app/bulk/test_kill.py",

@@ -1,14 +1,9 @@
-"""`python -m bench ocr`: its tables from known readings, and the command from words to report."""
-
-import json
-from pathlib import Path
+"""`python -m bench ocr`: its tables from known readings."""
 
 import numpy as np
 import pytest
 
-from bench.__main__ import main
 from bench.ocr import Results, _harmed
-from tests.training.calibration.words import drawn_words, installed_reader
 from training.calibration.cells import CELLS
 
 WORDS = 200
@@ -39,26 +34,3 @@ def test_every_group_that_loses_words_is_named(results: Results) -> None:
     table, share = _harmed(results)
     assert share == "1 of 43"  # all, blurred, six heights, five blurs, thirty cells
     assert table.rows == [["Tesseract, Latin words", "64 px, blur 0.11", "-1.0"]]
-
-
-@pytest.mark.slow
-def test_the_command_goes_on_with_the_readings_that_it_has_kept(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
-    reader = installed_reader()
-    command = ["ocr", "--data", str(drawn_words(tmp_path / "words")), "--scripts", "latin", "--limit", "2"]
-    command += ["--readers", reader, "--out", str(tmp_path)]
-    main(command)
-    report = json.loads((tmp_path / "ocr.json").read_text())
-    right = report["figures"]["right in each cell"]
-    ways = ("plain", "named", "auto", "always", "second")
-    assert set(right) == {f"latin, {reader}, {way}" for way in ways}
-    sharp = [cell.name for cell in CELLS].index("48 px, blur 0")
-    assert right[f"latin, {reader}, plain"][sharp] == right[f"latin, {reader}, named"][sharp] == 2
-    assert {"blurred", "all", "second_opinions", "second_opinions_by_script", "cells", "harmed"} <= set(
-        report["quotes"]
-    )
-    assert "<svg" in (tmp_path / "ocr.svg").read_text()
-    readings = (tmp_path / "ocr" / "readings.jsonl").read_text().split()
-    main(command)
-    assert (tmp_path / "ocr" / "readings.jsonl").read_text().split() == readings
-    assert json.loads((tmp_path / "ocr.json").read_text())["quotes"] == report["quotes"]

@@ -1,15 +1,10 @@
-"""`python -m bench pages`: tables and facts of known errors, and the command from pages to report."""
+"""`python -m bench pages`: tables and facts of known errors."""
 
-import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
-import pytest
 
-from bench.__main__ import main
 from bench.pages import Measured, _facts, _table
-from tests.training.calibration.words import installed_reader
 from training.pages.make import Page
 
 READER = "rapidocr-v6"
@@ -36,23 +31,3 @@ def test_the_service_is_compared_with_rapidocr_alone() -> None:
     facts = _facts({"blurred notice": PAGES})
     assert (facts["service_blurred_notice"], facts["rapidocr_blurred_notice"]) == ("8.00", "16.00")
     assert facts["service_over_rapidocr_blurred_notice"] == "-8.00 (-12.00 to -4.00)"
-
-
-@pytest.mark.slow
-def test_the_command_reports_each_way_of_each_kind_and_keeps_its_readings(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
-    command = ["pages", "--quick", "--readers", installed_reader(), "--out", str(tmp_path)]
-    main(command)
-    report = json.loads((tmp_path / "pages.json").read_text())
-    (page,) = report["figures"].values()
-    assert (page["lines"], page.get("missed", 0)) == (4, 0)
-    assert page.get(f"{READER}, plain", 0) < 0.2 * page["characters"]
-    assert page["fonts"]
-    assert {"kinds", "named", "scripts", "harmed", "service_all_pages", "rapidocr_all_pages"} <= set(
-        report["quotes"]
-    )
-    assert "| subtitle | 4 |" in (tmp_path / "pages.md").read_text()
-    assert "<svg" in (tmp_path / "pages.svg").read_text()
-    readings = (tmp_path / "pages" / "readings.jsonl").read_text().split()
-    main(command)
-    assert (tmp_path / "pages" / "readings.jsonl").read_text().split() == readings
