@@ -80,6 +80,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "CURL_HOME": str(curl),
         "PIP_CONSTRAINT": str(REPOSITORY / "constraints.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_COMPILE": "1",  # a module is compiled at its first import; most have none here
+        "TELESCOPE_BATCH_SIZES": "1",  # each further size takes seconds to warm up
     }
 
 

@@ -10,11 +10,22 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
-from bench.harness.process import ENVIRONMENT, Process, ready, scraped, wait_until
+from bench.harness import process
+from bench.harness.process import ENVIRONMENT, ready, scraped, wait_until
 from tests.conftest import REPOSITORY
 
 __all__ = ["Process", "Terminal", "at_a_terminal", "ready", "scraped", "wait_until"]
+
+
+class Process(process.Process):
+    """A started service. That of `app` runs single images unless told otherwise: each batch size takes a second
+    to warm up."""
+
+    def __init__(self, *arguments: str, program: str = "app", **options: Any) -> None:
+        sizes = {"TELESCOPE_BATCH_SIZES": "1"} if program == "app" else {}
+        super().__init__(*arguments, program=program, **{**sizes, **options})
 
 
 class Terminal:

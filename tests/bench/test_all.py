@@ -30,7 +30,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not all(fonts().values()):
         pytest.skip("no font for one of the scripts: apt-get install fonts-wqy-zenhei")
     folder = tmp_path_factory.mktemp("reports")
-    command = [sys.executable, "-m", "bench", "all", "--quick", "--out", folder]
+    command = [sys.executable, "-m", "bench", "all", "--quick", "--out", str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return folder

@@ -186,7 +186,11 @@ def _wheels(cache: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=cache) as made:
             download = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
             _succeed(*download, "--constraint", str(constraints), "--dest", f"{made}/wheels", *wanted)
-            Path(made, "wheels").rename(folder)
+            try:
+                Path(made, "wheels").rename(folder)
+            except OSError:  # another process has downloaded the same ones in the meantime
+                if not folder.exists():
+                    raise
     return folder
 
 

@@ -31,7 +31,7 @@ CROPS = sorted((REPOSITORY / "examples" / "crops").glob("*.png"))
 @pytest.fixture(scope="module")
 def service() -> Iterator[Process]:
     """A service that all tests of this module share."""
-    process = Process()
+    process = Process(TELESCOPE_BATCH_SIZES="1,8")
     wait_until(lambda: ready(process.url()), 60)
     yield process
     process.kill()
