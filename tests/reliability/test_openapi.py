@@ -27,9 +27,12 @@ def test_every_generated_request_gets_a_documented_response(serve: Serve, mode: 
     for result in schema.get_all_operations():
         assert isinstance(result, Ok), result
         operation = result.ok()
+        own = (operation.query, operation.headers, operation.cookies, operation.body)
+        if mode is GenerationMode.NEGATIVE and not any(len(list(each)) for each in own):
+            continue  # any text is valid in a path, and the search for other text would take seconds
 
         @seed(0)
-        @settings(max_examples=25, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+        @settings(max_examples=15, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
         def holds(case: schemathesis.Case[Any]) -> None:
             nonlocal sent
@@ -38,7 +41,7 @@ def test_every_generated_request_gets_a_documented_response(serve: Serve, mode: 
             is_late = response.status_code == 504 and "X-Request-Timeout-Ms" in case.headers
             case.validate_response(response, checks=CHECKS if is_late else [*CHECKS, not_a_server_error])
 
-        with suppress(Unsatisfiable):  # an operation without parameters has no invalid requests
+        with suppress(Unsatisfiable):  # not every operation with parameters has invalid requests
             holds()
     assert sent >= 30
     assert server.post(b"").status_code == 400

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("within_s", [0.2, 1])
 def test_a_flood_costs_no_goodput_and_admitted_requests_are_in_time(within_s: float) -> None:
-    seen = flood(3, within_s=within_s, seconds=4)
+    seen = flood(3, within_s=within_s, seconds=2)
     assert seen.goodput_per_s > 0.95 * CAPACITY_PER_S
     assert seen.expired == seen.mixed == 0
     assert len(seen.waits_s) + seen.refused == seen.offered
