@@ -44,12 +44,8 @@ def reading() -> Iterator[Service]:
 class Visit:
     """An open page, with all its requests, console messages and errors."""
 
-    def __init__(
-        self, browser: "Browser", server: Server | Service, *, width: int = 1200, dark: bool = False
-    ) -> None:
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
-        )
+    def __init__(self, browser: "Browser", server: Server | Service, *, width: int = 1200) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 800})
         self.page: Page = self.context.new_page()
         self.url = server.url
         self.requests: list[str] = []

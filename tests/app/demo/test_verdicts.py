@@ -145,17 +145,18 @@ def test_another_recogniser_gets_pictures_by_its_rule(visit: Visitor, reading: S
     assert "recogniser=tesseract" in seen.page.locator("#curl").inner_text()
 
 
-@pytest.mark.parametrize(
-    ("truth", "read"),
-    [
-        ("HARBOUR MARKET 24", "HARBOURMARKET 24"),
-        ("in the inn", "inn the"),
-        ("one two two", "two one two"),
-        ("Öl für Øre", "Ol für Øre"),
-        ("thought tickets", "though tickets"),
-        ("nothing", ""),
-    ],
-)
-def test_page_and_samples_count_the_same_words(visit: Visitor, truth: str, read: str) -> None:
+COUNTED = [  # a line's text, and how it was read
+    ("HARBOUR MARKET 24", "HARBOURMARKET 24"),
+    ("in the inn", "inn the"),
+    ("one two two", "two one two"),
+    ("Öl für Øre", "Ol für Øre"),
+    ("thought tickets", "though tickets"),
+    ("nothing", ""),
+]
+
+
+def test_page_and_samples_count_the_same_words(visit: Visitor) -> None:
     script = """async ([words, read]) => (await import("/web/words.js")).wordsRead(words, read).map(Boolean)"""
-    assert visit().page.evaluate(script, [truth.split(), read]) == words_read(truth, read)
+    page = visit().page
+    for truth, read in COUNTED:
+        assert page.evaluate(script, [truth.split(), read]) == words_read(truth, read), read
