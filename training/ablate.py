@@ -16,6 +16,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,14 +78,15 @@ def run(args: argparse.Namespace) -> None:
     configs = {name: read_config(plan.base, TrainConfig, [*common, *more]) for name, more in plan.runs.items()}
     if any(config.data.train != base.data.train or config.run.steps is None for config in configs.values()):
         raise ConfigError("the runs of an ablation share data.train, and each has run.steps")
-    log, device = Log(base.out), set_up(base)
-    results = Results(base.out, Judge(base, device, open_readers(base.run.readers)), log)
-    missing = {name: config for name, config in configs.items() if not results.path(name).exists()}
-    if missing:
-        _train(missing, base, device, plan.pool, log, results)
-    for name in configs:
-        results.judge(name)
-    results.write_table([*configs])
+    with closing(Log(base.out)) as log:
+        device = set_up(base)
+        results = Results(base.out, Judge(base, device, open_readers(base.run.readers)), log)
+        missing = {name: config for name, config in configs.items() if not results.path(name).exists()}
+        if missing:
+            _train(missing, base, device, plan.pool, log, results)
+        for name in configs:
+            results.judge(name)
+        results.write_table([*configs])
 
 
 def _train(

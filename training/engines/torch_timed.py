@@ -18,6 +18,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,10 @@ class Log:
             self._rows.writeheader()
         self._rows.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in values.items()})
 
+    def close(self) -> None:
+        self._lines.close()
+        self._csv.close()
+
 
 def train(config: TrainConfig) -> None:
     """Train for `run.seconds` in all, and write weights, figures and a sheet to `config.out`.
@@ -81,7 +86,12 @@ def train(config: TrainConfig) -> None:
     """
     if (config.out / AVERAGE).exists():
         raise RunError(f"{config.out} holds a run already; give another out=DIR")
-    log, device, samples = Log(config.out), set_up(config), open_samples(config)
+    with closing(Log(config.out)) as log:
+        _train(config, log)
+
+
+def _train(config: TrainConfig, log: Log) -> None:
+    device, samples = set_up(config), open_samples(config)
     seconds = config.run.seconds
     assert seconds is not None, "only a run with run.seconds comes here"
     judge = Judge(config, device)
