@@ -120,12 +120,14 @@ def test_a_stopped_run_says_how_to_go_on_and_then_equals_an_unbroken_one(
     tmp_path: Path, train: Callable[..., Any]
 ) -> None:
     whole = train(config(tmp_path / "whole"))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        out = tmp_path / number.name
-        command = [sys.executable, "-m", "tests.training.stopped_run", str(out), str(int(number))]
-        stopped = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-        assert stopped.returncode == 130, stopped.stderr
-        assert "stopped after step 7; go on with the same command and --resume" in stopped.stdout
+    command = [sys.executable, "-m", "tests.training.stopped_run", str(tmp_path)]
+    stopped = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert stopped.returncode == 0, stopped.stderr
+    said = stopped.stdout
+    assert said.count("stopped after step 7; go on with the same command and --resume") == 2
+    for name in ("SIGINT", "SIGTERM"):
+        assert f"{name} ended the run with 130" in said
+        out = tmp_path / name
         resumed = train(config(out), resume=True)
         assert resumed.steps == [7, 8, 9, 10, 11]
         assert (resumed.gain, resumed.rates) == (whole.gain, whole.rates[7:])
@@ -241,23 +243,15 @@ def test_a_data_root_that_is_missing_is_named(
     assert f"{tmp_path / 'none'} is not a folder" in capsys.readouterr().err
 
 
-# --- with Paddle, in processes of their own ---------------------------------------------------------
+# --- with Paddle, in a process of its own ---------------------------------------------------------
 
 SMALL = ["model.height=8", "model.width=16", "model.hidden=2", "model.dropout=0.1", "run.ema_decay=0.9",
          "data.rendered=40", "data.rendered_validation=4", "data.workers=1", "run.batch_size=4", "run.steps=60",
          "run.log_every=1", "run.evaluate_every=20", "run.save_every=7"]  # fmt: skip
 
 
-def start(out: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "training", "train", "-c", str(TINY), *more, "-o", *SMALL, f"out={out}"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def finish(process: subprocess.Popen[bytes]) -> str:
-    said = process.communicate(timeout=120)[1].decode()
-    assert process.returncode == 0, said
-    return said
+def small_run(out: Path, *more: str) -> list[str]:
+    return ["train", "-c", str(TINY), *more, "-o", *SMALL, f"out={out}"]
 
 
 @pytest.mark.slow
@@ -265,8 +259,13 @@ def test_a_run_killed_and_resumed_continues_the_curve_to_the_digit(tmp_path: Pat
     pytest.importorskip("paddle")
     from training.weights_file import read_checkpoint
 
-    finish(start(tmp_path / "whole"))
-    process = start(tmp_path / "killed")
+    assert main(small_run(tmp_path / "whole")) == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training", *small_run(tmp_path / "killed")],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     curve = tmp_path / "killed" / "metrics.csv"
     while not curve.exists() or curve.read_bytes().count(b"\n") < 10:
         assert process.poll() is None, process.communicate()[1].decode()
@@ -274,7 +273,7 @@ def test_a_run_killed_and_resumed_continues_the_curve_to_the_digit(tmp_path: Pat
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert 9 <= len(rows(tmp_path / "killed")) < len(rows(tmp_path / "whole"))
-    finish(start(tmp_path / "killed", "--resume"))
+    assert main(small_run(tmp_path / "killed", "--resume")) == 0
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
     for name in ("best.safetensors", "last.safetensors"):
         ours, theirs = (read_checkpoint(tmp_path / run / name)[0] for run in ("killed", "whole"))
