@@ -17,7 +17,8 @@ onnx = pytest.importorskip("onnx")
 for module in ("paddle2onnx", "onnxruntime", "openvino", "safetensors"):
     pytest.importorskip(module)
 
-from model_store.store import ModelStore  # noqa: E402 - after the skips
+from model_store.manifest import PixelSpec  # noqa: E402 - after the skips
+from model_store.store import ModelStore  # noqa: E402
 from training import parity  # noqa: E402
 from training.__main__ import main  # noqa: E402
 from training.any_size import SIZES  # noqa: E402
@@ -25,7 +26,7 @@ from training.architecture import pixel_spec  # noqa: E402
 from training.checkpoint import save_checkpoint  # noqa: E402
 from training.convert import import_telescope  # noqa: E402
 from training.errors import DataError, ExportError, ParityError  # noqa: E402
-from training.export import clean_commit, export  # noqa: E402
+from training.export import clean_commit, export, other_sizes  # noqa: E402
 from training.fold import FoldedTBSRN  # noqa: E402
 from training.onnx_form import spell_softplus, write_onnx  # noqa: E402
 from training.paddle_form import write_paddle  # noqa: E402
@@ -94,14 +95,27 @@ def publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return publishing_to(tmp_path)
 
 
+# A command in a process of its own: Paddle numbers operations from the start of one. Any checkout may publish.
+FRESH = """
+import sys
+from training import __main__, export
+export.clean_commit = lambda root: "c" * 40
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+def fresh_export(*arguments: str) -> None:
+    command = [sys.executable, "-c", FRESH, "export", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def made(weights: Path, crops: Path, evaluation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the exported forms in `out`, and published with the evaluation in `store`."""
     folder = tmp_path_factory.mktemp("made")
-    command = ["export", "--weights", str(weights), "--out", str(folder / "out"), "--crops", str(crops)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.export.clean_commit", lambda _: "c" * 40)
-        assert main([*command, *publishing_to(folder), "--evaluation", str(evaluation)]) == 0
+    command = ["--weights", str(weights), "--out", str(folder / "out"), "--crops", str(crops)]
+    fresh_export(*command, *publishing_to(folder), "--evaluation", str(evaluation))
     return folder
 
 
@@ -187,6 +201,11 @@ def assert_every_size_is_compared(report: dict[str, Any]) -> None:
         assert all(value <= parity.TOLERANCE for by_batch in forms.values() for value in by_batch.values())
 
 
+def test_a_form_for_any_size_is_not_checked_at_the_trained_size() -> None:
+    assert other_sizes(PixelSpec(16, 64, 2)) == SIZES[1:]
+    assert other_sizes(PixelSpec(8, 16, 2)) == SIZES
+
+
 def test_the_report_covers_the_form_for_any_size(exported: Path) -> None:
     assert_every_size_is_compared(json.loads((exported / "report.json").read_text()))
 
@@ -231,14 +250,15 @@ def test_mish_holds_where_its_exponential_overflows(tmp_path: Path) -> None:
         np.testing.assert_allclose(form(tmp_path / "mish.onnx")(x), exact, atol=2e-6)
 
 
-def test_the_command_repeated_gives_the_same_bytes(weights: Path, crops: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):  # processes of their own: Paddle numbers operations from the start of one
-        command = ["export", "--weights", str(weights), "--crops", str(crops), "--out", str(tmp_path / name)]
-        subprocess.run([sys.executable, "-m", "training", *command], check=True, cwd=ROOT, capture_output=True)
-    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+def test_the_command_repeated_gives_the_same_bytes(
+    exported: Path, weights: Path, crops: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    fresh_export("--weights", str(weights), "--crops", str(crops), "--out", str(again))
+    files = [path.relative_to(again) for path in again.rglob("*") if path.is_file()]
     assert len(files) == 8
     for file in files:
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+        assert (exported / file).read_bytes() == (again / file).read_bytes(), file
 
 
 @pytest.mark.parametrize("error", [2e-4, float("nan")])
@@ -256,6 +276,7 @@ def test_a_form_that_differs_is_named(error: float) -> None:
 def test_a_form_that_differs_is_not_published(
     weights: Path, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publishing: list[str]
 ) -> None:
+    monkeypatch.setattr("training.export.export_any_size", lambda *_, **__: {})
     monkeypatch.setattr(parity, "onnxruntime", lambda _: lambda lr: np.zeros_like(lr).repeat(2, 2).repeat(2, 3))
     command = ["export", "--weights", str(weights), "--out", str(tmp_path / "out"), "--crops", str(crops)]
     assert main([*command, *publishing]) == 2
