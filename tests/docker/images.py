@@ -45,7 +45,7 @@ class Storage:
         """folder: for this run. cache: keeps Debian and the wheels for later runs."""
         self._folder, self._cache = folder, cache
         self._pip_conf = folder / "pip.conf"
-        self._pip_conf.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
+        self._pip_conf.write_text("[global]\nno-index = true\nfind-links = /wheels\nno-compile = true\n")
         self._containers: list[str] = []
 
     def buildah(self, *arguments: str) -> str:
