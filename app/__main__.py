@@ -178,7 +178,8 @@ def _upscale(inputs: list[Path], out: Path, geometry: Geometry, policy: RoutingP
     model = load_model(settings)
     try:
         enlarge = InProcess(model.predictor, model.pipeline, geometry=geometry, policy=policy)
-        summary = upscale(jobs, local(enlarge, settings=settings), batch=model.predictor.batch_sizes[-1])
+        batch = model.predictor.streams * model.predictor.batch_sizes[-1]
+        summary = upscale(jobs, local(enlarge, settings=settings), batch=batch)
     finally:
         model.predictor.close()
     print(summary.description(), file=sys.stderr)

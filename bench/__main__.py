@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -105,14 +106,14 @@ def run_all(args: argparse.Namespace) -> None:
     failed = []
     for number, name in enumerate(BENCHMARKS, 1):
         said = f"[{number}/{len(BENCHMARKS)}] {name}"
-        if finished(args.out / f"{name}.json", quick=args.quick):
-            print(f"{said}: finished before", flush=True)
-            continue
         if name in NEED_DATA and not data:
             print(f"{said}: left out, needs --data", flush=True)
             continue
-        print(said, flush=True)
         flags = [*(["--quick"] if args.quick else []), *(["--data", str(data)] if name in NEED_DATA else [])]
+        if finished(args.out / f"{name}.json", flags):
+            print(f"{said}: finished before", flush=True)
+            continue
+        print(said, flush=True)
         started = monotonic()
         command = [sys.executable, "-m", "bench", name, *flags, "--out", str(args.out)]
         if subprocess.run(command, check=False).returncode:
@@ -122,12 +123,14 @@ def run_all(args: argparse.Namespace) -> None:
         raise SystemExit(f"failed: {', '.join(failed)}")
 
 
-def finished(path: Path, *, quick: bool) -> bool:
+def finished(path: Path, flags: Sequence[str]) -> bool:
+    """Whether the report is of the benchmark with these flags and no others, by this version of the code."""
     if not path.exists():
         return False
     found = json.loads(path.read_text(encoding="utf-8"))
-    commit = git_commit()
-    return bool(commit and "-changed" not in commit and found["git_commit"] == commit and found["quick"] == quick)
+    command = shlex.join(["python", "-m", "bench", path.stem, *(Path(flag).name for flag in flags)])
+    commit = git_commit() or "-changed"
+    return "-changed" not in commit and (found["git_commit"], found["command"]) == (commit, command)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The speed of a bulk job with one worker and with two, and the workers that a larger job needs.
 
-Tar shards of the sample crops go through actors of Ray Data, a thread each. The rate is taken from the first ended
-shard to the last, without the start of Ray. The best round counts: other load slows two workers more than one.
+Tar shards of the sample crops go through actors of Ray Data, a thread each. The rate leaves out the start of Ray
+and the first shard of each worker. The best round counts: other load slows two workers more than one.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def measure(args: argparse.Namespace) -> Report:
         for number, workers in tqdm([*product(range(args.rounds), rates)], unit="job", disable=None):
             rates[workers] = max(rates[workers], rate(Path(folder, f"{workers}-{number}"), workers, settings))
     rows = [(str(workers), f"{found:.1f}", f"{found / rates[1]:.2f}") for workers, found in rates.items()]
-    facts = {"needed": f"{NEEDED:.0f} pictures/s", "workers": f"{2 * NEEDED / rates[2]:.0f} workers"}
+    facts = {"needed": f"{NEEDED:.0f} pictures/s", "needed_workers": f"{2 * NEEDED / rates[2]:.0f} workers"}
     table = Table(f"Rate in {precision}", ("workers", "pictures/s", "times one worker"), rows)
     return Report({"pictures_per_s": rates}, {"workers": table}, facts)
 
@@ -65,4 +65,6 @@ def rate(output: Path, workers: int, settings: Settings) -> float:
         for outcome in on_ray(task, list(ledger.refs()), workers=workers, address=None):
             assert outcome.record, outcome.problem
             ended.append(perf_counter())
-    return SHARD * (len(ended) - 1) / (ended[-1] - ended[0])
+    if len(ended) <= workers:
+        raise SystemExit(f"--limit: {workers} workers need more than {workers * SHARD} pictures, {SHARD} a shard.")
+    return SHARD * (len(ended) - workers) / (ended[-1] - ended[workers - 1])

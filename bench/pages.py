@@ -78,7 +78,8 @@ def measure(args: argparse.Namespace) -> Report:
         "scripts": _table("every kind and script", each, names, *CHANGES),
         "harmed_kinds": Table(f"over {HARM} more wrong characters than plain", ["", "points"], harmed),
     }
-    facts = {"pages": str(len(found)), "harmed": f"{len(harmed)} of {len(changes)}", **_facts(rows)}
+    facts = {"pages": str(len(found)), "harmed": f"{len(harmed)} of {len(changes)}"}
+    facts |= _facts(rows) if ALONE in names else {}
     figures = {one.page.name: {"fonts": one.page.fonts, **one.counted} for one in found}
     figure, axes = subplots(1, len(names), size=(1.5 + 3.2 * len(names), 1.0 + 0.32 * len(rows)))
     figure.suptitle("wrong characters of 100 on whole pages, and their change", weight="bold")

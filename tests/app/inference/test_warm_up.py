@@ -44,12 +44,14 @@ def test_any_number_of_images_runs_in_warmed_batches(n: int, streams: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("streams", "n", "batches"), [(1, 1, [1]), (1, 3, [4]), (2, 2, [1, 1]), (2, 9, [4, 4, 4])]
+    ("streams", "n", "batches"),
+    [(1, 1, [1]), (1, 2, [1, 1]), (1, 3, [4]), (2, 2, [1, 1]), (2, 4, [1, 1, 1, 1]), (2, 8, [4, 4])],
 )
-def test_each_stream_gets_a_batch_if_there_are_enough_images(streams: int, n: int, batches: list[int]) -> None:
+def test_images_run_in_the_batches_that_take_least_time(streams: int, n: int, batches: list[int]) -> None:
     runtime = FakeRuntime()
     runtime.streams = streams
     predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=[1, 4])
+    predictor.batch_seconds = {(SPEC.height, SPEC.width): {1: 1.0, 4: 2.5}}
     before = len(runtime.batches)
     predictor.run_blocking(lr(n))
     predictor.close()
