@@ -1,6 +1,6 @@
 """The flags of the benchmarks: one set for all, and for each benchmark its values for a full and for a quick run.
 
-OPTIONS = {"rounds": Value(5, quick=1), "model": MODEL}   # in a benchmark's module
+OPTIONS = {"rounds": Value(5, quick=1), **MODEL}   # in a benchmark's module
 """
 
 from __future__ import annotations
