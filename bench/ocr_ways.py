@@ -54,11 +54,11 @@ class Subject:
         return InProcess(self.predictor, pipeline, policy=policy)(crops) if crops else []
 
 
-def open_subject(args: argparse.Namespace, *, calibrated: bool = True) -> Subject:
+def open_subject(args: argparse.Namespace) -> Subject:
     """args: `model` and `model_store`. Raises StartupError or ModelStoreError."""
     settings = load_settings(model=args.model, model_store=args.model_store)
     artefact = ModelStore(settings.model_store).resolve(args.model)
-    gate = QualityGate(Calibration.of(artefact) if calibrated else None)
+    gate = QualityGate(Calibration.of(artefact))
     return Subject(artefact, open_predictor(settings, artefact, batch_sizes=BATCH_SIZES), gate)
 
 

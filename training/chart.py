@@ -28,14 +28,14 @@ LOOK: Any = {  # matplotlib lists the names in a type that differs by version
 }
 
 
-def subplots(rows: int, columns: int, *, size: tuple[float, float], **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
+def subplots(rows: int, columns: int, *, size: tuple[float, float]) -> tuple[Figure, Any]:
     """As matplotlib's `subplots(squeeze=False)`, in the project's look. size: width and height in inches."""
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams.update(LOOK)
     figure = Figure(figsize=size)
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def grid(

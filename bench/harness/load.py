@@ -4,8 +4,8 @@ Closed loop: each connection sends again as soon as it has a response, which giv
 (Debian: apt-get install wrk) uses little of the processor time that the service needs.
 
 Open loop: requests are sent at planned moments, and their times count from these moments, so a stalled service
-cannot hide behind clients that wait for it. It is our own, as the generators in Debian, PyPI and npm (h2load, hey,
-Locust, autocannon) hold requests back while each of their connections waits for a response.
+cannot hide behind clients that wait for it. It is our own: h2load, hey, Locust and autocannon do
+not send at the planned moment if all their connections wait for a response.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def closed_loop(url: str, body: Body, *, connections: int, seconds: float) -> fl
     return float(statuses.get("200", 0) / found["seconds"])
 
 
-def open_loop(url: str, body: Body, *, requests: int, per_s: float | None, headers: str = "") -> list[Answer]:
+def open_loop(url: str, body: Body, *, requests: int, per_s: float | None) -> list[Answer]:
     """Evenly spaced requests; per_s None: each as soon as the one before it has its response.
 
     Raises OSError or EOFError, in an ExceptionGroup, if a connection breaks.
     """
-    head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Type: {body.content_type}\r\n{headers}"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Type: {body.content_type}\r\n"
     request = f"{head}Content-Length: {len(body.data)}\r\n\r\n".encode() + body.data
     host, port = url.removeprefix("http://").split(":")
     idle: list[Connection] = []

@@ -83,9 +83,9 @@ class Process:
 
 
 @contextmanager
-def served(*arguments: str, program: str = "app", **settings: str) -> Iterator[Process]:
+def served(**settings: str) -> Iterator[Process]:
     """A service that is ready at the start of the block and is killed at its end."""
-    process = Process(*arguments, program=program, TELESCOPE_DRAIN_GRACE_S="0", **settings)
+    process = Process(TELESCOPE_DRAIN_GRACE_S="0", **settings)
     try:
         url = process.url()
         wait_until(lambda: ready(url), 120, every_s=0.02)
