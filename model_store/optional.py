@@ -14,7 +14,7 @@ from traceback import walk_tb
 from types import ModuleType
 
 OURS = {"__main__", "app", "bench", "model_store", "text_telescope", "training"}
-EXTRAS = {"litserve": "bench", "torch": "torch"}  # packages of one extra alone
+EXTRAS = {"torch": "torch"}  # packages of one extra alone
 
 
 @contextmanager

@@ -4,6 +4,5 @@ Each picture has its own colour (its tag) and the fake predictor repeats pixels,
 Every scenario ends with `assert_settled`. tests/model_store/test_store.py tests a kill during publishing, and
 tests/app/batching/test_batcher.py the rules of the batcher.
 
-    python -m pytest tests/reliability     these tests
-    python -m bench reliability            a longer load on a bundled model, as one table
+    python -m pytest tests/reliability
 """

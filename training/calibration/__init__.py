@@ -8,5 +8,5 @@ readers.py        recognisers on every core
 measure.py        words that each recogniser reads plain and after each treatment -> Samples
 fit.py            Samples -> Rule
 second_opinions.py  readings with confidences -> limits of second opinions
-chart.py          the curve of gains by blur, drawn with the marks of svg.py
+chart.py          the curve of gains by blur
 """
