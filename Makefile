@@ -14,8 +14,8 @@ help: ## Show this list
 serve: $(VENV)/.serve ## Install the service and start it on http://localhost:8000
 	$(BIN)/text-telescope serve $(ARGS)
 
-# One process a core; the tests of a module stay together (tests/conftest.py). A test's own processes and libraries
-# compute on one thread, since two of each would wait for each other.
+# One pytest process a core, and all tests of a module in the same one (tests/conftest.py). Within it libraries compute
+# on one thread (OMP_NUM_THREADS): more threads than cores would only wait for each other.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test: $(VENV)/.develop ## Install everything and run the quick tests (ARGS="-k batcher" for some)

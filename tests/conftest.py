@@ -8,13 +8,13 @@ import pytest
 
 import model_store  # noqa: F401 - before ONNX Runtime, which it keeps from reporting
 
-# A busy machine is no failure; what may take how long is said where it is meant.
+# No time limit for an example, as a busy machine is no failure. Tests that check a time set their own limit.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 REPOSITORY = Path(__file__).parents[1]
 
 
-# Modules that take longest, and begin: then all processes of pytest-xdist end at about the same time.
+# The slowest modules, which run first: then all processes of pytest-xdist end at about the same time.
 LONGEST = (
     "docker/test_images.py",
     "test_readme.py",
