@@ -21,7 +21,7 @@ from model_store.store import ModelStore
 
 Timed = Callable[[int], tuple[float, float]]  # batch size -> seconds, CPU seconds of all threads
 Streamed = Callable[[tuple[int, float]], tuple[int, float, float]]  # batch size, seconds -> images, wall, CPU
-DELETED = ("conv_transpose_eltwiseadd_bn_fuse_pass", "matmul_transpose_reshape_fuse_pass")  # by predict_sr.py itself
+DELETED = ("conv_transpose_eltwiseadd_bn_fuse_pass", "matmul_transpose_reshape_fuse_pass")  # by predict_sr.py
 FAILING = ("inplace_pass",)  # in Paddle 3.3
 
 
