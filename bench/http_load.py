@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tqdm import trange
 
 from bench.harness.load import Answer, Body, closed_loop, open_loop
-from bench.harness.process import MIB, peak_rss, rss
+from bench.harness.process import MIB, rss
 from bench.harness.report import Report, Table
 from bench.http import runs_on, service
 from bench.http_saturation import CROP, PAUSE_S, counted
@@ -70,7 +70,7 @@ def _replica(args: argparse.Namespace, cores: int) -> dict[str, str]:
         started_s, rest = time.monotonic() - since, rss(server.pid)
         alone = open_loop(server.url(), ONE, requests=max(20, round(10 * args.seconds)), per_s=None)
         per_s = closed_loop(server.url(), ONE, connections=32, seconds=args.seconds)
-        peak, runs = peak_rss(server.pid), runs_on(server)
+        peak, runs = rss(server.pid, "VmHWM"), runs_on(server)
     return {
         "model, runtime, precision": runs,
         "throughput, 32 clients on the same cores": f"{per_s:.0f} images/s",

@@ -69,13 +69,12 @@ def figures(images: float, seconds: float, cpu: float) -> Figures:
 
 def counted(server: Process, body: Body, *, connections: int, seconds: float) -> Figures:
     """Rates by the service's own counters, without the first and the last second of the load."""
-    url = server.url()
 
     def so_far() -> tuple[float, float, float]:
-        return total(url, "telescope_images_total"), perf_counter(), cpu_s(server.pid)
+        return total(server.url(), "telescope_images_total"), perf_counter(), cpu_s(server.pid)
 
     with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(closed_loop, url, body, connections=connections, seconds=seconds + 2)
+        load = pool.submit(closed_loop, server.url(), body, connections=connections, seconds=seconds + 2)
         sleep(1)
         begin = so_far()
         sleep(seconds)

@@ -50,7 +50,6 @@ CHANGES = ("named", "second")
 ALONE = "rapidocr-v6"  # the recogniser of the service, and of the package rapidocr by itself
 HARM = 0.3  # points of wrong characters that no kind should gain
 FULL = 5.0  # points of the chart's darkest colour
-LEAST_SIDE_PX = 4  # as the service's MIN_SIDE_PX
 
 
 class Measured(NamedTuple):
@@ -117,7 +116,7 @@ def _counted(
     quads, crops = [], []
     for outline in outlines:
         with suppress(BadRegion):
-            region = locate(outline, page=page.rgb.shape[:2], units="pixels", min_side_px=LEAST_SIDE_PX)
+            region = locate(outline, page=page.rgb.shape[:2], units="pixels", min_side_px=4)
             crops.append(rectify(page.rgb, region))
             quads.append(outline)
     found = matches(page.lines, quads)

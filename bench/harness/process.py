@@ -122,14 +122,9 @@ def ready(url: str) -> bool:
 
 
 def rss(pid: int, field: str = "VmRSS") -> int:
-    """Resident bytes of a process."""
+    """Resident bytes of a process; `VmHWM` is the most so far."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * KIB
-
-
-def peak_rss(pid: int) -> int:
-    """The highest resident bytes of a process."""
-    return rss(pid, "VmHWM")
 
 
 def cpu_s(pid: int) -> float:

@@ -49,8 +49,7 @@ class Report:
     charts: dict[str, Figure] = field(default_factory=dict)
 
     def quotes(self) -> dict[str, str]:
-        if both := self.tables.keys() & self.facts.keys():
-            raise ValueError(f"a table and a fact share a name: {', '.join(sorted(both))}")
+        assert not (both := self.tables.keys() & self.facts.keys()), f"a table and a fact share a name: {both}"
         return {name: table.markdown() for name, table in self.tables.items()} | self.facts
 
 
