@@ -11,7 +11,7 @@ from bench.harness.report import Report, Table
 
 def test_a_table_and_a_fact_of_one_name_are_refused() -> None:
     report = Report({}, {"workers": Table("a title", [""], [])}, {"workers": "27 workers"})
-    with pytest.raises(AssertionError, match="share a name: .'workers'"):
+    with pytest.raises(AssertionError, match="share a name"):
         report.quotes()
 
 
