@@ -15,8 +15,9 @@ serve: $(VENV)/.serve ## Install the service and start it on http://localhost:80
 	$(BIN)/text-telescope serve $(ARGS)
 
 # One pytest process a core, and all tests of a module in the same one (tests/conftest.py). Within it libraries compute
-# on one thread (OMP_NUM_THREADS): more threads than cores would only wait for each other.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# on one thread (OMP_NUM_THREADS): more threads than cores would only wait for each other. Compiled modules are kept even
+# where the environment forbids it (PYTHONDONTWRITEBYTECODE): hundreds of processes would compile them again.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test: $(VENV)/.develop ## Install everything and run the quick tests (ARGS="-k batcher" for some)
 	$(PYTEST) -m "not slow" $(ARGS)
