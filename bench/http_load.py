@@ -21,15 +21,15 @@ LOADS = (0, 10, 50, 70, 80)  # % of the capacity; 0: one after another
 
 
 def latency(args: argparse.Namespace) -> Report:
-    """The capacity is measured for one second before each load, because it changes on a shared machine."""
+    """The capacity is measured for a second at most before each load, because it changes on a shared machine."""
     rounds: dict[int, list[tuple[float, ...]]] = {load: [] for load in LOADS}
+    pause = min(PAUSE_S, args.seconds)
     with service(args) as server:
         title = f"Response times of {runs_on(server)}, one crop of 56 x 16 px a request"
         for _ in trange(args.rounds, desc="latency", unit="round", disable=None):
             for load, found in rounds.items():
-                most = counted(server, ONE, connections=32, seconds=1)["images_per_s"] if load else 0
-                per_s = load / 100 * most
-                time.sleep(PAUSE_S)
+                per_s = load and load / 100 * counted(server, ONE, connections=32, seconds=pause)["images_per_s"]
+                time.sleep(pause)
                 requests = max(20, round((per_s or 10) * args.seconds))
                 answers = open_loop(server.url(), ONE, requests=requests, per_s=per_s or None)
                 found.append((per_s, *percentiles(answers)))

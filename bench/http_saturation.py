@@ -24,7 +24,7 @@ from bench.raw_sides import streamed
 
 CROP = Path(__file__).parents[1] / "examples" / "crops" / "harbour.png"  # 56 x 16 px: one window, as most words
 SIDES = {1: 32, 16: 4}  # images a request -> connections
-PAUSE_S = 1  # the service still runs requests whose clients have disconnected
+PAUSE_S = 1.0  # at most; the service still runs requests whose clients have disconnected
 COLUMNS = ("", "images a second", "CPU ms an image", "of the runtime alone", "by CPU time")
 Figures = dict[str, float]
 
@@ -41,10 +41,10 @@ def saturation(args: argparse.Namespace) -> Report:
             names[model] = runs_on(servers[model])
         for _ in trange(args.rounds + 1, desc="saturation", unit="round", disable=None):
             for model, found in rounds.items():
-                sleep(PAUSE_S)
-                for size in sizes:
-                    took = alone[model].ask((size, args.seconds / len(sizes)))
-                    found[f"runtime, batches of {size}"].append(figures(*took))
+                sleep(min(PAUSE_S, args.seconds))
+                for n in sizes:
+                    took = figures(*alone[model].ask((n, args.seconds / len(sizes))))
+                    found[f"runtime, batches of {n}"].append(took)
                 for images, connections in SIDES.items():
                     body, side = multipart(CROP.read_bytes(), images), f"HTTP, {images} a request"
                     load = counted(servers[model], body, connections=connections, seconds=args.seconds)
@@ -68,20 +68,20 @@ def figures(images: float, seconds: float, cpu: float) -> Figures:
 
 
 def counted(server: Process, body: Body, *, connections: int, seconds: float) -> Figures:
-    """Rates by the service's own counters, without the first and the last second of the load."""
+    """Rates by the service's own counters, without the first and the last second of the load, or less if short."""
+    margin = min(PAUSE_S, seconds)
 
     def so_far() -> tuple[float, float, float]:
         return total(server.url(), "telescope_images_total"), perf_counter(), cpu_s(server.pid)
 
     with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(closed_loop, server.url(), body, connections=connections, seconds=seconds + 2)
-        sleep(1)
+        load = pool.submit(closed_loop, server.url(), body, connections=connections, seconds=seconds + 2 * margin)
+        sleep(margin)
         begin = so_far()
         sleep(seconds)
         end = so_far()
         load.result()
-    images, took, cpu = (then - now for then, now in zip(end, begin, strict=True))
-    return figures(images, took, cpu)
+    return figures(*(then - now for then, now in zip(end, begin, strict=True)))
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:

@@ -37,7 +37,7 @@ OPTIONS: Options = {
     **READING,
     "readers": Value(READING["readers"].full, quick="rapidocr-v6"),
     "scripts": Value(",".join(SCRIPTS), quick="digits"),  # rendered: the sample crops are too small for words
-    "limit": Value(None, quick=2, kind=int),
+    "limit": Value(None, quick=1, kind=int),
 }
 SCRIPT_NAMES = {"latin": "Latin words", "digits": "digits", "chinese": "Chinese"}
 GROUPS = {

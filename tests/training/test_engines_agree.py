@@ -83,6 +83,7 @@ def text_focused(folder: Path, **changes: Any) -> TrainConfig:
     [(16, 64, {}), (32, 96, FEW), (24, 96, FEW), (9, 50, FEW)],
     ids=["published", "32x96", "24x96", "9x50"],
 )
+@pytest.mark.slow
 def test_outputs_agree_at_the_published_size_and_others(
     tmp_path: Path, mode: str, attention: bool, height: int, width: int, sizes: dict[str, int]
 ) -> None:
@@ -176,6 +177,7 @@ def test_gradients_of_a_pretraining_step_agree(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("before", "after"), [("paddle", "torch"), ("torch", "paddle")])
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_other_engine(tmp_path: Path, before: str, after: str) -> None:
     """The optimiser's state too: with Adam's moments or steps lost, the third step's loss is another."""
     config = text_focused(tmp_path, batch_norm="frozen")

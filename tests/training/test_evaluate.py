@@ -121,6 +121,7 @@ def test_averages_are_over_batches_of_each_subset_and_of_all_joined(
         assert scores[name]["crops"] == len(pairs)
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_paddleocr(shared_dir: Path, tmp_path: Path) -> None:
     """PaddleOCR's weights on PaddleOCR's crops give PaddleOCR's SRMetric, bicubic's too, from files alone."""
     pytest.importorskip("paddle")

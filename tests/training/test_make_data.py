@@ -88,6 +88,7 @@ def test_a_tar_gives_what_its_folder_gives(crops: Path, tmp_path: Path) -> None:
     assert [s.hr.tobytes() for s in Subset(tmp_path / "a")] == [s.hr.tobytes() for s in Subset(tmp_path / "b")]
 
 
+@pytest.mark.slow
 def test_processes_change_nothing_but_the_speed(tmp_path: Path) -> None:
     for workers in ("1", "2"):
         options = ["--count", "70", "--workers", workers]

@@ -373,6 +373,7 @@ def test_gradients_are_clipped_together() -> None:
     assert of.figures()["grad_norm"] > 1e-3
 
 
+@pytest.mark.slow
 def test_timing_the_parts_leaves_no_trace() -> None:
     of, other = (learner(loss={"text_focus": False, "readers": [READER]}) for _ in range(2))
     before = {name: value.clone() for name, value in of.network.state_dict().items()}

@@ -51,6 +51,7 @@ def test_less_than_fp32_needs_tensorrt(bundled: Artefact, monkeypatch: pytest.Mo
         open_runtime("onnx", bundled, device="gpu:0", threads=0, precision="fp16")
 
 
+@pytest.mark.slow
 def test_batches_of_changing_sizes_pass_through_the_memory_for_gpus_unmixed(
     bundled: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:

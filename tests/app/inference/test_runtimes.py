@@ -85,10 +85,11 @@ def test_openvino_runs_one_batch_on_all_threads_only_if_that_was_measured_to_be_
     assert runtime.streams == (1 if pays else 2)
     assert len(measured) == 1
     whole = opened("onnx", bundled)
-    sizes = [1, 2, 4, 1, 2, 4]
+    expected = {size: whole.run(batch(size)) for size in (1, 3)}
+    sizes = [1, 3, 1, 3]
     with ThreadPoolExecutor(runtime.streams) as pool:
         for size, sr in zip(sizes, pool.map(lambda size: runtime.run(batch(size)), sizes), strict=True):
-            assert np.abs(sr - whole.run(batch(size))).max() < 1e-4
+            assert np.abs(sr - expected[size]).max() < 1e-4
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02])

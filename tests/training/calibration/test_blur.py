@@ -16,6 +16,7 @@ def test_samples_cover_scripts_heights_and_kinds() -> None:
     assert all(len(sample.rgb) == sample.height for sample in found)
 
 
+@pytest.mark.slow
 def test_the_fit_has_smaller_errors_on_its_samples_than_the_published_coefficients() -> None:
     installed_fonts()
     found = list(samples(each=4, seed=5))

@@ -87,11 +87,11 @@ def test_one_script_that_loses_forbids_what_another_gains_by() -> None:
 @pytest.mark.slow
 def test_chance_alone_is_seldom_taken_for_help() -> None:
     taken = 0
-    for seed in range(12):
+    for seed in range(8):
         draw = np.random.default_rng([seed, 1])
         chance = lambda gains: draw.choice([-1.0, 0, 1], len(gains), p=[0.1, 0.8, 0.1])  # noqa: B023, E731
         taken += not fit(changed(samples(0, 0, seed=seed), chance)).never
-    assert taken <= 3
+    assert taken <= 2
 
 
 def test_the_curve_is_in_parts_of_equal_size_by_blur() -> None:
