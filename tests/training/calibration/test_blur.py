@@ -1,6 +1,7 @@
 """The fit of the blur estimate's coefficients, and its samples."""
 
 import numpy as np
+import pytest
 
 from model_store.blur import COEFFICIENTS, quantities, terms
 from tests.training.calibration.words import installed_fonts
