@@ -59,7 +59,7 @@ def test_an_installed_service_works_in_a_folder_that_has_an_app_of_its_own(dist:
     wheels = (wheel, named(dist, "text_telescope_client-*.whl"))
     programs = install(tmp_path / "venv", "--constraint", REPOSITORY / "constraints.txt", *wheels)
     command = str(programs / "text-telescope")
-    service = Process(command=[command], folder=tmp_path, TELESCOPE_BATCH_SIZES="1")
+    service = Process(command=[command], folder=tmp_path)
     try:
         answer = httpx.post(
             f"{service.url()}/v1/super-resolve?mode=always",

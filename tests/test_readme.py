@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.process import ready, wait_until
+from tests.app.process import SOON_READY, ready, wait_until
 from tests.conftest import REPOSITORY
 from tests.distributions import need_an_index
 
@@ -81,7 +81,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PIP_CONSTRAINT": str(REPOSITORY / "constraints.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_COMPILE": "1",  # a module is compiled at its first import; most have none here
-        "TELESCOPE_BATCH_SIZES": "1",  # each further size takes seconds to warm up
+        **SOON_READY,
     }
 
 

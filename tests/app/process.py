@@ -16,16 +16,17 @@ from bench.harness import process
 from bench.harness.process import ENVIRONMENT, ready, scraped, wait_until
 from tests.conftest import REPOSITORY
 
-__all__ = ["Process", "Terminal", "at_a_terminal", "ready", "scraped", "wait_until"]
+__all__ = ["SOON_READY", "Process", "Terminal", "at_a_terminal", "ready", "scraped", "wait_until"]
+# Each batch size takes a second to warm up, and more threads than one are tried in two ways first.
+SOON_READY = {"TELESCOPE_BATCH_SIZES": "1", "TELESCOPE_THREADS": "1"}
 
 
 class Process(process.Process):
-    """A started service. That of `app` runs single images unless told otherwise: each batch size takes a second
-    to warm up."""
+    """A started service. That of `app` is ready soon, unless told otherwise."""
 
     def __init__(self, *arguments: str, program: str = "app", **options: Any) -> None:
-        sizes = {"TELESCOPE_BATCH_SIZES": "1"} if program == "app" else {}
-        super().__init__(*arguments, program=program, **{**sizes, **options})
+        settings = SOON_READY if program == "app" else {}
+        super().__init__(*arguments, program=program, **{**settings, **options})
 
 
 class Terminal:
@@ -40,7 +41,7 @@ class Terminal:
             cwd=REPOSITORY,
             stdout=terminal,
             stderr=terminal,
-            env={**ENVIRONMENT, "TELESCOPE_BATCH_SIZES": "1", **environment},
+            env=ENVIRONMENT | SOON_READY | environment,
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # ignored below a shell's `&`
         )
         os.close(terminal)

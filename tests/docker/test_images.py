@@ -9,7 +9,7 @@ import pytest
 from app.imaging.decode import decode
 from model_store import BUNDLED
 from model_store.store import ModelStore
-from tests.app.process import wait_until
+from tests.app.process import SOON_READY, wait_until
 from tests.conftest import REPOSITORY
 from tests.docker.conftest import needs
 from tests.docker.images import Container, Image, Storage, bases
@@ -19,7 +19,6 @@ pytestmark = [
     needs("buildah", "debootstrap", "unshare", "nsenter", "setpriv", "ip"),
     pytest.mark.skipif(os.geteuid() != 0, reason="debootstrap and mount namespaces need root"),
 ]
-FAST = {"TELESCOPE_BATCH_SIZES": "1"}  # each further size takes seconds to warm
 ASK = """
 import sys, urllib.request as u
 url, head = "http://127.0.0.1:8000/v1/super-resolve", {"Content-Type": "image/png"}
@@ -71,7 +70,7 @@ def assert_super_resolves(container: Container) -> None:
 
 
 def test_the_cpu_image_serves_and_drains_without_privileges_on_a_read_only_root(cpu: Image) -> None:
-    with cpu.run(**FAST) as container:
+    with cpu.run(**SOON_READY) as container:
         become_healthy(container)
         assert_super_resolves(container)
         status = Path(f"/proc/{container.popen.pid}/status").read_text()
@@ -100,7 +99,7 @@ def test_the_cpu_image_holds_the_service_a_model_and_one_runtime(cpu: Image) -> 
 
 
 def test_the_gpu_image_serves_with_paddle_and_does_not_start_without_its_gpu(gpu: Image) -> None:
-    with gpu.run(tmpfs="/tmp", TELESCOPE_DEVICE="cpu", **FAST) as container:
+    with gpu.run(tmpfs="/tmp", TELESCOPE_DEVICE="cpu", **SOON_READY) as container:
         become_healthy(container)
         assert_super_resolves(container)
         assert container.stop() == 0, container.output

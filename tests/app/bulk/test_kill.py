@@ -19,7 +19,7 @@ from app.serving.loading import load_model
 from app.settings import Settings
 from model_store.pixels import Rgb
 from tests.app.bulk.sets import read_folder, read_tar, write_tar
-from tests.app.process import wait_until
+from tests.app.process import SOON_READY, wait_until
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("openvino")
@@ -53,8 +53,7 @@ class BulkProcess:
                 "HOME": scratch,
                 "RAY_TMPDIR": scratch,
                 "TELESCOPE_RUNTIME": "openvino",
-                "TELESCOPE_THREADS": "1",
-                "TELESCOPE_BATCH_SIZES": "1",
+                **SOON_READY,
             },
         )
 

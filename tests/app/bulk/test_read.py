@@ -17,7 +17,7 @@ from app.bulk.forms import Line, ReadPage, hocr
 from app.ocr.reader import TextReader
 from tests.app.conftest import Server, png
 from tests.app.http.test_page import FakeEngine, bars
-from tests.app.process import at_a_terminal
+from tests.app.process import SOON_READY, at_a_terminal
 from tests.conftest import REPOSITORY
 
 MARKET = REPOSITORY / "examples" / "pages" / "market.png"
@@ -55,7 +55,8 @@ def scans(tmp_path: Path) -> Path:
 def test_a_page_is_read_in_this_process(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     pytest.importorskip("rapidocr")
-    monkeypatch.setenv("TELESCOPE_BATCH_SIZES", "1")  # fewer to warm up
+    for name, value in SOON_READY.items():
+        monkeypatch.setenv(name, value)
     assert main(["read", str(MARKET), "--runtime", "openvino"]) == 0
     out, err = capsys.readouterr()
     written = MARKET.with_suffix(".txt").read_text().splitlines()

@@ -31,7 +31,7 @@ CROPS = sorted((REPOSITORY / "examples" / "crops").glob("*.png"))
 @pytest.fixture(scope="module")
 def service() -> Iterator[Process]:
     """A service that all tests of this module share."""
-    process = Process(TELESCOPE_BATCH_SIZES="1,8")
+    process = Process(TELESCOPE_BATCH_SIZES="1,8", TELESCOPE_THREADS="0")
     wait_until(lambda: ready(process.url()), 60)
     yield process
     process.kill()
@@ -252,7 +252,7 @@ def test_auto_starts_on_a_sound_runtime_and_logs_the_broken_ones(
 ) -> None:
     pytest.importorskip("onnxruntime")
     path = broken(tmp_path, "paddle", "openvino")
-    process = start("--runtime", "auto", PYTHONPATH=path, TELESCOPE_BATCH_SIZES="1")
+    process = start("--runtime", "auto", PYTHONPATH=path)
     process.url()
     assert [line for line in process.lines if not line.startswith("{")] == []
     logs = process.logs()
