@@ -114,9 +114,9 @@ class Predictor:
         return sr
 
     def _warm_up(self) -> None:
-        """One batch of every shape, which pays for compilation; the streams share the shapes."""
+        """Prepares every shape; the streams share the shapes."""
         batches = [self._grey(size, image) for image, sizes in self._sizes.items() for size in sizes]
-        runs = [self._threads.submit(partial(self._run, lr)) for lr in batches]
+        runs = [self._threads.submit(partial(self._runtime.prepare, lr)) for lr in batches]
         for lr, run in zip(batches, runs, strict=True):
             self._warmed(lr, run)
 

@@ -58,6 +58,9 @@ class FakeRuntime:
         self.fail_on: float | None = None  # a batch holding a pixel of this value fails
         self.closed = False
 
+    def prepare(self, lr_nchw: Nchw) -> None:
+        self.run(lr_nchw)
+
     def run(self, lr_nchw: Nchw) -> Nchw:
         self.threads.add(threading.current_thread().name)
         assert self.gate.wait(30), "the test forgot to open the gate"

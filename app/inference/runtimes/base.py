@@ -20,6 +20,13 @@ class Runtime(Protocol):
     precision: str  # "fp32", "bf16", "fp16"
     streams: int  # batches it can run at once, each in its own thread; 1: all calls come from one thread
 
+    def prepare(self, lr_nchw: Nchw) -> None:
+        """Do whatever makes the first batch of this shape slower than the next: compile, or run it once.
+
+        Raises the errors of `run`.
+        """
+        ...
+
     def run(self, lr_nchw: Nchw) -> Nchw:
         """LR float32 (N, 3, h, w) -> SR float32 (N, 3, scale*h, scale*w), row by row.
 

@@ -54,6 +54,9 @@ class OnnxRuntime:
             raise _not_working(names[0], self.device)
         return session
 
+    def prepare(self, lr_nchw: Nchw) -> None:
+        self.run(lr_nchw)
+
     def run(self, lr_nchw: Nchw) -> Nchw:
         try:
             session = self._session if lr_nchw.shape[2:] == self._trained else self._any_size

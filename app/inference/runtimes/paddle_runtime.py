@@ -63,6 +63,9 @@ class PaddleRuntime:
                 f"Paddle Inference cannot load {program} on {self.device}: {first_line(exc)}."
             ) from exc
 
+    def prepare(self, lr_nchw: Nchw) -> None:
+        self.run(lr_nchw)
+
     def run(self, lr_nchw: Nchw) -> Nchw:
         network = self._network if lr_nchw.shape[2:] == self._trained else self._any_size
         try:
