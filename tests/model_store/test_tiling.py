@@ -1,7 +1,8 @@
 """Any size, any proportion: twice the size, no seam."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from app.inference.predictor import Predictor
 from app.inference.runtimes import open_runtime
+from app.inference.runtimes.base import Runtime
 from model_store import BUNDLED, tiling
 from model_store.manifest import PixelSpec
 from model_store.pixels import Chw, Nchw, Rgb, Size, resize
@@ -155,19 +156,15 @@ def test_the_telescope_geometry_is_the_references() -> None:
     assert (output == resize(rgb, height=16, width=64).repeat(2, axis=0).repeat(2, axis=1)).all()
 
 
-@pytest.fixture(scope="module")
-def predictor() -> Iterator[Predictor]:
-    """The bundled model."""
+def opened(model: str) -> Runtime:
     pytest.importorskip("openvino")
-    artefact = ModelStore(BUNDLED).resolve("tbsrn")
-    opened = Predictor(
-        lambda: open_runtime("openvino", artefact, device="cpu", threads=0, precision="fp32"),
-        spec=SPEC,
-        batch_sizes=[1, 4],
-        input_sizes=artefact.manifest.input_sizes,
-    )
-    yield opened
-    opened.close()
+    return open_runtime("openvino", ModelStore(BUNDLED).resolve(model), device="cpu", threads=1, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Runtime:
+    """The bundled model."""
+    return opened("tbsrn")
 
 
 def line_of_text(height: int) -> Rgb:
@@ -180,40 +177,43 @@ def line_of_text(height: int) -> Rgb:
     return np.asarray(soft.resize((round(page.width * height / page.height), height), Image.Resampling.BICUBIC))
 
 
-def by_the_model(rgb: Rgb, predictor: Predictor, *, scale: float = 1.0) -> Rgb:
+def by_the_model(rgb: Rgb, runtime: Runtime, *, scale: float = 1.0) -> Rgb:
     def network(tiles: Nchw) -> list[Chw]:
-        return [predictor.run_blocking(tile[None])[0] for tile in tiles]
+        return [runtime.run(tile[None])[0] for tile in tiles]
 
     return through(rgb, scale=scale, network=network)
 
 
 @pytest.mark.parametrize("height", [16, 24, 40, 64])
-def test_a_line_comes_back_alike_wherever_its_tiles_begin(predictor: Predictor, height: int) -> None:
+def test_a_line_comes_back_alike_wherever_its_tiles_begin(runtime: Runtime, height: int) -> None:
     line = line_of_text(height)
-    whole = by_the_model(line, predictor).astype(int)
-    cut = by_the_model(np.ascontiguousarray(line[:, 23:]), predictor).astype(int)
+    whole = by_the_model(line, runtime).astype(int)
+    cut = by_the_model(np.ascontiguousarray(line[:, 23:]), runtime).astype(int)
     columns = np.abs(whole[:, 46:] - cut).mean(axis=(0, 2))[36:-36]  # the cut's own end is another picture
     assert columns.mean() < 6  # the two may be shown at scales that differ by a few hundredths
     assert columns.max() < 24, f"a seam at column {columns.argmax()}"
 
 
 @pytest.mark.parametrize("height", [64, 100])
-def test_a_high_crop_comes_back_alike_wherever_its_rows_of_tiles_begin(predictor: Predictor, height: int) -> None:
+def test_a_high_crop_comes_back_alike_wherever_its_rows_of_tiles_begin(runtime: Runtime, height: int) -> None:
     line = line_of_text(height)[:, :300]
-    whole = by_the_model(line, predictor).astype(int)
-    cut = by_the_model(np.ascontiguousarray(line[9:]), predictor).astype(int)
+    whole = by_the_model(line, runtime).astype(int)
+    cut = by_the_model(np.ascontiguousarray(line[9:]), runtime).astype(int)
     rows = np.abs(whole[18:] - cut).mean(axis=(1, 2))[36:-36]
     assert rows.mean() < 6
     assert rows.max() < 24, f"a seam at row {rows.argmax()}"
 
 
+@pytest.fixture(scope="module")
+def reader() -> Any:
+    return pytest.importorskip("rapidocr").RapidOCR()
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 @pytest.mark.parametrize("height", [24, 60])
-def test_ten_words_stay_the_same_ten_words(predictor: Predictor, height: int, scale: float) -> None:
-    rapidocr = pytest.importorskip("rapidocr")
-    reader = rapidocr.RapidOCR()
+def test_ten_words_stay_the_same_ten_words(runtime: Runtime, reader: Any, height: int, scale: float) -> None:
     line = line_of_text(height)
-    output = by_the_model(line, predictor, scale=max(scale, 16 / height))
+    output = by_the_model(line, runtime, scale=max(scale, 16 / height))
     assert output.shape == (2 * line.shape[0], 2 * line.shape[1], 3)
 
     def read(rgb: Rgb) -> str:
@@ -223,14 +223,7 @@ def test_ten_words_stay_the_same_ten_words(predictor: Predictor, height: int, sc
     assert read(output) == read(line) == "tenwordsinonelonglinestaytenwordslong"
 
 
-def test_the_telescope_geometry_is_bit_for_bit_that_of_the_version_before(predictor: Predictor) -> None:
+def test_the_telescope_geometry_is_bit_for_bit_that_of_the_version_before(runtime: Runtime) -> None:
     """tbsrn:2 and tbsrn:3 are the same network at the trained size."""
-    artefact = ModelStore(BUNDLED).resolve("tbsrn:2")
-    before = Predictor(
-        lambda: open_runtime("openvino", artefact, device="cpu", threads=0, precision="fp32"),
-        spec=SPEC,
-        batch_sizes=[1],
-    )
     lr = tiling.split(line_of_text(40), tiling.stretched(SPEC), SPEC)
-    assert (before.run_blocking(lr) == predictor.run_blocking(lr)).all()
-    before.close()
+    assert (opened("tbsrn:2").run(lr) == runtime.run(lr)).all()

@@ -27,16 +27,22 @@ from tests.app.process import wait_until
 
 def opened(name: str, artefact: Artefact, precision: Precision = "fp32") -> Runtime:
     pytest.importorskip(RUNTIMES[name][0])
-    return open_runtime(name, artefact, device="cpu", threads=2, precision=precision)
+    return open_runtime(name, artefact, device="cpu", threads=1, precision=precision)
 
 
 def batch(n: int) -> Nchw:
     return np.random.default_rng(n).random((n, 3, 16, 64), np.float32)
 
 
+@pytest.fixture(scope="module")
+def sr(bundled: Artefact) -> Nchw:
+    """Of batch(4), by OpenVINO."""
+    return opened("openvino", bundled).run(batch(4))
+
+
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_a_runtime_computes_row_by_row_and_never_writes_into_an_earlier_result(
-    name: str, bundled: Artefact
+def test_every_runtime_computes_the_same_row_by_row_and_never_writes_into_an_earlier_result(
+    name: str, bundled: Artefact, sr: Nchw
 ) -> None:
     with ThreadPoolExecutor(1) as thread:
         runtime = thread.submit(opened, name, bundled).result()
@@ -48,30 +54,25 @@ def test_a_runtime_computes_row_by_row_and_never_writes_into_an_earlier_result(
         thread.submit(runtime.close).result()
     assert four.dtype == np.float32
     assert four.shape == (4, 3, 32, 128)
+    assert np.abs(four - sr).max() < 1e-4
     assert other.shape == (2, 3, 32, 128)
     assert (four == kept).all()
     assert np.abs(single[0] - four[2]).max() < 1e-4, "a row depends on the other rows"
 
 
-@pytest.mark.parametrize("name", ["onnx", "paddle"])
-def test_all_runtimes_agree(name: str, bundled: Artefact) -> None:
-    expected = opened("openvino", bundled).run(batch(3))
-    assert np.abs(opened(name, bundled).run(batch(3)) - expected).max() < 1e-4
-
-
-def test_bf16_is_near_fp32_and_what_auto_takes(bundled: Artefact) -> None:
+def test_bf16_is_near_fp32_and_what_auto_takes(bundled: Artefact, sr: Nchw) -> None:
     openvino = pytest.importorskip("openvino")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor has no bf16")
     reduced = opened("openvino", bundled, "auto")
     assert reduced.precision == "bf16"
-    difference = np.abs(reduced.run(batch(4)) - opened("openvino", bundled).run(batch(4)))
+    difference = np.abs(reduced.run(batch(4)) - sr)
     assert 0 < difference.mean() < 0.01
 
 
 @pytest.mark.parametrize("pays", [True, False])
 def test_openvino_runs_one_batch_on_all_threads_only_if_that_was_measured_to_be_faster(
-    pays: bool, bundled: Artefact, monkeypatch: pytest.MonkeyPatch
+    pays: bool, bundled: Artefact, sr: Nchw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openvino_runtime = pytest.importorskip("app.inference.runtimes.openvino_runtime")
     measured: list[bool] = []
@@ -84,12 +85,10 @@ def test_openvino_runs_one_batch_on_all_threads_only_if_that_was_measured_to_be_
     runtime = open_runtime("openvino", bundled, device="cpu", threads=2, precision="fp32")
     assert runtime.streams == (1 if pays else 2)
     assert len(measured) == 1
-    whole = opened("onnx", bundled)
-    expected = {size: whole.run(batch(size)) for size in (1, 3)}
     sizes = [1, 3, 1, 3]
     with ThreadPoolExecutor(runtime.streams) as pool:
-        for size, sr in zip(sizes, pool.map(lambda size: runtime.run(batch(size)), sizes), strict=True):
-            assert np.abs(sr - expected[size]).max() < 1e-4
+        for size, found in zip(sizes, pool.map(lambda size: runtime.run(batch(4)[:size]), sizes), strict=True):
+            assert np.abs(found - sr[:size]).max() < 1e-4
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02])
