@@ -1,7 +1,7 @@
 """Builds the Dockerfiles with Debian's buildah and runs their images, without a Docker engine.
 
-    debootstrap   ->  plain Debian, tagged with the image name in FROM  ->  buildah build  ->  Container
-    pip download  ->  wheels, mounted at /wheels in every build         ->
+    debootstrap   ->  plain Debian, an image with the names in FROM  ->  buildah build  ->  Container
+    pip download  ->  wheels, mounted at /wheels in every build      ->
 
 Plain Debian with its own Python replaces each base image, so additions of a base image (CUDA, Paddle) are missing.
 Debian and the wheels are kept between runs (.pytest_cache/d/images), so that only the first run downloads them.
@@ -43,21 +43,14 @@ class Storage:
 
     def __init__(self, folder: Path, cache: Path) -> None:
         """folder: for this run. cache: keeps Debian and the wheels for later runs."""
-        self._folder, self._cache = folder, cache
+        self._folder, self._debian, self._wheels = folder, _debian(cache), _wheels(cache)
         self._pip_conf = folder / "pip.conf"
-        self._pip_conf.write_text("[global]\nno-index = true\nfind-links = /wheels\nno-compile = true\n")
+        # `no-compile = false` is pip's way to say: do not compile.
+        self._pip_conf.write_text("[global]\nno-index = true\nfind-links = /wheels\nno-compile = false\n")
         self._containers: list[str] = []
 
     def buildah(self, *arguments: str) -> str:
-        places = ["--root", f"{self._folder}/root", "--runroot", f"{self._folder}/run"]
-        done = subprocess.run(
-            ["buildah", *places, "--storage-driver", "overlay", *arguments],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, f"buildah {' '.join(arguments)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        return done.stdout.strip()
+        return _buildah(self._folder, "--storage-opt", f"overlay.imagestore={self._debian}/root", *arguments)
 
     def mounted(self, image: str) -> Path:
         """The path of a new container's root file system."""
@@ -65,22 +58,11 @@ class Storage:
         self._containers.append(container)
         return Path(self.buildah("mount", container))
 
-    def make_base(self, *names: str) -> None:
-        """Create an image with a minimal Debian and tag it with these names."""
-        archive = _debian(self._cache)
-        root = self.mounted("scratch")
-        _succeed("tar", "--extract", "--numeric-owner", "--file", str(archive), "--directory", str(root))
-        container = self._containers[-1]
-        self.buildah("config", "--env", _PATH, container)
-        image = self.buildah("commit", "--quiet", container)
-        self.buildah("tag", image, *names)
-
     def build(self, kind: str, **arguments: str) -> "Image":
         """Build docker/<kind>.Dockerfile with these build arguments; pip takes its packages from local wheels."""
-        wheels = _wheels(self._cache)
         self.buildah(
             *("build", "--isolation", "chroot", "--network", "host", "--pull-never", "--format", "docker"),
-            *("--volume", f"{self._pip_conf}:/etc/pip.conf:ro", "--volume", f"{wheels}:/wheels:ro"),
+            *("--volume", f"{self._pip_conf}:/etc/pip.conf:ro", "--volume", f"{self._wheels}:/wheels:ro"),
             *(part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")),
             *("--file", f"docker/{kind}.Dockerfile", "--tag", kind, "."),
         )
@@ -154,20 +136,24 @@ def bases(kind: str) -> set[str]:
 
 
 def _debian(cache: Path) -> Path:
-    """The archive of a minimal Debian with Python, made at the first call of all runs."""
-    archive = cache / f"debian-{_digest(_DEBIAN)}.tar"
-    if not archive.exists():
+    """Storage with a minimal Debian with Python as every base image, made at the first call of all runs."""
+    names = sorted(bases("cpu") | bases("gpu"))
+    folder = cache / f"debian-{_digest(_DEBIAN, *names)}"
+    if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache) as made:
-            root = Path(made, "root")
+            container = _buildah(Path(made), "from", "scratch")
+            root = Path(_buildah(Path(made), "mount", container))
             _succeed("debootstrap", "--variant=minbase", f"--include={_DEBIAN}", "bookworm", str(root))
-            subprocess.run(
-                ["umount", "-l", root / "proc", root / "sys"], capture_output=True
-            )  # left by debootstrap
-            packed = Path(made, "debian.tar")
-            left_out = ["--exclude=./var/cache/apt/archives/*.deb", "--one-file-system"]
-            _succeed("tar", "--create", "--numeric-owner", *left_out, "--file", str(packed), "-C", str(root), ".")
-            packed.rename(archive)
-    return archive
+            left = [root / "proc", root / "sys"]  # by debootstrap
+            subprocess.run(["umount", "-l", *left], capture_output=True)
+            for package in root.glob("var/cache/apt/archives/*.deb"):
+                package.unlink()
+            _buildah(Path(made), "config", "--env", _PATH, container)
+            image = _buildah(Path(made), "commit", "--quiet", "--rm", container)
+            _buildah(Path(made), "tag", image, *names)
+            Path(made).rename(folder)
+            Path(made).mkdir()
+    return folder
 
 
 def _wheels(cache: Path) -> Path:
@@ -196,6 +182,16 @@ def _wheels(cache: Path) -> Path:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _buildah(folder: Path, *arguments: str) -> str:
+    places = ["--root", f"{folder}/root", "--runroot", f"{folder}/run"]
+    driver = ["--storage-driver", "overlay", "--storage-opt", "overlay.skip_mount_home=true"]
+    done = subprocess.run(
+        ["buildah", *places, *driver, *arguments], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"buildah {' '.join(arguments)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout.strip()
 
 
 def _succeed(*command: str) -> None:
