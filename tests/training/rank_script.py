@@ -1,6 +1,8 @@
-"""What one of several processes does in test_distributed: gradients, flags and mishaps, into an npz.
+"""What one of several processes does in test_distributed: gradients, flags and mishaps, into an npz; a command.
 
-PYTHONPATH=. python -m paddle.distributed.launch --nproc_per_node 2 tests/training/rank_script.py RECOGNISER FOLDER
+    PYTHONPATH=. python -m paddle.distributed.launch --nproc_per_node 2 tests/training/rank_script.py ARGUMENTS
+
+ARGUMENTS: a recogniser, the folder of the npz, and the arguments of `python -m training`.
 """
 
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from training.__main__ import main as command_line
 from training.config import TrainConfig
 from training.config_file import build_config
 from training.data.samples import Batch
@@ -83,3 +86,4 @@ def main(recogniser: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(command_line(sys.argv[3:]))

@@ -32,9 +32,14 @@ CROP = str(REPOSITORY / "examples" / "crops" / "harbour.png")
         (["train", "-c", TINY, "-o", "model.init=absent.safetensors"], "absent.safetensors cannot be read"),
     ],
 )
-def test_a_refusal_is_the_only_line_even_where_paddle_is_imported(arguments: list[str], sentence: str) -> None:
+def test_a_refusal_is_the_only_line_even_where_paddle_is_imported(
+    arguments: list[str], sentence: str, tmp_path: Path
+) -> None:
+    # Where PyTorch is installed, TensorBoard's writer imports it, which takes as long as Paddle.
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
     command = [sys.executable, "-m", "training", *arguments]
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     assert sentence in ended.stderr
     assert len(ended.stderr.splitlines()) == 1, ended.stderr

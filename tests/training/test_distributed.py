@@ -23,10 +23,11 @@ Arrays = dict[str, np.ndarray]
 
 
 def launch(folder: Path, script: Path, *arguments: str) -> None:
-    """Run a script in two processes, as a user does on two cards."""
+    """Run a script in two processes, as a user does on two cards; this engine needs no PyTorch."""
     launcher = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
     command = [*launcher, "--log_dir", str(folder / "log"), str(script), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    (folder / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    environment = {**os.environ, "PYTHONPATH": f"{folder}:{REPOSITORY}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, timeout=240, check=False)
     logs = "".join(path.read_text()[-3000:] for path in (folder / "log").glob("workerlog*"))
     assert done.returncode == 0, logs + done.stderr.decode()[-2000:]
@@ -40,11 +41,26 @@ def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def training(folder: Path, *settings: str) -> list[str]:
+    """The arguments of a small training run."""
+    small = ["model.height=8", "model.width=16", "model.hidden=2", "data.rendered=40", "data.workers=0"]
+    small += ["data.rendered_validation=4", "run.batch_size=4", "run.evaluate_every=3", "run.save_every=2"]
+    tiny = REPOSITORY / "training" / "configs" / "tiny.yml"
+    return ["train", "-c", str(tiny), "-o", *small, "run.log_every=1", f"out={folder / 'run'}", *settings]
+
+
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory, recogniser: Path) -> list[Arrays]:
+def launched(tmp_path_factory: pytest.TempPathFactory, recogniser: Path) -> Path:
+    """What two processes left: the arrays of each, and a run of three steps."""
     folder = tmp_path_factory.mktemp("ranks")
-    launch(folder, REPOSITORY / "tests" / "training" / "rank_script.py", str(recogniser), str(folder))
-    return [dict(np.load(folder / f"rank{rank}.npz")) for rank in (0, 1)]
+    script = REPOSITORY / "tests" / "training" / "rank_script.py"
+    launch(folder, script, str(recogniser), str(folder), *training(folder, "run.steps=3"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(launched: Path) -> list[Arrays]:
+    return [dict(np.load(launched / f"rank{rank}.npz")) for rank in (0, 1)]
 
 
 def gradients(rank: Arrays) -> Arrays:
@@ -84,23 +100,11 @@ def test_a_loss_that_is_no_number_on_one_rank_is_refused_on_all(ranks: list[Arra
         assert rank["refused"]
 
 
-def test_two_processes_train_and_resume_with_one_writer(tmp_path: Path) -> None:
-    small = ["model.height=8", "model.width=16", "model.hidden=2", "data.rendered=40", "data.workers=0"]
-    small += ["data.rendered_validation=4", "run.batch_size=4", "run.evaluate_every=3", "run.save_every=2"]
-    tiny = REPOSITORY / "training" / "configs" / "tiny.yml"
-    common = ["train", "-c", str(tiny), "-o", *small, "run.log_every=1", f"out={tmp_path / 'run'}"]
+def test_two_processes_train_and_resume_with_one_writer(launched: Path) -> None:
     script = REPOSITORY / "training" / "__main__.py"
-    launch(tmp_path, script, *common, "run.steps=3")
-    launch(tmp_path, script, *common, "run.steps=6", "--resume")
-    with (tmp_path / "run" / "metrics.csv").open(newline="") as stream:
+    launch(launched, script, *training(launched, "run.steps=6"), "--resume")
+    with (launched / "run" / "metrics.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["step"] for row in rows if row["loss"]] == ["1", "2", "3", "4", "5", "6"]
-    assert [row["epoch"] for row in rows if row["loss"]] == [
-        "1",
-        "1",
-        "1",
-        "1",
-        "1",
-        "2",
-    ]  # 5 steps in each
-    assert (tmp_path / "run" / "best.safetensors").is_file()
+    assert [row["epoch"] for row in rows if row["loss"]] == ["1"] * 5 + ["2"]  # 5 steps in each
+    assert (launched / "run" / "best.safetensors").is_file()

@@ -23,6 +23,7 @@ from training.__main__ import main  # noqa: E402
 
 TINY = REPOSITORY / "training" / "configs" / "tiny.yml"
 TILE = ["model.height=8", "model.width=32"]  # what attention costs grows with the square of its area
+SHORT = ["run.steps=30", "run.evaluate_every=30", "data.rendered_validation=4", "run.sheet_rows=2"]
 CROP = REPOSITORY / "examples" / "crops" / "harbour.png"
 
 
@@ -35,7 +36,8 @@ def run(*arguments: object) -> None:
 def served(store: Path) -> Iterator[str]:
     """The address of a service of its own on a model store."""
     command = [sys.executable, "-m", "app", "serve", "--port", "0", "--model-store", str(store), "--model", "tiny"]
-    environment = {"PATH": os.environ["PATH"], "TELESCOPE_RUNTIME": "openvino", "TELESCOPE_PRECISION": "fp32"}
+    settings = {"RUNTIME": "openvino", "PRECISION": "fp32", "BATCH_SIZES": "1", "OCR": "off"}
+    environment = {"PATH": os.environ["PATH"], **{f"TELESCOPE_{name}": value for name, value in settings.items()}}
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     said = ""
@@ -57,19 +59,21 @@ def test_what_is_trained_is_what_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     best, facts, card = tmp_path / "run" / "best.safetensors", tmp_path / "facts.json", tmp_path / "card.md"
-    run("make-data", "rendered", tmp_path / "words", "--count", 24, "--workers", 1)
-    run("train", "-c", TINY, "-o", f"out={tmp_path / 'run'}", *TILE)
+    run("make-data", "rendered", tmp_path / "words", "--count", 8, "--workers", 1)
+    run("train", "-c", TINY, "-o", f"out={tmp_path / 'run'}", *TILE, *SHORT)
     with (tmp_path / "run" / "metrics.csv").open(newline="") as stream:
         losses = [float(row["loss"]) for row in csv.DictReader(stream) if row["loss"]]
     assert losses[-1] < 0.5 * losses[0]
 
     run("evaluate", "--weights", best, "--data", tmp_path / "words", "--out", tmp_path / "ev")
-    assert "words (24 crops)" in capsys.readouterr().out
+    assert "words (8 crops)" in capsys.readouterr().out
     (score,) = json.loads((tmp_path / "ev" / "report.json").read_text())["scores"]
 
     facts.write_text(json.dumps({"training": {"data": "rendered words"}, "licence": "Apache-2.0"}))
     card.write_text("# A toy, to see that everything fits together")
     monkeypatch.setattr("training.export.clean_commit", lambda _: "c" * 40)  # a working tree may be at work
+    monkeypatch.setattr("training.parity.BATCH_SIZES", (1, 2))  # the forms are compared in test_export
+    monkeypatch.setattr("training.parity.CROPS", 2)
     options = ["--name", "tiny", "--store", tmp_path / "store", "--card", card, "--facts", facts]
     command = ["export", "--weights", best, "--out", tmp_path / "exported", "--evaluation", tmp_path / "ev"]
     run(*command, "--publish", *options)

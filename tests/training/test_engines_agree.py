@@ -32,20 +32,21 @@ from training.weights_file import read_checkpoint  # noqa: E402
 
 READER = RecogniserConfig(stem=(4, 8), stages=(8, 12, 12, 16), blocks=(1, 1, 2, 1), width=32, heads=4, inner=48)
 LABELS = ("Exit", "BREAD", "", "tea42")  # one without a label, as pieces of words are
-FEW = {"hidden": 8}  # channels
+FEW = {"hidden": 8, "blocks": 2, "height": 16, "width": 32}
 ENGINES = {"paddle": paddle_engine, "torch": torch_engine}
 
 
 def shaken(network: Any) -> Any:
     """As after some training: nothing that starts at 0 or 1 is still there, and the STN bends its pictures."""
     draw = np.random.default_rng(3)
+    last = f"block{network.architecture['blocks'] + 3}.1.weight" if isinstance(network, TBSRN) else None
     for name, value in network.state_dict().items():
         noise = draw.standard_normal(value.shape).astype(np.float32)
         if name.endswith("_variance"):
             value.set_value(np.exp(0.3 * noise))
         else:
             value.set_value(value.numpy() + (0.002 if "stn_fc2" in name else 0.03) * noise)
-        if name.endswith("block8.1.weight"):
+        if name == last:
             value.set_value(0.05 * value.numpy())  # else the tanh saturates
     network.eval()
     return network
@@ -80,8 +81,8 @@ def text_focused(folder: Path, **changes: Any) -> TrainConfig:
 )
 @pytest.mark.parametrize(
     ("height", "width", "sizes"),
-    [(16, 64, {}), (32, 96, FEW), (24, 96, FEW), (9, 50, FEW)],
-    ids=["published", "32x96", "24x96", "9x50"],
+    [(16, 64, {}), (32, 48, FEW), (24, 48, FEW), (9, 50, FEW)],
+    ids=["published", "32x48", "24x48", "9x50"],
 )
 @pytest.mark.slow
 def test_outputs_agree_at_the_published_size_and_others(
@@ -153,11 +154,11 @@ def test_gradients_of_a_text_focused_step_agree(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("attention", [True, False])
-@pytest.mark.parametrize(("height", "width"), [(16, 32), (32, 96), (24, 48)])
+@pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 48), (12, 24)])
 def test_gradients_agree_at_the_trained_size_and_others(
     tmp_path: Path, attention: bool, height: int, width: int
 ) -> None:
-    sizes = {"height": 16, "width": 32, "hidden": 4, "blocks": 2, "attention": attention, "stn": False}
+    sizes = {"height": 8, "width": 16, "hidden": 4, "blocks": 2, "attention": attention, "stn": False}
     config = settings(None, **sizes, batch_norm="local", init=str(telescope_file(tmp_path, **sizes)))
     ours, theirs = (ENGINES[name].telescope(config) for name in ("torch", "paddle"))
     assert_gradients_agree(ours, theirs, height=height, width=width)

@@ -5,12 +5,18 @@ import pytest
 
 from model_store.blur import COEFFICIENTS, quantities, terms
 from tests.training.calibration.words import installed_fonts
-from training.calibration.blur import HEIGHTS, KINDS, _contrast, fit, samples
+from training.calibration.blur import HEIGHTS, KINDS, Sample, _contrast, fit, samples
 
 
-def test_samples_cover_scripts_heights_and_kinds() -> None:
-    scripts = {script for script, found in installed_fonts().items() if found}
-    found = list(samples(each=3, seed=1))
+@pytest.fixture(scope="module")
+def found() -> list[Sample]:
+    installed_fonts()
+    return list(samples(each=4, seed=5))
+
+
+@pytest.mark.slow
+def test_samples_cover_scripts_heights_and_kinds(found: list[Sample]) -> None:
+    scripts = {script for script, fonts in installed_fonts().items() if fonts}
     assert {(s.script, s.height, s.kind) for s in found} == {
         (script, height, kind) for script in scripts for height in HEIGHTS for kind in KINDS
     }
@@ -18,9 +24,7 @@ def test_samples_cover_scripts_heights_and_kinds() -> None:
 
 
 @pytest.mark.slow
-def test_the_fit_has_smaller_errors_on_its_samples_than_the_published_coefficients() -> None:
-    installed_fonts()
-    found = list(samples(each=4, seed=5))
+def test_the_fit_has_smaller_errors_on_its_samples_than_the_published_coefficients(found: list[Sample]) -> None:
     table = np.array([terms(*quantities(*_contrast(sample.rgb))) for sample in found])
     truth = np.log([sample.blur for sample in found])
     solved = fit(found)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,11 +26,18 @@ def reader() -> str:
     return installed_reader()
 
 
+@pytest.fixture
+def _reads_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recognisers are opened here, and not in each process of a pool, which takes seconds."""
+    monkeypatch.setattr("training.calibration.readers.ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
+
+
 def calibrate(*arguments: object) -> int:
     return main(["calibrate", *map(str, arguments)])
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_reads_in_this_process")
 def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
     data: Path, reader: str, tmp_path: Path
 ) -> None:
@@ -39,7 +47,7 @@ def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
     assert Calibration.of(artefact) is None
     out = tmp_path / "out"
     command = ("--model", "tbsrn:3", "--model-store", store, "--data", data, "--scripts", "latin")
-    assert calibrate(*command, "--readers", reader, "--draws", 4, "--out", out) == 0
+    assert calibrate(*command, "--readers", reader, "--draws", 3, "--out", out) == 0
     assert Calibration.of(artefact) is not None
     report = json.loads((store / "tbsrn" / "calibration-3.json").read_text())
     assert report["digest"] == artefact.digest
@@ -48,12 +56,13 @@ def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
     assert report["rules"].keys() == {"any", reader}
     ElementTree.parse(out / "curve.svg")
     readings = (out / "readings.jsonl").read_text().split()
-    assert calibrate(*command, "--readers", reader, "--draws", 4, "--out", out, "--dry-run") == 0
+    assert calibrate(*command, "--readers", reader, "--draws", 3, "--out", out, "--dry-run") == 0
     assert (out / "readings.jsonl").read_text().split() == readings  # taken up, not read again
     assert json.loads((out / "calibration.json").read_text())["rules"] == report["rules"]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_reads_in_this_process")
 def test_second_opinions_are_added_to_rules_that_stay(data: Path, reader: str, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(BUNDLED / "tbsrn" / "3", store / "tbsrn" / "3")
