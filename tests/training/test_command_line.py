@@ -1,5 +1,6 @@
 """`python -m training` as a user runs it: one sentence and code 2, whatever else a library has to say."""
 
+import json
 import os
 import re
 import shlex
@@ -47,26 +48,31 @@ def test_a_refusal_is_the_only_line_even_where_paddle_is_imported(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("package", "arguments"),
+    "commands",
     [
-        ("paddle", ["export", "--weights", "w.safetensors", "--out", "out"]),
-        ("paddle2onnx", ["export", "--weights", "w.safetensors", "--out", "out"]),
-        ("tensorboardX", ["train", "-c", TINY]),
-        ("safetensors", ["average", "a.safetensors", "--out", "b.safetensors"]),
-        ("rapidfuzz", ["evaluate", "--weights", "w.safetensors", "--data", "d"]),
-        ("openvino", ["predict", "--weights", "tbsrn", "--engine", "openvino", "--image", CROP, "--out", "o"]),
+        {
+            "paddle2onnx": ["export", "--weights", "w.safetensors", "--out", "out"],
+            "rapidfuzz": ["evaluate", "--weights", "w.safetensors", "--data", "d"],
+        },
+        {
+            "paddle": ["export", "--weights", "w.safetensors", "--out", "out"],
+            "tensorboardX": ["train", "-c", TINY],
+            "safetensors": ["average", "a.safetensors", "--out", "b.safetensors"],
+            "openvino": ["predict", "--weights", "tbsrn", "--engine", "openvino", "--image", CROP, "--out", "o"],
+        },
     ],
+    ids=" ".join,
 )
-def test_a_broken_package_is_one_sentence_with_its_error(
-    package: str, arguments: list[str], tmp_path: Path
-) -> None:
-    (tmp_path / f"{package}.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')")
+def test_a_broken_package_is_one_sentence_with_its_error(commands: dict[str, list[str]], tmp_path: Path) -> None:
+    """Each command meets the broken package that stands before it."""
+    for package in commands:
+        (tmp_path / f"{package}.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')")
     environment = {**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
-    command = [sys.executable, "-m", "training", *arguments]
+    command = [sys.executable, "-m", "tests.training.stopped_commands", json.dumps([*commands.values()])]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 2, ended.stderr
-    (line,) = ended.stderr.splitlines()
-    assert f"needs the package {package}, which is installed but cannot be loaded (OSError: libgomp.so.1" in line
+    assert ended.stdout == len(commands) * "ended with 2\n", ended.stderr
+    for package, line in zip(commands, ended.stderr.splitlines(), strict=True):
+        assert f"needs the package {package}, which is installed but cannot be loaded (OSError: libgomp" in line
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["train"], ["evaluate", "--weights", "w"]])
