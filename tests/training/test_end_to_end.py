@@ -23,7 +23,7 @@ from training.__main__ import main  # noqa: E402
 
 TINY = REPOSITORY / "training" / "configs" / "tiny.yml"
 TILE = ["model.height=8", "model.width=32"]  # what attention costs grows with the square of its area
-SHORT = ["run.steps=30", "run.evaluate_every=30", "data.rendered_validation=4", "run.sheet_rows=2"]
+SHORT = ["run.steps=30", "run.evaluate_every=30", "data.rendered_validation=4", "data.workers=0"]
 CROP = REPOSITORY / "examples" / "crops" / "harbour.png"
 
 

@@ -162,36 +162,31 @@ def test_a_published_model_runs_as_trained() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_trains_resumes_and_needs_no_paddle(tmp_path: Path) -> None:
-    """Paddle is hidden: on the machines this engine is for there is no build of it."""
-    (tmp_path / "paddle.py").write_text("raise ModuleNotFoundError(\"No module named 'paddle'\", name='paddle')")
-    crop = next((REPOSITORY / "examples" / "crops").glob("*.png"))
-    weights = tmp_path / "whole" / "best.safetensors"
-    execute(
-        tmp_path,
-        [sys.executable, "-m"],
-        training(tmp_path / "whole", "run.steps=6"),
-        training(tmp_path / "parts", "run.steps=3"),
-        training(tmp_path / "parts", "run.steps=6", resume=True),
-        ["predict", "--engine", "torch", "--weights", str(weights), "--image", str(crop), "--out", "sr"],
-    )
+def test_the_command_trains_and_resumes(tmp_path: Path) -> None:
+    assert main(training(tmp_path / "whole", "run.steps=6")) == 0
+    assert main(training(tmp_path / "parts", "run.steps=3")) == 0
+    assert main(training(tmp_path / "parts", "run.steps=6", resume=True)) == 0
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert len(losses(tmp_path / "whole")) == 6
-    assert list((tmp_path / "sr").iterdir())
 
 
 @pytest.mark.slow
-def test_two_processes_under_torchrun_learn_what_one_would(tmp_path: Path) -> None:
+def test_two_processes_under_torchrun_learn_what_one_would_and_need_no_paddle(tmp_path: Path) -> None:
+    """Paddle is hidden: on the machines this engine is for there is no build of it."""
+    (tmp_path / "paddle.py").write_text("raise ModuleNotFoundError(\"No module named 'paddle'\", name='paddle')")
+    crop = next((REPOSITORY / "examples" / "crops").glob("*.png"))
+    weights = tmp_path / "two" / "best.safetensors"
     frozen = ["model.batch_norm=frozen", "run.ema_decay=0", "data.shuffle=false"]
     assert main(training(tmp_path / "one", "run.steps=3", *frozen, "run.batch_size=4")) == 0
-    execute(
+    under_torchrun(
         tmp_path,
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m"],
         training(tmp_path / "two", "run.steps=3", *frozen, "run.batch_size=2"),
         training(tmp_path / "two", "run.steps=5", *frozen, "run.batch_size=2", resume=True),
+        ["predict", "--engine", "torch", "--weights", str(weights), "--image", str(crop), "--out", "sr"],
     )
     assert losses(tmp_path / "two")[:3] == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     assert len(losses(tmp_path / "two")) == 5
+    assert list((tmp_path / "sr").iterdir())
 
 
 def training(out: Path, *settings: str, resume: bool = False) -> list[str]:
@@ -200,10 +195,11 @@ def training(out: Path, *settings: str, resume: bool = False) -> list[str]:
     return ["train", "-c", str(TINY), "--engine", "torch", *(["--resume"] if resume else []), "-o", *small]
 
 
-def execute(folder: Path, start: list[str], *commands: list[str]) -> None:
-    """Run the commands one after another in a process of their own, or in each of several."""
+def under_torchrun(folder: Path, *commands: list[str]) -> None:
+    """Run the commands one after another in each of two processes."""
     environment = {**os.environ, "PYTHONPATH": f"{folder}:{REPOSITORY}", "OMP_NUM_THREADS": "1"}
-    command = [*start, "tests.training.commands", json.dumps(commands)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    command = [*launcher, "-m", "tests.training.commands", json.dumps(commands)]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
 

@@ -482,7 +482,7 @@ def test_reads_is_what_a_greedy_decoder_says(room: int) -> None:
 
 
 def settings(**top: object) -> TrainConfig:
-    sizes = {"height": 16, "width": 64, "blocks": 1, "hidden": 2, "stn": False}
+    sizes = {"height": 16, "width": 64, "blocks": 1, "hidden": 2, "stn": False, "attention": False}
     tree = {"out": "unused", "device": "cpu", "data": {"rendered": 1, "rendered_validation": 1}, "model": sizes,
             "loss": {"text_focus": False, "readers": [V6], "reader_weight": 0.5}, **top}  # fmt: skip
     return build_config(tree, TrainConfig, origin="test")
