@@ -45,7 +45,8 @@ def measure(args: argparse.Namespace) -> Report:
 
 
 def service(args: argparse.Namespace, model: str = "", **settings: str) -> AbstractContextManager[Process]:
-    settings = {"TELESCOPE_MODEL_STORE": str(args.model_store.resolve()), **settings}
+    soon = {"TELESCOPE_BATCH_SIZES": "1", "TELESCOPE_THREADS": "1"} if args.quick else {}  # ready
+    settings = soon | {"TELESCOPE_MODEL_STORE": str(args.model_store.resolve()), **settings}
     return served(TELESCOPE_MODEL=model or args.model.split(",")[0], **settings)
 
 

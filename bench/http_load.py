@@ -22,7 +22,7 @@ LOADS = (0, 10, 50, 70, 80)  # % of the capacity; 0: one after another
 
 def latency(args: argparse.Namespace) -> Report:
     """The capacity is measured for a second at most before each load, because it changes on a shared machine."""
-    rounds: dict[int, list[tuple[float, ...]]] = {load: [] for load in LOADS}
+    rounds: dict[int, list[tuple[float, ...]]] = {load: [] for load in LOADS[: 2 if args.quick else None]}
     pause = min(PAUSE_S, args.seconds)
     with service(args) as server:
         title = f"Response times of {runs_on(server)}, one crop of 56 x 16 px a request"

@@ -39,7 +39,7 @@ def saturation(args: argparse.Namespace) -> Report:
             stack.callback(alone[model].close)
             servers[model] = stack.enter_context(service(args, model))
             names[model] = runs_on(servers[model])
-        for _ in trange(args.rounds + 1, desc="saturation", unit="round", disable=None):
+        for _ in trange(args.rounds + (not args.quick), desc="saturation", unit="round", disable=None):
             for model, found in rounds.items():
                 sleep(min(PAUSE_S, args.seconds))
                 for n in sizes:
@@ -51,7 +51,7 @@ def saturation(args: argparse.Namespace) -> Report:
                     found[side].append(load)
     rows, facts = [], dict[str, str]()
     for model, found in rounds.items():
-        sides = {side: medians(taken[1:]) for side, taken in found.items()}  # the first round warms the service
+        sides = {side: medians(taken[-args.rounds :]) for side, taken in found.items()}  # after one that warms
         best = max((side for side in sides if "runtime" in side), key=lambda side: sides[side]["images_per_s"])
         for side, key in {best: "runtime", **{f"HTTP, {n} a request": f"http-{n}" for n in SIDES}}.items():
             it, of = sides[side], sides[best]

@@ -25,7 +25,7 @@ from bench.raw_sides import reference, served
 from model_store.store import Artefact, ModelStore
 from training.chart import GAIN, INK, SOFT, subplots
 
-MODELS = Value("tbsrn:1,tbsrn", quick="tbsrn:1")  # the first is the exact network, and the reference's
+MODELS = Value("tbsrn:1,tbsrn", quick="tbsrn:2")  # the first is the exact network, and the reference's
 OPTIONS: Options = {**MODEL, "model": MODELS, "rounds": Value(3, quick=1)}
 SIZES, REST_S = (1, 8, 16), 0.3  # batch sizes; a pause, as threads of the side before still spin
 REFERENCE = "reference"
@@ -55,14 +55,13 @@ def measure(args: argparse.Namespace) -> Report:
     for ref in (model.manifest.ref for model in models):
         for name, runtime in (RUNTIMES | {f"OpenVINO {p}": "openvino" for p in precisions()}).items():
             calls[f"{ref} {name}"] = (served, runtime, name[-4:], args.model_store, ref, warmed)
-    if args.quick:
-        calls = {side: call for side, call in calls.items() if side == REFERENCE or "OpenVINO" in side}
+    calls = {s: call for s, call in calls.items() if not args.quick or s == REFERENCE or "OpenVINO" in s}
     rates: dict[tuple[str, str], list[float]] = {key: [] for key in product(precisions(), ("gemm", "conv"))}
     seconds: dict[str, list[list[tuple[float, float]]]] = {side: [[] for _ in sizes] for side in calls}
     with ExitStack() as stack:
         workers = {side: stack.enter_context(closing(Worker(*call))) for side, call in calls.items()}
         probes = {key: stack.enter_context(closing(Worker(rate, *key))) for key in rates}
-        for _ in trange(args.rounds + 1, unit="round", disable=None):
+        for _ in trange(args.rounds + (not args.quick), unit="round", disable=None):
             for side, worker in workers.items():
                 time.sleep(REST_S)
                 for size, taken in zip(sizes, seconds[side], strict=True):
@@ -71,7 +70,7 @@ def measure(args: argparse.Namespace) -> Report:
                 time.sleep(REST_S)
                 rates[key].append(probe.ask(None))
     sides = {
-        side: {n: speed(n, taken[1:]) for n, taken in zip(sizes, found, strict=True)}
+        side: {n: speed(n, taken[-args.rounds :]) for n, taken in zip(sizes, found, strict=True)}
         for side, found in seconds.items()
     }
     report = compared(sides)
@@ -79,7 +78,7 @@ def measure(args: argparse.Namespace) -> Report:
     for role, model in zip(("exact", "default"), models, strict=False):
         needed = network_operations(model)
         for precision in precisions():
-            speeds = {kind: median(rates[precision, kind][1:]) for kind in needed}
+            speeds = {kind: median(rates[precision, kind][-args.rounds :]) for kind in needed}
             side = f"{model.manifest.ref} OpenVINO {precision}"
             reached = max(sides[side].values()).images
             most = 1 / sum(needed[kind] / speeds[kind] for kind in needed)

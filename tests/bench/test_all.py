@@ -1,6 +1,7 @@
 """`python -m bench all --quick`: every benchmark once, on little work, and the figures of its report."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.__main__ import BENCHMARKS, main
+from tests.app.process import SOON_READY
 from tests.conftest import REPOSITORY
 from training.calibration.blur import HEIGHTS
 from training.calibration.cells import CELLS
@@ -17,6 +19,7 @@ from training.calibration.rendered import fonts
 
 pytestmark = pytest.mark.slow
 READER = "rapidocr-v6"
+START_NO_SPARE_WORKERS = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
 WAYS = ("plain", "named", "auto", "always", "second")
 
 
@@ -31,7 +34,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no font for one of the scripts: apt-get install fonts-wqy-zenhei")
     folder = tmp_path_factory.mktemp("reports")
     command = [sys.executable, "-m", "bench", "all", "--quick", "--out", str(folder)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    environment = os.environ | SOON_READY | START_NO_SPARE_WORKERS
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return folder
 
@@ -99,7 +103,11 @@ def test_a_page_is_read_in_every_way(out: Path) -> None:
     assert "| subtitle | 4 |" in (out / "pages.md").read_text()
 
 
-def test_a_repeated_command_goes_on_with_the_readings_that_it_has_kept(out: Path) -> None:
+def test_a_repeated_command_goes_on_with_the_readings_that_it_has_kept(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SOON_READY.items():
+        monkeypatch.setenv(name, value)
     before, readings = report(out, "pages"), (out / "pages" / "readings.jsonl").read_text().split()
     main(["pages", "--quick", "--out", str(out)])
     assert (out / "pages" / "readings.jsonl").read_text().split() == readings
