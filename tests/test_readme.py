@@ -80,7 +80,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "CURL_HOME": str(curl),
         "PIP_CONSTRAINT": str(REPOSITORY / "constraints.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_COMPILE": "1",  # a module is compiled at its first import; most have none here
+        "PIP_NO_COMPILE": "0",  # to pip: do not compile. A module is compiled at its first import; most have none
         **SOON_READY,
     }
 
