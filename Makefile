@@ -17,14 +17,16 @@ serve: $(VENV)/.serve ## Install the service and start it on http://localhost:80
 # One pytest process a core, and all tests of a module in the same one (tests/conftest.py). Within it libraries compute
 # on one thread (OMP_NUM_THREADS): more threads than cores would only wait for each other. Compiled modules are kept even
 # where the environment forbids it (PYTHONDONTWRITEBYTECODE): hundreds of processes would compile them again.
-PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PYTHON_TEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python
+PYTEST = -m pytest --numprocesses auto --dist loadfile
 
 test: $(VENV)/.develop ## Install everything and run the quick tests (ARGS="-k batcher" for some)
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTHON_TEST) $(PYTEST) -m "not slow" $(ARGS)
 	@echo "Not run: the tests marked slow (servers, browser, containers, faults, training). make test-all runs all."
 
 test-all: $(VENV)/.develop ## Install everything and run all tests, with coverage
-	$(PYTEST) --cov $(ARGS)
+	$(PYTHON_TEST) -m slipcover $(PYTEST) $(ARGS)
+	@echo "Lines not run are listed in coverage.txt. All lines, those not run, and the percentage:"; tail -n 1 coverage.txt
 
 lint: $(VENV)/.develop ## Check style and types
 	$(BIN)/ruff check .
@@ -42,7 +44,7 @@ wheels: | $(BIN)/python ## Build wheels and source archives of service and clien
 	$(BIN)/python -m build --outdir dist client
 
 clean: ## Remove the virtual environment and all caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info client/*.egg-info build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis coverage.txt *.egg-info client/*.egg-info build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

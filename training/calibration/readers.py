@@ -18,6 +18,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from model_store.pixels import Rgb
+from training.data.parallel import end_with_parent
 from training.errors import ConfigError
 from training.ocr import ConfidentReader, Reading, Tesseract, open_reader
 
@@ -53,7 +54,7 @@ def shared_readers(names: Sequence[str], scripts: Sequence[str]) -> Iterator[dic
     for name in names:
         for script in scripts:
             _opened(name, script)
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         yield {name: SharedReader(name, "latin", pool) for name in names}
 
 
