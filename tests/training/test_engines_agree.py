@@ -143,6 +143,7 @@ def test_recognisers_see_and_read_alike(tmp_path: Path) -> None:
     assert ours.read(torch.from_numpy(images)) == theirs.read(paddle.to_tensor(images))
 
 
+@pytest.mark.slow
 def test_gradients_of_a_text_focused_step_agree(tmp_path: Path) -> None:
     config = text_focused(tmp_path)
     ours, theirs = (ENGINES[name].telescope(config) for name in ("torch", "paddle"))

@@ -63,6 +63,7 @@ def test_reading_is_learnt_resumed_and_taken_by_the_loss(tmp_path: Path) -> None
     assert float(values["attention"]) > 0
 
 
+@pytest.mark.slow
 def test_a_recogniser_of_another_size_is_not_resumed(tmp_path: Path) -> None:
     pretrain(config(tmp_path / "run", "run.steps=1"))
     other = config(tmp_path / "run", "run.steps=2", "reader.size=published")

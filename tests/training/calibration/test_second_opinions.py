@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from training.calibration.second_opinions import Opinions, cross_validated, fit, report
 
@@ -56,6 +57,7 @@ def test_a_recogniser_that_never_gains_gets_no_limits() -> None:
     assert told["sent"] == {"tesseract": 0, "tesseract as any": 0}
 
 
+@pytest.mark.slow
 def test_the_limits_for_any_recogniser_suit_all_that_were_measured() -> None:
     honest, overconfident = opinions(), opinions(bias=0.3)
     both = fit(honest, overconfident)
