@@ -53,6 +53,8 @@ class BulkProcess:
                 "HOME": scratch,
                 "RAY_TMPDIR": scratch,
                 "TELESCOPE_RUNTIME": "openvino",
+                "RAY_enable_worker_prestart": "0",  # no spare workers, each of which imports Ray for seconds
+                "RAY_prestart_worker_first_driver": "0",
                 **SOON_READY,
             },
         )
