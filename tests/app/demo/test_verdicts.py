@@ -80,7 +80,7 @@ def test_of_a_format_that_the_browser_cannot_show_the_lines_are_shown(visit: Vis
     assert "cannot show the picture's format" in seen.page.locator(".page").inner_text()
     assert seen.page.locator(".lines img").count() == seen.page.locator(".lines button").count()
     seen.page.locator(".lines button").last.click()
-    assert seen.page.locator("#before").bounding_box()
+    seen.page.locator("#before").wait_for()
 
 
 def test_several_pictures_become_a_grid_and_one_zip(visit: Visitor, reading: Service) -> None:
