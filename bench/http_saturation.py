@@ -68,11 +68,11 @@ def figures(images: float, seconds: float, cpu: float) -> Figures:
 
 
 def counted(server: Process, body: Body, *, connections: int, seconds: float) -> Figures:
-    """Rates by the service's own counters, without the first and the last second of the load, or less if short."""
+    """Rates by its counter of tiles in batches, one an image, without the first and last second, or less if short."""
     margin = min(PAUSE_S, seconds)
 
     def so_far() -> tuple[float, float, float]:
-        return total(server.url(), "telescope_images_total"), perf_counter(), cpu_s(server.pid)
+        return total(server.url(), "telescope_batch_size_sum"), perf_counter(), cpu_s(server.pid)
 
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(closed_loop, server.url(), body, connections=connections, seconds=seconds + 2 * margin)
