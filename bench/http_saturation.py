@@ -68,7 +68,7 @@ def figures(images: float, seconds: float, cpu: float) -> Figures:
 
 
 def counted(server: Process, body: Body, *, connections: int, seconds: float) -> Figures:
-    """Rates by its counter of tiles in batches, one an image, without the first and last second, or less if short."""
+    """Rates by its counter of tiles, one an image, without the first and the last second, or less if short."""
     margin = min(PAUSE_S, seconds)
 
     def so_far() -> tuple[float, float, float]:
