@@ -21,7 +21,7 @@ class Runtime(Protocol):
     streams: int  # batches it can run at once, each in its own thread; 1: all calls come from one thread
 
     def prepare(self, lr_nchw: Nchw) -> None:
-        """Do whatever makes the first batch of this shape slower than the next: compile, or run it once.
+        """Compile for this shape, or run once: the first batch then takes no longer than the next ones.
 
         Raises the errors of `run`.
         """
