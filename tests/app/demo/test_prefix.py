@@ -38,7 +38,7 @@ def test_the_pages_send_their_requests_below_the_prefix(
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
     page.get_by_role("cell", name="200").first.wait_for()
-    assert asked[-1] == f"{PUBLIC}v1/models?verbose=false"
+    assert f"{PUBLIC}v1/models?verbose=false" in asked  # the icon may come after it
     assert f"{PUBLIC}v1/models" in page.locator(".request-url").inner_text()
     page.goto(f"{PUBLIC}redoc")  # whose script would ask its maker's host for a logo
     page.get_by_role("heading", name="Super-resolve regions of a page").wait_for()
