@@ -10,18 +10,7 @@ image. A pixel then costs the same at every multiple of the trained size, and 1.
 padded to 32x128.
 """
 
-from __future__ import annotations
-
-import numpy as np
-
 # The sizes (height, width) at which exports are checked and the service runs. A pixel costs the same at each, so
 # the choice follows from how well crops fill them: 390 words at six heights and four blurs fill these sizes to
 # 74 % and 16x64 tiles alone to 61 %; a line of 32 rows fills them to 92 % instead of 41 %.
 SIZES = ((16, 64), (24, 96), (32, 128), (48, 192))
-
-
-def middle(encoding: np.ndarray) -> np.ndarray:
-    """The encoding at the middle: (C, H, W) -> (C,)."""
-    _, height, width = encoding.shape
-    middle: np.ndarray = encoding[:, (height - 1) // 2, (width - 1) // 2]
-    return middle

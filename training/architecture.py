@@ -2,7 +2,7 @@
 
     arguments of TBSRN -> check_telescope, pixel_spec          RecogniserConfig, small or as published
     shape of its input -> check_images
-    position_encoding_2d, position_encoding, spline_weights
+    position_encoding, spline_weights
 
 It needs numpy alone, no engine's framework.
 """
@@ -23,13 +23,11 @@ from training.errors import ConfigError
 # "downscale_in_infer" is PaddleOCR's setting: evaluation multiplies by 1 - p, attention maps included.
 DropoutMode = Literal["upscale_in_train", "downscale_in_infer"]
 
-HEADS = 4  # of TBSRN's attention
 CONTROL_POINTS = 20  # of the STN: ten along the top edge, ten along the bottom
 TARGET_MARGIN = 0.05  # of the image: distance of the points from the edge in the straightened picture
 INITIAL_MARGIN = 0.01  # margin at which an untrained head places them in the input
 HEIGHT_STEP, WIDTH_STEP = 16, 32  # the pooling of the STN's head divides the input by these
 SMALLEST = 8  # side of an LR image in pixels, at sizes other than the trained one
-LAYER_NORM_EPSILON = 1e-6  # added to the unbiased standard deviation
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601: the recogniser's input, as in the published loss
 
 
@@ -103,24 +101,6 @@ def check_images(architecture: Mapping[str, Any], shape: Sequence[int], *, train
             f"model.stn is made for images of {trained[0]} x {trained[1]}, not {height} x {width}: "
             "set it to false to train at other sizes"
         )
-
-
-def position_encoding_2d(channels: int, height: int, width: int) -> np.ndarray:
-    """TBSRN's fixed sine encoding, float32 (channels, height, width), channels divisible by 4.
-
-    The first half of the channels encodes x and the second half y, each as alternating sine and
-    cosine with wavelengths from 2 pi to 20000 pi (Vaswani et al. 2017, once per axis).
-    """
-    half = channels // 2
-    frequencies = np.exp(np.arange(0, half, 2) * (-math.log(10000.0) / half))  # (half / 2,)
-
-    def waves(length: int) -> np.ndarray:
-        angles = frequencies[:, None] * np.arange(length)
-        return np.stack([np.sin(angles), np.cos(angles)], axis=1).reshape(half, length)
-
-    x = np.broadcast_to(waves(width)[:, None, :], (half, height, width))
-    y = np.broadcast_to(waves(height)[:, :, None], (half, height, width))
-    return np.concatenate([x, y]).astype(np.float32)
 
 
 def position_encoding(length: int, width: int) -> np.ndarray:

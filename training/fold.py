@@ -31,8 +31,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from training.any_size import middle
-from training.architecture import HEADS, LAYER_NORM_EPSILON
+from model_store.folding import HEADS, LAYER_NORM_EPSILON, before_shuffle, fold_norm, middle, standard_gain
 from training.layers import FeedForward, LayerNorm, MultiHeadAttention
 from training.tbsrn import TBSRN, FeatureEnhancer, ResidualBlock, from_tiles, into_tiles
 
@@ -60,7 +59,7 @@ class FoldedTBSRN(nn.Layer):
         self.doublings = nn.LayerList([_conv(_array(d.conv.weight), _array(d.conv.bias)) for d in doublings])
         assert 2 ** len(doublings) == scale
         weight, bias = _array(last.weight), _array(last.bias)
-        self.last = _conv(_before_shuffle(weight), bias.repeat(4)) if doublings else _conv(weight, bias)
+        self.last = _conv(before_shuffle(weight), bias.repeat(4)) if doublings else _conv(weight, bias)
         self.eval()
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -203,30 +202,16 @@ def _feed_forward(layer: FeedForward, keep: float) -> tuple[nn.Linear, nn.Linear
 
 
 def _fold_norm(conv: nn.Conv2D, norm: nn.BatchNorm2D) -> nn.Conv2D:
-    gain = _array(norm.weight) / np.sqrt(_array(norm._variance) + norm._epsilon)
-    bias = (_array(conv.bias) - _array(norm._mean)) * gain + _array(norm.bias)
-    return _conv(_array(conv.weight) * gain[:, None, None, None], bias)
-
-
-def _before_shuffle(weight: np.ndarray) -> np.ndarray:
-    """A convolution (O, C, 9, 9) after pixel shuffle as (4O, 4C, 5, 5) before it.
-
-    Output pixel i of a cell weighs input pixel 2 d + a of the surrounding cells by the kernel's tap 2 d + a - i.
-    """
-    outputs, inputs, size, _ = weight.shape
-    assert size % 4 == 1  # else the kernel's centre would not be a cell's first pixel
-    cells = (size + 1) // 2
-    placed = np.zeros((outputs, 2, 2, inputs, 2 * cells, 2 * cells))
-    for i, j in np.ndindex(2, 2):
-        placed[:, i, j, :, i : i + size, j : j + size] = weight
-    split = placed.reshape([outputs * 4, inputs, cells, 2, cells, 2])  # (4O, C, d, a, e, b)
-    return split.transpose([0, 1, 3, 5, 2, 4]).reshape([outputs * 4, inputs * 4, cells, cells])
+    gain, offset, mean, variance = map(_array, (norm.weight, norm.bias, norm._mean, norm._variance))
+    folded = fold_norm(
+        _array(conv.weight), _array(conv.bias), gain=gain, offset=offset, mean=mean, variance=variance
+    )
+    return _conv(*folded)
 
 
 def _standard_norm(norm: LayerNorm) -> nn.LayerNorm:
-    features = norm.a_2.shape[0]
-    standard = nn.LayerNorm(features, epsilon=LAYER_NORM_EPSILON**2)
-    _set(standard.weight, _array(norm.a_2) * math.sqrt((features - 1) / features))
+    standard = nn.LayerNorm(norm.a_2.shape[0], epsilon=LAYER_NORM_EPSILON**2)
+    _set(standard.weight, standard_gain(_array(norm.a_2)))
     _set(standard.bias, _array(norm.b_2))
     return standard
 

@@ -13,7 +13,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from training.architecture import LAYER_NORM_EPSILON, DropoutMode
+from model_store.folding import LAYER_NORM_EPSILON
+from training.architecture import DropoutMode
 
 
 class LayerNorm(nn.Layer):

@@ -17,7 +17,8 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.nn.initializer import XavierUniform
 
-from training.architecture import HEADS, DropoutMode, check_images, check_telescope, position_encoding_2d
+from model_store.folding import HEADS, position_encoding_2d
+from training.architecture import DropoutMode, check_images, check_telescope
 from training.layers import FeedForward, LayerNorm, MultiHeadAttention
 from training.stn import STNHead, ThinPlateSpline
 

@@ -6,8 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.any_size import middle  # noqa: E402
-from training.architecture import position_encoding_2d  # noqa: E402
+from model_store.folding import middle, position_encoding_2d  # noqa: E402
 from training.engines.torch_net import TBSRN, from_tiles, into_tiles  # noqa: E402
 from training.errors import ConfigError  # noqa: E402
 

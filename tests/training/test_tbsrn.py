@@ -10,7 +10,8 @@ paddle = pytest.importorskip("paddle")
 from paddle import Tensor  # noqa: E402 - after the skip
 from paddle.nn import Layer  # noqa: E402
 
-from training.architecture import control_points, position_encoding_2d  # noqa: E402
+from model_store.folding import position_encoding_2d  # noqa: E402
+from training.architecture import control_points  # noqa: E402
 from training.errors import ConfigError  # noqa: E402
 from training.layers import LayerNorm, MultiHeadAttention  # noqa: E402
 from training.stn import ThinPlateSpline  # noqa: E402

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.architecture import LAYER_NORM_EPSILON, DropoutMode
+from model_store.folding import LAYER_NORM_EPSILON
+from training.architecture import DropoutMode
 
 
 class Dropout(nn.Module):

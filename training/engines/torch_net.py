@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_store.folding import HEADS, position_encoding_2d
 from training.architecture import (
     CONTROL_POINTS,
-    HEADS,
     HEIGHT_STEP,
     INITIAL_MARGIN,
     WIDTH_STEP,
@@ -26,7 +26,6 @@ from training.architecture import (
     check_images,
     check_telescope,
     control_points,
-    position_encoding_2d,
     spline_weights,
 )
 from training.engines.torch_layers import FeedForward, LayerNorm, MultiHeadAttention
