@@ -3,6 +3,7 @@
     python -m training export --weights telescope.safetensors --out exported
     python -m training export ... --publish --name tbsrn --card CARD.md --facts FACTS.json --store model_store \
         --evaluation evaluation
+    python -m training export --triton triton-models
 
     checkpoint -> TBSRN -> FoldedTBSRN -> paddle/ -> onnx/ -> parity on real crops -> report.json -> model store
                         -> for any size   paddle-any-size/, onnx-any-size/ -> parity at the other SIZES
@@ -13,6 +14,7 @@ The same checkpoint, crops and library versions give the same bytes.
 FACTS.json holds `training` (data and configuration of the weights), `licence`, and optionally `metrics` (a list
 of name, value, unit, data, command). --evaluation is a folder that `evaluate` wrote for these weights: its figures
 join the metrics, and its report.json is stored in the artefact as evaluation.json.
+--triton writes a published model for Triton Inference Server instead; see `training.triton`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from model_store.errors import ModelStoreError
 from model_store.manifest import Metric, PixelSpec, sha256_of
 from model_store.pixels import crops_to_lr
 from model_store.store import Artefact, ModelStore
-from training import parity
+from training import parity, triton
 from training.any_size import SIZES
 from training.architecture import pixel_spec
 from training.checkpoint import load_checkpoint
@@ -42,31 +44,38 @@ from training.tbsrn import TBSRN
 from training.versions import versions
 from training.weights_file import read_checkpoint
 
+CROPS = ROOT / "examples" / "crops"
+# The options that --triton, which takes a published model, does not take.
+OPTIONS = ("weights", "out", "crops", "publish", "name", "version", "card", "facts", "evaluation")
 LIBRARIES = ("paddle", "paddle2onnx", "onnx", "onnxruntime", "openvino", "numpy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", type=Path, required=True, help="our checkpoint, .safetensors")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; new or empty")
-    crops = ROOT / "examples" / "crops"
-    parser.add_argument("--crops", type=Path, default=crops, help="folder or tar of images for parity")
+    parser.add_argument("--weights", type=Path, help="our checkpoint, .safetensors")
+    parser.add_argument("--out", type=Path, help="folder to write; new or empty")
+    parser.add_argument("--crops", type=Path, help="folder or tar of images for parity (default: examples/crops)")
     parser.add_argument("--publish", action="store_true", help="put the result into the model store")
     parser.add_argument("--name", help="with --publish: the model's name")
     parser.add_argument("--version", type=int, help="with --publish: its version (default: the next)")
     parser.add_argument("--card", type=Path, help="with --publish: its MODEL_CARD.md")
     parser.add_argument("--facts", type=Path, help="with --publish: JSON with training, metrics, licence")
     parser.add_argument("--evaluation", type=Path, help="with --publish: the --out of `evaluate` on these weights")
-    parser.add_argument("--store", type=Path, help="with --publish: the model store's folder")
+    parser.add_argument("--store", type=Path, help="with --publish or --triton: the model store's folder")
+    triton.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Export, check, and publish if asked. An impossible publication is refused before the export."""
+    check_options(args)
+    if args.triton:
+        triton.run(args)
+        return
     facts: dict[str, Any] = {}
     commit = ""
     if args.publish:
         facts = read_facts(args)
         commit = clean_commit(ROOT)
-    report = export(args.weights, args.out, crops=args.crops)
+    report = export(args.weights, args.out, crops=args.crops or CROPS)
     print(json.dumps(report["parity"], indent=1))
     if args.publish:
         shutil.copyfile(args.card, args.out / "MODEL_CARD.md")
@@ -75,6 +84,16 @@ def run(args: argparse.Namespace) -> None:
             shutil.copyfile(args.evaluation / "report.json", args.out / "evaluation.json")
         artefact = publish(args.out, args.store, args.name, version=args.version, facts=facts, commit=commit)
         print(f"published {artefact.manifest.ref} as {artefact.path}")
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raises ExportError for an option that is missing, or does not go with the others."""
+    given = [name for name in (OPTIONS if args.triton else triton.OPTIONS) if getattr(args, name)]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise ExportError(f"--triton takes no {option}" if args.triton else f"{option} goes with --triton alone")
+    if not args.triton and not (args.weights and args.out):
+        raise ExportError("give --weights and --out, or --triton for a published model")
 
 
 def export(weights: Path, out: Path, *, crops: Path) -> dict[str, Any]:
