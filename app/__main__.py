@@ -31,7 +31,14 @@ from model_store.errors import ModelStoreError
 from model_store.store import ModelStore
 from model_store.tiling import Geometry
 
-RUNTIMES = ("openvino", "onnxruntime", "onnxruntime-gpu", "paddlepaddle", "paddlepaddle-gpu")  # distributions
+RUNTIMES = (
+    "openvino",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "paddlepaddle",
+    "paddlepaddle-gpu",
+    "torch",
+)  # distributions
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -51,16 +51,18 @@ class Settings(BaseSettings):
         min_length=1,
         description="Models to serve, each a name (its newest version) or name:version; the first is the default.",
     )
-    runtime: Literal["auto", "paddle", "openvino", "onnx"] = Field(
+    runtime: Literal["auto", "paddle", "openvino", "onnx", "torch"] = Field(
         "auto",
-        description="auto: Paddle on a GPU, else OpenVINO or the next that can be loaded; a named one has no "
-        "substitute.",
+        description="auto: PyTorch, Paddle or ONNX Runtime if it sees a GPU, else OpenVINO or the next that can "
+        "be loaded; a named one has no substitute.",
     )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu:\d+)$")] = Field(
         "auto", description="auto, cpu or gpu:N; a named device that is missing stops start-up."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 where the processor has it, else fp32; fp32: equal pixels on all machines."
+        "auto",
+        description="auto: bf16 where the processor has it, fp16 with PyTorch on a GPU, else fp32; fp32: equal "
+        "pixels on all machines.",
     )
     threads: int = Field(0, ge=0, description="CPU threads of the predictor; 0 leaves it to the runtime.")
 

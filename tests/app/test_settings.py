@@ -24,7 +24,7 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
     [
         ("PORT", "70000", "TELESCOPE_PORT is '70000'"),
         ("PORT", "http", "TELESCOPE_PORT"),
-        ("RUNTIME", "tensorflow", "'auto', 'paddle', 'openvino' or 'onnx'"),
+        ("RUNTIME", "tensorflow", "'auto', 'paddle', 'openvino', 'onnx' or 'torch'"),
         ("DEVICE", "cuda", "TELESCOPE_DEVICE"),
         ("MODEL", "", "TELESCOPE_MODEL"),
         ("MODEL", "tbsrn, ", "TELESCOPE_MODEL"),

@@ -1,7 +1,8 @@
 """The choice of the runtime. A runtime's library is imported only if that runtime is tried.
 
-TELESCOPE_RUNTIME=auto  ->  Paddle Inference on a GPU that it sees, else the first that can be loaded of
-                            OpenVINO, ONNX Runtime and Paddle Inference on CPU; a warning for each left out
+TELESCOPE_RUNTIME=auto  ->  the first of PyTorch, Paddle Inference and ONNX Runtime that sees a GPU, else the first
+                            that can be loaded of OpenVINO, ONNX Runtime, Paddle Inference and PyTorch on CPU; a
+                            warning for each that is broken
 """
 
 import logging
@@ -20,7 +21,10 @@ RUNTIMES = {
     "openvino": ("openvino", "app.inference.runtimes.openvino_runtime", "OpenVinoRuntime", "cpu"),
     "onnx": ("onnxruntime", "app.inference.runtimes.onnx_runtime", "OnnxRuntime", "onnx"),
     "paddle": ("paddle", "app.inference.runtimes.paddle_runtime", "PaddleRuntime", "paddle"),
+    "torch": ("torch", "app.inference.runtimes.torch_runtime", "TorchRuntime", "torch"),
 }
+ON_GPU = ("torch", "paddle", "onnx")  # in the order in which `auto` asks each whether it sees a GPU
+Note = tuple[int, str]  # a level and a line for the log
 log = logging.getLogger("telescope")
 
 
@@ -44,8 +48,6 @@ def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int,
 
     if runtime != "auto":
         return opened(runtime)
-    if device.startswith("gpu"):
-        return opened("paddle")
     names, notes = auto_order(device)
     states = []
     for name in names:
@@ -53,35 +55,55 @@ def open_runtime(runtime: str, artefact: Artefact, *, device: str, threads: int,
             found = opened(name)
         except _CannotBeLoaded as exc:
             notes.append((logging.WARNING, str(exc)))
-            states.append(f"{RUNTIMES[name][0]} {state(RUNTIMES[name][0], exc.__cause__ or exc)}")
+            states.append(_state(name, exc))
             continue
         for level, note in notes:
             log.log(level, note)
         return found
     raise StartupError(
-        f"TELESCOPE_RUNTIME=auto needs one of three packages, but {', '.join(states)}; install one: "
+        f"TELESCOPE_RUNTIME=auto needs one of {len(RUNTIMES)} packages, but {', '.join(states)}; install one: "
         "pip install --force-reinstall 'text-telescope[cpu]'."
     )
 
 
-def auto_order(device: str) -> tuple[list[str], list[tuple[int, str]]]:
-    """The runtimes that `auto` tries on cpu or auto, in order; a line for the log if Paddle was not asked.
+def auto_order(device: str) -> tuple[list[str], list[Note]]:
+    """The runtimes that `auto` tries, in order; notes on those that were not asked for a GPU, or are broken.
 
-    Importing Paddle takes seconds and 250 MiB, so it is not asked where there is no driver.
+    Importing PyTorch or Paddle takes seconds and hundreds of MiB, so neither is asked where there is no driver.
+    Raises StartupError for a gpu:N that none of them sees.
     """
     on_cpu = list(RUNTIMES)
-    if device == "cpu" or find_spec("paddle") is None:
+    installed = [name for name in ON_GPU if find_spec(RUNTIMES[name][0])]
+    if device == "cpu":
         return on_cpu, []
-    if not has_nvidia_driver():
-        return on_cpu, [(logging.INFO, "Paddle is installed, but not loaded, since there is no NVIDIA driver")]
-    try:
-        with _loading("paddle", "auto"):
-            from app.inference.runtimes.paddle_runtime import visible_gpus
+    if device == "auto" and not has_nvidia_driver():
+        idle = [RUNTIMES[name][0] for name in installed if name != "onnx"]
+        said = f"{' and '.join(idle)}: installed, but not loaded, since there is no NVIDIA driver"
+        return on_cpu, [(logging.INFO, said)] if idle else []
+    notes: list[Note] = []
+    states = [f"{RUNTIMES[name][0]} is not installed" for name in ON_GPU if name not in installed]
+    for name in installed:
+        try:
+            with _loading(name, "auto"):
+                sees_gpu = import_module(RUNTIMES[name][1]).visible_gpus() > 0
+        except _CannotBeLoaded as exc:
+            notes.append((logging.WARNING, str(exc)))
+            states.append(_state(name, exc))
+            continue
+        if sees_gpu:
+            return [name, *(other for other in on_cpu if other != name)], notes
+        states.append(f"{RUNTIMES[name][0]} sees no GPU")
+    if device != "auto":
+        raise StartupError(
+            f"TELESCOPE_DEVICE={device} needs a runtime that sees a GPU, but {', '.join(states)}; install a build "
+            "for your driver's CUDA version (docs/deployment.md), or set TELESCOPE_DEVICE=cpu."
+        )
+    return on_cpu, notes
 
-            sees_gpu = visible_gpus() > 0
-    except _CannotBeLoaded as exc:
-        return on_cpu, [(logging.WARNING, str(exc))]
-    return ["paddle", "openvino", "onnx"] if sees_gpu else on_cpu, []
+
+def _state(name: str, exc: Exception) -> str:
+    package = RUNTIMES[name][0]
+    return f"{package} {state(package, exc.__cause__ or exc)}"
 
 
 def _loading(name: str, runtime: str) -> AbstractContextManager[None]:

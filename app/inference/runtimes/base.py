@@ -15,7 +15,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]  # of the products; input an
 
 
 class Runtime(Protocol):
-    name: str  # "paddle", "openvino", "onnx"
+    name: str  # "paddle", "openvino", "onnx", "torch"
     device: str  # "cpu", "gpu:0"
     precision: str  # "fp32", "bf16", "fp16"
     streams: int  # batches it can run at once, each in its own thread; 1: all calls come from one thread

@@ -106,3 +106,8 @@ def _not_working(provider: str, device: str) -> StartupError:
         f"ONNX Runtime has no working {provider} for TELESCOPE_DEVICE={device}; install onnxruntime-gpu for your "
         "CUDA version (and TensorRT for less than fp32), or set TELESCOPE_DEVICE=cpu."
     )
+
+
+def visible_gpus() -> int:
+    """1 if the installed ONNX Runtime is a build for NVIDIA GPUs, else 0; it cannot count them."""
+    return int(CUDA in ort.get_available_providers())

@@ -36,7 +36,7 @@ class OpenVinoRuntime:
         if device not in ("auto", "cpu"):
             raise StartupError(
                 f"TELESCOPE_RUNTIME=openvino runs on cpu, not on {device}; set TELESCOPE_DEVICE=cpu, "
-                "or choose the runtime paddle or onnx for a GPU."
+                "or choose the runtime torch, paddle or onnx for a GPU."
             )
         core = ov.Core()
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -77,12 +77,15 @@ def test_batches_of_changing_sizes_pass_through_the_memory_for_gpus_unmixed(
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["onnx", "paddle"])
+@pytest.mark.parametrize("name", ["onnx", "paddle", "torch"])
 def test_a_gpu_agrees_with_the_processor(name: str, bundled: Artefact) -> None:
     if name == "onnx":
         ort = pytest.importorskip("onnxruntime")
         if "CUDAExecutionProvider" not in ort.get_available_providers():
             pytest.skip("onnxruntime-gpu is not installed")
+    elif name == "torch":
+        if not pytest.importorskip("torch").cuda.is_available():
+            pytest.skip("PyTorch sees no GPU")
     else:
         paddle = pytest.importorskip("paddle")
         if not paddle.device.is_compiled_with_cuda():

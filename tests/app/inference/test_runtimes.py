@@ -16,7 +16,7 @@ import pytest
 from app.errors import InferenceFailed, OutOfMemory, StartupError
 from app.inference import driver, runtimes
 from app.inference.predictor import Predictor
-from app.inference.runtimes import RUNTIMES, auto_order, open_runtime
+from app.inference.runtimes import ON_GPU, RUNTIMES, auto_order, open_runtime
 from app.inference.runtimes.base import Precision, Runtime, inference_error
 from model_store.pixels import Nchw
 from model_store.store import Artefact
@@ -111,7 +111,9 @@ def test_every_stream_is_warmed_and_a_blocking_call_splits_its_batch_over_them()
     assert runtime.closed
 
 
-@pytest.mark.parametrize(("name", "asked"), [("onnx", "bf16"), ("paddle", "fp16"), ("openvino", "fp16")])
+@pytest.mark.parametrize(
+    ("name", "asked"), [("onnx", "bf16"), ("paddle", "fp16"), ("openvino", "fp16"), ("torch", "fp16")]
+)
 def test_a_precision_that_the_runtime_lacks_stops_the_start(
     name: str, asked: Precision, bundled: Artefact
 ) -> None:
@@ -143,7 +145,7 @@ BROKEN = {
     CUDA: r"ImportError: libcuda\.so\.1: cannot open shared object file",
     'raise OSError("libgomp.so.1: not found\\nwith a second line")': r"OSError: libgomp\.so\.1: not found\)",
     'raise KeyError("HOME")': "KeyError: 'HOME'",
-    "": "AttributeError: module '.*' has no attribute",  # another version
+    "": "(AttributeError: module '.*' has no attribute|ImportError: cannot import name)",  # another version
 }
 
 
@@ -153,6 +155,7 @@ def break_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[
 
     def broken(name: str, code: str) -> None:
         package, module, *_ = RUNTIMES[name]
+        pytest.importorskip(package)  # so that it is put back afterwards
         (tmp_path / f"{package}.py").write_text(code)
         monkeypatch.syspath_prepend(tmp_path)
         for loaded in [one for one in sys.modules if f"{one}.".startswith(f"{package}.")]:
@@ -195,19 +198,20 @@ def test_a_broken_paddle_beside_a_driver_is_a_warning_and_no_gpu(
     break_package("paddle", CUDA)
     assert open_runtime("auto", bundled, device="auto", threads=1, precision="fp32").name == "openvino"
     assert "paddle, which is installed but cannot be loaded (ImportError: libcuda" in caplog.text
-    with pytest.raises(StartupError, match="paddle, which is installed but cannot be loaded"):
+    with pytest.raises(StartupError, match="paddle is installed but cannot be loaded"):
         open_runtime("auto", bundled, device="gpu:0", threads=1, precision="fp32")
 
 
 def test_without_a_runtime_that_can_be_loaded_auto_names_the_error_of_each(
     bundled: Artefact, break_package: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("openvino", "paddle"):
+    for name in ("openvino", "paddle", "torch"):
         break_package(name, CUDA)
     monkeypatch.delitem(sys.modules, RUNTIMES["onnx"][1], raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     states = (
-        r"openvino is installed but .*libcuda.*, onnxruntime is not installed, paddle is installed but .*libcuda"
+        r"openvino is installed but .*libcuda.*, onnxruntime is not installed, "
+        r"paddle is installed but .*libcuda.*, torch is installed but .*libcuda"
     )
     with pytest.raises(StartupError, match=states):
         open_runtime("auto", bundled, device="cpu", threads=1, precision="fp32")
@@ -226,25 +230,51 @@ def test_a_missing_gpu_stops_the_start(name: str, bundled: Artefact) -> None:
         open_runtime(name, bundled, device="gpu:7", threads=0, precision="fp32")
 
 
-def test_auto_begins_with_paddle_only_if_paddle_sees_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    paddle_runtime = importlib.import_module("app.inference.runtimes.paddle_runtime")
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets how many GPUs each runtime sees, beside a driver."""
     monkeypatch.setattr(runtimes, "has_nvidia_driver", lambda: True)
-    monkeypatch.setattr(runtimes, "find_spec", lambda package: object())
-    monkeypatch.setattr(paddle_runtime, "visible_gpus", lambda: 1)
-    assert auto_order("auto") == (["paddle", "openvino", "onnx"], [])
-    assert auto_order("cpu") == (["openvino", "onnx", "paddle"], [])
-    monkeypatch.setattr(paddle_runtime, "visible_gpus", lambda: 0)
-    assert auto_order("auto") == (["openvino", "onnx", "paddle"], [])
+
+    def set_gpus(**seen: int) -> None:
+        for name in ON_GPU:
+            pytest.importorskip(RUNTIMES[name][0])
+            module = importlib.import_module(RUNTIMES[name][1])
+            monkeypatch.setattr(module, "visible_gpus", lambda name=name: seen.get(name, 0))
+
+    return set_gpus
 
 
-def test_without_a_driver_paddle_is_not_asked_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    paddle_runtime = importlib.import_module("app.inference.runtimes.paddle_runtime")
+@pytest.mark.parametrize(
+    ("seen", "first"),
+    [({"torch": 1, "paddle": 1, "onnx": 1}, "torch"), ({"paddle": 2}, "paddle"), ({"onnx": 1}, "onnx")],
+)
+@pytest.mark.parametrize("device", ["auto", "gpu:0"])
+def test_auto_begins_with_the_first_runtime_that_sees_a_gpu(
+    device: str, seen: dict[str, int], first: str, gpus: Callable[..., None]
+) -> None:
+    gpus(**seen)
+    order, notes = auto_order(device)
+    assert (order[0], sorted(order), notes) == (first, sorted(RUNTIMES), [])
+    assert auto_order("cpu") == (list(RUNTIMES), [])
+
+
+def test_where_no_runtime_sees_a_gpu_auto_takes_the_cpu_and_a_named_gpu_stops_the_start(
+    gpus: Callable[..., None], bundled: Artefact
+) -> None:
+    gpus()
+    assert auto_order("auto") == (["openvino", "onnx", "paddle", "torch"], [])
+    says = "TELESCOPE_DEVICE=gpu:1 .*torch sees no GPU, paddle sees no GPU, onnxruntime sees no GPU;"
+    with pytest.raises(StartupError, match=says):
+        open_runtime("auto", bundled, device="gpu:1", threads=0, precision="auto")
+
+
+def test_without_a_driver_no_large_package_is_asked_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtimes, "has_nvidia_driver", lambda: False)
     monkeypatch.setattr(runtimes, "find_spec", lambda package: object())
-    monkeypatch.setattr(paddle_runtime, "visible_gpus", lambda: pytest.fail("Paddle was loaded"))
+    monkeypatch.setattr(runtimes, "import_module", lambda name: pytest.fail(f"{name} was loaded"))
     order, ((level, note),) = auto_order("auto")
-    assert order == ["openvino", "onnx", "paddle"]
-    assert (level, "no NVIDIA driver" in note) == (logging.INFO, True)
+    assert order == ["openvino", "onnx", "paddle", "torch"]
+    assert (level, note.startswith("torch and paddle: installed, but not loaded")) == (logging.INFO, True)
 
 
 def test_a_driver_is_found_by_its_files_or_by_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
