@@ -22,11 +22,14 @@ from pathlib import Path
 from time import monotonic
 
 from app.errors import ServiceError, StartupError
-from bench.harness import options, quotes, report
+from app.inference.driver import has_nvidia_driver
 from model_store.errors import ModelStoreError
 from model_store.optional import optional
 from training.errors import MissingExtra, TrainingError
-from training.run_state import git_commit
+
+with optional("python -m bench", extra="bench", error=SystemExit):
+    from bench.harness import options, quotes, report
+    from training.run_state import git_commit
 
 # name -> one line of help. bench/name.py has OPTIONS and measure(args) -> Report.
 BENCHMARKS = {
@@ -38,6 +41,7 @@ BENCHMARKS = {
     "blur": "the error of the blur estimate, on rendered text of known blur",
     "reading": "lines found on rendered pages, and the time and memory to find and read them",
     "pages": "whole pages: characters read wrongly, with and without Text Telescope",
+    "gpu": "the network, the service and training by PyTorch on a GPU, in two minutes",
     "ocr": "words that recognisers read from small crops, with and without Text Telescope",
 }
 OUT, SAMPLES = Path("runs/bench"), Path("examples/crops")
@@ -108,6 +112,9 @@ def run_all(args: argparse.Namespace) -> None:
         said = f"[{number}/{len(BENCHMARKS)}] {name}"
         if name in NEED_DATA and not data:
             print(f"{said}: left out, needs --data", flush=True)
+            continue
+        if name == "gpu" and not args.quick and not has_nvidia_driver():
+            print(f"{said}: left out, needs an NVIDIA GPU", flush=True)
             continue
         flags = [*(["--quick"] if args.quick else []), *(["--data", str(data)] if name in NEED_DATA else [])]
         if finished(args.out / f"{name}.json", flags):

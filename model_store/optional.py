@@ -19,7 +19,7 @@ EXTRAS = {"torch": "torch"}  # packages of one extra alone
 
 @contextmanager
 def optional(
-    purpose: str, package: str | None = None, *, extra: str, error: type[Exception], also: str = ""
+    purpose: str, package: str | None = None, *, extra: str, error: type[BaseException], also: str = ""
 ) -> Iterator[None]:
     """Raises `error` with one sentence for a package that cannot be imported, or lacks an attribute used inside.
 

@@ -61,37 +61,50 @@ def closed_loop(url: str, body: Body, *, connections: int, seconds: float) -> fl
     return float(statuses.get("200", 0) / found["seconds"])
 
 
+class Connections:
+    """Connections to a service that are kept open; each request takes an idle one, or a new one."""
+
+    def __init__(self, url: str, body: Body) -> None:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Type: {body.content_type}\r\n"
+        self._request = f"{head}Content-Length: {len(body.data)}\r\n\r\n".encode() + body.data
+        self._host, self._port = url.removeprefix("http://").split(":")
+        self._idle: list[Connection] = []
+
+    async def answer(self, due: float) -> Answer:
+        """due: the planned moment. Raises OSError or EOFError if the connection breaks."""
+        while (
+            self._idle and self._idle[-1][0].at_eof()
+        ):  # closed by the service, which keeps no connection for ever
+            self._idle.pop()
+        connection = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, int(self._port))
+        reader, writer = connection
+        writer.write(self._request)
+        got = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(got.partition(b"content-length: ")[2].partition(b"\r")[0]))
+        self._idle.append(connection)
+        return Answer(int(got[9:12]), monotonic() - due)
+
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+
+
 def open_loop(url: str, body: Body, *, requests: int, per_s: float | None) -> list[Answer]:
     """Evenly spaced requests; per_s None: each as soon as the one before it has its response.
 
     Raises OSError or EOFError, in an ExceptionGroup, if a connection breaks.
     """
-    head = f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nContent-Type: {body.content_type}\r\n"
-    request = f"{head}Content-Length: {len(body.data)}\r\n\r\n".encode() + body.data
-    host, port = url.removeprefix("http://").split(":")
-    idle: list[Connection] = []
-
-    async def answer(due: float) -> Answer:
-        while idle and idle[-1][0].at_eof():  # closed by the service, which keeps no connection for ever
-            idle.pop()
-        reader, writer = idle.pop() if idle else await asyncio.open_connection(host, int(port))
-        writer.write(request)
-        got = (await reader.readuntil(b"\r\n\r\n")).lower()
-        await reader.readexactly(int(got.partition(b"content-length: ")[2].partition(b"\r")[0]))
-        idle.append((reader, writer))
-        return Answer(int(got[9:12]), monotonic() - due)
 
     async def all_of_them() -> list[Answer]:
-        started, tasks = monotonic(), []
+        connections, started, tasks = Connections(url, body), monotonic(), []
         async with asyncio.TaskGroup() as group:
             for number in range(requests):
                 due = monotonic() if per_s is None else started + number / per_s
                 await asyncio.sleep(due - monotonic())
-                tasks.append(group.create_task(answer(due)))
+                tasks.append(group.create_task(connections.answer(due)))
                 if per_s is None:
                     await asyncio.wait(tasks[-1:])
-        for _, writer in idle:
-            writer.close()
+        connections.close()
         return [task.result() for task in tasks]
 
     own = os.getpriority(os.PRIO_PROCESS, 0)
@@ -102,3 +115,24 @@ def open_loop(url: str, body: Body, *, requests: int, per_s: float | None) -> li
             return runner.run(all_of_them())
     finally:
         os.setpriority(os.PRIO_PROCESS, 0, own)
+
+
+def several(url: str, body: Body, *, connections: int, seconds: float) -> float:
+    """As `closed_loop`, for machines without wrk; its client takes more of the processor."""
+
+    async def one(sending: Connections, end: float) -> int:
+        sent = 0
+        while monotonic() < end:
+            status = (await sending.answer(monotonic())).status
+            if status != 200:
+                raise SystemExit(f"{url} answered with {status}, not always with 200.")
+            sent += 1
+        return sent
+
+    async def all_of_them() -> float:
+        began, sending = monotonic(), Connections(url, body)
+        sent = await asyncio.gather(*(one(sending, began + seconds) for _ in range(connections)))
+        sending.close()
+        return sum(sent) / (monotonic() - began)
+
+    return asyncio.run(all_of_them())

@@ -25,7 +25,7 @@ HELP = {
     "limit": "use only this number of words or crops, from the first",
     "seed": "of random numbers",
     "rounds": "rounds in which the sides take turns",
-    "seconds": "of each measurement",
+    "seconds": "of each measurement; of `gpu`: of all together",
     "parts": "parts of the benchmark, comma-separated",
     "each": "samples of each kind",
 }
