@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tqdm import trange
 
+from app.inference.runtimes import RUNTIMES
 from bench.harness.load import Answer, Body, closed_loop, open_loop
 from bench.harness.process import MIB, rss
 from bench.harness.report import Report, Table
@@ -83,7 +84,7 @@ def _replica(args: argparse.Namespace, cores: int) -> dict[str, str]:
 
 def start(args: argparse.Namespace) -> Report:
     """From the start of the process, each time a new one, to the first 200 of /readyz, the warm-up included."""
-    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in ("openvino", "onnx", "paddle")}
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in RUNTIMES}
     ran, rows, facts = {}, [], dict[str, str]()
     for _ in trange(args.rounds, desc="start", unit="round", disable=None):
         for runtime, starts in found.items():

@@ -29,7 +29,7 @@ MODELS = Value("tbsrn:1,tbsrn", quick="tbsrn:2")  # the first is the exact netwo
 OPTIONS: Options = {**MODEL, "model": MODELS, "rounds": Value(3, quick=1)}
 SIZES, REST_S = (1, 8, 16), 0.3  # batch sizes; a pause, as threads of the side before still spin
 REFERENCE = "reference"
-RUNTIMES = {"Paddle Inference fp32": "paddle", "ONNX Runtime fp32": "onnx"}
+RUNTIMES = {"Paddle Inference fp32": "paddle", "ONNX Runtime fp32": "onnx", "PyTorch fp32": "torch"}
 LIMIT = ("", "products, GFLOP an image", "convolutions", "at most, images/s", "reached")
 
 

@@ -8,6 +8,7 @@
     calibration.py  Rule, Calibration: which crops to super-resolve for which recogniser, and how
     pictures.py     encoded pictures -> RGB: the project's one decoder
     decoding/       its parts: PNG, TIFF, JPEG, orientation, colours
+    folding.py      TBSRN's weights rewritten for inference
     errors.py       ModelStoreError, PictureError and their kinds
     durable.py      writing a file so that it survives a power failure
     mkl.py          a setting that Paddle needs on AMD processors

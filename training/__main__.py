@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "average": ("training.average", "average checkpoints of one run and its continuations"),
     "calibrate": ("training.calibration.command", "find the crops that a model helps to read, for `mode=auto`"),
     "fit-blur": ("training.calibration.blur", "fit the estimate of a crop's blur to rendered text"),
-    "export": ("training.export", "fold, export to Paddle and ONNX, check parity, publish"),
+    "export": ("training.export", "fold, export to Paddle and ONNX, check parity, publish; or write for Triton"),
     "import-weights": ("training.convert", "turn a published checkpoint into ours"),
     "make-data": ("training.data.make", "write LR/HR pairs as a TextZoom-like LMDB"),
     "pretrain-recogniser": ("training.pretrain", "train the recogniser of the text-focused loss"),

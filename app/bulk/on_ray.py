@@ -18,7 +18,7 @@ import ray.data
 from app.bulk.ledger import UnitRef
 from app.bulk.worker import Outcome, Task, Worker
 from app.errors import StartupError
-from app.inference.runtimes import auto_order
+from app.inference.runtimes import ON_GPU, auto_order
 
 STARTS = 3  # Ray waits half a minute for its own processes; a busy machine may need longer
 STORE_BYTES = 128 << 20  # of Ray's object store on this machine; only numbers and records pass through it
@@ -32,7 +32,7 @@ def on_ray(task: Task, refs: Sequence[UnitRef], *, workers: int, address: str | 
     Raises StartupError if the cluster does not respond, or the device must be named.
     """
     settings = task.settings
-    if settings.device == "auto" and settings.runtime != "openvino" and auto_order("auto")[0][0] == "paddle":
+    if settings.device == "auto" and settings.runtime != "openvino" and auto_order("auto")[0][0] in ON_GPU:
         raise StartupError("--workers needs --device gpu:0, for a GPU for each worker, or --device cpu.")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     cpus = max(1, settings.threads)  # of each worker

@@ -32,6 +32,8 @@ class OnnxRuntime:
         where = f"ONNX Runtime on {device} with {', '.join(available)}"
         # auto is fp32, the only precision that was measured on a GPU
         self.precision = pick_precision(precision, offered, where=where)
+        if device != "cpu":
+            ort.preload_dlls()  # CUDA's and cuDNN's libraries, if they are packages of pip
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors alone: a failure raises an exception, too
@@ -103,8 +105,9 @@ def _providers(device: str, precision: str) -> tuple[list[Provider], list[str]]:
 
 def _not_working(provider: str, device: str) -> StartupError:
     return StartupError(
-        f"ONNX Runtime has no working {provider} for TELESCOPE_DEVICE={device}; install onnxruntime-gpu for your "
-        "CUDA version (and TensorRT for less than fp32), or set TELESCOPE_DEVICE=cpu."
+        f"ONNX Runtime has no working {provider} for TELESCOPE_DEVICE={device}; install "
+        "onnxruntime-gpu[cuda,cudnn] for your driver's CUDA version (and TensorRT for less than fp32), or set "
+        "TELESCOPE_DEVICE=cpu."
     )
 
 

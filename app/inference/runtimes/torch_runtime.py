@@ -25,7 +25,7 @@ from model_store.store import Artefact
 GPU_STREAMS = 2
 TRIALS = 3  # of a shape before its graph is captured: the libraries choose their kernels in them
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_PREPARING = threading.Lock()  # the choice of kernels is a setting of the whole process
+_PREPARING = threading.RLock()  # the choice of kernels is a setting of the whole process
 Shape = tuple[int, ...]  # of a batch, (N, 3, h, w)
 Compute = Callable[[Nchw], Nchw]
 
@@ -55,8 +55,9 @@ class TorchRuntime:
         self._idle = [Stream(network, place) for _ in range(self.streams)]
 
     def prepare(self, lr_nchw: Nchw) -> None:
-        for stream in list(self._idle):
-            self._guarded(stream.prepare, lr_nchw)
+        with _PREPARING:  # the threads of a warm-up share the streams
+            for stream in self._idle:
+                self._guarded(stream.run, lr_nchw)
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         stream = self._idle.pop()  # no other thread uses it
@@ -93,16 +94,12 @@ class Stream:
             self._stream: Any = torch.cuda.Stream(place)  # type: ignore[no-untyped-call]
             self._memory: Any = torch.cuda.graph_pool_handle()  # one for all graphs, as one runs at a time
 
-    def prepare(self, lr_nchw: Nchw) -> Nchw:
-        """Prepares this shape, if no earlier call has."""
-        with _PREPARING:
-            if lr_nchw.shape not in self._computes:
-                self._computes[lr_nchw.shape] = self._captured(lr_nchw.shape) if self._on_gpu else self._on_cpu
-        return self.run(lr_nchw)
-
     def run(self, lr_nchw: Nchw) -> Nchw:
-        compute = self._computes.get(lr_nchw.shape) or self.prepare
-        return compute(lr_nchw)
+        """Prepares a new shape first."""
+        if lr_nchw.shape not in self._computes:
+            with _PREPARING:
+                self._computes[lr_nchw.shape] = self._captured(lr_nchw.shape) if self._on_gpu else self._on_cpu
+        return self._computes[lr_nchw.shape](lr_nchw)
 
     def _on_cpu(self, lr_nchw: Nchw) -> Nchw:
         sr: Nchw = self._network(torch.from_numpy(np.array(lr_nchw))).numpy()

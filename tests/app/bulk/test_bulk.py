@@ -304,7 +304,7 @@ def test_workers_on_a_machine_with_a_gpu_need_a_device(
     tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_ray = pytest.importorskip("app.bulk.on_ray")
-    monkeypatch.setattr(on_ray, "auto_order", lambda *_: [("paddle", "gpu:0")])
+    monkeypatch.setattr(on_ray, "auto_order", lambda *_: (["torch", "openvino"], []))
     write_folder(tmp_path / "in", {"00.png": PNGS["00"]})
     with pytest.raises(StartupError, match="--workers needs --device gpu:0"):
         job(engine=Engine(workers=1))

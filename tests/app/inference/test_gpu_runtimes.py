@@ -39,9 +39,12 @@ def test_a_provider_that_fails_to_start_is_not_replaced_silently(
     """A build for GPUs lists its providers on any machine; without a driver the session takes the CPU."""
     ort = pytest.importorskip("onnxruntime")
     monkeypatch.setattr(ort, "get_available_providers", lambda: GPU_BUILD)
+    found: list[str] = []
+    monkeypatch.setattr(ort, "preload_dlls", lambda: found.append("libraries of CUDA"))
     wanted = "gpu:0" if device == "auto" else device
     with pytest.raises(StartupError, match=f"no working {provider} for TELESCOPE_DEVICE={wanted}"):
         open_runtime("onnx", bundled, device=device, threads=0, precision=precision)
+    assert found, "pip's packages of CUDA were not looked for"
 
 
 def test_less_than_fp32_needs_tensorrt(bundled: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:

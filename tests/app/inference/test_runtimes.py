@@ -352,7 +352,7 @@ def test_every_batch_size_is_warmed_and_timed() -> None:
 
 
 def test_importing_the_service_imports_no_runtime() -> None:
-    for package, *_ in RUNTIMES.values():
+    for package in ("openvino", "onnxruntime", "paddle"):
         assert importlib.util.find_spec(package), f"{package} is missing, so this test would show nothing"
     libraries = ("paddle", "torch", "openvino", "onnxruntime")
     code = f"import sys, app.main, app.__main__; print([m for m in {libraries} if m in sys.modules])"

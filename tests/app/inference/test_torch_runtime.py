@@ -1,6 +1,7 @@
 """The runtime `torch` on a machine without a GPU: its network at every size and precision, and a GPU's buffers."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -65,8 +66,7 @@ def test_it_computes_the_trained_network(other: dict[str, Any], size: tuple[int,
 
 
 @pytest.mark.parametrize(("precision", "levels"), [("fp16", 1.0), ("bf16", 8.0)])
-def test_half_precision_is_within_some_levels(precision: str, levels: float) -> None:
-    artefact = ModelStore(BUNDLED).resolve("tbsrn:3")
+def test_half_precision_is_within_some_levels(precision: str, levels: float, artefact: Artefact) -> None:
     lr = torch.from_numpy(crops_to_lr(read_crops(CROPS)[:2], artefact.manifest.pixels))
     with torch.inference_mode():
         exact = network(artefact)(lr)
@@ -76,34 +76,46 @@ def test_half_precision_is_within_some_levels(precision: str, levels: float) -> 
 
 
 class Stream:
+    capturing = False
+
     def synchronize(self) -> None:
-        pass
+        assert not self.capturing, "work was queued on a stream that captures"
+
+
+@pytest.fixture(scope="module")
+def artefact() -> Artefact:
+    """Without attention, which takes several times as long."""
+    return ModelStore(BUNDLED).resolve("tbsrn:3")
 
 
 @pytest.fixture
-def on_gpu(bundled: Artefact, monkeypatch: pytest.MonkeyPatch) -> torch_runtime.TorchRuntime:
+def on_gpu(artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> torch_runtime.TorchRuntime:
     """The runtime with two streams of a GPU, whose memory and graphs are the processor's."""
 
-    def captured(work: Callable[[], Any], *_: Any) -> tuple[Any, Callable[[], None]]:
+    def captured(work: Callable[[], Any], stream: Stream, _: Any) -> tuple[Any, Callable[[], None]]:
+        stream.capturing = True
         result = work()
+        time.sleep(0.05)
+        stream.capturing = False
         return result, lambda: result.copy_(work())
 
     monkeypatch.setattr(torch_runtime, "capture", captured)
     monkeypatch.setattr(torch_runtime, "pinned", torch.zeros)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
-    runtime = torch_runtime.TorchRuntime(bundled, device="cpu", threads=1, precision="fp32")
-    runtime._idle = [torch_runtime.Stream(network(bundled), torch.device("cpu")) for _ in range(2)]
+    runtime = torch_runtime.TorchRuntime(artefact, device="cpu", threads=1, precision="fp32")
+    runtime._idle = [torch_runtime.Stream(network(artefact), torch.device("cpu")) for _ in range(2)]
     for stream in runtime._idle:
         stream._on_gpu, stream._stream, stream._memory = True, Stream(), None
     return runtime
 
 
 def test_batches_of_changing_sizes_pass_through_the_buffers_of_two_streams_unmixed(
-    on_gpu: torch_runtime.TorchRuntime, bundled: Artefact
+    on_gpu: torch_runtime.TorchRuntime, artefact: Artefact
 ) -> None:
-    exact = opened("torch", bundled)
+    exact = opened("torch", artefact)
     batches = [np.random.default_rng(n).random((1 + n % 3, 3, 16, 64), np.float32) for n in range(12)]
-    on_gpu.prepare(batches[0])
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(on_gpu.prepare, batches[:2]))  # the third shape is prepared by its first batch
     begin = threading.Barrier(2)
 
     def run(lr: Nchw) -> Nchw:
