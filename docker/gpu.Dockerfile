@@ -1,50 +1,42 @@
-# The service on an NVIDIA GPU (Paddle Inference). Written for PaddlePaddle 3.3.1, CUDA 12.9 and cuDNN 9.9. It has been
-# built on a machine without a GPU, and has not run on a GPU yet.
+# The service on an NVIDIA GPU (PyTorch), with the recogniser that reads pages (OpenVINO, on the CPU). PyTorch's wheel
+# brings its CUDA libraries: CUDA 13.0, for driver 580 or newer and GPUs of compute capability 7.5 or newer. The image has
+# been built and run on a machine without a GPU, with PyTorch's CPU build, and has not run on a GPU yet.
 #
-#   docker build -f docker/gpu.Dockerfile -t text-telescope:0.1.0-gpu --build-arg PADDLE_INDEX=... .
-#   docker run --rm --read-only --tmpfs /tmp --gpus all -p 127.0.0.1:8000:8000 text-telescope:0.1.0-gpu
+#   docker build -f docker/gpu.Dockerfile -t text-telescope:0.1.0-gpu .
+#   docker run --rm --read-only --gpus all -p 127.0.0.1:8000:8000 text-telescope:0.1.0-gpu
 
-FROM docker.io/paddlepaddle/paddle:3.3.1-gpu-cuda12.9-cudnn9.9 AS base
-# Paddle's image has Python 3.10, the service needs 3.11. Paddle links to OpenMP (libgomp1).
-# hadolint ignore=DL3008
-RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends libgomp1 python3.11 python3.11-venv \
-    && rm -rf /var/lib/apt/lists/*
-
-FROM base AS build
-# Paddle's own package index for CUDA 12.9, as its installation page gives it: PyPI has no current GPU build.
-ARG PADDLE_INDEX
-ARG PADDLE=paddlepaddle-gpu==3.3.1
+# 3.11 is the Python that the tests run on.
+FROM python:3.11.15-slim-bookworm AS build
 WORKDIR /build
 COPY constraints.txt pyproject.toml docker/requirements.py ./
-RUN python3.11 requirements.py > requirements.txt \
-    && python3.11 -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --extra-index-url "${PADDLE_INDEX:?has to be given}" \
-        --constraint constraints.txt --requirement requirements.txt "${PADDLE}"
+# pip is removed, so that nothing can be installed into the finished image. openvino-telemetry belongs to a model
+# converter that the service does not use; it writes into the home folder.
+RUN python requirements.py torch ocr > requirements.txt \
+    && python -m venv --without-pip /opt/venv \
+    && python -m pip --python /opt/venv/bin/python install --no-cache-dir \
+        --constraint constraints.txt --requirement requirements.txt \
+    && python -m pip --python /opt/venv/bin/python uninstall --yes openvino-telemetry
 COPY LICENSE MANIFEST.in README.md ./
 COPY app app
 COPY model_store model_store
-# Paddle Inference reads paddle/ and paddle-any-size/; other images use the other forms of a model.
-RUN rm -r model_store/*/*/onnx* model_store/*/*/weights \
-    && /opt/venv/bin/pip install --no-cache-dir --no-deps . \
-    && /opt/venv/bin/pip uninstall --yes pip
+# PyTorch reads weights/; other images use the other forms of a model.
+RUN rm -r model_store/*/*/onnx* model_store/*/*/paddle* \
+    && python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-deps .
 
-FROM base
+FROM python:3.11.15-slim-bookworm
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Text Telescope" \
       org.opencontainers.image.description="Makes small, blurred text crops readable; on an NVIDIA GPU" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="docker.io/paddlepaddle/paddle:3.3.1-gpu-cuda12.9-cudnn9.9"
-# With gpu:0 a missing GPU stops the start; the service never falls back to the CPU. Paddle writes into the home folder,
-# and the base image's belongs to root.
+      org.opencontainers.image.base.name="docker.io/library/python:3.11.15-slim-bookworm"
+# With gpu:0 a missing GPU stops the start; the service never falls back to the CPU.
 ENV PATH=/opt/venv/bin:$PATH \
-    HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     TELESCOPE_HOST=0.0.0.0 \
     TELESCOPE_PORT=8000 \
-    TELESCOPE_RUNTIME=paddle \
+    TELESCOPE_RUNTIME=torch \
     TELESCOPE_DEVICE=gpu:0
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv

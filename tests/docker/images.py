@@ -24,6 +24,7 @@ from tests.app.process import wait_until
 from tests.conftest import REPOSITORY
 from tests.docker.conftest import DOCKER
 
+SERVING = ("cpu", "gpu", "paddle")  # docker/<kind>.Dockerfile of each image that runs the service
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEBIAN = "python3,python3-pip,python-is-python3,ca-certificates"
 _HERE = Path("/proc/self/ns/net")
@@ -137,7 +138,7 @@ def bases(kind: str) -> set[str]:
 
 def _debian(cache: Path) -> Path:
     """Storage with a minimal Debian with Python as every base image, made at the first call of all runs."""
-    names = sorted(bases("cpu") | bases("gpu"))
+    names = sorted(set().union(*map(bases, SERVING)))
     folder = cache / f"debian-{_digest(_DEBIAN, *names)}"
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache) as made:
@@ -158,7 +159,7 @@ def _debian(cache: Path) -> Path:
 
 def _wheels(cache: Path) -> Path:
     """A folder with every wheel that the images install, downloaded at the first call of all runs."""
-    files = [(DOCKER / f"{kind}.Dockerfile").read_text() for kind in ("cpu", "gpu")]
+    files = [(DOCKER / f"{kind}.Dockerfile").read_text() for kind in SERVING]
     extras = " ".join(
         found for text in files for found in re.findall(r"requirements\.py([a-z ]*) >", text)
     ).split()

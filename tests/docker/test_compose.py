@@ -15,7 +15,12 @@ from tests.docker.conftest import AT_REST_BYTES, DOCKER, GIB, find, held_bytes, 
 FILE = REPOSITORY / "docker-compose.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
 OURS = {name for name, service in SERVICES.items() if "build" in service}
-PROFILES = {None: {"cpu", "prometheus", "grafana"}, "gpu": {"gpu"}, "scale": {"replica", "balancer"}}
+PROFILES = {
+    None: {"cpu", "prometheus", "grafana"},
+    "gpu": {"gpu"},
+    "paddle": {"paddle"},
+    "scale": {"replica", "balancer"},
+}
 DEFAULTS = Settings.model_construct()
 
 
@@ -42,8 +47,11 @@ def test_each_profile_starts_its_containers() -> None:
     for profile, names in PROFILES.items():
         assert {n for n, s in SERVICES.items() if s.get("profiles") == (profile and [profile])} == names
     assert SERVICES["replica"]["deploy"]["replicas"] > 1
-    (device,) = SERVICES["gpu"]["deploy"]["resources"]["reservations"]["devices"]
-    assert device["driver"] == "nvidia"
+    for name in ("gpu", "paddle"):
+        (device,) = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert device["driver"] == "nvidia"
+    ports = [port.rpartition(":")[0] for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(set(ports)) == len(ports)  # profiles may be combined
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -71,8 +79,7 @@ def test_a_replica_has_time_to_drain_memory_for_its_queue_and_one_thread_per_cor
     assert not settings.keys() & {"drain_timeout_s", "drain_grace_s"}  # the first assertion uses the defaults
     limits = service["deploy"]["resources"]["limits"]
     assert int(limits["memory"].removesuffix("G")) * GIB >= AT_REST_BYTES + held_bytes()
-    if name != "gpu":
-        assert settings["threads"] == limits["cpus"]
+    assert settings["threads"] == limits["cpus"]
 
 
 def test_the_balancer_waits_longer_than_any_request() -> None:

@@ -1,7 +1,9 @@
 """Builds the images and sends a picture to the service in each."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,17 @@ from tests.app.process import SOON_READY, wait_until
 from tests.conftest import REPOSITORY
 from tests.docker.conftest import needs
 from tests.docker.images import Container, Image, Storage
+from tests.docker.test_compose import SERVICES
 
 pytestmark = [
     pytest.mark.slow,
     needs("buildah", "debootstrap", "unshare", "nsenter", "setpriv", "ip"),
     pytest.mark.skipif(os.geteuid() != 0, reason="debootstrap and mount namespaces need root"),
 ]
+FORMS = {"onnx", "onnx-any-size", "paddle", "paddle-any-size", "weights"}  # of a model, each for one runtime
+LIBRARIES = {"onnxruntime", "openvino", "paddle", "torch"}
+# Paddle's CPU build needs no index of its own. PyTorch's is the one that pip has downloaded.
+ARGUMENTS = {"paddle": {"PADDLE": "paddlepaddle", "PADDLE_INDEX": "file:///nowhere"}}
 ASK = """
 import sys, urllib.request as u
 url, head = "http://127.0.0.1:8000/v1/super-resolve", {"Content-Type": "image/png"}
@@ -37,14 +44,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
 
 
 @pytest.fixture(scope="module")
-def cpu(storage: Storage) -> Image:
-    return storage.build("cpu", REVISION="abc")
-
-
-@pytest.fixture(scope="module")
-def gpu(storage: Storage) -> Image:
-    """The GPU image with Paddle's CPU build, which needs no GPU."""
-    return storage.build("gpu", PADDLE="paddlepaddle", PADDLE_INDEX="file:///nowhere")
+def built(storage: Storage) -> Callable[[str], Image]:
+    """Builds the image of a kind at the first call."""
+    return cache(lambda kind: storage.build(kind, REVISION="abc", **ARGUMENTS.get(kind, {})))
 
 
 def become_healthy(container: Container) -> None:
@@ -71,8 +73,10 @@ def assert_super_resolves(container: Container) -> None:
     assert done.stderr.decode().strip() == ModelStore(BUNDLED).resolve("tbsrn").digest
 
 
-def test_the_cpu_image_serves_and_drains_without_privileges_on_a_read_only_root(cpu: Image) -> None:
-    with cpu.run(**SOON_READY) as container:
+def test_the_cpu_image_serves_and_drains_without_privileges_on_a_read_only_root(
+    built: Callable[[str], Image],
+) -> None:
+    with built("cpu").run(**SOON_READY) as container:
         become_healthy(container)
         assert_super_resolves(container)
         status = Path(f"/proc/{container.popen.pid}/status").read_text()
@@ -84,27 +88,43 @@ def test_the_cpu_image_serves_and_drains_without_privileges_on_a_read_only_root(
         assert container.stop() == 0, container.output
 
 
-def test_the_cpu_image_holds_the_service_a_model_and_one_runtime(cpu: Image) -> None:
-    root = cpu.storage.mounted(f"localhost/{cpu.name}")
+@pytest.mark.parametrize(
+    ("kind", "forms", "libraries"),
+    [
+        ("cpu", {"onnx", "onnx-any-size"}, {"openvino"}),
+        ("gpu", {"weights"}, {"openvino", "torch"}),  # OpenVINO reads pages
+        ("paddle", {"paddle", "paddle-any-size"}, {"paddle"}),
+    ],
+)
+def test_an_image_holds_the_service_and_a_model_for_its_runtime(
+    built: Callable[[str], Image], kind: str, forms: set[str], libraries: set[str]
+) -> None:
+    image = built(kind)
+    root = image.storage.mounted(f"localhost/{image.name}")
     (packages,) = (root / "opt" / "venv" / "lib").glob("*/site-packages")
     assert {path.name for path in (root / "srv").iterdir()} == {"LICENSE"}
     versions = list((packages / "model_store").glob("*/*/manifest.json"))
     assert versions
     for manifest in versions:
         held = {path.name for path in manifest.parent.iterdir()}
-        assert held >= {"MODEL_CARD.md", "onnx", "onnx-any-size", "report.json"}
-        assert not held & {"paddle", "paddle-any-size", "weights"}
+        assert held >= {"MODEL_CARD.md", "report.json"}
+        assert held & FORMS == forms
     installed = {path.name for path in packages.iterdir()}
-    assert "openvino" in installed
-    assert not installed & {"pip", "paddle", "torch", "onnxruntime", "pytest", "httpx", "lmdb"}
-    assert cpu.config["Labels"]["org.opencontainers.image.revision"] == "abc"
+    assert installed & LIBRARIES == libraries
+    assert not installed & {"pip", "pytest", "lmdb", "openvino_telemetry"}
+    assert image.config["Labels"]["org.opencontainers.image.revision"] == "abc"
 
 
-def test_the_gpu_image_serves_with_paddle_and_does_not_start_without_its_gpu(gpu: Image) -> None:
-    with gpu.run(tmpfs="/tmp", TELESCOPE_DEVICE="cpu", **SOON_READY) as container:
+@pytest.mark.parametrize(("kind", "library"), [("gpu", "PyTorch"), ("paddle", "Paddle")])
+def test_an_image_for_a_gpu_serves_on_a_cpu_if_told_to_and_does_not_start_without_its_gpu(
+    built: Callable[[str], Image], kind: str, library: str
+) -> None:
+    image = built(kind)
+    tmpfs = "".join(SERVICES[kind].get("tmpfs", []))
+    with image.run(tmpfs=tmpfs, TELESCOPE_DEVICE="cpu", **SOON_READY) as container:
         become_healthy(container)
         assert_super_resolves(container)
         assert container.stop() == 0, container.output
-    with gpu.run(tmpfs="/tmp") as container:
+    with image.run(tmpfs=tmpfs) as container:
         assert container.wait() == 2
-        assert "gpu:0" in container.output
+        assert re.search(f"gpu:0.* {library} .*sees 0 GPUs", container.output), container.output

@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.docker.conftest import DOCKER, find, needs
-from tests.docker.images import bases
+from tests.docker.images import SERVING, bases
 
-KINDS = ("cpu", "gpu", "train")
+KINDS = (*SERVING, "train")
 
 
 @needs("hadolint")
