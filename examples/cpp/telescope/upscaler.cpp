@@ -1,0 +1,65 @@
+#include "telescope/upscaler.h"
+
+#include <algorithm>
+
+#include "telescope/error.h"
+
+namespace telescope {
+namespace {
+
+constexpr int MAX_BATCH = 8;  // tiles at a time; more use memory without being faster
+
+Rule rule_for(const Model& model, Mode mode, const std::string& recogniser) {
+    if (recogniser.empty() && (mode == Mode::ALWAYS || model.rules.empty())) return UNCALIBRATED;
+    const auto found = model.rules.find(recogniser.empty() ? ANY_RECOGNISER : recogniser);
+    if (found != model.rules.end()) return found->second;
+    std::string known;
+    for (const auto& [name, rule] : model.rules) known += (known.empty() ? "" : ", ") + name;
+    throw Error(model.name + " was not calibrated for the recogniser " + recogniser + "; " +
+                (known.empty() ? "it has no calibration" : "known are " + known));
+}
+
+}  // namespace
+
+Upscaler::Upscaler(const Model& model, Network& network, Mode mode, const std::string& recogniser)
+    : model_(model), network_(network), always_(mode == Mode::ALWAYS || model.rules.empty()),
+      otherwise_(recogniser.empty() ? Decision::ENLARGED : Decision::KEPT),
+      rule_(rule_for(model, mode, recogniser)) {}
+
+cv::Mat Upscaler::operator()(const cv::Mat& crop) const {
+    Prepared prepared = prepare(crop);
+    return finish(prepared, infer(prepared));
+}
+
+Decision Upscaler::decide(const cv::Mat& crop) const {
+    const Estimate measured = estimate(crop);
+    const std::string finding = always_ ? "always" : rule_.finding(measured);
+    if (!always_ && finding != "blurred") return {otherwise_, finding, 1, 1};
+    return {Decision::SUPER_RESOLVED, finding, rule_.scale(measured.blur), rule_.strength};
+}
+
+Upscaler::Prepared Upscaler::prepare(const cv::Mat& crop) const {
+    const Decision decision = decide(crop);
+    const Layout layout = plan(crop.size(), decision.scale, model_.spec, model_.sizes);
+    const bool infers = decision.method == Decision::SUPER_RESOLVED;
+    return {crop, decision, layout, infers ? split(crop, layout, model_.spec) : Tensor(0, layout.tile)};
+}
+
+Tensor Upscaler::infer(Prepared& prepared) const {
+    Tensor& lr = prepared.tiles;
+    Tensor sr(lr.count, lr.size * model_.spec.scale);
+    for (int first = 0; first < lr.count; first += MAX_BATCH) {
+        network_.run(lr.image(first), sr.image(first), std::min(MAX_BATCH, lr.count - first), lr.size);
+    }
+    return sr;
+}
+
+cv::Mat Upscaler::finish(const Prepared& prepared, const Tensor& sr) const {
+    const auto& [crop, decision, layout, tiles] = prepared;
+    if (decision.method == Decision::KEPT) return crop;
+    if (decision.method == Decision::ENLARGED) return resize(crop, layout.output);
+    const cv::Mat picture = merge(sr, layout, model_.spec);
+    return decision.strength == 1 ? picture : mixed(picture, resize(crop, layout.output), decision.strength);
+}
+
+}  // namespace telescope
