@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -93,30 +94,26 @@ def backend(request: pytest.FixtureRequest, program: Program) -> str:
     return str(request.param)
 
 
-def drawn_crops() -> Iterator[tuple[str, Rgb]]:
+def drawn_crops() -> Iterator[tuple[str, npt.ArrayLike]]:
     """Crops of every kind: sharp, blurred, noisy, blank; of one tile or several; upright or on their side."""
-    with Image.open(REPOSITORY / "examples" / "pages" / "market.png") as page:
-        sharp = np.asarray(page.convert("RGB"))
-    with Image.open(CROPS / "harbour.png") as crop:
-        word = np.asarray(crop.convert("RGB"))
-    line = cv2.GaussianBlur(sharp[40:90, :520], (0, 0), 1.6)
+    line = picture(REPOSITORY / "examples" / "pages" / "market.png")[40:90, :150]
+    word = picture(CROPS / "harbour.png")
+    soft = cv2.GaussianBlur(line, (0, 0), 2.4)
     noise = np.random.default_rng(1).normal(0, 12, line.shape)
-    yield "sharp", sharp[40:90, :520]
-    yield "noisy", np.clip(line + noise, 0, 255).astype(np.uint8)
-    yield "blank", np.full((20, 70, 3), 200, np.uint8)
-    yield "tiny", cv2.resize(word, (9, 5), interpolation=cv2.INTER_AREA)
+    yield "sharp", line
+    yield "noisy", np.clip(soft + noise, 0, 255)
+    yield "side", np.rot90(cv2.resize(soft, (210, 70)))
+    yield "blank", np.full((20, 60, 3), 200)
     yield "pixel", word[:1, :1]
+    yield "tiny", cv2.resize(word, (9, 5), interpolation=cv2.INTER_AREA)
     yield "trained", cv2.resize(word, (64, 16), interpolation=cv2.INTER_AREA)
-    yield "wide", cv2.GaussianBlur(np.tile(cv2.resize(word, (150, 24)), (1, 8, 1)), (0, 0), 1.2)
-    yield "side", np.rot90(cv2.GaussianBlur(sharp[40:120, :400], (0, 0), 3))
+    yield "grid", cv2.resize(word, (110, 24))
     yield "tall", cv2.resize(word, (20, 120), interpolation=cv2.INTER_AREA)
-    for height in (14, 20, 26, 34, 44, 60, 90):
-        width = height * word.shape[1] // word.shape[0]
-        resized = cv2.resize(word, (width, height), interpolation=cv2.INTER_AREA)
+    yield "wide", cv2.GaussianBlur(np.tile(cv2.resize(word, (80, 16)), (1, 7, 1)), (0, 0), 1.2)
+    for height in (20, 34, 80):
+        resized = cv2.resize(word, (height * 3, height), interpolation=cv2.INTER_AREA)
         yield f"rows-{height}", resized
         yield f"rows-{height}-blurred", cv2.GaussianBlur(resized, (0, 0), height / 14)
-    for share in (0.9, 1.2, 2.0):
-        yield f"page-{share}", cv2.GaussianBlur(sharp[:130, :300], (0, 0), share)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +121,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Rgb]:
     """File -> its pixels."""
     folder = tmp_path_factory.mktemp("crops")
     for name, rgb in drawn_crops():
-        Image.fromarray(np.ascontiguousarray(rgb)).save(folder / f"{name}.png")
+        Image.fromarray(np.ascontiguousarray(rgb, np.uint8)).save(folder / f"{name}.png")
     return {path: picture(path) for path in sorted([*folder.glob("*.png"), *CROPS.glob("*.png")])}
 
 
@@ -137,7 +134,8 @@ def test_the_crops_take_every_way(crops: dict[Path, Rgb]) -> None:
     always = [PIPELINE.prepare(rgb, CropOptions(policy=RoutingPolicy("always"))) for rgb in crops.values()]
     assert {one.layout.tile for one in always} == set(PIPELINE.sizes)
     assert {one.layout.turned for one in always} == {False, True}
-    assert {min(9, one.layout.tiles) for one in always} >= {1, 2, 9}, "no crop has more tiles than one batch"
+    rows_of_tiles = {(min(len(one.layout.tops), 2), min(len(one.layout.lefts), 9)) for one in always}
+    assert rows_of_tiles >= {(1, 1), (1, 2), (2, 1), (2, 2), (1, 9)}, "9: more than one batch"
     auto = [PIPELINE.gate.decide(rgb, RoutingPolicy("auto", "rapidocr-v6")) for rgb in crops.values()]
     assert {one.reason for one in auto} == {"blurred", "sharp", "blank"}
 
@@ -153,7 +151,7 @@ def test_the_pictures_are_those_of_the_service(
     options = CropOptions(policy=RoutingPolicy(mode, recogniser))
     for path, rgb in crops.items():
         prepared = PIPELINE.prepare(rgb, options)
-        sr = [runtime.run(tile[None])[0] for tile in prepared.tiles]
+        sr = [runtime.run(tile[None])[0] for tile in prepared.tiles]  # OpenVINO compiles each batch size
         expected, found = PIPELINE.finish(prepared, sr), picture(tmp_path / path.name)
         assert found.shape == expected.shape, path.name
         apart = np.abs(found.astype(int) - expected).max()
