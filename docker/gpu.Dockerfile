@@ -1,6 +1,8 @@
 # The service on an NVIDIA GPU (PyTorch), with the recogniser that reads pages (OpenVINO, on the CPU). PyTorch's wheel
-# brings its CUDA libraries: CUDA 13.0, for driver 580 or newer and GPUs of compute capability 7.5 or newer. The image has
-# been built and run on a machine without a GPU, with PyTorch's CPU build, and has not run on a GPU yet.
+# brings its CUDA libraries: CUDA 13.0, for driver 580 or newer and GPUs of compute capability 7.5 or newer.
+#
+# With PyTorch's CPU build the image has been built and run, on a machine without a GPU: it needs no writable folder and
+# no home. It has not run on a GPU yet.
 #
 #   docker build -f docker/gpu.Dockerfile -t text-telescope:0.1.0-gpu .
 #   docker run --rm --read-only --gpus all -p 127.0.0.1:8000:8000 text-telescope:0.1.0-gpu

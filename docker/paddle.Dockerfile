@@ -1,5 +1,6 @@
-# The service on an NVIDIA GPU by Paddle Inference; docker/gpu.Dockerfile, by PyTorch, is the one to prefer. Written for
-# PaddlePaddle 3.3.1, CUDA 12.9 and cuDNN 9.9. It has been built on a machine without a GPU, and has not run on a GPU yet.
+# The service on an NVIDIA GPU (Paddle Inference); docker/gpu.Dockerfile (PyTorch) needs less and also reads pages.
+# Written for PaddlePaddle 3.3.1, CUDA 12.9 and cuDNN 9.9. It has been built on a machine without a GPU, and has not run
+# on a GPU yet.
 #
 #   docker build -f docker/paddle.Dockerfile -t text-telescope:0.1.0-paddle --build-arg PADDLE_INDEX=... .
 #   docker run --rm --read-only --tmpfs /tmp --gpus all -p 127.0.0.1:8000:8000 text-telescope:0.1.0-paddle
@@ -32,7 +33,7 @@ RUN rm -r model_store/*/*/onnx* model_store/*/*/weights \
 FROM base
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Text Telescope" \
-      org.opencontainers.image.description="Makes small, blurred text crops readable; on an NVIDIA GPU by Paddle Inference" \
+      org.opencontainers.image.description="Makes small, blurred text crops readable; on an NVIDIA GPU (Paddle)" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \

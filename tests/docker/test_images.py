@@ -1,7 +1,9 @@
 """Builds the images and sends a picture to the service in each."""
 
+import json
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -24,11 +26,11 @@ pytestmark = [
 ]
 FORMS = {"onnx", "onnx-any-size", "paddle", "paddle-any-size", "weights"}  # of a model, each for one runtime
 LIBRARIES = {"onnxruntime", "openvino", "paddle", "torch"}
-# Paddle's CPU build needs no index of its own. PyTorch's is the one that pip has downloaded.
+# Paddle's CPU build is on PyPI, and needs no other index.
 ARGUMENTS = {"paddle": {"PADDLE": "paddlepaddle", "PADDLE_INDEX": "file:///nowhere"}}
 ASK = """
 import sys, urllib.request as u
-url, head = "http://127.0.0.1:8000/v1/super-resolve", {"Content-Type": "image/png"}
+url, head = "http://127.0.0.1:8000/v1/super-resolve" + sys.argv[1], {"Content-Type": "image/png"}
 with u.urlopen(u.Request(url, sys.stdin.buffer.read(), head)) as response:
     print(response.headers["X-Model-Digest"], file=sys.stderr)
     sys.stdout.buffer.write(response.read())
@@ -64,13 +66,25 @@ def become_healthy(container: Container) -> None:
     assert container.popen.poll() is None, container.stop() or container.output
 
 
+def asked(container: Container, address: str, picture: bytes) -> subprocess.CompletedProcess[bytes]:
+    """The response to a picture, sent from within the container; the digest of its model in stderr."""
+    done = container.run("python", "-c", ASK, address, given=picture)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def assert_super_resolves(container: Container) -> None:
     crop = (REPOSITORY / "examples" / "crops" / "harbour.png").read_bytes()
-    done = container.run("python", "-c", ASK, given=crop)
-    assert done.returncode == 0, done.stderr
+    done = asked(container, "", crop)
     height, width = decode(crop).shape[:2]
     assert decode(done.stdout).shape == (2 * height, 2 * width, 3)
     assert done.stderr.decode().strip() == ModelStore(BUNDLED).resolve("tbsrn").digest
+
+
+def assert_reads_pages(container: Container) -> None:
+    page = (REPOSITORY / "examples" / "pages" / "market.png").read_bytes()
+    text = json.loads(asked(container, "/page?read=true&pictures=false", page).stdout)["text"]
+    assert "Fresh bread and coffee" in text.splitlines()
 
 
 def test_the_cpu_image_serves_and_drains_without_privileges_on_a_read_only_root(
@@ -79,6 +93,7 @@ def test_the_cpu_image_serves_and_drains_without_privileges_on_a_read_only_root(
     with built("cpu").run(**SOON_READY) as container:
         become_healthy(container)
         assert_super_resolves(container)
+        assert_reads_pages(container)
         status = Path(f"/proc/{container.popen.pid}/status").read_text()
         assert "CapEff:\t0000000000000000" in status
         assert "Uid:\t10001\t10001\t10001\t10001" in status
@@ -124,6 +139,8 @@ def test_an_image_for_a_gpu_serves_on_a_cpu_if_told_to_and_does_not_start_withou
     with image.run(tmpfs=tmpfs, TELESCOPE_DEVICE="cpu", **SOON_READY) as container:
         become_healthy(container)
         assert_super_resolves(container)
+        if kind == "gpu":  # the other one has no recogniser
+            assert_reads_pages(container)
         assert container.stop() == 0, container.output
     with image.run(tmpfs=tmpfs) as container:
         assert container.wait() == 2
