@@ -5,7 +5,7 @@
 
 Plain Debian with its own Python replaces each base image, so additions of a base image (CUDA, Paddle) are missing.
 Debian and the wheels are kept between runs (.pytest_cache/d/images), so that only the first run downloads them.
-PyPI's PyTorch is a CUDA build of gigabytes; pip takes the CPU build if its configuration names PyTorch's own index.
+PyPI's PyTorch is a CUDA build of gigabytes; pip takes the CPU build if its configuration names PyTorch's index.
 A container is a process in new mount and network namespaces: read-only root, no capabilities, loopback only.
 """
 
