@@ -37,8 +37,9 @@ void measure(const telescope::Backend& backend, const Options& options, const te
         }
     } while (ms(Clock::now() - start) < 1000 * options.benchmark);
     const double seconds = ms(Clock::now() - start) / 1000;
-    std::printf("%-10s %8.1f %9.2f %9.2f %9.2f %7d, %d through the network\n", backend.name.c_str(), count / seconds,
-                ms(preparing) / count, ms(inferring) / count, ms(finishing) / count, count, super_resolved);
+    std::printf("%-10s %8.1f %9.2f %9.2f %9.2f %7d, %d through the network\n", backend.name.c_str(),
+                count / seconds, ms(preparing) / count, ms(inferring) / count, ms(finishing) / count, count,
+                super_resolved);
 }
 
 }  // namespace

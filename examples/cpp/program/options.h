@@ -12,10 +12,10 @@ struct Options {
     std::filesystem::path out;
     std::filesystem::path model;
     telescope::Mode mode = telescope::Mode::AUTO;
-    std::string recogniser;     ///< "" if unknown
-    std::string backend;        ///< "" for the first that was built
-    int threads = 0;            ///< 0 leaves their number to the backend
-    double benchmark = 0;       ///< seconds for each backend; 0 writes pictures instead
+    std::string recogniser;  ///< "" if unknown
+    std::string backend;     ///< "" for the first that was built
+    int threads = 0;         ///< 0 leaves their number to the backend
+    double benchmark = 0;    ///< seconds for each backend; 0 writes pictures instead
     bool help = false;
 
     /// Throws telescope::Error for an option that is unknown, incomplete or out of range.

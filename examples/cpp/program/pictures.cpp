@@ -16,7 +16,8 @@ cv::Mat read_picture(const fs::path& file) {
         picture = cv::imread(file.string(), cv::IMREAD_COLOR);
     } catch (const cv::Exception&) {  // such as a picture above OpenCV's limit of pixels
     }
-    if (picture.empty()) throw Error(file.string() + " is no picture that OpenCV can read; convert it to PNG or JPEG");
+    if (picture.empty())
+        throw Error(file.string() + " is no picture that OpenCV can read; convert it to PNG or JPEG");
     return picture;
 }
 
@@ -35,22 +36,24 @@ std::vector<fs::path> targets(const std::vector<fs::path>& sources, const fs::pa
         throw Error(out.string() + " is not a folder; the results go into one");
     }
     fs::create_directories(out, error);
-    if (error) throw Error(out.string() + " cannot be made (" + error.message() + "); choose another folder with -o");
+    if (error)
+        throw Error(out.string() + " cannot be made (" + error.message() + "); choose another folder with -o");
     std::vector<fs::path> found;
     std::map<fs::path, fs::path> source_of;
     for (const fs::path& source : sources) {
         const fs::path target = out / source.stem().concat(".png");
         const auto [taken, is_new] = source_of.emplace(target, source);
         if (!is_new) {
-            throw Error(source.string() + " and " + taken->second.string() + " would both become " + target.string() +
-                        "; rename one, or process it alone into another folder");
+            throw Error(source.string() + " and " + taken->second.string() + " would both become " +
+                        target.string() + "; rename one, or process it alone into another folder");
         }
         found.push_back(target);
     }
     for (const fs::path& source : sources) {
         for (const fs::path& target : found) {
             if (fs::equivalent(source, target, error) && !error) {
-                throw Error(target.string() + " is one of the inputs, and would be overwritten; choose another folder "
+                throw Error(target.string() +
+                            " is one of the inputs, and would be overwritten; choose another folder "
                             "with -o");
             }
         }

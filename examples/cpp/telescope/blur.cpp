@@ -8,16 +8,16 @@
 namespace telescope {
 namespace {
 
-constexpr int MAX_COLUMNS = 512;     // of a long line only the middle is measured
-constexpr double MAX_ROWS = 64;      // a higher crop is shrunk to it
-constexpr double SHARP = 0.6;        // pixels of blur that a sharp crop is measured to have, after shrinking too
-constexpr double MIN_CONTRAST = 4;   // of 255; less is a plain ground
+constexpr int MAX_COLUMNS = 512;      // of a long line only the middle is measured
+constexpr double MAX_ROWS = 64;       // a higher crop is shrunk to it
+constexpr double SHARP = 0.6;         // pixels of blur that a sharp crop is measured to have, after shrinking too
+constexpr double MIN_CONTRAST = 4;    // of 255; less is a plain ground
 constexpr double QUARTILE = 0.31864;  // of a normal distribution's absolute values
 constexpr double ROOT_OF_TWO_PI = 2.5066282746310002;
 
 // Constant, edge, middle, spread, and their products in the order of model_store/blur.py.
-constexpr double COEFFICIENTS[] = {-0.49667596, 2.29453835, -0.60224261, -0.94794783, -0.04521744,
-                                   -1.30070155, -0.55159344, 1.08260199, 0.87454574, -0.23417306};
+constexpr double COEFFICIENTS[] = {-0.49667596, 2.29453835,  -0.60224261, -0.94794783, -0.04521744,
+                                   -1.30070155, -0.55159344, 1.08260199,  0.87454574,  -0.23417306};
 
 /// The value below which this share of a CV_32F plane lies.
 double quantile(const cv::Mat& plane, double share) {

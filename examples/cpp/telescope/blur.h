@@ -6,7 +6,7 @@ namespace telescope {
 
 /// How blurred, noisy and contrasty a crop of text is.
 struct Estimate {
-    double blur;      ///< standard deviation of the Gaussian that blurred the text, in pixels of the crop; NaN: blank
+    double blur;      ///< standard deviation of the Gaussian that blurred the text, in pixels; NaN: blank
     double contrast;  ///< from the darkest fiftieth to the brightest, of 255
     cv::Mat grey;     ///< the measured plane, CV_32F
 

@@ -1,50 +1,88 @@
 #include "telescope/model.h"
 
 #include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
 
 #include "telescope/error.h"
-#include "telescope/json.h"
 
 namespace telescope {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr double NO_LIMIT = std::numeric_limits<double>::infinity();
+constexpr int CALIBRATION_SCHEMA = 3;
+
+/// Passes the JSON of a file to `use`. Throws Error, which names the file.
+template <typename Use>
+void read(const fs::path& file, Use use) {
+    try {
+        std::ifstream stream(file);
+        use(json::parse(stream));
+    } catch (const std::exception& error) {
+        throw Error(file.string() + " cannot be used (" + error.what() +
+                    "); restore the file as it was published");
+    }
+}
 
 fs::path existing(const fs::path& file) {
     if (fs::is_regular_file(file)) return file;
-    throw Error(file.string() + " is missing; name the folder of a published model, such as model_store/tbsrn/3, "
-                "with --model");
+    throw Error(file.string() +
+                " is missing; name the folder of a published model, such as model_store/tbsrn/3, with --model");
+}
+
+/// JSON has no infinity, so the file holds null in its place.
+double limit(const json& value) { return value.is_null() ? NO_LIMIT : value.get<double>(); }
+
+Rule rule(const json& raw) {
+    const Rule found{limit(raw.at("min_blur")), limit(raw.at("max_noise")), limit(raw.at("target_blur")),
+                     limit(raw.at("strength"))};
+    if (found.target_blur > 0 && found.strength > 0 && found.strength <= 1) return found;
+    throw Error("target_blur must be positive, and strength in (0, 1]");
 }
 
 }  // namespace
 
-Model::Model(const fs::path& folder) {
-    struct Manifest {
-        std::string name;
-        int version;
-        PixelSpec spec;
-        std::vector<cv::Size> sizes;
-    };
-    const auto manifest = read_json<Manifest>(existing(folder / "manifest.json"), [](const nlohmann::json& raw) {
-        const nlohmann::json& pixels = raw.at("pixels");
-        const cv::Size trained(pixels.at("width"), pixels.at("height"));
-        Manifest found{raw.at("name"), raw.at("version"),
-                       {trained, pixels.at("scale"), pixels.at("low"), pixels.at("high")}, {trained}};
-        for (const auto& size : raw.value("any_size", nlohmann::json::array())) {
-            const cv::Size tile(size.at(1), size.at(0));
-            if (tile != trained) found.sizes.push_back(tile);
-        }
-        return found;
-    });
-    name = manifest.name + ":" + std::to_string(manifest.version);
-    spec = manifest.spec;
-    sizes = manifest.sizes;
-    const fs::path real = fs::canonical(folder);  // the name may end in a slash or in ..
-    rules = read_rules(real.parent_path() / ("calibration-" + std::to_string(manifest.version) + ".json"), name);
-    trained_ = existing(folder / "onnx" / "model.onnx");
-    any_size_ = sizes.size() > 1 ? existing(folder / "onnx-any-size" / "model.onnx") : trained_;
+const Rule UNCALIBRATED{0, NO_LIMIT, 1.8, 1};
+
+double Rule::scale(double blur) const { return blur > 0 ? std::min(1.0, target_blur / blur) : 1.0; }
+
+std::string Rule::finding(const Estimate& estimate) const {
+    if (std::isinf(min_blur)) return "no gain for this recogniser";
+    if (estimate.is_blank()) return "blank";
+    if (estimate.blur < min_blur) return "sharp";
+    return std::isinf(max_noise) || estimate.noise() <= max_noise ? "blurred" : "noisy";
 }
 
-const fs::path& Model::network(cv::Size tile) const { return tile == spec.trained ? trained_ : any_size_; }
+Model::Model(const fs::path& folder) {
+    std::string version;
+    read(existing(folder / "manifest.json"), [&](const json& raw) {
+        const json& pixels = raw.at("pixels");
+        version = std::to_string(raw.at("version").get<int>());
+        name = raw.at("name").get<std::string>() + ":" + version;
+        spec = {
+            {pixels.at("width"), pixels.at("height")}, pixels.at("scale"), pixels.at("low"), pixels.at("high")};
+        sizes = {spec.trained};
+        for (const json& size : raw.value("any_size", json::array())) {
+            const cv::Size tile(size.at(1), size.at(0));
+            if (tile != spec.trained) sizes.push_back(tile);
+        }
+    });
+    trained_ = existing(folder / "onnx" / "model.onnx");
+    any_size_ = sizes.size() > 1 ? existing(folder / "onnx-any-size" / "model.onnx") : trained_;
+    const fs::path calibration = fs::canonical(folder).parent_path() / ("calibration-" + version + ".json");
+    if (!fs::exists(calibration)) return;
+    read(calibration, [&](const json& raw) {
+        if (raw.at("schema_version") != CALIBRATION_SCHEMA || raw.at("model") != name) {
+            throw Error("it must be of schema " + std::to_string(CALIBRATION_SCHEMA) + " and for " + name);
+        }
+        for (const auto& [recogniser, limits] : raw.at("rules").items()) rules[recogniser] = rule(limits);
+        if (!rules.count(ANY_RECOGNISER)) throw Error("it has no rule " + ANY_RECOGNISER);
+    });
+}
 
 }  // namespace telescope

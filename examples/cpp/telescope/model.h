@@ -1,26 +1,48 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "telescope/calibration.h"
+#include "telescope/blur.h"
 #include "telescope/pixels.h"
 
 namespace telescope {
 
-/// A published model: a folder as model_store/tbsrn/3, and the calibration beside it.
+/// Which crops one recogniser reads better after super-resolution, and at which scale and strength.
+///
+/// Lengths are in pixels of the crop. model_store/calibration.py makes and explains these rules.
+struct Rule {
+    double min_blur;     ///< the least blur that is super-resolved; infinity: no crop is
+    double max_noise;    ///< the largest noise, relative to the crop's contrast; infinity: no limit
+    double target_blur;  ///< blur of the crop at its working scale; a crop blurred less keeps its scale
+    double strength;     ///< share of the network's picture in the output; the rest is the enlarged crop
+
+    /// The working scale of a crop of this blur, in (0, 1]; 1 for a blank crop, whose blur is NaN.
+    double scale(double blur) const;
+
+    /// "blurred": super-resolve the crop; any other finding is the reason not to.
+    std::string finding(const Estimate& estimate) const;
+};
+
+extern const Rule UNCALIBRATED;  ///< super-resolves every crop
+inline const std::string ANY_RECOGNISER = "any";
+
+/// A published model: a folder such as model_store/tbsrn/3, and the calibration beside it.
 struct Model {
     /// Throws Error if the folder holds no model, or one of its files cannot be used.
     explicit Model(const std::filesystem::path& folder);
 
-    /// The ONNX file for batches of this input size.
-    const std::filesystem::path& network(cv::Size tile) const;
+    /// The ONNX file for tiles of this size.
+    const std::filesystem::path& network(cv::Size tile) const {
+        return tile == spec.trained ? trained_ : any_size_;
+    }
 
     std::string name;  ///< with its version: tbsrn:3
     PixelSpec spec;
-    std::vector<cv::Size> sizes;  ///< input sizes of the network, the trained one first
-    Rules rules;                  ///< empty without calibration
+    std::vector<cv::Size> sizes;        ///< input sizes of the network, the trained one first
+    std::map<std::string, Rule> rules;  ///< by recogniser, ANY_RECOGNISER among them; empty without calibration
 
  private:
     std::filesystem::path trained_, any_size_;

@@ -16,7 +16,7 @@ class Network {
 
     /// Super-resolves `count` tiles, each one of the model's input sizes.
     ///
-    /// lr: float (count, 3, tile.height, tile.width). sr: the memory for the result, `scale` times as high and wide.
+    /// lr: float (count, 3, tile.height, tile.width). sr: memory for the result, `scale` times as high and wide.
     virtual void run(float* lr, float* sr, int count, cv::Size tile) = 0;
 };
 
@@ -29,6 +29,9 @@ struct Backend {
 
 /// Every backend that was built; the first is the default.
 const std::vector<Backend>& backends();
+
+/// Their names, with commas between them.
+std::string backend_names();
 
 /// The backend of this name; "" is the default. Throws Error, which names the backends that there are.
 const Backend& backend(const std::string& name);

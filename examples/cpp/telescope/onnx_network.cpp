@@ -9,7 +9,8 @@ namespace {
 class OnnxNetwork : public Network {
  public:
     OnnxNetwork(const Model& model, int threads)
-        : spec_(model.spec), trained_(open(model.network(spec_.trained), threads)),
+        : spec_(model.spec),
+          trained_(open(model.network(spec_.trained), threads)),
           any_size_(open(model.network(model.sizes.back()), threads)) {}
 
     void run(float* lr, float* sr, int count, cv::Size tile) override {
@@ -30,7 +31,8 @@ class OnnxNetwork : public Network {
         try {
             return Ort::Session(environment_, file.c_str(), options);
         } catch (const Ort::Exception& error) {
-            throw Error("ONNX Runtime cannot load " + file.string() + ": " + error.what());
+            throw Error("ONNX Runtime cannot load " + file.string() + " (" + error.what() +
+                        "); restore the file as it was published");
         }
     }
 

@@ -66,7 +66,8 @@ cv::Mat with_height(const cv::Mat& picture, int height) {
 }  // namespace
 
 cv::Mat resize(const cv::Mat& picture, cv::Size size) {
-    // the order of Pillow from 13 on; earlier ones always begin with the width. It decides roundings between the passes
+    // Pillow rounds between the passes, so that their order matters; before version 13 it always began with the
+    // width
     const int rows_less = picture.rows - size.height, columns_less = picture.cols - size.width;
     if (rows_less > 0 && rows_less > 2 * columns_less) {
         return with_width(with_height(picture, size.height), size.width);

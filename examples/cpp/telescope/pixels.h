@@ -34,7 +34,7 @@ cv::Mat resize(const cv::Mat& picture, cv::Size size);
 /// Writes a CV_8UC3 picture in BGR, of the tensor's size, as image `index`.
 void to_tensor(const cv::Mat& bgr, const PixelSpec& spec, Tensor& tensor, int index);
 
-/// The first image of a tensor as CV_8UC3 in BGR, rounded and clipped to 0 .. 255, cut to `size` from its top left.
+/// The first image of a tensor, cut to `size` from its top left: CV_8UC3 in BGR, rounded and clipped to 0 .. 255.
 cv::Mat to_picture(const Tensor& sr, const PixelSpec& spec, cv::Size size);
 
 }  // namespace telescope

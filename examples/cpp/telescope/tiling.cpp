@@ -7,11 +7,11 @@
 namespace telescope {
 namespace {
 
-constexpr int OVERLAP_PX = 16;  // of neighbouring tiles; a pixel depends on the 18 px around it
+constexpr int OVERLAP_PX = 16;   // of neighbouring tiles; a pixel depends on the 18 px around it
 constexpr int OVERLAP_PART = 4;  // an overlap takes at most this part of a tile's side
 constexpr double SHRINKS[] = {1.0, 0.97, 0.94, 0.91, 0.88};  // of the working scale where that saves tiles
 constexpr double MIN_ROWS = 12;  // of text, before SHRINKS; with fewer, letters fall together
-constexpr int TURN_ROWS = 64;  // a crop higher than this, and TURN_ASPECT times as high as wide, is text on its side
+constexpr int TURN_ROWS = 64;  // a crop that is higher, and TURN_ASPECT times as high as wide, is text on its side
 constexpr double TURN_ASPECT = 1.5;
 
 int overlap(int side) { return std::min(OVERLAP_PX, side / OVERLAP_PART); }

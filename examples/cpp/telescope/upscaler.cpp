@@ -7,7 +7,7 @@
 namespace telescope {
 namespace {
 
-constexpr int MAX_BATCH = 8;  // tiles at a time; more use memory without being faster
+constexpr int MAX_BATCH = 8;  // tiles; larger batches take memory, and are no faster
 
 Rule rule_for(const Model& model, Mode mode, const std::string& recogniser) {
     if (recogniser.empty() && (mode == Mode::ALWAYS || model.rules.empty())) return UNCALIBRATED;
@@ -22,7 +22,9 @@ Rule rule_for(const Model& model, Mode mode, const std::string& recogniser) {
 }  // namespace
 
 Upscaler::Upscaler(const Model& model, Network& network, Mode mode, const std::string& recogniser)
-    : model_(model), network_(network), always_(mode == Mode::ALWAYS || model.rules.empty()),
+    : model_(model),
+      network_(network),
+      always_(mode == Mode::ALWAYS || model.rules.empty()),
       otherwise_(recogniser.empty() ? Decision::ENLARGED : Decision::KEPT),
       rule_(rule_for(model, mode, recogniser)) {}
 

@@ -33,8 +33,8 @@ class Upscaler {
         Tensor tiles;
     };
 
-    /// recogniser: the reader of the results, as the calibration names it; crops that it reads better unchanged are
-    /// kept as they are. "" if unknown. Both references must outlive this object. Throws Error for an unknown
+    /// recogniser: the reader of the results, as the calibration names it; crops that it reads better unchanged
+    /// are kept as they are. "" if unknown. Both references must outlive this object. Throws Error for an unknown
     /// recogniser.
     Upscaler(const Model& model, Network& network, Mode mode = Mode::AUTO, const std::string& recogniser = "");
 
