@@ -18,7 +18,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ OPTIONS: Options = {"seconds": Value(120.0, quick=90.0), **MODEL, "model": MODEL
 PARTS = {"ceilings": 0.12, "network": 0.45, "profile": 0.5, "service": 0.75, "training": 0.85, "compiled": 0.97}
 
 
-class TimeIsUp(BaseException):
-    """Not an Exception, so that no library takes it for a failure of its own."""
+class TimeIsUp(KeyboardInterrupt):
+    """Which no library takes for a failure of its own, and asyncio hands on."""
 
 
 class Stopped(TimeIsUp):
@@ -68,7 +68,8 @@ def measure(args: argparse.Namespace) -> Report:
             report.figures["notes"][name] = "its time was over before it had finished"
         except (Exception, SystemExit) as exc:  # one part's failure must not cost the others
             report.figures["notes"][name] = f"failed: {type(exc).__name__}: {first_line(exc)}"
-        torch.cuda.empty_cache()
+        with suppress(Exception):  # after an error of the device it fails, too
+            torch.cuda.empty_cache()
     report.figures["seconds"] = time.monotonic() - began
     gpu_network.tables(report)
     order = [*PARTS, *report.tables]  # that of the parts, then the others

@@ -92,15 +92,17 @@ def network(report: Report, args: argparse.Namespace) -> None:
     speeds = report.figures["network"] = dict[str, dict[str, dict[int, float]]]()
     counted = report.figures["counted"] = dict[str, dict[str, Any]]()
     for artefact in artefacts(args):
-        found = speeds[artefact.manifest.ref] = dict[str, dict[int, float]]()
+        speeds[artefact.manifest.ref] = {}
         counted[artefact.manifest.ref] = operations(opened(artefact, HALF), images(artefact, 1))
-        for way, precision in {"fp32": "fp32", HALF: HALF, **({GRAPH: HALF} if ON_GPU else {})}.items():
-            run, found[way] = opened(artefact, precision), dict[int, float]()
+    # the most important first, as the time may be over
+    for way, precision in {**({GRAPH: HALF} if ON_GPU else {}), HALF: HALF, "fp32": "fp32"}.items():
+        for artefact in artefacts(args):
+            run, found = opened(artefact, precision), dict[int, float]()
+            speeds[artefact.manifest.ref][way] = found
             for batch in BATCHES:
                 with kernels(exact=precision == "fp32"):
                     lr = images(artefact, batch)
-                    work = graph(run, lr) if way == GRAPH else partial(run, lr)
-                    found[way][batch] = batch / seconds(work)
+                    found[batch] = batch / seconds(graph(run, lr) if way == GRAPH else partial(run, lr))
 
 
 @torch.no_grad()
@@ -108,12 +110,13 @@ def profile(report: Report, args: argparse.Namespace) -> None:
     """The kernels that take most of the first model's time, in the largest batch."""
     artefact = artefacts(args)[0]
     run, lr = opened(artefact, HALF), images(artefact, BATCHES[-1])
-    run(lr)
     activity = torch.profiler.ProfilerActivity.CUDA if ON_GPU else torch.profiler.ProfilerActivity.CPU
-    with torch.profiler.profile(activities=[activity]) as found:
-        for _ in range(3):
-            run(lr)
-        _wait()
+    with kernels(exact=HALF == "fp32"):
+        run(lr)
+        with torch.profiler.profile(activities=[activity]) as found:
+            for _ in range(3):
+                run(lr)
+            _wait()
     times = {
         one.key: one.self_device_time_total if ON_GPU else one.self_cpu_time_total for one in found.key_averages()
     }
@@ -151,27 +154,31 @@ def images(artefact: Artefact, count: int) -> Tensor:
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Bytes that each called kernel reads and writes, if none stay in a cache."""
+    """Bytes that each called kernel reads and writes, if none stay in a cache; without the network's weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._weights = {one.untyped_storage().data_ptr() for one in run.parameters()}
         self.bytes: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         result = func(*args, **(kwargs or {}))
         if not func.is_view:
             tensors = [one for one in tree_leaves((args, kwargs, result)) if isinstance(one, Tensor)]
-            moved = sum(one.numel() * one.element_size() for one in tensors if not isinstance(one, nn.Parameter))
-            self.bytes[func.overloadpacket.__name__] += moved  # weights are read once for a whole batch
+            moved = [one for one in tensors if one.untyped_storage().data_ptr() not in self._weights]
+            self.bytes[func.overloadpacket.__name__] += sum(one.numel() * one.element_size() for one in moved)
         return result
 
 
 def operations(run: nn.Module, lr: Tensor) -> dict[str, Any]:
-    """Of one image: multiplications and additions in products and convolutions; bytes, in all and by kernel."""
+    """Of one image: multiplications and additions in products and convolutions; bytes, in all and by kernel.
+
+    The weights, which are read once for a whole batch, are left out.
+    """
     # the fused attention of some devices is not counted
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as flops:
         run(lr)
-    with Traffic() as traffic:
+    with Traffic(run) as traffic:
         run(lr)
     by_kernel = {name: moved / len(lr) for name, moved in traffic.bytes.most_common() if moved}
     return {"flop": flops.get_total_flops() / len(lr), "bytes": sum(by_kernel.values()), "by_kernel": by_kernel}
@@ -193,7 +200,7 @@ def tables(report: Report) -> None:
         title = f"Matrix products of {PRODUCT} x {PRODUCT}, and copies of {COPIED // 2**20} MiB"
         report.tables["ceilings"] = Table(title, list(found), [cells])
     rows = [
-        _row(f"{model}, {way}", by_batch, figures, figures["counted"].get(model))
+        _row(f"{model}, {way}", by_batch, figures, figures.get("counted", {}).get(model))
         for model, ways in figures.get("network", {}).items()
         for way, by_batch in ways.items()
         if by_batch

@@ -63,7 +63,9 @@ def onnx_file(artefact: Artefact, kind: str) -> Path:
 
 
 # The libraries' messages for it: they have no exception class of its own.
-_OUT_OF_MEMORY = re.compile(r"out of memory|bad_alloc|failed to allocate|ResourceExhausted", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|bad_alloc|failed to allocate|ALLOC_FAILED|ResourceExhausted", re.IGNORECASE
+)
 
 
 def inference_error(exc: Exception) -> InferenceFailed:

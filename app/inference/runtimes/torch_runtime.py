@@ -8,8 +8,9 @@ stream and no graphs; OpenVINO is faster there.
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor
 from app.errors import StartupError
 from app.inference.runtimes.base import Precision, inference_error, pick_precision
 from app.inference.runtimes.torch_network import FoldedTBSRN, read_weights
+from model_store.optional import first_line
 from model_store.pixels import Nchw
 from model_store.store import Artefact
 
@@ -26,6 +28,8 @@ GPU_STREAMS = 2
 TRIALS = 3  # of a shape before its graph is captured: the libraries choose their kernels in them
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _PREPARING = threading.RLock()  # the choice of kernels is a setting of the whole process
+# Streams of closed models, by device: PyTorch has 32 for each and then hands them out again, in use or not.
+_SPARE: dict[torch.device, list[Any]] = defaultdict(list)
 Shape = tuple[int, ...]  # of a batch, (N, 3, h, w)
 Compute = Callable[[Nchw], Nchw]
 
@@ -49,10 +53,13 @@ class TorchRuntime:
         if threads:
             torch.set_num_threads(threads)
         (path,) = artefact.files("weights")
-        place = torch.device(device.replace("gpu", "cuda"))
-        network = FoldedTBSRN(*read_weights(path)).to(place, TYPES[self.precision])
+        self._place = torch.device(device.replace("gpu", "cuda"))
         self.streams = 1 if device == "cpu" else GPU_STREAMS
-        self._idle = [Stream(network, place) for _ in range(self.streams)]
+        try:
+            network = FoldedTBSRN(*read_weights(path)).to(self._place, TYPES[self.precision])
+            self._idle = [Stream(network, self._place) for _ in range(self.streams)]
+        except RuntimeError as exc:
+            raise StartupError(f"PyTorch cannot use {device}: {first_line(exc)}.") from exc
 
     def prepare(self, lr_nchw: Nchw) -> None:
         with _PREPARING:  # the threads of a warm-up share the streams
@@ -67,17 +74,23 @@ class TorchRuntime:
             self._idle.append(stream)
 
     def rest(self) -> None:
-        if self.device != "cpu":
+        with self._current():
             torch.cuda.empty_cache()
 
     def close(self) -> None:
-        self._idle.clear()
-        self.rest()
+        with _PREPARING:  # a graph must not be freed while another one is captured
+            while self._idle:
+                self._idle.pop().close()
+            self.rest()
 
-    @staticmethod
-    def _guarded(call: Compute, lr_nchw: Nchw) -> Nchw:
+    def _current(self) -> AbstractContextManager[None]:
+        """Makes the GPU the current one; else PyTorch would also take memory of the first GPU."""
+        on_gpu = self._place.type == "cuda"
+        return torch.cuda.device(self._place) if on_gpu else nullcontext()
+
+    def _guarded(self, call: Compute, lr_nchw: Nchw) -> Nchw:
         try:
-            with torch.inference_mode():
+            with self._current(), torch.inference_mode():
                 return call(lr_nchw)
         except Exception as exc:
             raise inference_error(exc) from exc
@@ -91,8 +104,15 @@ class Stream:
         self._on_gpu = place.type == "cuda"
         self._computes: dict[Shape, Compute] = {}
         if self._on_gpu:
-            self._stream: Any = torch.cuda.Stream(place)  # type: ignore[no-untyped-call]
+            with _PREPARING:
+                spare = _SPARE[place]
+                self._stream: Any = spare.pop() if spare else torch.cuda.Stream(place)  # type: ignore[no-untyped-call]
             self._memory: Any = torch.cuda.graph_pool_handle()  # one for all graphs, as one runs at a time
+
+    def close(self) -> None:
+        self._computes.clear()  # each refers to this object
+        if self._on_gpu:
+            _SPARE[self._place].append(self._stream)
 
     def run(self, lr_nchw: Nchw) -> Nchw:
         """Prepares a new shape first."""

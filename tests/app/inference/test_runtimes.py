@@ -294,6 +294,7 @@ def test_a_driver_is_found_by_its_files_or_by_its_library(monkeypatch: pytest.Mo
         ("CUDA error: out of memory", OutOfMemory),
         ("Failed to allocate memory for requested buffer", OutOfMemory),
         ("ResourceExhaustedError: Out of memory error on GPU 0", OutOfMemory),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", OutOfMemory),
         ("Invalid rank for input", InferenceFailed),
         ("", InferenceFailed),
     ],

@@ -1,7 +1,9 @@
 """The runtime `torch` on a machine without a GPU: its network at every size and precision, and a GPU's buffers."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.errors import OutOfMemory
+from app.errors import OutOfMemory, StartupError
 from app.inference.runtimes.base import onnx_file
 from model_store import BUNDLED
 from model_store.pixels import Nchw, crops_to_lr
@@ -127,6 +129,34 @@ def test_batches_of_changing_sizes_pass_through_the_buffers_of_two_streams_unmix
         found = list(threads.map(run, batches))  # all are kept, so that one which is overwritten shows
     for lr, sr in zip(batches, found, strict=True):
         assert np.abs(sr - exact.run(lr)).max() < 1e-5
+
+
+def test_a_closed_runtime_frees_its_network_at_once_and_lends_its_streams_to_the_next(
+    on_gpu: torch_runtime.TorchRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without garbage collection, from which the service exempts the objects of its start."""
+    streams, place = [one._stream for one in on_gpu._idle], torch.device("cpu")
+    monkeypatch.setitem(torch_runtime._SPARE, place, [])
+    on_gpu.run(batch(1))
+    held = weakref.ref(on_gpu._idle[0]._network)
+    gc.disable()
+    try:
+        on_gpu.close()
+        assert held() is None
+    finally:
+        gc.enable()
+    assert torch_runtime._SPARE[place] == streams[::-1]
+
+
+def test_an_error_of_the_device_stops_the_start_with_its_own_words(
+    artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nMore.")
+
+    monkeypatch.setattr(torch_runtime, "Stream", full)
+    with pytest.raises(StartupError, match=r"^PyTorch cannot use cpu: CUDA out of memory\. Tried .* MiB\.\.$"):
+        opened("torch", artefact)
 
 
 def test_after_a_batch_that_does_not_fit_its_stream_goes_on(
