@@ -43,9 +43,10 @@ BENCHMARKS = {
     "pages": "whole pages: characters read wrongly, with and without Text Telescope",
     "gpu": "the network, the service and training by PyTorch on a GPU, in two minutes",
     "ocr": "words that recognisers read from small crops, with and without Text Telescope",
+    "alternatives": "words read from blurred crops, beside other ways to enlarge them, and the time of each",
 }
 OUT, SAMPLES = Path("runs/bench"), Path("examples/crops")
-NEED_DATA = {"ocr"}
+NEED_DATA = {"ocr", "alternatives"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -48,6 +48,10 @@ class Subject:
     def name(self) -> str:
         return self.artefact.manifest.ref
 
+    def limits(self, recogniser: str) -> SecondOpinion:
+        """Of second opinions; limits that send no crop for a recogniser without."""
+        return self.gate.second_opinions.get(recogniser, SecondOpinion(below=0, margin=0))
+
     def treated(self, crops: Sequence[Rgb], policy: RoutingPolicy) -> Treated:
         """The crops as the service returns them, by its own code in this process."""
         pipeline = CropPipeline(self.predictor.spec, self.gate, sizes=self.artefact.manifest.input_sizes)
@@ -77,12 +81,20 @@ def read_in_every_way(
         treated = {"named": subject.treated(crops, RoutingPolicy("auto", reader.name)), **treated}
     for way, made in treated.items():
         found[way] = read([rgb for rgb, _ in made]), np.array([decision.infers for _, decision in made], bool)
-    limits = subject.gate.second_opinions.get(reader.name, SecondOpinion(below=0, margin=0))
-    unsure = np.array([reading.confidence < limits.below for reading in plain], bool)
+    limits = subject.limits(reader.name)
+    unsure = np.array([limits.sends(reading.confidence) for reading in plain], bool)
     places = np.flatnonzero(unsure).tolist()
     again = subject.treated([crops[i] for i in places], RoutingPolicy("always", reader.name))
-    surer = list(plain)
-    for i, second in zip(places, read([rgb for rgb, _ in again]), strict=True):
-        if limits.keeps_second(plain[i].confidence, second.confidence):
-            surer[i] = second
+    second = dict(zip(places, read([rgb for rgb, _ in again]), strict=True))
+    surer = kept(plain, [second.get(i, one) for i, one in enumerate(plain)], limits)
     return {**found, "second": (surer, unsure)}
+
+
+def kept(plain: Sequence[Reading], again: Sequence[Reading], limits: SecondOpinion) -> list[Reading]:
+    """The reading of each crop after a second opinion. again: of the crops that were not sent, anything."""
+    return [
+        second
+        if limits.sends(first.confidence) and limits.keeps_second(first.confidence, second.confidence)
+        else first
+        for first, second in zip(plain, again, strict=True)
+    ]

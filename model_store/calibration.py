@@ -102,6 +102,10 @@ class SecondOpinion:
             raise ValueError(f"below must be in [0, 1], and margin in [-1, 1], not {found}")
         return found
 
+    def sends(self, confidence: float) -> bool:
+        """Whether a crop read with this confidence should be read again."""
+        return confidence < self.below
+
     def keeps_second(self, plain: float, second: float) -> bool:
         """By the confidences of both readings."""
         return second > plain + self.margin
