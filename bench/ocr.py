@@ -24,7 +24,7 @@ from bench.harness.report import Report, Table
 from bench.ocr_ways import POLICIES, WAYS, Flags, Subject, open_subject, read_in_every_way
 from training.calibration.cells import BLURS, CELLS, HEIGHTS, SCRIPTS, Cell, crop, words
 from training.calibration.readers import READER_NAMES, is_read, shared_readers
-from training.chart import grid, subplots
+from training.chart import GAIN, INK, RULE, SOFT, grid, subplots
 from training.paired import Difference, difference
 from training.readings import Readings
 
@@ -40,9 +40,12 @@ OPTIONS: Options = {
     "limit": Value(None, quick=1, kind=int),
 }
 SCRIPT_NAMES = {"latin": "Latin words", "digits": "digits", "chinese": "Chinese"}
-GROUPS = {
+SMALL_HEIGHT, SMALL_BLUR = 24, 0.03  # at most, of crops that are small and sharp
+GROUPS = {  # sharp: of the blurred crops' heights
     "all": list(CELLS),
     "blurred": [cell for cell in CELLS if cell.is_blurred],
+    "sharp": [cell for cell in CELLS if cell.is_sharp],
+    "small and sharp": [cell for cell in CELLS if cell.height <= SMALL_HEIGHT and cell.blur <= SMALL_BLUR],
     **{f"{height} px": [cell for cell in CELLS if cell.height == height] for height in HEIGHTS},
     **{f"blur {blur:g}": [cell for cell in CELLS if cell.blur == blur] for blur in BLURS},
     **{cell.name: [cell] for cell in CELLS},
@@ -59,22 +62,28 @@ def measure(args: argparse.Namespace) -> Report:
     with closing(subject.predictor):
         results = _read(args, subject)
     pooled: list[Part] = [(reader, results.scripts, "all") for reader in results.readers]
+    blurred: list[Part] = [(reader, results.scripts, "blurred") for reader in results.readers]
     each = [part for whole in pooled for part in (whole, *results.parts("all")) if part[0] == whole[0]]
     tables = {
+        "gap": results.gaps(blurred),
         "blurred": results.table("blurred crops", results.parts("blurred"), *MODES),
+        "small_sharp": results.table("small, sharp crops", results.parts("small and sharp"), *MODES),
         "all": results.table("all crops", results.parts("all"), *MODES),
         "second_opinions": results.table("second opinions, all crops", pooled, "named", "second"),
         "second_opinions_by_script": results.table("the same by script", each, "named", "second"),
         "cells": results.table("every cell", results.parts(*(cell.name for cell in CELLS)), *MODES, "second"),
     }
-    tables["harmed_groups"], harmed = _harmed(results)
+    facts = {}
+    for name, way in (("harmed", "second"), ("harmed_named", "named")):
+        tables[f"{name}_groups"], facts[name] = _harmed(results, way)
     figures = {
         "model": [subject.name, subject.predictor.precision, subject.artefact.digest],
         "right in each cell": {
             ", ".join(key): own[:, 0].sum(axis=1).tolist() for key, own in results.found.items()
         },
     }
-    return Report(figures, tables, {"harmed": harmed}, {"ocr": results.chart(subject.name)})
+    charts = {"ocr": results.chart(subject.name), "gained": results.gained(blurred)}
+    return Report(figures, tables, facts, charts)
 
 
 def _read(args: argparse.Namespace, subject: Subject) -> Results:
@@ -133,6 +142,45 @@ class Results:
         sent = ["crops sent"] if "second" in ways else []
         return Table(title, ["words read, %", *(WAYS[way] for way in ("plain", *ways)), *sent], rows)
 
+    def read(self, part: Part, way: str) -> float:
+        """Words of 100."""
+        return 100 * float(self.flags(part, way)[:, 0].mean())
+
+    def gaps(self, parts: Sequence[Part]) -> Table:
+        """Of blurred crops: the gain, and its share of the gap to the same words sharp."""
+        columns = ["words read, %", "plain crop", "recogniser named", "second opinion"]
+        columns += ["sharp crop", "gap closed, named", "gap closed, second opinion"]
+        rows = []
+        for part in parts:
+            plain, sharp = self.read(part, "plain"), self.read((*part[:2], "sharp"), "plain")
+            changes = [self.change(part, way) for way in ("named", "second")]
+            closed = [f"{100 * one.points / (sharp - plain):.0f} %" if sharp > plain else "" for one in changes]
+            texts = [one.text() for one in changes]
+            rows.append([_name(part), f"{plain:.1f}", *texts, f"{sharp:.1f}", *closed])
+        return Table(
+            "blurred crops, all scripts, and the share of the gap to sharp ones that is closed", columns, rows
+        )
+
+    def gained(self, parts: Sequence[Part]) -> Figure:
+        """A bar for each recogniser: words read of 100 blurred crops, those gained, and those of sharp crops."""
+        figure, ((axes,),) = subplots(1, 1, size=(7.2, 0.9 + 0.55 * len(parts)))
+        for place, part in enumerate(reversed(parts)):
+            plain, second = self.read(part, "plain"), self.read(part, "second")
+            sharp = self.read((*part[:2], "sharp"), "plain")
+            axes.barh(place, sharp, color="none", edgecolor=SOFT, linestyle=":", height=0.5)
+            axes.barh(place, plain, color=RULE, height=0.5)
+            axes.barh(place, second - plain, left=plain, color=GAIN, height=0.5)
+            gain = f"{plain:.0f} → {second:.0f}"
+            axes.text(sharp + 1, place, f"{gain}  (sharp: {sharp:.0f})", va="center", color=INK)
+        axes.set_yticks(range(len(parts)), [_name(part) for part in reversed(parts)])
+        axes.set_xlim(0, 120)
+        axes.set_xticks(range(0, 101, 20))
+        axes.tick_params(axis="y", length=0)
+        axes.set_title(
+            "Words read of 100 blurred crops: plain, and with Text Telescope's second opinions", weight="bold"
+        )
+        return figure
+
     def chart(self, model: str) -> Figure:
         """Points with the recogniser named: a row of grids for each recogniser, a column for each script."""
         shape = (len(self.readers), len(self.scripts))
@@ -155,9 +203,9 @@ def _name(part: Part) -> str:
     return ", ".join([READER_NAMES.get(reader, reader), *script, *([group] if group[0].isdigit() else [])])
 
 
-def _harmed(results: Results) -> tuple[Table, str]:
-    parts = [part for part in results.parts(*GROUPS) if results.flags(part, "second")[:, 0].size >= MANY]
-    points = [(_name((*part[:2], "all")), part[2], results.points(part, "second")) for part in parts]
+def _harmed(results: Results, way: str) -> tuple[Table, str]:
+    parts = [part for part in results.parts(*GROUPS) if results.flags(part, way)[:, 0].size >= MANY]
+    points = [(_name((*part[:2], "all")), part[2], results.points(part, way)) for part in parts]
     rows = [[name, group, f"{value:+.1f}"] for name, group, value in points if value < -HARM]
-    title = f"groups of {MANY} words and more that lose over {HARM} points by second opinions"
+    title = f"groups of {MANY} words and more that lose over {HARM} points, {WAYS[way]}"
     return Table(title, ["", "cells", "points"], rows), f"{len(rows)} of {len(points)}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.ocr import Results, _harmed
+from bench.ocr import GROUPS, Results, _harmed
 from training.calibration.cells import CELLS
 
 WORDS = 200
@@ -31,6 +31,21 @@ def test_a_table_has_the_plain_rate_the_changes_and_the_crops_sent(results: Resu
 
 
 def test_every_group_that_loses_words_is_named(results: Results) -> None:
-    table, share = _harmed(results)
-    assert share == "1 of 43"  # all, blurred, six heights, five blurs, thirty cells
+    table, share = _harmed(results, "second")
+    assert share == "1 of 45"  # all, blurred, sharp, small and sharp, six heights, five blurs, thirty cells
     assert table.rows == [["Tesseract, Latin words", "64 px, blur 0.11", "-1.0"]]
+    assert _harmed(results, "named")[1] == "0 of 45"
+
+
+def test_the_share_of_the_gap_to_sharp_crops_is_reported(results: Results) -> None:
+    """Half of the blurred crops are read, nine tenths of the sharp ones; the gains are a tenth and a fifth."""
+    blurred, sharp = ([CELLS.index(cell) for cell in GROUPS[name]] for name in ("blurred", "sharp"))
+    for way, share in (("plain", 0.5), ("named", 0.6), ("second", 0.7)):
+        found = results.found["latin", "tesseract", way]
+        found[blurred, 0] = np.arange(WORDS) < share * WORDS
+        found[sharp, 0] = np.arange(WORDS) < 0.9 * WORDS
+    part = ("tesseract", ["latin"], "blurred")
+    ((name, plain, *_, sharp_share, named, second),) = results.gaps([part]).rows
+    assert (name, plain, sharp_share, named, second) == ("Tesseract, Latin words", "50.0", "90.0", "25 %", "50 %")
+    (axes,) = results.gained([part]).axes
+    assert [text.get_text() for text in axes.texts] == ["50 → 70  (sharp: 90)"]

@@ -59,6 +59,11 @@ class Cell:
     def is_blurred(self) -> bool:
         return self.blur >= BLURRED and self.height >= READABLE_HEIGHT
 
+    @property
+    def is_sharp(self) -> bool:
+        """At the heights of the blurred cells."""
+        return not self.blur and self.height >= READABLE_HEIGHT
+
 
 CELLS = tuple(Cell(height, blur) for height in HEIGHTS for blur in BLURS)
 
