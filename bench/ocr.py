@@ -82,6 +82,11 @@ def measure(args: argparse.Namespace) -> Report:
             ", ".join(key): own[:, 0].sum(axis=1).tolist() for key, own in results.found.items()
         },
     }
+    facts |= {
+        f"{part[0]}_{way}": f"{results.read(part, way):.0f}"
+        for part in blurred
+        for way in ("plain", "named", "second")
+    }
     charts = {"ocr": results.chart(subject.name), "gained": results.gained(blurred)}
     return Report(figures, tables, facts, charts)
 

@@ -87,8 +87,14 @@ def test_words_are_read_in_every_way(out: Path) -> None:
     assert set(right) == {f"digits, {READER}, {way}" for way in WAYS}
     sharp = [cell.name for cell in CELLS].index("48 px, blur 0")
     assert right[f"digits, {READER}, plain"][sharp] == right[f"digits, {READER}, named"][sharp] == 1
-    tables = {"blurred", "all", "second_opinions", "second_opinions_by_script", "cells", "harmed"}
-    assert tables <= found["quotes"].keys()
+    tables = {"gap", "blurred", "small_sharp", "all", "second_opinions", "second_opinions_by_script", "cells"}
+    assert tables | {"harmed", "harmed_named", f"{READER}_plain"} <= found["quotes"].keys()
+
+
+def test_other_ways_to_enlarge_are_read_beside_ours(out: Path) -> None:
+    found = report(out, "alternatives")
+    assert found["figures"]["words read"].keys() >= {f"{READER}, plain", f"{READER}, bicubic", f"{READER}, second"}
+    assert all(seconds > 0 for seconds in found["figures"]["seconds a crop"].values())
 
 
 def test_a_page_is_read_in_every_way(out: Path) -> None:
