@@ -29,7 +29,7 @@ from bench.harness.options import MODEL, Options, Value
 from bench.harness.report import Report
 from model_store.optional import first_line
 
-MODELS = Value("tbsrn:3,tbsrn:1", quick="tbsrn:3")  # without and with attention
+MODELS = Value("tbsrn:4,tbsrn:1", quick="tbsrn:4")  # without and with attention
 OPTIONS: Options = {"seconds": Value(120.0, quick=90.0), **MODEL, "model": MODELS}
 # part -> the share of the time at which it ends; each begins when the one before it has ended
 PARTS = {"ceilings": 0.12, "network": 0.45, "profile": 0.5, "service": 0.75, "training": 0.85, "compiled": 0.97}

@@ -1,8 +1,8 @@
 """Figures of the published model, out of the reports that training left beside it: nothing is computed again.
 
-model_store/tbsrn/3/evaluation.json  -> quality at the trained size
-model_store/tbsrn/3/report.json      -> largest difference of each exported form from the trained network
-model_store/tbsrn/calibration-3.json -> the rules, and the limits of second opinions
+model_store/tbsrn/4/evaluation.json  -> quality at the trained size
+model_store/tbsrn/4/report.json      -> largest difference of each exported form from the trained network
+model_store/tbsrn/calibration-4.json -> the rules, and the limits of second opinions
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@
     python -m examples.make_figure --out docs/images/lr-bicubic-sr.png
     python -m examples.make_figure --words --out docs/images/synthetic-words.png
     python -m examples.make_figure --pairs training/configs/ten-minutes.yml --out docs/images/training-pairs.png
+    python -m examples.make_figure --curve docs/reports/words-by-pairs.csv --out docs/images/words-by-pairs.svg
 
 The first gets the super-resolved crops from a running server, as every client does. It shows the crops named in
 SHOWN, including failures. The second shows rendered words above their degraded halves, the third rendered pairs as
-a configuration trains on them.
+a configuration trains on them, the fourth measured gains by the number of training pairs.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from text_telescope import TelescopeClient, TelescopeError
 
 from model_store.manifest import PixelSpec
+from training.calibration.readers import READER_NAMES
+from training.chart import GAIN, LOSS, RULE, SOFT, subplots
 from training.config import TrainConfig
 from training.config_file import read_config
 from training.data.degrade import degrade
@@ -33,6 +37,9 @@ from training.data.samples import training_samples
 from training.data.synth import SynthConfig, render_word
 from training.data.words import random_word
 from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CROPS = Path(__file__).parent / "crops"
 SHOWN = ("harbour.png", "library.png", "platform.png", "coffee.png", "museum.png", "station.png")
@@ -122,6 +129,29 @@ def pair_sheet(config: Path, *, rows: int = 9, columns: int = 2, seed: int = 1) 
     return sheet
 
 
+def gains_by_pairs(file: Path) -> Figure:
+    """Points over the plain crop, with 95 % intervals, by the number of training pairs, for each recogniser.
+
+    file: a CSV with a column for each recogniser, of which each cell holds points and interval.
+    """
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    figure, ((axes,),) = subplots(1, 1, size=(7.2, 3.2))
+    for (reader, name), colour in zip(READER_NAMES.items(), (SOFT, LOSS, GAIN), strict=True):
+        for way, marker, line in (("named", "o", "-"), ("second", "D", "")):
+            own = [row for row in rows if row["way"] == way]
+            pairs = [int(row["pairs"]) for row in own]
+            points, spread = zip(*(map(float, row[reader].split()) for row in own), strict=True)
+            axes.errorbar(pairs, points, spread, color=colour, marker=marker, linestyle=line, capsize=3)
+        axes.text(1.2 * pairs[-1], points[-1], f"{name}: {points[-1]:+.1f}", va="center", color=colour)
+    axes.axhline(0, color=RULE)
+    axes.set_xscale("log")
+    axes.set_xlim(5e4, 1e7)
+    axes.set_xlabel("training pairs (dots: recogniser named; diamonds: second opinion)")
+    axes.set_title("Words of 100 gained over the plain crop", weight="bold")
+    return figure
+
+
 def load_crops(folder: Path, names: Sequence[str]) -> list[tuple[str, np.ndarray]]:
     """(label, uint8 (H, W, 3) RGB) of the named files, labels from labels.tsv with NOTES below."""
     with (folder / "labels.tsv").open(encoding="utf-8", newline="") as rows:
@@ -139,12 +169,16 @@ def super_resolved(telescope: TelescopeClient, crop: np.ndarray) -> np.ndarray:
 def main(argv: list[str] | None = None) -> int:
     """Write the picture; returns the exit code (2 when the server or the fonts cannot be used)."""
     parser = argparse.ArgumentParser(prog="python -m examples.make_figure", description="Pictures for the docs.")
-    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--out", type=Path, required=True, help="PNG to write, or SVG of --curve")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running server")
     parser.add_argument("--words", action="store_true", help="rendered words instead of the model's output")
     parser.add_argument("--pairs", type=Path, metavar="CONFIG", help="pairs that a configuration trains on")
+    parser.add_argument("--curve", type=Path, metavar="CSV", help="gains by the number of training pairs")
     parser.add_argument("--fonts", type=Path, help="folder of fonts for --words; default: those installed")
     args = parser.parse_args(argv)
+    if args.curve:
+        gains_by_pairs(args.curve).savefig(args.out, metadata={"Date": None})
+        return 0
     try:
         if args.pairs:
             sheet = pair_sheet(args.pairs)

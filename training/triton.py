@@ -6,7 +6,7 @@
     model store -> the ONNX files, digests checked -> a folder beside DIR -> one rename -> DIR
 
     DIR/tbsrn/config.pbtxt            tiles of the trained size
-    DIR/tbsrn/3/model.onnx
+    DIR/tbsrn/4/model.onnx
     DIR/tbsrn_any_size/config.pbtxt   tiles of the model's other sizes
     DIR/tbsrn_any_size/3/model.onnx
 

@@ -200,7 +200,7 @@ def test_the_installed_command_works_beside_another_package_named_app(tmp_path: 
     (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('this is the app of another project')")
     command = [str(Path(sys.executable).parent / "text-telescope"), "models"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert "tbsrn:3" in done.stdout, done.stderr
+    assert "tbsrn:4" in done.stdout, done.stderr
 
 
 def test_help_names_the_command_and_each_of_its_parts(capsys: pytest.CaptureFixture[str]) -> None:

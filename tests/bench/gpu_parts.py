@@ -39,7 +39,7 @@ def parts(then: dict[str, Callable[[], object]]) -> dict[tuple[Any, str], Part]:
 
 
 def arguments(seconds: float) -> argparse.Namespace:
-    return argparse.Namespace(seconds=seconds, quick=False, model="tbsrn:3", model_store=Path())
+    return argparse.Namespace(seconds=seconds, quick=False, model="tbsrn:4", model_store=Path())
 
 
 def main(seconds: str, name: str, number: str = "") -> None:

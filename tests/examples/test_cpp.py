@@ -35,7 +35,7 @@ NEEDED = {  # Debian's package -> a file of it
     "libopencv-imgcodecs-dev": "include/opencv4/opencv2/imgcodecs.hpp",
     "nlohmann-json3-dev": "include/nlohmann/json.hpp",
 }
-ARTEFACT = ModelStore(BUNDLED).resolve("tbsrn:3")
+ARTEFACT = ModelStore(BUNDLED).resolve("tbsrn:4")
 PIPELINE = CropPipeline(
     ARTEFACT.manifest.pixels, QualityGate(Calibration.of(ARTEFACT)), sizes=ARTEFACT.manifest.input_sizes
 )
@@ -273,10 +273,10 @@ def test_a_model_without_calibration_super_resolves_every_crop(program: Program,
         assert program.run(CROPS / "harbour.png", "-o", tmp_path / "out", *options).returncode == 0
         outputs.append((tmp_path / "out" / "harbour.png").read_bytes())
     assert outputs[0] == outputs[1]
-    (tmp_path / "calibration-3.json").write_text('{"schema_version": 3, "model": "tbsrn:2"}')
+    (tmp_path / "calibration-4.json").write_text('{"schema_version": 3, "model": "tbsrn:2"}')
     done = program.run(CROPS / "harbour.png", "-o", tmp_path / "out", "--model", tmp_path / "3")
     assert done.returncode == 2
-    assert "calibration-3.json cannot be used (it must be of schema 3 and for tbsrn:3)" in done.stderr
+    assert "calibration-4.json cannot be used (it must be of schema 3 and for tbsrn:4)" in done.stderr
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(0.999, True), (1.001, False)])
@@ -285,9 +285,9 @@ def test_a_crop_is_kept_if_it_is_noisier_than_its_rule_allows(
 ) -> None:
     (noisy,) = (path for path in crops if path.stem == "noisy")
     rule = {"min_blur": 0, "max_noise": limit * estimate(crops[noisy]).noise, "target_blur": 2, "strength": 1}
-    calibration = {"schema_version": 3, "model": "tbsrn:3", "rules": {"any": rule}}
+    calibration = {"schema_version": 3, "model": "tbsrn:4", "rules": {"any": rule}}
     options = ["--recogniser", "any", "--model", copied_model(tmp_path)]
-    (tmp_path / "calibration-3.json").write_text(json.dumps(calibration))
+    (tmp_path / "calibration-4.json").write_text(json.dumps(calibration))
     assert program.run(noisy, "-o", tmp_path / "out", *options).returncode == 0
     assert (picture(tmp_path / "out" / "noisy.png").shape == crops[noisy].shape) == kept
 

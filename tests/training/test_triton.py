@@ -52,7 +52,7 @@ pb = published_protobuf()
 
 @pytest.fixture(scope="module")
 def artefact() -> Artefact:
-    return ModelStore(BUNDLED).resolve("tbsrn:3")
+    return ModelStore(BUNDLED).resolve("tbsrn:4")
 
 
 @pytest.fixture(scope="module", params=sorted(BATCHING))
@@ -162,18 +162,18 @@ def test_an_unknown_field_is_found(tmp_path: Path) -> None:
 def test_the_files_are_those_of_the_store_and_no_others(repository: Path, artefact: Artefact) -> None:
     found = {path.relative_to(repository).as_posix() for path in repository.rglob("*") if path.is_file()}
     kinds = {"tbsrn": "onnx", "tbsrn_any_size": "onnx-any-size"}
-    assert found == {f"{name}/{file}" for name in kinds for file in ("config.pbtxt", "3/model.onnx")}
+    assert found == {f"{name}/{file}" for name in kinds for file in ("config.pbtxt", "4/model.onnx")}
     for name, kind in kinds.items():
         (stored,) = artefact.files(kind)
-        assert (repository / name / "3" / "model.onnx").read_bytes() == stored.read_bytes()
+        assert (repository / name / "4" / "model.onnx").read_bytes() == stored.read_bytes()
     assert all(path.stat().st_mode & 0o055 == 0o055 for path in [repository, *repository.iterdir()])
 
 
 def test_the_configuration_names_the_model_and_its_digest(repository: Path, artefact: Artefact) -> None:
     for config in configs(repository).values():
-        assert config.parameters["model"].string_value == "tbsrn:3"
+        assert config.parameters["model"].string_value == "tbsrn:4"
         assert config.parameters["model_digest"].string_value == artefact.digest
-        assert list(config.version_policy.specific.versions) == [3]
+        assert list(config.version_policy.specific.versions) == [4]
 
 
 def full_dims(tensor: Any, config: Any) -> list[int]:
@@ -183,7 +183,7 @@ def full_dims(tensor: Any, config: Any) -> list[int]:
 
 def test_tensors_are_those_of_the_file(repository: Path) -> None:
     for folder, config in configs(repository).items():
-        session = ort.InferenceSession(folder / "3" / config.default_model_filename)
+        session = ort.InferenceSession(folder / "4" / config.default_model_filename)
         for given, stored in ((config.input, session.get_inputs()), (config.output, session.get_outputs())):
             assert [tensor.name for tensor in given] == [tensor.name for tensor in stored]
             assert {tensor.data_type for tensor in given} == {pb.TYPE_FP32}
@@ -254,7 +254,7 @@ def test_the_files_run_at_every_warmed_shape(
     write_repository(artefact, tmp_path / "out", backend=name, batch_sizes=BATCH_SIZES)
     ran = 0
     for folder, config in configs(tmp_path / "out").items():
-        run = backend(folder / "3" / "model.onnx")
+        run = backend(folder / "4" / "model.onnx")
         for count, channels, height, width in warmed(config):
             sr = run(np.full((count, channels, height, width), 0.5, np.float32))
             assert sr.shape == (count, 3, 2 * height, 2 * width)
@@ -323,8 +323,8 @@ def test_an_export_that_stops_leaves_nothing_to_load(
 
 
 def test_a_damaged_file_of_the_store_is_not_exported(tmp_path: Path) -> None:
-    shutil.copytree(BUNDLED / "tbsrn" / "3", tmp_path / "tbsrn" / "3")
-    network = tmp_path / "tbsrn" / "3" / "onnx-any-size" / "model.onnx"
+    shutil.copytree(BUNDLED / "tbsrn" / "4", tmp_path / "tbsrn" / "4")
+    network = tmp_path / "tbsrn" / "4" / "onnx-any-size" / "model.onnx"
     content = bytearray(network.read_bytes())
     content[-1] ^= 1
     network.write_bytes(content)
@@ -389,7 +389,7 @@ def test_the_command_of_the_document_writes_the_bundled_model(
     (command,) = re.findall(r"^python -m training (export .*)$", DOCUMENT, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(command)) == 0
-    assert "tbsrn:3 is ready: tritonserver --model-repository=" in capsys.readouterr().out
+    assert "tbsrn:4 is ready: tritonserver --model-repository=" in capsys.readouterr().out
     assert {folder.name for folder in configs(tmp_path / "triton-models")} == {"tbsrn", "tbsrn_any_size"}
 
 

@@ -5,7 +5,7 @@
     words of the calibration half -> crops at random heights and blurs -> plain | each treatment -> each recogniser
           -> for each, and for all together, the rule that gains most and harms no group of crops
           -> for each, the confidences at which a second opinion gains most (second_opinions.py)
-          -> model_store/tbsrn/calibration-3.json, curve.svg
+          -> model_store/tbsrn/calibration-4.json, curve.svg
 
 A treatment is the blur at which the network sees the crop, and the share of its picture in the output.
 `python -m bench ocr` measures the rules on the other half of the words; train the model on neither half. The

@@ -32,7 +32,7 @@ void read(const fs::path& file, Use use) {
 fs::path existing(const fs::path& file) {
     if (fs::is_regular_file(file)) return file;
     throw Error(file.string() +
-                " is missing; name the folder of a published model, such as model_store/tbsrn/3, with --model");
+                " is missing; name the folder of a published model, such as model_store/tbsrn/4, with --model");
 }
 
 /// JSON has no infinity, so the file holds null in its place.

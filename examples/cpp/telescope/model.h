@@ -29,7 +29,7 @@ struct Rule {
 extern const Rule UNCALIBRATED;  ///< super-resolves every crop
 inline const std::string ANY_RECOGNISER = "any";
 
-/// A published model: a folder such as model_store/tbsrn/3, and the calibration beside it.
+/// A published model: a folder such as model_store/tbsrn/4, and the calibration beside it.
 struct Model {
     /// Throws Error if the folder holds no model, or one of its files cannot be used.
     explicit Model(const std::filesystem::path& folder);
@@ -39,7 +39,7 @@ struct Model {
         return tile == spec.trained ? trained_ : any_size_;
     }
 
-    std::string name;  ///< with its version: tbsrn:3
+    std::string name;  ///< with its version: tbsrn:4
     PixelSpec spec;
     std::vector<cv::Size> sizes;        ///< input sizes of the network, the trained one first
     std::map<std::string, Rule> rules;  ///< by recogniser, ANY_RECOGNISER among them; empty without calibration

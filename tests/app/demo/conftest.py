@@ -35,7 +35,7 @@ class Service:
 def reading() -> Iterator[Service]:
     """A service with two models that can read, shared by all tests of the page."""
     pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
-    process = Process(TELESCOPE_MODEL="tbsrn:3,tbsrn:1")
+    process = Process(TELESCOPE_MODEL="tbsrn:4,tbsrn:1")
     wait_until(lambda: ready(process.url()), 60)
     yield Service(process.url())
     process.kill()

@@ -116,12 +116,12 @@ def test_two_models_are_compared_and_the_commands_repeat_the_screen(
     seen.page.locator("#mode").select_option("always")
     seen.verdict()
     seen.page.locator("#other").select_option("tbsrn:1")
-    assert re.match(r"tbsrn:3: .+ tbsrn:1: .+", seen.verdict())
+    assert re.match(r"tbsrn:4: .+ tbsrn:1: .+", seen.verdict())
     assert seen.page.locator(".run-verdict").count() == 2
     seen.page.get_by_role("button", name="Copy curl").click()
     commands = seen.page.evaluate("navigator.clipboard.readText()").splitlines()
     (tmp_path / "a sign.png").write_bytes(SIGN)
-    for model, command in zip((3, 1), commands, strict=True):
+    for model, command in zip((4, 1), commands, strict=True):
         done = subprocess.run(shlex.split(command), cwd=tmp_path, capture_output=True, check=True)
         answer = json.loads(done.stdout)
         assert answer["model"]["version"] == model
@@ -131,7 +131,7 @@ def test_two_models_are_compared_and_the_commands_repeat_the_screen(
         assert shown.replace(" (differs)", "").startswith(answer["lines"][0]["reading"]["text"])
     seen.page.get_by_role("button", name="Copy Python").click()
     program = seen.page.evaluate("navigator.clipboard.readText()")
-    assert 'telescope.page("a sign.png", mode="always", model="tbsrn:3")' in program
+    assert 'telescope.page("a sign.png", mode="always", model="tbsrn:4")' in program
     compile(program, "the page", "exec")
 
 

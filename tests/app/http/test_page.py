@@ -87,7 +87,7 @@ def post(server: Server, page: bytes, *, accept: str = "application/json", **que
 
 @pytest.fixture(scope="module")
 def calibrated() -> QualityGate:
-    calibration = Calibration.of(ModelStore(BUNDLED).resolve("tbsrn:3"))
+    calibration = Calibration.of(ModelStore(BUNDLED).resolve("tbsrn:4"))
     assert calibration
     return QualityGate(calibration)
 

@@ -35,7 +35,7 @@ def network(artefact: Artefact) -> FoldedTBSRN:
     return FoldedTBSRN(*read_weights(artefact.files("weights")[0]))
 
 
-@pytest.mark.parametrize("model", ["tbsrn:1", "tbsrn:3"])
+@pytest.mark.parametrize("model", ["tbsrn:1", "tbsrn:4"])
 def test_every_input_size_agrees_with_the_onnx_file(model: str) -> None:
     ort = pytest.importorskip("onnxruntime")
     artefact = ModelStore(BUNDLED).resolve(model)
@@ -87,7 +87,7 @@ class Stream:
 @pytest.fixture(scope="module")
 def artefact() -> Artefact:
     """Without attention, which takes several times as long."""
-    return ModelStore(BUNDLED).resolve("tbsrn:3")
+    return ModelStore(BUNDLED).resolve("tbsrn:4")
 
 
 @pytest.fixture

@@ -65,8 +65,8 @@ def test_calibration_and_service_make_the_same_pixels(crops: list[Rgb], sizes: S
 @pytest.mark.slow
 def test_the_network_opened_for_calibration_is_the_one_that_the_service_runs() -> None:
     pytest.importorskip("openvino")
-    artefact = ModelStore(BUNDLED).resolve("tbsrn:3")
-    network = open_network("tbsrn:3", weights=None, store=BUNDLED)
+    artefact = ModelStore(BUNDLED).resolve("tbsrn:4")
+    network = open_network("tbsrn:4", weights=None, store=BUNDLED)
     assert network.digest == artefact.digest
     assert tuple(network.runs) == artefact.manifest.input_sizes
     runtime = open_runtime("openvino", artefact, device="cpu", threads=0, precision="fp32")
