@@ -10,7 +10,7 @@ holds the digest of its model's manifest and is refused for any other model. Len
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -43,10 +43,12 @@ class Rule:
     def from_json(cls, limits: Mapping[str, float | None]) -> Self:
         """Raises KeyError, TypeError or ValueError."""
         found = {field.name: limits[field.name] for field in fields(cls)}
-        rule = cls(**{name: math.inf if limit is None else float(limit) for name, limit in found.items()})
-        if not (rule.target_blur > 0 and 0 < rule.strength <= 1):
-            raise ValueError(f"target_blur must be positive, and strength in (0, 1], not {rule}")
-        return rule
+        return cls(**{name: math.inf if limit is None else float(limit) for name, limit in found.items()})
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if not (self.target_blur > 0 and 0 < self.strength <= 1):
+            raise ValueError(f"target_blur must be positive, and strength in (0, 1], not {self}")
 
     def as_json(self) -> dict[str, float | None]:
         """Infinity, which JSON lacks, becomes null."""
@@ -88,19 +90,28 @@ class SecondOpinion:
     """When a recogniser should read a crop again, super-resolved by its rule, and which reading it should keep.
 
     below: the recogniser's confidence, in [0, 1], under which it should. margin: the second reading is kept if its
-    confidence is larger than the first one's by more than this.
+    confidence is larger than the first one's by more than this. target_blur, strength: of the super-resolution, as
+    in `Rule`; None: those of the recogniser's rule.
     """
 
     below: float
     margin: float
+    target_blur: float | None = None
+    strength: float | None = None
 
     @classmethod
     def from_json(cls, limits: Mapping[str, float]) -> Self:
         """Raises KeyError, TypeError or ValueError."""
-        found = cls(float(limits["below"]), float(limits["margin"]))
+        given = (field.name for field in fields(cls) if field.name in limits or field.default is MISSING)
+        found = cls(**{name: float(limits[name]) for name in given})
         if not (0 <= found.below <= 1 and -1 <= found.margin <= 1):
             raise ValueError(f"below must be in [0, 1], and margin in [-1, 1], not {found}")
         return found
+
+    def treatment(self, rule: Rule) -> Rule:
+        """The recogniser's rule with the target blur and strength of its second opinions. Raises ValueError."""
+        own = {"target_blur": self.target_blur, "strength": self.strength}
+        return replace(rule, **{name: value for name, value in own.items() if value is not None})
 
     def sends(self, confidence: float) -> bool:
         """Whether a crop read with this confidence should be read again."""
@@ -144,6 +155,9 @@ class Calibration:
             second_opinions = {name: SecondOpinion.from_json(limits) for name, limits in pairs.items()}
             if fits and ANY not in rules:
                 raise KeyError(ANY)
+            found = cls(rules, second_opinions)
+            for name in second_opinions:
+                found.for_every_crop(name)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise InvalidCalibration(
                 f"{path} cannot be read ({exc!r}); make it again with `python -m training calibrate`, or remove it"
@@ -154,7 +168,12 @@ class Calibration:
                 f"(digest {digest[:12]}, schema {SCHEMA_VERSION}); make it again with "
                 "`python -m training calibrate` or remove it"
             )
-        return cls(rules, second_opinions)
+        return found
+
+    def for_every_crop(self, recogniser: str) -> Rule:
+        """The recogniser's rule with the treatment of crops that are super-resolved at any blur."""
+        rule, opinion = self.rules[recogniser], self.second_opinions.get(recogniser)
+        return opinion.treatment(rule) if opinion else rule
 
     def as_json(self) -> dict[str, dict[str, float | None]]:
         return {name: rule.as_json() for name, rule in self.rules.items()}

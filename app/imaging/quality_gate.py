@@ -40,7 +40,7 @@ class RoutingPolicy:
     """Which crops go through the network.
 
     recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, and every crop is
-    returned at the model's scale. With mode "always", by the target blur and strength of the recogniser's rule.
+    returned at the model's scale. With mode "always", by the target blur and strength of its second opinions.
     sure: whether the recogniser has read the crop and is sure of it: then it is kept, else super-resolved as with
     mode "always". None: it has not read it.
     """
@@ -138,9 +138,10 @@ class QualityGate:
         asked: Reason | None = "always" if policy.mode == "always" else "unsure" if policy.sure is False else None
         if not self.calibration or policy == ALWAYS:
             return Decision("super_resolved", asked or "uncalibrated", UNCALIBRATED.scale(blur), blur=blur)
-        rule = self.calibration.rules[policy.recogniser or ANY]
         if asked:
+            rule = self.calibration.for_every_crop(policy.recogniser or ANY)
             return Decision("super_resolved", asked, rule.scale(blur), rule.strength, blur)
+        rule = self.calibration.rules[policy.recogniser or ANY]
         finding = rule.finding(measured)
         if finding == "blurred":
             return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur)

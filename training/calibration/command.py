@@ -39,7 +39,7 @@ from training.calibration.fit import TARGETS, Samples, cross_validated, curve, f
 from training.calibration.measure import draw, measure
 from training.calibration.network import PRECISION, Network, add_network, open_network
 from training.calibration.readers import SharedReader, shared_readers
-from training.errors import CheckpointError, DataError
+from training.errors import CheckpointError
 from training.ocr import READERS
 from training.readings import Readings
 from training.record import machine
@@ -73,9 +73,10 @@ def run(args: argparse.Namespace) -> None:
         shared_readers(args.readers.split(","), scripts) as readers,
         Readings(args.out / "readings.jsonl") as readings,
     ):
-        task = _Task(args, network, chosen, readers, readings)
-        report = before or task.rules()
-        report["second_opinions"] = task.second_opinions(Calibration.rules_of(report))
+        task = _Task(args, network, chosen, readers)
+        samples, opinions = measure(network, chosen, readers, readings, draws=args.draws, seed=args.seed)
+        report = before or task.rules(samples)
+        report["second_opinions"] = {**second_opinions.report(opinions), **task.origin()}
     target = args.out / "calibration.json"
     if network.artefact and not args.dry_run:
         target = calibration_path(network.artefact)
@@ -102,38 +103,22 @@ class _Task:
     network: Network
     words: Sequence[Word]
     readers: Mapping[str, SharedReader]
-    readings: Readings
 
-    def rules(self) -> dict[str, Any]:
+    def rules(self, samples: Samples) -> dict[str, Any]:
         """The content of a calibration, but for the limits of second opinions."""
-        args, network = self.args, self.network
-        samples = measure(network, self.words, self.readers, self.readings, draws=args.draws, seed=args.seed)
         rules = {ANY: fit(samples)} | {name: fit(samples.of_readers(name)) for name in self.readers}
         return {
             "schema_version": SCHEMA_VERSION,
-            "model": network.name,
-            "digest": network.digest,
+            "model": self.network.name,
+            "digest": self.network.digest,
             "rules": Calibration(rules).as_json(),
-            **self._origin(),
+            **self.origin(),
             "super_resolved": {name: round(float(samples.chosen(rule).mean()), 4) for name, rule in rules.items()},
             "points_over_plain": points(samples, rules),
             "curve": curve(samples, rules),
         }
 
-    def second_opinions(self, rules: Mapping[str, Rule]) -> dict[str, Any]:
-        """Their section. Raises DataError for a recogniser without a rule."""
-        if missing := sorted(set(self.readers) - set(rules)):
-            raise DataError(f"the calibration has no rule for {', '.join(missing)}")
-        measured = [
-            second_opinions.measure(
-                self.network, self.words, by, self.readers, self.readings,
-                draws=self.args.draws, seed=self.args.seed,
-            )
-            for by in (rules, dict.fromkeys(self.readers, rules[ANY]))
-        ]  # fmt: skip
-        return {**second_opinions.report(*measured), **self._origin()}
-
-    def _origin(self) -> dict[str, Any]:
+    def origin(self) -> dict[str, Any]:
         """The circumstances of a measurement."""
         args = self.args
         scripts = Counter(word.script for word in self.words)
@@ -205,16 +190,17 @@ def summary(report: dict[str, Any]) -> str:
 
 
 def _second_opinions(found: Mapping[str, Any]) -> Iterator[str]:
-    yield "| second opinions | below | margin | crops sent | points over the plain crop | on words left out |"
-    yield "|---|---|---|---|---|---|"
+    yield "| second opinions | below | margin | target, strength | crops sent | points | on words left out |"
+    yield "|---|---|---|---|---|---|---|"
     for reader in found["sent"]:
         of = reader if reader in found["recognisers"] else ANY
-        limits = found["limits"].get(of, {"below": "none", "margin": "none"})
+        none = dict.fromkeys(("below", "margin", "target_blur", "strength"), "none")
+        limits = found["limits"].get(of, none)
         chosen, left_out = (
             f"{own[reader]['points']:+.2f} ± {1.96 * own[reader]['error']:.2f}"
             for own in found["points_over_plain"].values()
         )
         yield (
-            f"| {reader} | {limits['below']} | {limits['margin']} | {found['sent'][reader]:.0%} | {chosen} "
-            f"| {left_out} |"
+            f"| {reader} | {limits['below']} | {limits['margin']} | {limits['target_blur']}, {limits['strength']} "
+            f"| {found['sent'][reader]:.0%} | {chosen} | {left_out} |"
         )

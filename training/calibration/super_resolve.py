@@ -42,16 +42,6 @@ def treated(network: Network, crops: Sequence[Rgb], estimates: Sequence[Estimate
     return pictures
 
 
-def by_rule(network: Network, crops: Sequence[Rgb], estimates: Sequence[Estimate], rule: Rule) -> list[Rgb]:
-    """Every crop after the rule's treatment, whether or not the rule chooses it."""
-    scale = network.spec.scale
-    sr = super_resolve(network, crops, [rule.scale(None if found.is_blank else found.blur) for found in estimates])
-    return [
-        tiling.mixed(one, tiling.enlarge(rgb, (scale * rgb.shape[0], scale * rgb.shape[1])), rule.strength)
-        for one, rgb in zip(sr, crops, strict=True)
-    ]
-
-
 def super_resolve(network: Network, crops: Sequence[Rgb], scales: Sequence[float]) -> list[Rgb]:
     """Each crop, seen by the network at its working scale in (0, 1], as uint8 (scale * H, scale * W, 3)."""
     spec, sizes = network.spec, tuple(network.runs)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from training.calibration.fit import TREATMENTS
 from training.calibration.second_opinions import Opinions, cross_validated, fit, report
 
 CROPS = 3000
@@ -26,8 +27,8 @@ def opinions(*, bias: float = 0.0, seed: int = 0) -> Opinions:
         blur=draw.uniform(1, 3, CROPS),
         right=luck < sure,
         sure=sure,
-        second_right=luck < honest,
-        second_sure=np.minimum(1, honest + bias),
+        second_right=np.tile(luck < honest, (len(TREATMENTS), 1)),
+        second_sure=np.tile(np.minimum(1, honest + bias), (len(TREATMENTS), 1)),
     )
 
 
@@ -50,9 +51,9 @@ def test_crops_that_gain_nothing_are_not_sent() -> None:
 
 def test_a_recogniser_that_never_gains_gets_no_limits() -> None:
     found = opinions()
-    worse = replace(found, second_right=np.zeros(CROPS, bool))
+    worse = replace(found, second_right=np.zeros((len(TREATMENTS), CROPS), bool))
     assert fit(worse) is None
-    told = report({"tesseract": worse}, {"tesseract": worse})
+    told = report({"tesseract": worse})
     assert told["limits"] == {}
     assert told["sent"] == {"tesseract": 0, "tesseract as any": 0}
 
@@ -63,8 +64,8 @@ def test_the_limits_for_any_recogniser_suit_all_that_were_measured() -> None:
     both = fit(honest, overconfident)
     assert both is not None
     assert both.margin >= 0.2
-    assert report({"a": honest}, {"a": honest, "b": overconfident})["limits"].keys() == {"a", "any"}
-    worse = replace(honest, second_right=np.zeros(CROPS, bool))
+    assert report({"a": honest, "b": overconfident})["limits"].keys() == {"a", "b", "any"}
+    worse = replace(honest, second_right=np.zeros((len(TREATMENTS), CROPS), bool))
     assert fit(honest, worse) is None
 
 
@@ -81,8 +82,18 @@ def test_a_group_that_loses_makes_the_limits_stricter() -> None:
 
 def test_a_crop_that_the_rule_leaves_alone_keeps_its_plain_reading() -> None:
     found = opinions()
-    alone = replace(found, second_sure=np.full(CROPS, np.nan))
+    alone = replace(found, second_sure=np.zeros((len(TREATMENTS), CROPS)))
     limits = fit(found)
     assert limits is not None
     assert not alone.gained(limits).any()
     assert found.gained(limits).any()
+
+
+def test_the_treatment_that_gains_most_belongs_to_the_limits() -> None:
+    found = opinions()
+    best = TREATMENTS[2]
+    one_gains = np.array([found.second_right[0] if own == best else found.right for own in TREATMENTS])
+    limits = fit(replace(found, second_right=one_gains))
+    assert limits is not None
+    assert (limits.target_blur, limits.strength) == best
+    assert report({"a": found})["limits"]["a"].keys() == {"below", "margin", "target_blur", "strength"}
