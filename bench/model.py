@@ -32,7 +32,7 @@ def measure(args: argparse.Namespace) -> Report:
     )
     whole = score["scores"][-1]
     left_out = ("points over all crops", "on words left out")
-    limits = ("", "below", "margin", "crops sent", *left_out)
+    limits = ("", "below", "margin", "target, px", "strength", "crops sent", *left_out)
     tables = {
         "quality": Table("Degraded crops", ("", "bicubic", f"`{model.manifest.ref}`", "HR"), [*_quality(whole)]),
         "parity": Table("Largest difference from the trained network", [*FORMS.values()], [_differences(parity)]),
@@ -74,10 +74,13 @@ def _rules(calibration: Json) -> Rows:
 def _limits(found: Json) -> Rows:
     for side, sent in found["sent"].items():
         reader, _, as_any = side.partition(" as ")
-        limits = found["limits"][as_any or reader]
+        limits = found["limits"].get(as_any or reader)
+        if not limits:
+            continue
         points = (_points(found["points_over_plain"][way][side]) for way in ("chosen", "cross_validated"))
         name = f"`any`, read by {READER_NAMES[reader]}" if as_any else READER_NAMES[reader]
-        yield [name, f"{limits['below']:g}", f"{limits['margin']:g}", f"{100 * sent:.0f} %", *points]
+        given = (f"{limits[key]:g}" for key in ("below", "margin", "target_blur", "strength"))
+        yield [name, *given, f"{100 * sent:.0f} %", *points]
 
 
 def _points(found: Json) -> str:

@@ -82,6 +82,13 @@ Model::Model(const fs::path& folder) {
         }
         for (const auto& [recogniser, limits] : raw.at("rules").items()) rules[recogniser] = rule(limits);
         if (!rules.count(ANY_RECOGNISER)) throw Error("it has no rule " + ANY_RECOGNISER);
+        const json opinions = raw.value("second_opinions", json::object()).value("limits", json::object());
+        for (const auto& [recogniser, limits] : raw.at("rules").items()) {
+            json treatment = limits;
+            const json own = opinions.value(recogniser, json::object());
+            for (const char* key : {"target_blur", "strength"}) treatment[key] = own.value(key, limits.at(key));
+            every_crop[recogniser] = rule(treatment);
+        }
     });
 }
 

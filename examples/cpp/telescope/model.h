@@ -43,6 +43,7 @@ struct Model {
     PixelSpec spec;
     std::vector<cv::Size> sizes;        ///< input sizes of the network, the trained one first
     std::map<std::string, Rule> rules;  ///< by recogniser, ANY_RECOGNISER among them; empty without calibration
+    std::map<std::string, Rule> every_crop;  ///< the same with the scale and strength of second opinions
 
  private:
     std::filesystem::path trained_, any_size_;

@@ -11,8 +11,9 @@ constexpr int MAX_BATCH = 8;  // tiles; larger batches take memory, and are no f
 
 Rule rule_for(const Model& model, Mode mode, const std::string& recogniser) {
     if (recogniser.empty() && (mode == Mode::ALWAYS || model.rules.empty())) return UNCALIBRATED;
-    const auto found = model.rules.find(recogniser.empty() ? ANY_RECOGNISER : recogniser);
-    if (found != model.rules.end()) return found->second;
+    const auto& rules = mode == Mode::ALWAYS ? model.every_crop : model.rules;
+    const auto found = rules.find(recogniser.empty() ? ANY_RECOGNISER : recogniser);
+    if (found != rules.end()) return found->second;
     std::string known;
     for (const auto& [name, rule] : model.rules) known += (known.empty() ? "" : ", ") + name;
     throw Error(model.name + " was not calibrated for the recogniser " + recogniser + "; " +

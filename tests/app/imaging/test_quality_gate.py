@@ -192,7 +192,7 @@ def test_a_recogniser_implies_auto_and_needs_the_native_geometry() -> None:
             routing_policy(mode, "tesseract", "telescope")
 
 
-def test_always_with_a_recogniser_super_resolves_every_crop_by_the_target_and_strength_of_its_rule() -> None:
+def test_always_with_a_recogniser_super_resolves_every_crop_by_its_target_and_strength() -> None:
     half = Rule(min_blur=9, max_noise=math.inf, target_blur=1.0, strength=0.5)
     gate = QualityGate(Calibration({ANY: NEVER, "tesseract": half}))
     sharp, blurred = written(), written(sigma=2)
@@ -213,6 +213,21 @@ def test_an_unknown_recogniser_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InvalidParameter, match="recogniser 'any'; it has no calibration"):
         InProcess(predictor, CropPipeline(SPEC, QualityGate()), policy=RoutingPolicy("auto", ANY))
     predictor.close()
+
+
+def test_second_opinions_have_a_target_and_strength_of_their_own() -> None:
+    calibration = Calibration(
+        {ANY: BLURRED, "tesseract": Rule(1.5, math.inf, 1.8, 0.5)},
+        {"tesseract": SecondOpinion(0.9, 0.1, target_blur=2.5, strength=1)},
+    )
+    gate = QualityGate(calibration)
+    assert [calibration.for_every_crop(name).target_blur for name in (ANY, "tesseract")] == [
+        BLURRED.target_blur,
+        2.5,
+    ]
+    for policy in (RoutingPolicy("always", "tesseract"), RoutingPolicy("auto", "tesseract", sure=False)):
+        assert gate.decide(written(), policy).strength == 1
+    assert calibration.rules["tesseract"].strength == 0.5  # where the rule decides
 
 
 def test_the_reference_geometry_needs_always() -> None:
@@ -292,9 +307,14 @@ def test_a_calibration_beside_its_model_does_not_change_the_model(store: Path) -
 
 def test_a_calibration_survives_writing_and_reading(store: Path) -> None:
     written = Calibration(
-        {ANY: NEVER, "tesseract": Rule(0.9, 0.25, 1.6, 1)}, {"tesseract": SecondOpinion(0.9, 0.1)}
+        {ANY: NEVER, "tesseract": Rule(0.9, 0.25, 1.6, 1), "rapidocr-v4": READ},
+        {"tesseract": SecondOpinion(0.9, 0.1), "rapidocr-v4": SecondOpinion(0.8, 0.0, 2.5, 0.4)},
     )
-    write(store, rules=written.as_json(), second_opinions={"limits": {"tesseract": {"below": 0.9, "margin": 0.1}}})
+    limits = {
+        "tesseract": {"below": 0.9, "margin": 0.1},
+        "rapidocr-v4": {"below": 0.8, "margin": 0, "target_blur": 2.5, "strength": 0.4},
+    }
+    write(store, rules=written.as_json(), second_opinions={"limits": limits})
     assert Calibration.of(ModelStore(store).resolve("tbsrn")) == written
 
 
@@ -310,6 +330,7 @@ def test_a_calibration_survives_writing_and_reading(store: Path) -> None:
         ({"rules": {ANY: READ.as_json() | {"strength": 1.5}}}, "cannot be read"),
         ({"rules": {ANY: READ.as_json() | {"target_blur": 0}}}, "cannot be read"),
         ({"second_opinions": {"limits": {"tesseract": {"below": 90, "margin": 10}}}}, "cannot be read"),
+        ({"second_opinions": {"limits": {ANY: {"below": 0.9, "margin": 0, "strength": 2}}}}, "cannot be read"),
     ],
 )
 def test_a_calibration_of_other_weights_stops_the_start_with_one_sentence(
