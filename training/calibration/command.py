@@ -4,7 +4,7 @@
 
     words of the calibration half -> crops at random heights and blurs -> plain | each treatment -> each recogniser
           -> for each, and for all together, the rule that gains most and harms no group of crops
-          -> for each, the confidences at which a second opinion gains most (second_opinions.py)
+          -> for each, the confidences and the treatment by which second opinions gain most
           -> model_store/tbsrn/calibration-4.json, curve.svg
 
 A treatment is the blur at which the network sees the crop, and the share of its picture in the output.
