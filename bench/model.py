@@ -37,7 +37,9 @@ def measure(args: argparse.Namespace) -> Report:
         "quality": Table("Degraded crops", ("", "bicubic", f"`{model.manifest.ref}`", "HR"), [*_quality(whole)]),
         "parity": Table("Largest difference from the trained network", [*FORMS.values()], [_differences(parity)]),
         "rules": Table("Rules", ("", "rule", *left_out), [*_rules(calibration)]),
-        "limits": Table("Second opinions", limits, [*_limits(calibration["second_opinions"])]),
+        "limits": Table(
+            "Second opinions", limits, [*_limits(calibration["second_opinions"], calibration["rules"])]
+        ),
     }
     figures = {"model": model.manifest.ref, "digest": model.digest, "command": score["command"]}
     return Report(figures, tables)
@@ -71,12 +73,10 @@ def _rules(calibration: Json) -> Rows:
         yield [name, limits, *cells]
 
 
-def _limits(found: Json) -> Rows:
+def _limits(found: Json, rules: Json) -> Rows:
     for side, sent in found["sent"].items():
         reader, _, as_any = side.partition(" as ")
-        limits = found["limits"].get(as_any or reader)
-        if not limits:
-            continue
+        limits = rules[as_any or reader] | found["limits"].get(as_any or reader, {"below": 0, "margin": 0})
         points = (_points(found["points_over_plain"][way][side]) for way in ("chosen", "cross_validated"))
         name = f"`any`, read by {READER_NAMES[reader]}" if as_any else READER_NAMES[reader]
         given = (f"{limits[key]:g}" for key in ("below", "margin", "target_blur", "strength"))

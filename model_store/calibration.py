@@ -87,7 +87,7 @@ UNCALIBRATED = Rule(min_blur=0, max_noise=math.inf, target_blur=1.8, strength=1)
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """When a recogniser should read a crop again, super-resolved by its rule, and which reading it should keep.
+    """When a recogniser should read a crop again, super-resolved, and which reading it should keep.
 
     below: the recogniser's confidence, in [0, 1], under which it should. margin: the second reading is kept if its
     confidence is larger than the first one's by more than this. target_blur, strength: of the super-resolution, as
@@ -157,7 +157,7 @@ class Calibration:
                 raise KeyError(ANY)
             found = cls(rules, second_opinions)
             for name in second_opinions:
-                found.for_every_crop(name)
+                found.rule(name, every_crop=True)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise InvalidCalibration(
                 f"{path} cannot be read ({exc!r}); make it again with `python -m training calibrate`, or remove it"
@@ -170,10 +170,14 @@ class Calibration:
             )
         return found
 
-    def for_every_crop(self, recogniser: str) -> Rule:
-        """The recogniser's rule with the treatment of crops that are super-resolved at any blur."""
-        rule, opinion = self.rules[recogniser], self.second_opinions.get(recogniser)
-        return opinion.treatment(rule) if opinion else rule
+    def rule(self, recogniser: str | None, *, every_crop: bool = False) -> Rule:
+        """The recogniser's rule; that of ANY for one without.
+
+        every_crop: with the target blur and strength for crops that are super-resolved at any blur.
+        """
+        name = recogniser if recogniser in self.rules else ANY
+        opinion = self.second_opinions.get(name) if every_crop else None
+        return opinion.treatment(self.rules[name]) if opinion else self.rules[name]
 
     def as_json(self) -> dict[str, dict[str, float | None]]:
         return {name: rule.as_json() for name, rule in self.rules.items()}

@@ -8,7 +8,7 @@
     DIR/tbsrn/config.pbtxt            tiles of the trained size
     DIR/tbsrn/4/model.onnx
     DIR/tbsrn_any_size/config.pbtxt   tiles of the model's other sizes
-    DIR/tbsrn_any_size/3/model.onnx
+    DIR/tbsrn_any_size/4/model.onnx
 
 A repository is for one backend, because Triton loads every model of its repository. The fields and their rules are
 in Triton's model_configuration.md and model_config.proto, and in model_config_utils.cc of its repository `core`.

@@ -11,7 +11,7 @@ from typing import Literal
 
 from app.errors import InvalidParameter
 from model_store.blur import estimate
-from model_store.calibration import ANY, UNCALIBRATED, Calibration, SecondOpinion
+from model_store.calibration import UNCALIBRATED, Calibration, SecondOpinion
 from model_store.pixels import Rgb
 from model_store.tiling import Geometry
 
@@ -126,7 +126,7 @@ class QualityGate:
             return None
         if policy.mode == "always" or policy.sure is False or not self.calibration:
             return 1.0
-        rule = self.calibration.rules[policy.recogniser or ANY]
+        rule = self.calibration.rule(policy.recogniser)
         return None if rule.never else rule.scale(rule.min_blur)
 
     def decide(self, rgb: Rgb, policy: RoutingPolicy) -> Decision:
@@ -138,10 +138,9 @@ class QualityGate:
         asked: Reason | None = "always" if policy.mode == "always" else "unsure" if policy.sure is False else None
         if not self.calibration or policy == ALWAYS:
             return Decision("super_resolved", asked or "uncalibrated", UNCALIBRATED.scale(blur), blur=blur)
+        rule = self.calibration.rule(policy.recogniser, every_crop=asked is not None)
         if asked:
-            rule = self.calibration.for_every_crop(policy.recogniser or ANY)
             return Decision("super_resolved", asked, rule.scale(blur), rule.strength, blur)
-        rule = self.calibration.rules[policy.recogniser or ANY]
         finding = rule.finding(measured)
         if finding == "blurred":
             return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur)

@@ -49,7 +49,7 @@ def test_every_benchmark_leaves_a_report(out: Path) -> None:
     assert all(report(out, name)["quick"] for name in BENCHMARKS)
     for chart in out.glob("*.svg"):
         assert "<svg" in chart.read_text()
-    assert {path.stem for path in out.glob("*.svg")} >= {"throughput", "pages", "ocr"}
+    assert {path.stem for path in out.glob("*.svg")} >= {"throughput", "pages", "ocr", "gained", "alternatives"}
 
 
 def test_speeds_stand_beside_those_of_the_reference_predictor(out: Path) -> None:
@@ -94,7 +94,7 @@ def test_words_are_read_in_every_way(out: Path) -> None:
 def test_other_ways_to_enlarge_are_read_beside_ours(out: Path) -> None:
     found = report(out, "alternatives")
     assert found["figures"]["words read"].keys() >= {f"{READER}, plain", f"{READER}, bicubic", f"{READER}, second"}
-    assert all(seconds > 0 for seconds in found["figures"]["seconds a crop"].values())
+    assert found["figures"]["seconds a crop"].keys() == {"auto", "always", "bicubic", "Lanczos", "unsharp masking"}
 
 
 def test_a_page_is_read_in_every_way(out: Path) -> None:

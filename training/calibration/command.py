@@ -39,7 +39,7 @@ from training.calibration.fit import TARGETS, Samples, cross_validated, curve, f
 from training.calibration.measure import draw, measure
 from training.calibration.network import PRECISION, Network, add_network, open_network
 from training.calibration.readers import SharedReader, shared_readers
-from training.errors import CheckpointError
+from training.errors import CheckpointError, DataError
 from training.ocr import READERS
 from training.readings import Readings
 from training.record import machine
@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> None:
         shared_readers(args.readers.split(","), scripts) as readers,
         Readings(args.out / "readings.jsonl") as readings,
     ):
+        if before and (missing := sorted(set(readers) - set(before["rules"]))):
+            raise DataError(f"the calibration has no rule for {', '.join(missing)}")
         task = _Task(args, network, chosen, readers)
         samples, opinions = measure(network, chosen, readers, readings, draws=args.draws, seed=args.seed)
         report = before or task.rules(samples)

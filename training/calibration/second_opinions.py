@@ -3,9 +3,9 @@
     readings with confidences, of crops plain and after each treatment -> Opinions -> fit -> limits
 
 A crop is read again if the plain reading's confidence is below `below`; the second reading is kept if it is surer
-by more than `margin`. Every crop is super-resolved, also a sharp one: here the confidence, and not the blur,
-guards against harm. So the best target blur and strength may differ from those of the recogniser's rule: they are
-chosen together with the limits.
+by more than `margin`. Every crop with text is super-resolved, also a sharp one: here the confidence, and not the
+blur, guards against harm. So the best target blur and strength may differ from those of the recogniser's rule, and
+are chosen together with the limits.
 
 Allowed are limits by which no script loses words, and no group of crops that are sent loses more than
 `training.calibration.fit.HARM` points, or one standard error. Among the allowed limits within half a standard

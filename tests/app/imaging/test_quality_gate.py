@@ -221,10 +221,8 @@ def test_second_opinions_have_a_target_and_strength_of_their_own() -> None:
         {"tesseract": SecondOpinion(0.9, 0.1, target_blur=2.5, strength=1)},
     )
     gate = QualityGate(calibration)
-    assert [calibration.for_every_crop(name).target_blur for name in (ANY, "tesseract")] == [
-        BLURRED.target_blur,
-        2.5,
-    ]
+    assert calibration.rule("tesseract", every_crop=True).target_blur == 2.5
+    assert calibration.rule(ANY, every_crop=True) == calibration.rule("not measured") == BLURRED
     for policy in (RoutingPolicy("always", "tesseract"), RoutingPolicy("auto", "tesseract", sure=False)):
         assert gate.decide(written(), policy).strength == 1
     assert calibration.rules["tesseract"].strength == 0.5  # where the rule decides

@@ -63,7 +63,9 @@ def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_reads_in_this_process")
-def test_second_opinions_are_added_to_rules_that_stay(data: Path, reader: str, tmp_path: Path) -> None:
+def test_second_opinions_are_added_to_rules_that_stay(
+    data: Path, reader: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = tmp_path / "store"
     shutil.copytree(BUNDLED / "tbsrn" / "3", store / "tbsrn" / "3")
     chosen = ("--second-opinions", "--model", "tbsrn:3", "--model-store", store, "--data", data)
@@ -72,6 +74,12 @@ def test_second_opinions_are_added_to_rules_that_stay(data: Path, reader: str, t
     file = store / "tbsrn" / "calibration-3.json"
     shutil.copy(BUNDLED / "tbsrn" / file.name, file)
     before = json.loads(file.read_text())
+    rules = {"any": before["rules"]["any"]}
+    file.write_text(json.dumps(before | {"rules": rules}))
+    assert calibrate(*command) == 2
+    assert f"the calibration has no rule for {reader}" in capsys.readouterr().err
+    assert json.loads(file.read_text())["rules"] == rules
+    file.write_text(json.dumps(before))
     assert calibrate(*command) == 0
     after = json.loads(file.read_text())
     found = after.pop("second_opinions")

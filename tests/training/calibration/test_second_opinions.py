@@ -80,7 +80,7 @@ def test_a_group_that_loses_makes_the_limits_stricter() -> None:
     assert spoilt.gained(strict)[group].mean() > -0.01
 
 
-def test_a_crop_that_the_rule_leaves_alone_keeps_its_plain_reading() -> None:
+def test_a_less_sure_second_reading_is_not_kept() -> None:
     found = opinions()
     alone = replace(found, second_sure=np.zeros((len(TREATMENTS), CROPS)))
     limits = fit(found)
