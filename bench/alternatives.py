@@ -1,4 +1,4 @@
-"""Words read from blurred crops: after Text Telescope, and after what people would use instead.
+"""Words read from blurred crops: after Text Telescope, and after the usual ways to enlarge.
 
     words of the proof half, each as a crop of one blurred cell
       -> plain | enlarged in another way (enlargers.py) | as the service returns it (ocr_ways.py)

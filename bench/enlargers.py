@@ -1,4 +1,4 @@
-"""What people use instead of Text Telescope: each enlarges a crop to twice its size.
+"""The usual ways to enlarge a crop to twice its size, without Text Telescope.
 
     name -> enlarger(name) -> crop uint8 (H, W, 3) -> uint8 (2 H, 2 W, 3)
 

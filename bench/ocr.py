@@ -167,7 +167,7 @@ class Results:
         )
 
     def gained(self, parts: Sequence[Part]) -> Figure:
-        """A bar for each recogniser: words read of 100 blurred crops, those gained, and those of sharp crops."""
+        """A bar for each recogniser: words read of 100 blurred crops, words gained, and words of sharp crops."""
         figure, ((axes,),) = subplots(1, 1, size=(7.2, 0.9 + 0.55 * len(parts)))
         for place, part in enumerate(reversed(parts)):
             plain, second = self.read(part, "plain"), self.read(part, "second")

@@ -172,3 +172,13 @@ def test_the_table_of_the_recipe_has_the_means_of_its_report() -> None:
     for row, shown in zip(rows, table, strict=True):
         means = [mean(100 * float(v) for k, v in row.items() if k.endswith(name)) for name in READER_NAMES]
         assert [cell.strip(" |") for cell in shown] == [f"{value:.1f}" for value in means]
+
+
+def test_the_table_of_words_by_pairs_is_that_of_its_report() -> None:
+    with (REPORTS / "words-by-pairs.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    table = text.partition("| | pairs | PP-OCRv6 |")[2].splitlines()[2:][: len(rows)]
+    for row, shown in zip(rows, table, strict=True):
+        found = ["{:+.1f} ± {:.1f}".format(*map(float, row[reader].split())) for reader in READER_NAMES]
+        assert [cell.strip() for cell in shown.strip("|").split("|")[1:]] == [f"{int(row['pairs']):,}", *found]

@@ -284,8 +284,8 @@ def test_always_with_a_recogniser_takes_the_strength_of_its_second_opinions(
 ) -> None:
     model = copied_model(tmp_path)
 
-    def made(strength: float, **own: float) -> Rgb:
-        rule = {"min_blur": 0, "max_noise": None, "target_blur": 2, "strength": strength}
+    def made(of_rule: float, **own: float) -> Rgb:
+        rule = {"min_blur": 0, "max_noise": None, "target_blur": 2, "strength": of_rule}
         limits = {"any": {"below": 0.9, "margin": 0, **own}}
         calibration = {"schema_version": 3, "model": "tbsrn:4", "rules": {"any": rule}}
         content = json.dumps(calibration | {"second_opinions": {"limits": limits}})
