@@ -170,20 +170,18 @@ class Results:
         """A bar for each recogniser: words read of 100 blurred crops, words gained, and words of sharp crops."""
         figure, ((axes,),) = subplots(1, 1, size=(7.2, 0.9 + 0.55 * len(parts)))
         for place, part in enumerate(reversed(parts)):
-            plain, second = self.read(part, "plain"), self.read(part, "second")
+            plain, named = self.read(part, "plain"), self.read(part, "named")
             sharp = self.read((*part[:2], "sharp"), "plain")
             axes.barh(place, sharp, color="none", edgecolor=SOFT, linestyle=":", height=0.5)
             axes.barh(place, plain, color=RULE, height=0.5)
-            axes.barh(place, second - plain, left=plain, color=GAIN, height=0.5)
-            gain = f"{plain:.0f} → {second:.0f}"
+            axes.barh(place, named - plain, left=plain, color=GAIN, height=0.5)
+            gain = f"{plain:.0f} → {named:.0f}"
             axes.text(sharp + 1, place, f"{gain}  (sharp: {sharp:.0f})", va="center", color=INK)
         axes.set_yticks(range(len(parts)), [_name(part) for part in reversed(parts)])
         axes.set_xlim(0, 120)
         axes.set_xticks(range(0, 101, 20))
         axes.tick_params(axis="y", length=0)
-        axes.set_title(
-            "Words read of 100 blurred crops: plain, and with Text Telescope's second opinions", weight="bold"
-        )
+        axes.set_title("Words read of 100 blurred crops: plain → with Text Telescope", weight="bold")
         return figure
 
     def chart(self, model: str) -> Figure:

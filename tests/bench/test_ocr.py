@@ -48,4 +48,4 @@ def test_the_share_of_the_gap_to_sharp_crops_is_reported(results: Results) -> No
     ((name, plain, *_, sharp_share, named, second),) = results.gaps([part]).rows
     assert (name, plain, sharp_share, named, second) == ("Tesseract, Latin words", "50.0", "90.0", "25 %", "50 %")
     (axes,) = results.gained([part]).axes
-    assert [text.get_text() for text in axes.texts] == ["50 → 70  (sharp: 90)"]
+    assert [text.get_text() for text in axes.texts] == ["50 → 60  (sharp: 90)"]
