@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 CROPS = Path(__file__).parent / "crops"
 SHOWN = ("harbour.png", "library.png", "platform.png", "coffee.png", "museum.png", "station.png")
-# With failures. Of tbsrn:2's pictures PP-OCRv6 reads MUSKUM, and PP-OCRv4 SIATIGN (of bicubic MUSEUM, SIATION);
-# Tesseract reads LIBRARY instead of LRRARYV.
-NOTES = {"museum.png": "one misreads it", "station.png": "one misreads it"}
+# With a failure: of tbsrn:4's pictures, and of bicubic ones, PP-OCRv4 reads SIATION. Of the bicubic ones it also reads
+# UBRARY, and Tesseract LRRARYV and wes, which both read after tbsrn:4.
+NOTES = {"station.png": "one misreads it"}
 
 PANEL, TEXT, FAINT = (246, 246, 246), (60, 60, 60), (120, 120, 120)  # its own ground: reads on any page
 LABEL_PX, COLUMN_PX, ROW_PX, GAP_PX, HEAD_PX = 104, 268, 72, 14, 36
