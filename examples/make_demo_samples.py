@@ -35,7 +35,7 @@ from training.errors import TrainingError
 OUT = Path(__file__).parents[1] / "app" / "demo" / "static" / "samples"
 RULE = (
     "Each sample is a random picture: a seed chooses its words, its blur and its noise. For each kind, the sizes "
-    "of the letters and the range of blur were set by hand so that gains show. Five samples are chosen because "
+    "of the letters and the range of blur were set by hand so that gains show. Four samples are chosen because "
     "they show a gain: the first seed, from 0 upwards, at which all lines are found from end to end, at least two "
     "more words are read and none is lost. The last is the first seed at which every word is read and no line "
     "needs the model."
@@ -50,10 +50,6 @@ Concert Festival Kitchen Window Bottle Basket Flower Orange Butter Cheese Honey 
 SPOKEN = """
 never thought about tomorrow without asking where people before another question because nothing between
 remember always happened together should matter really believe waiting outside morning follow quietly promise
-""".split()  # noqa: SIM905  a list of words reads better as text
-GOODS = """
-Apples Bananas Bread Butter Carrots Cheese Cherries Coffee Cream Eggs Flour Honey Lemons Lettuce Milk
-Mushrooms Noodles Olives Onions Oranges Pasta Peppers Potatoes Rice Salmon Spinach Sugar Tomatoes Yoghurt
 """.split()  # noqa: SIM905  a list of words reads better as text
 Rng = np.random.Generator
 Colour = tuple[int, int, int]
@@ -99,13 +95,6 @@ def scan(rng: Rng) -> list[Line]:
     return [Line(text, "LiberationSerif-Regular", 16, 22, 16 + 29 * i) for i, text in enumerate(texts)]
 
 
-def receipt(rng: Rng) -> list[Line]:
-    goods = [str(word) for word in rng.choice(GOODS, 9, replace=False)]
-    amounts = [f"{rng.integers(1, 20)}.{rng.integers(10, 100)}" for _ in goods]
-    rows = [f"{name:<11}{amount:>6}" for name, amount in zip(goods, amounts, strict=True)]
-    return [Line(row, "DejaVuSansMono", 13, 16, 12 + 25 * i) for i, row in enumerate(rows)]
-
-
 def sharp(rng: Rng) -> list[Line]:
     words = [str(word) for word in rng.choice(WORDS, 15, replace=False)]
     return [Line(" ".join(words[3 * i : 3 * i + 3]), "Lato-Regular", 20, 22, 16 + 34 * i) for i in range(5)]
@@ -114,9 +103,8 @@ def sharp(rng: Rng) -> list[Line]:
 PAPER, BLACK = (244, 243, 238), (38, 40, 46)
 KINDS = (
     Kind("sign", "A blurred sign", (240, 34), (24, 84, 60), (240, 244, 236), sign, (2.5, 3.0)),
-    Kind("scan", "A scan", (340, 286), PAPER, BLACK, scan, (1.7, 2.1), 0.3),
-    Kind("receipt", "A receipt", (176, 244), (238, 236, 230), (52, 50, 56), receipt, (1.8, 2.2), 0.3),
-    Kind("subtitle", "A subtitle", (400, 58), None, (250, 250, 246), subtitle, (2.2, 2.8)),
+    Kind("scan", "A scan", (340, 286), PAPER, BLACK, scan, (2.1, 2.5), 0.3),
+    Kind("subtitle", "A subtitle", (400, 58), None, (250, 250, 246), subtitle, (2.6, 3.2)),
     Kind("screenshot", "A screenshot line", (320, 36), (250, 251, 253), (36, 41, 47), screenshot, (2.5, 3.0)),
     Kind("sharp", "A sharp notice", (320, 192), PAPER, BLACK, sharp, (0.4, 0.6), more_words=0),
 )

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 CROPS = Path(__file__).parent / "crops"
 SHOWN = ("harbour.png", "library.png", "platform.png", "coffee.png", "museum.png", "station.png")
-# With a failure: of tbsrn:4's pictures, and of bicubic ones, PP-OCRv4 reads SIATION. Of the bicubic ones it also reads
-# UBRARY, and Tesseract LRRARYV and wes, which both read after tbsrn:4.
+# With a failure: of tbsrn:4's pictures, and of bicubic ones, PP-OCRv4 reads SIATION. Of bicubic ones it also reads
+# UBRARY, and Tesseract LRRARYV and wes.
 NOTES = {"station.png": "one misreads it"}
 
 PANEL, TEXT, FAINT = (246, 246, 246), (60, 60, 60), (120, 120, 120)  # its own ground: reads on any page

@@ -48,7 +48,7 @@ def test_a_screen_reader_finds_names_roles_and_headings(visit: Visitor) -> None:
     page.get_by_text("Options:").click()
     for role, name in [
         ("button", "Choose"),  # the file input
-        ("button", "A receipt"),
+        ("button", "A subtitle"),
         ("combobox", "Model"),
         ("combobox", "Recogniser"),
         ("region", "Verdict"),
