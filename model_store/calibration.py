@@ -175,7 +175,7 @@ class Calibration:
 
         every_crop: with the target blur and strength for crops that are super-resolved at any blur.
         """
-        name = recogniser if recogniser in self.rules else ANY
+        name = recogniser if recogniser and recogniser in self.rules else ANY
         opinion = self.second_opinions.get(name) if every_crop else None
         return opinion.treatment(self.rules[name]) if opinion else self.rules[name]
 
