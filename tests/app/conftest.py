@@ -13,7 +13,6 @@ import uvicorn
 
 from app.imaging.encode import encode
 from app.imaging.quality_gate import QualityGate
-from app.inference.predictor import Predictor
 from app.main import create_app
 from app.server.server import uvicorn_config
 from app.serving.loading import LoadedModel
@@ -23,7 +22,7 @@ from model_store import BUNDLED
 from model_store.manifest import PixelSpec
 from model_store.pixels import Rgb
 from model_store.store import Artefact, ModelStore
-from tests.app.fakes import FakeRuntime
+from tests.app.fakes import FakeRuntime, fake_predictor
 from tests.app.process import Process, wait_until
 
 SPEC = PixelSpec(height=16, width=64, scale=2)
@@ -64,7 +63,7 @@ class Server:
         not do."""
         self.runtime = runtime
         if not loaded:
-            predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=settings.batch_sizes)
+            predictor = fake_predictor(runtime, spec=SPEC, batch_sizes=settings.batch_sizes)
             artefact = ModelStore(settings.model_store).resolve("tbsrn")
             loaded = [LoadedModel(artefact, predictor, gate or QualityGate())]
         self.app = create_app(settings, loaded, load)

@@ -10,6 +10,8 @@ import looptime
 import numpy as np
 
 from app.errors import InferenceFailed, OutOfMemory
+from app.inference.predictor import Predictor
+from model_store.manifest import PixelSpec
 from model_store.pixels import Nchw
 
 T = TypeVar("T")
@@ -75,6 +77,18 @@ class FakeRuntime:
     def close(self) -> None:
         self.threads.add(threading.current_thread().name)
         self.closed = True
+
+
+def fake_predictor(runtime: FakeRuntime, *, spec: PixelSpec, batch_sizes: Sequence[int]) -> Predictor:
+    """A predictor whose batches count as equally long, whatever they hold: full ones are always the best plan.
+
+    The warm-up of a runtime that does nothing would measure the machine's load alone.
+    """
+    predictor = Predictor(lambda: runtime, spec=spec, batch_sizes=batch_sizes)
+    predictor.batch_seconds = {
+        image: dict.fromkeys(seconds, 0.001) for image, seconds in predictor.batch_seconds.items()
+    }
+    return predictor
 
 
 class FakeExecutor:

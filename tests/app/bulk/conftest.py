@@ -9,12 +9,11 @@ import pytest
 from app.bulk.entries import JobOptions
 from app.bulk.job import run
 from app.imaging.quality_gate import ALWAYS, QualityGate
-from app.inference.predictor import Predictor
 from app.serving.loading import LoadedModel
 from app.settings import Settings
 from model_store.store import ModelStore
 from tests.app.conftest import SPEC
-from tests.app.fakes import FakeRuntime
+from tests.app.fakes import FakeRuntime, fake_predictor
 
 RGB_PNG = JobOptions("png", "native", ALWAYS, None)
 
@@ -26,7 +25,7 @@ def runtime() -> FakeRuntime:
 
 @pytest.fixture(scope="module")
 def model(fake_store: Path, runtime: FakeRuntime) -> Iterator[LoadedModel]:
-    predictor = Predictor(lambda: runtime, spec=SPEC, batch_sizes=(1, 4))
+    predictor = fake_predictor(runtime, spec=SPEC, batch_sizes=(1, 4))
     yield LoadedModel(ModelStore(fake_store).resolve("tbsrn"), predictor, QualityGate())
     predictor.close()
 

@@ -146,6 +146,7 @@ def test_a_tensor_gets_the_pixels_that_its_crop_gets(start_server: Start) -> Non
 
 def test_tensors_and_pictures_of_many_clients_are_never_mixed_up(start_server: Start) -> None:
     server = start_server()
+    warm_up = len(server.runtime.batches)
 
     def tensors(seed: int) -> None:
         with triton.InferenceServerClient(server.url.removeprefix("http://")) as client:
@@ -167,7 +168,7 @@ def test_tensors_and_pictures_of_many_clients_are_never_mixed_up(start_server: S
         jobs = [pool.submit(job, seed) for seed in range(4) for job in (tensors, pictures)]
         for job in jobs:
             job.result(60)
-    assert max(server.runtime.batches) == 4, "requests share batches"
+    assert max(server.runtime.batches[warm_up:]) == 4, "requests share batches"
     assert_reconciled(server)
 
 

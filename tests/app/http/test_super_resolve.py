@@ -169,7 +169,7 @@ def test_sixty_four_clients_each_get_their_own_picture_in_shared_batches(
         answers = [decode.decode(future.result().content) for future in asked]
     for colour, answer in zip(colours, answers, strict=True):
         assert (answer == picture(colour, height=32, width=128)).all()
-    assert len(server.runtime.batches) - warm_up < 64  # how many is decided by the times of the warm-up
+    assert len(server.runtime.batches) - warm_up < 20  # 64 / 4, and the first ones that found an idle predictor
     assert server.metric("telescope_images_received_total") == 64
     assert_reconciled(server)
 
