@@ -80,7 +80,7 @@ class FakeRuntime:
 
 
 def fake_predictor(runtime: FakeRuntime, *, spec: PixelSpec, batch_sizes: Sequence[int]) -> Predictor:
-    """A predictor whose batches count as equally long, whatever they hold: full ones are always the best plan.
+    """A predictor whose batches take the same time for any number of images, so full ones are the best plan.
 
     The warm-up of a runtime that does nothing would measure the machine's load alone.
     """
