@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 from model_store.blur import Estimate
 from model_store.errors import InvalidCalibration
 from model_store.store import Artefact
+from model_store.views import SETS, Look, looks
 
 ANY = "any"  # an unknown recogniser; its rule suits every recogniser that was measured
 SCHEMA_VERSION = 3
@@ -31,6 +32,7 @@ class Rule:
     crop's contrast; inf: no limit. target_blur: blur of the crop at its working scale; a crop blurred less keeps
     its scale. strength: share of the network's picture in the output; the rest is the bicubically enlarged crop.
     points: words of 100 that the super-resolved crops gain, measured on words that the rule was not chosen by.
+    views: how many of the network are averaged (`model_store/views.py`).
     """
 
     min_blur: float
@@ -38,17 +40,21 @@ class Rule:
     target_blur: float
     strength: float
     points: float = 0.0
+    views: int = 1
 
     @classmethod
     def from_json(cls, limits: Mapping[str, float | None]) -> Self:
         """Raises KeyError, TypeError or ValueError."""
-        found = {field.name: limits[field.name] for field in fields(cls)}
-        return cls(**{name: math.inf if limit is None else float(limit) for name, limit in found.items()})
+        found = {field.name: limits[field.name] for field in fields(cls) if field.name != "views"}
+        numbers = {name: math.inf if limit is None else float(limit) for name, limit in found.items()}
+        return cls(**numbers, views=int(limits.get("views") or 1))
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
         if not (self.target_blur > 0 and 0 < self.strength <= 1):
             raise ValueError(f"target_blur must be positive, and strength in (0, 1], not {self}")
+        if self.views not in SETS:
+            raise ValueError(f"views must be one of {sorted(SETS)}, not {self.views}")
 
     def as_json(self) -> dict[str, float | None]:
         """Infinity, which JSON lacks, becomes null."""
@@ -61,6 +67,14 @@ class Rule:
     def scale(self, blur: float | None) -> float:
         """Working scale of a crop of this blur, in (0, 1]; 1 for an unknown blur (None)."""
         return min(1.0, self.target_blur / blur) if blur else 1.0
+
+    def looks(self, blur: float | None) -> tuple[Look, ...]:
+        """The network's looks at a crop of this blur, all different."""
+        return tuple(dict.fromkeys(self.most_looks(blur)))
+
+    def most_looks(self, least_blur: float | None) -> tuple[Look, ...]:
+        """Looks that take no less time than those at any crop of this blur or more; some may be equal."""
+        return looks(self.views, self.target_blur / least_blur if least_blur else math.inf)
 
     def finding(self, estimate: Estimate) -> Finding:
         """`blurred`: super-resolve the crop; any other finding is the reason not to."""
@@ -90,27 +104,29 @@ class SecondOpinion:
     """When a recogniser should read a crop again, super-resolved, and which reading it should keep.
 
     below: the recogniser's confidence, in [0, 1], under which it should. margin: the second reading is kept if its
-    confidence is larger than the first one's by more than this. target_blur, strength: of the super-resolution, as
-    in `Rule`; None: those of the recogniser's rule.
+    confidence is larger than the first one's by more than this. target_blur, strength, views: of the
+    super-resolution, as in `Rule`; None: those of the recogniser's rule.
     """
 
     below: float
     margin: float
     target_blur: float | None = None
     strength: float | None = None
+    views: int | None = None
 
     @classmethod
     def from_json(cls, limits: Mapping[str, float]) -> Self:
         """Raises KeyError, TypeError or ValueError."""
         given = (field.name for field in fields(cls) if field.name in limits or field.default is MISSING)
-        found = cls(**{name: float(limits[name]) for name in given})
+        numbers = {name: float(limits[name]) for name in given if name != "views"}
+        found = cls(**numbers, views=int(limits["views"]) if "views" in limits else None)
         if not (0 <= found.below <= 1 and -1 <= found.margin <= 1):
             raise ValueError(f"below must be in [0, 1], and margin in [-1, 1], not {found}")
         return found
 
     def treatment(self, rule: Rule) -> Rule:
-        """The recogniser's rule with the target blur and strength of its second opinions. Raises ValueError."""
-        own = {"target_blur": self.target_blur, "strength": self.strength}
+        """The recogniser's rule with the treatment of its second opinions. Raises ValueError."""
+        own = {name: getattr(self, name) for name in ("target_blur", "strength", "views")}
         return replace(rule, **{name: value for name, value in own.items() if value is not None})
 
     def sends(self, confidence: float) -> bool:
@@ -173,7 +189,7 @@ class Calibration:
     def rule(self, recogniser: str | None, *, every_crop: bool = False) -> Rule:
         """The recogniser's rule; that of ANY for one without.
 
-        every_crop: with the target blur and strength for crops that are super-resolved at any blur.
+        every_crop: with target blur, strength and views for crops that are super-resolved at any blur.
         """
         name = recogniser if recogniser and recogniser in self.rules else ANY
         opinion = self.second_opinions.get(name) if every_crop else None

@@ -11,9 +11,10 @@ from typing import Literal
 
 from app.errors import InvalidParameter
 from model_store.blur import estimate
-from model_store.calibration import UNCALIBRATED, Calibration, SecondOpinion
+from model_store.calibration import UNCALIBRATED, Calibration, Rule, SecondOpinion
 from model_store.pixels import Rgb
 from model_store.tiling import Geometry
+from model_store.views import Look
 
 Mode = Literal["auto", "always"]
 Method = Literal["super_resolved", "enlarged", "kept"]
@@ -59,7 +60,8 @@ class Decision:
     """The treatment of one crop, and the reason for it.
 
     scale: working scale, in (0, 1]. strength: share of the network's picture in the output, the rest being the
-    bicubically enlarged crop. blur: as measured, in pixels of the crop; None if it was not measured.
+    bicubically enlarged crop. blur: as measured, in pixels of the crop; None if it was not measured. looks: of the
+    network at the crop (`model_store/views.py`).
     """
 
     method: Method
@@ -67,6 +69,7 @@ class Decision:
     scale: float = 1.0
     strength: float = 1.0
     blur: float | None = None
+    looks: tuple[Look, ...] = (Look(),)
 
     @property
     def infers(self) -> bool:
@@ -120,14 +123,14 @@ class QualityGate:
             choices = f"known are {', '.join(known)}" if known else "it has no calibration"
             raise InvalidParameter(f"The model was not calibrated for the recogniser {recogniser!r}; {choices}.")
 
-    def largest_scale(self, policy: RoutingPolicy) -> float | None:
-        """The largest working scale that `decide` may choose for any crop; None: it never infers."""
+    def most(self, policy: RoutingPolicy) -> tuple[Look, ...]:
+        """Looks that take no less time than those of any crop; none if the network is never used."""
         if policy.sure:
-            return None
-        if policy.mode == "always" or policy.sure is False or not self.calibration:
-            return 1.0
-        rule = self.calibration.rule(policy.recogniser)
-        return None if rule.never else rule.scale(rule.min_blur)
+            return ()
+        rule, asked = self._rule(policy)
+        if asked:
+            return rule.most_looks(None)
+        return () if rule.never else rule.most_looks(rule.min_blur)
 
     def decide(self, rgb: Rgb, policy: RoutingPolicy) -> Decision:
         """The treatment of a crop, uint8 (H, W, 3)."""
@@ -135,13 +138,15 @@ class QualityGate:
             return Decision("kept", "sure")
         measured = estimate(rgb)
         blur = None if measured.is_blank else measured.blur
+        rule, asked = self._rule(policy)
+        finding = asked or rule.finding(measured)
+        if asked or finding == "blurred":
+            return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur, rule.looks(blur))
+        return Decision("enlarged" if policy.recogniser is None else "kept", finding, blur=blur)
+
+    def _rule(self, policy: RoutingPolicy) -> tuple[Rule, Reason | None]:
+        """The rule of a policy, and the reason if it super-resolves every crop."""
         asked: Reason | None = "always" if policy.mode == "always" else "unsure" if policy.sure is False else None
         if not self.calibration or policy == ALWAYS:
-            return Decision("super_resolved", asked or "uncalibrated", UNCALIBRATED.scale(blur), blur=blur)
-        rule = self.calibration.rule(policy.recogniser, every_crop=asked is not None)
-        if asked:
-            return Decision("super_resolved", asked, rule.scale(blur), rule.strength, blur)
-        finding = rule.finding(measured)
-        if finding == "blurred":
-            return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur)
-        return Decision("enlarged" if policy.recogniser is None else "kept", finding, blur=blur)
+            return UNCALIBRATED, asked or "uncalibrated"
+        return self.calibration.rule(policy.recogniser, every_crop=asked is not None), asked

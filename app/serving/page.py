@@ -100,7 +100,7 @@ class Page:
         output = self._pipeline.output_size(source.height, source.width, options)
         if encoded:
             encode.check_result(self._format, *output)
-        largest = self._pipeline.largest_layout(source.height, source.width, options)
+        largest = self._pipeline.largest_views(source.height, source.width, options)
         return Crop(source, options, output, largest, image_format)
 
     def decode(self) -> None:

@@ -146,9 +146,10 @@ def copied_model(folder: Path) -> Path:
 
 def test_the_crops_take_every_way(crops: dict[Path, Rgb]) -> None:
     always = [PIPELINE.prepare(rgb, CropOptions(policy=RoutingPolicy("always"))) for rgb in crops.values()]
-    assert {one.layout.tile for one in always} == set(PIPELINE.sizes)
-    assert {one.layout.turned for one in always} == {False, True}
-    rows_of_tiles = {(min(len(one.layout.tops), 2), min(len(one.layout.lefts), 9)) for one in always}
+    layouts = [layout for one in always for layout in one.views.layouts]
+    assert {layout.tile for layout in layouts} == set(PIPELINE.sizes)
+    assert {layout.turned for layout in layouts} == {False, True}
+    rows_of_tiles = {(min(len(layout.tops), 2), min(len(layout.lefts), 9)) for layout in layouts}
     assert rows_of_tiles >= {(1, 1), (1, 2), (2, 1), (2, 2), (1, 9)}, "9: more than one batch"
     auto = [PIPELINE.gate.decide(rgb, RoutingPolicy("auto", "rapidocr-v6")) for rgb in crops.values()]
     assert {one.reason for one in auto} == {"blurred", "sharp", "blank"}
@@ -329,7 +330,8 @@ def test_the_library_works_as_the_readme_shows(root: Path, program: Program, tmp
     page, written, cut = REPOSITORY / "examples" / "pages" / "market.png", tmp_path / "a.png", tmp_path / "cut.png"
     subprocess.run([tmp_path / "build" / "reader", page, written], cwd=REPOSITORY, check=True)
     crop = picture(page)[20:40, 10:100]
-    layout = PIPELINE.prepare(crop, CropOptions(policy=RoutingPolicy(recogniser="tesseract"))).layout
+    chosen = PIPELINE.prepare(crop, CropOptions(policy=RoutingPolicy(recogniser="tesseract"))).views
+    layout = chosen.layouts[0]
     assert layout.tile[0] > layout.size[0], "no pixels of the page around the region could get into a tile"
     Image.fromarray(crop).save(cut)
     assert program.run(cut, "-o", tmp_path / "out", "--recogniser", "tesseract").returncode == 0

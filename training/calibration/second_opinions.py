@@ -40,7 +40,10 @@ from training.calibration.fit import (
 
 BELOW = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)  # above, hardly a word is gained
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-_ALL = [SecondOpinion(*limits, *treatment) for limits, treatment in product(product(BELOW, MARGINS), TREATMENTS)]
+_ALL = [
+    SecondOpinion(*limits, **treatment._asdict())
+    for limits, treatment in product(product(BELOW, MARGINS), TREATMENTS)
+]
 NONE = SecondOpinion(below=0.0, margin=0.0)  # sends no crop
 
 
@@ -68,7 +71,8 @@ class Opinions:
         """1: read by the second opinion alone; -1: by the plain reading alone."""
         if not limits.below:
             return np.zeros(len(self.word))
-        place = TREATMENTS.index((limits.target_blur, limits.strength))  # type: ignore[arg-type]  # both are given
+        treatment = limits.target_blur, limits.strength, limits.views
+        place = TREATMENTS.index(treatment)  # type: ignore[arg-type]  # all are given
         kept = self.sent(limits) & (self.second_sure[place] > self.sure + limits.margin)
         return np.where(kept, self.second_right[place].astype(float) - self.right, 0.0)
 

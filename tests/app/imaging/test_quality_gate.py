@@ -28,6 +28,7 @@ from model_store.calibration import ANY, Calibration, Rule, SecondOpinion, calib
 from model_store.errors import InvalidCalibration
 from model_store.pixels import Rgb, resize
 from model_store.store import ModelStore
+from model_store.views import Look
 from tests.app.conftest import SPEC, Server, assert_reconciled, png
 from tests.app.fakes import FakeRuntime
 
@@ -151,12 +152,13 @@ def test_a_crop_blurred_by_5_px_is_never_called_sharp() -> None:
             assert decided(written(sigma=5, height=64), gate, policy)[1] != "sharp"
 
 
-def test_the_largest_scale_is_known_before_a_crop_is_decoded() -> None:
-    assert HELPS_BLURRED.largest_scale(ALWAYS) == 1
-    assert HELPS_BLURRED.largest_scale(AUTO) == 1  # min_blur is below the target
-    soft = Rule(min_blur=3.2, max_noise=math.inf, target_blur=1.6, strength=0.5)
-    assert QualityGate(Calibration({ANY: soft})).largest_scale(AUTO) == pytest.approx(0.5)
-    assert HELPS_ONE.largest_scale(RoutingPolicy("auto", ANY)) is None
+def test_the_most_work_is_known_before_a_crop_is_decoded() -> None:
+    assert HELPS_BLURRED.most(ALWAYS) == (Look(1),)
+    assert HELPS_BLURRED.most(AUTO) == (Look(1),)  # min_blur is below the target
+    soft = Rule(min_blur=3.2, max_noise=math.inf, target_blur=1.6, strength=0.5, views=6)
+    most = QualityGate(Calibration({ANY: soft})).most(AUTO)
+    assert most == tuple(Look(scale, inverted) for scale in (0.375, 0.5, 0.625) for inverted in (False, True))
+    assert HELPS_ONE.most(RoutingPolicy("auto", ANY)) == ()
 
 
 def test_without_calibration_auto_super_resolves_every_crop() -> None:

@@ -1,0 +1,112 @@
+"""The network's views of one crop, whose pictures are averaged: at several scales, as it is and inverted.
+
+    crop -> each view: tiles -> network -> picture
+         -> the mean of the pictures
+
+Where the network makes a stroke up, it makes up another one at another scale, or with dark and light exchanged.
+The strokes of the crop stay the same. So the mean keeps what is there, and fades the rest. Each view takes the
+network's time for its pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice, product
+from typing import NamedTuple
+
+import numpy as np
+
+from model_store import tiling
+from model_store.manifest import PixelSpec
+from model_store.pixels import Chw, Rgb, Size
+from model_store.tiling import SMALL_PIXELS, Layout
+
+# Number of views -> shares of the working scale, and whether the crop is inverted: each with each.
+SETS = {1: ((1.0,), (False,)), 6: ((0.75, 1.0, 1.25), (False, True))}
+
+
+class Look(NamedTuple):
+    """scale: in (0, 1]. inverted: the network sees 255 minus each pixel, and its picture is inverted back."""
+
+    scale: float = 1.0
+    inverted: bool = False
+
+
+def looks(views: int, scale: float) -> tuple[Look, ...]:
+    """Of so many views, one of SETS; no view is larger than the crop. scale: positive."""
+    shares, inversions = SETS[views]
+    return tuple(Look(min(1.0, share * scale), inverted) for share, inverted in product(shares, inversions))
+
+
+@dataclass(frozen=True)
+class View:
+    layout: Layout
+    inverted: bool = False
+
+    def merge(self, sr_tiles: Sequence[Chw], spec: PixelSpec) -> Rgb:
+        """The picture, uint8 (*layout.output, 3)."""
+        picture = tiling.merge(sr_tiles, self.layout, spec)
+        return 255 - picture if self.inverted else picture
+
+
+@dataclass(frozen=True)
+class Views:
+    """All views of one crop, one at least."""
+
+    each: tuple[View, ...]
+
+    @property
+    def output(self) -> Size:
+        """Height and width of the picture."""
+        return self.each[0].layout.output
+
+    @property
+    def layouts(self) -> list[Layout]:
+        return [view.layout for view in self.each]
+
+    @property
+    def tiles(self) -> int:
+        return sum(layout.tiles for layout in self.layouts)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that the network computes."""
+        return sum(layout.pixels for layout in self.layouts)
+
+    @property
+    def is_small(self) -> bool:
+        """True if cutting and blending take a fraction of a millisecond."""
+        return self.pixels <= SMALL_PIXELS
+
+    def split(self, rgb: Rgb, spec: PixelSpec) -> list[Chw]:
+        """A crop, uint8 (H, W, 3) -> the LR tiles of every view, each float32 (3, h, w)."""
+        seen = {False: rgb, True: 255 - rgb}
+        return [tile for view in self.each for tile in tiling.split(seen[view.inverted], view.layout, spec)]
+
+    def merge(self, sr_tiles: Sequence[Chw], spec: PixelSpec) -> Rgb:
+        """The network's outputs for the tiles of `split` -> the mean picture, uint8 (*output, 3)."""
+        left = iter(sr_tiles)
+        pictures = [view.merge(list(islice(left, view.layout.tiles)), spec) for view in self.each]
+        if len(pictures) == 1:
+            return pictures[0]
+        mean: Rgb = np.rint(np.sum(pictures, axis=0, dtype=np.float32) / len(pictures)).astype(np.uint8)
+        return mean
+
+
+def stretched(spec: PixelSpec) -> Views:
+    """The reference behaviour, for a crop of any size: one view."""
+    return Views((View(tiling.stretched(spec)),))
+
+
+@lru_cache(maxsize=1024)
+def plan(height: int, width: int, each: tuple[Look, ...], *, spec: PixelSpec, sizes: tuple[Size, ...]) -> Views:
+    """The views of a crop of `height` x `width` pixels. sizes: the network's input sizes.
+
+    Smaller scales never take more pixels.
+    """
+    return Views(
+        tuple(
+            View(tiling.plan(height, width, scale=look.scale, spec=spec, sizes=sizes), look.inverted)
+            for look in each
+        )
+    )
