@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -102,6 +102,7 @@ def _read(args: argparse.Namespace, subject: Subject) -> Results:
     ):
         for script, own in chosen.items():
             for cell in CELLS:
+                subject = replace(subject, inferred={})  # the ways differ in little but strength
                 crops = [crop(word, cell, seed=args.seed) for word in own]
                 treated = {way: subject.treated(crops, policy) for way, policy in POLICIES.items()}
                 for reader in readers.values():

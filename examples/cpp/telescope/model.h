@@ -7,6 +7,7 @@
 
 #include "telescope/blur.h"
 #include "telescope/pixels.h"
+#include "telescope/views.h"
 
 namespace telescope {
 
@@ -18,9 +19,10 @@ struct Rule {
     double max_noise;    ///< the largest noise, relative to the crop's contrast; infinity: no limit
     double target_blur;  ///< blur of the crop at its working scale; a crop blurred less keeps its scale
     double strength;     ///< share of the network's picture in the output; the rest is the enlarged crop
+    int views = 1;       ///< of the network at the crop, which are averaged
 
-    /// The working scale of a crop of this blur, in (0, 1]; 1 for a blank crop, whose blur is NaN.
-    double scale(double blur) const;
+    /// The looks at a crop of this blur; at its own scale for a blank crop, whose blur is NaN.
+    std::vector<Look> looks(double blur) const;
 
     /// "blurred": super-resolve the crop; any other finding is the reason not to.
     std::string finding(const Estimate& estimate) const;
@@ -43,7 +45,7 @@ struct Model {
     PixelSpec spec;
     std::vector<cv::Size> sizes;        ///< input sizes of the network, the trained one first
     std::map<std::string, Rule> rules;  ///< by recogniser, ANY_RECOGNISER among them; empty without calibration
-    std::map<std::string, Rule> every_crop;  ///< the same with the scale and strength of second opinions
+    std::map<std::string, Rule> every_crop;  ///< the same by the treatment of second opinions
 
  private:
     std::filesystem::path trained_, any_size_;

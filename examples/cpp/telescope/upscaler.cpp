@@ -37,32 +37,38 @@ cv::Mat Upscaler::operator()(const cv::Mat& crop) const {
 Decision Upscaler::decide(const cv::Mat& crop) const {
     const Estimate measured = estimate(crop);
     const std::string finding = always_ ? "always" : rule_.finding(measured);
-    if (!always_ && finding != "blurred") return {otherwise_, finding, 1, 1};
-    return {Decision::SUPER_RESOLVED, finding, rule_.scale(measured.blur), rule_.strength};
+    if (!always_ && finding != "blurred") return {otherwise_, finding, {}, 1};
+    return {Decision::SUPER_RESOLVED, finding, rule_.looks(measured.blur), rule_.strength};
 }
 
 Upscaler::Prepared Upscaler::prepare(const cv::Mat& crop) const {
-    const Decision decision = decide(crop);
-    const Layout layout = plan(crop.size(), decision.scale, model_.spec, model_.sizes);
-    const bool infers = decision.method == Decision::SUPER_RESOLVED;
-    return {crop, decision, layout, infers ? split(crop, layout, model_.spec) : Tensor(0, layout.tile)};
-}
-
-Tensor Upscaler::infer(Prepared& prepared) const {
-    Tensor& lr = prepared.tiles;
-    Tensor sr(lr.count, lr.size * model_.spec.scale);
-    for (int first = 0; first < lr.count; first += MAX_BATCH) {
-        network_.run(lr.image(first), sr.image(first), std::min(MAX_BATCH, lr.count - first), lr.size);
+    Prepared prepared{crop, decide(crop), {}, {}};
+    for (const Look& look : prepared.decision.looks) {
+        const Layout layout = plan(crop.size(), look.scale, model_.spec, model_.sizes);
+        const View& view = prepared.views.emplace_back(View{layout, look.inverted});
+        prepared.tiles.push_back(split(crop, view, model_.spec));
     }
-    return sr;
+    return prepared;
 }
 
-cv::Mat Upscaler::finish(const Prepared& prepared, const Tensor& sr) const {
-    const auto& [crop, decision, layout, tiles] = prepared;
+std::vector<Tensor> Upscaler::infer(Prepared& prepared) const {
+    std::vector<Tensor> found;
+    for (Tensor& lr : prepared.tiles) {
+        Tensor& sr = found.emplace_back(lr.count, lr.size * model_.spec.scale);
+        for (int first = 0; first < lr.count; first += MAX_BATCH) {
+            network_.run(lr.image(first), sr.image(first), std::min(MAX_BATCH, lr.count - first), lr.size);
+        }
+    }
+    return found;
+}
+
+cv::Mat Upscaler::finish(const Prepared& prepared, const std::vector<Tensor>& sr) const {
+    const auto& [crop, decision, views, tiles] = prepared;
     if (decision.method == Decision::KEPT) return crop;
-    if (decision.method == Decision::ENLARGED) return resize(crop, layout.output);
-    const cv::Mat picture = merge(sr, layout, model_.spec);
-    return decision.strength == 1 ? picture : mixed(picture, resize(crop, layout.output), decision.strength);
+    const cv::Size output = crop.size() * model_.spec.scale;
+    if (decision.method == Decision::ENLARGED) return resize(crop, output);
+    const cv::Mat picture = merge(sr, views, model_.spec);
+    return decision.strength == 1 ? picture : mixed(picture, resize(crop, output), decision.strength);
 }
 
 }  // namespace telescope

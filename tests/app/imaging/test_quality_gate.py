@@ -365,6 +365,7 @@ def test_every_image_reports_method_and_reason_and_the_counters_agree(
     assert told == [("enlarged", "sharp"), ("super_resolved", "blurred"), ("enlarged", "blank")]
     sharp, blurred = images[:2]
     assert (sharp["working_scale"], sharp["strength"], blurred["strength"]) == (None, None, 1)
+    assert (sharp["views"], blurred["views"]) == (None, 1)
     assert sharp["blur_px"] < 1 < 1.6 < blurred["blur_px"]
     assert blurred["working_scale"] == pytest.approx(1.6 / blurred["blur_px"], abs=2e-3)
     for method, reason in told:
