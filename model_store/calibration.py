@@ -19,6 +19,7 @@ from model_store.errors import InvalidCalibration
 from model_store.store import Artefact
 from model_store.views import SETS, Look, looks
 
+VIEWED_PIXELS = 16_384  # a word, or a short line: larger crops take long enough with one view
 ANY = "any"  # an unknown recogniser; its rule suits every recogniser that was measured
 SCHEMA_VERSION = 3
 Finding = Literal["blurred", "sharp", "noisy", "blank", "no_gain_for_recogniser"]
@@ -32,7 +33,8 @@ class Rule:
     crop's contrast; inf: no limit. target_blur: blur of the crop at its working scale; a crop blurred less keeps
     its scale. strength: share of the network's picture in the output; the rest is the bicubically enlarged crop.
     points: words of 100 that the super-resolved crops gain, measured on words that the rule was not chosen by.
-    views: how many of the network are averaged (`model_store/views.py`).
+    views: how many of the network are averaged (`model_store/views.py`). strength_of_one: the strength where one
+    view must do: in crops of more than VIEWED_PIXELS, and on pages.
     """
 
     min_blur: float
@@ -41,13 +43,14 @@ class Rule:
     strength: float
     points: float = 0.0
     views: int = 1
+    strength_of_one: float | None = None
 
     @classmethod
     def from_json(cls, limits: Mapping[str, float | None]) -> Self:
         """Raises KeyError, TypeError or ValueError."""
-        found = {field.name: limits[field.name] for field in fields(cls) if field.name != "views"}
+        found = {name: limits[name] for name in ("min_blur", "max_noise", "target_blur", "strength", "points")}
         numbers = {name: math.inf if limit is None else float(limit) for name, limit in found.items()}
-        return cls(**numbers, views=int(limits.get("views") or 1))
+        return cls(**numbers, views=int(limits.get("views") or 1), strength_of_one=limits.get("strength_of_one"))
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
@@ -57,12 +60,18 @@ class Rule:
             raise ValueError(f"views must be one of {sorted(SETS)}, not {self.views}")
 
     def as_json(self) -> dict[str, float | None]:
-        """Infinity, which JSON lacks, becomes null."""
-        return {name: None if math.isinf(limit) else limit for name, limit in asdict(self).items()}
+        """Infinity, which JSON lacks, becomes null; what does not apply is left out."""
+        given = {name: limit for name, limit in asdict(self).items() if limit is not None}
+        return {name: None if math.isinf(limit) else limit for name, limit in given.items()}
 
     @property
     def never(self) -> bool:
         return math.isinf(self.min_blur)
+
+    def with_one_view(self) -> Self:
+        """The same rule with one view, at the strength for it."""
+        one = self.strength if self.views == 1 or self.strength_of_one is None else self.strength_of_one
+        return replace(self, views=1, strength=one)
 
     def scale(self, blur: float | None) -> float:
         """Working scale of a crop of this blur, in (0, 1]; 1 for an unknown blur (None)."""
@@ -104,8 +113,8 @@ class SecondOpinion:
     """When a recogniser should read a crop again, super-resolved, and which reading it should keep.
 
     below: the recogniser's confidence, in [0, 1], under which it should. margin: the second reading is kept if its
-    confidence is larger than the first one's by more than this. target_blur, strength, views: of the
-    super-resolution, as in `Rule`; None: those of the recogniser's rule.
+    confidence is larger than the first one's by more than this. The other fields are of the
+    super-resolution, as in `Rule`; None: that of the recogniser's rule.
     """
 
     below: float
@@ -113,6 +122,7 @@ class SecondOpinion:
     target_blur: float | None = None
     strength: float | None = None
     views: int | None = None
+    strength_of_one: float | None = None
 
     @classmethod
     def from_json(cls, limits: Mapping[str, float]) -> Self:
@@ -124,9 +134,13 @@ class SecondOpinion:
             raise ValueError(f"below must be in [0, 1], and margin in [-1, 1], not {found}")
         return found
 
+    def as_json(self) -> dict[str, float]:
+        """What is not given is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
     def treatment(self, rule: Rule) -> Rule:
         """The recogniser's rule with the treatment of its second opinions. Raises ValueError."""
-        own = {name: getattr(self, name) for name in ("target_blur", "strength", "views")}
+        own = {name: getattr(self, name) for name in ("target_blur", "strength", "views", "strength_of_one")}
         return replace(rule, **{name: value for name, value in own.items() if value is not None})
 
     def sends(self, confidence: float) -> bool:

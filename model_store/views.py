@@ -21,8 +21,12 @@ from model_store.manifest import PixelSpec
 from model_store.pixels import Chw, Rgb, Size
 from model_store.tiling import SMALL_PIXELS, Layout
 
-# Number of views -> shares of the working scale, and whether the crop is inverted: each with each.
-SETS = {1: ((1.0,), (False,)), 6: ((0.75, 1.0, 1.25), (False, True))}
+# Number of views -> of each, the share of the working scale, and whether the crop is inverted.
+SETS = {
+    1: ((1.0, False),),
+    3: ((0.75, False), (1.0, True), (1.25, False)),
+    6: tuple(product((0.75, 1.0, 1.25), (False, True))),
+}
 
 
 class Look(NamedTuple):
@@ -34,8 +38,7 @@ class Look(NamedTuple):
 
 def looks(views: int, scale: float) -> tuple[Look, ...]:
     """Of so many views, one of SETS; no view is larger than the crop. scale: positive."""
-    shares, inversions = SETS[views]
-    return tuple(Look(min(1.0, share * scale), inverted) for share, inverted in product(shares, inversions))
+    return tuple(Look(min(1.0, share * scale), inverted) for share, inverted in SETS[views])
 
 
 @dataclass(frozen=True)

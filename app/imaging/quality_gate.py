@@ -6,13 +6,14 @@
 A model without calibration super-resolves every crop.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal
 
 from app.errors import InvalidParameter
 from model_store.blur import estimate
-from model_store.calibration import UNCALIBRATED, Calibration, Rule, SecondOpinion
-from model_store.pixels import Rgb
+from model_store.calibration import UNCALIBRATED, VIEWED_PIXELS, Calibration, Rule, SecondOpinion
+from model_store.pixels import Rgb, Size
 from model_store.tiling import Geometry
 from model_store.views import Look
 
@@ -43,12 +44,13 @@ class RoutingPolicy:
     recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, and every crop is
     returned at the model's scale. With mode "always", by the target blur and strength of its second opinions.
     sure: whether the recogniser has read the crop and is sure of it: then it is kept, else super-resolved as with
-    mode "always". None: it has not read it.
+    mode "always". None: it has not read it. one_view: the crop is one of the many of a page.
     """
 
     mode: Mode = DEFAULT_MODE
     recogniser: str | None = None
     sure: bool | None = None
+    one_view: bool = False
 
 
 ALWAYS = RoutingPolicy("always")
@@ -123,11 +125,11 @@ class QualityGate:
             choices = f"known are {', '.join(known)}" if known else "it has no calibration"
             raise InvalidParameter(f"The model was not calibrated for the recogniser {recogniser!r}; {choices}.")
 
-    def most(self, policy: RoutingPolicy) -> tuple[Look, ...]:
-        """Looks that take no less time than those of any crop; none if the network is never used."""
+    def most(self, size: Size, policy: RoutingPolicy) -> tuple[Look, ...]:
+        """Looks that take no less time than those of any crop of this size; none: the network is never used."""
         if policy.sure:
             return ()
-        rule, asked = self._rule(policy)
+        rule, asked = self._rule(size, policy)
         if asked:
             return rule.most_looks(None)
         return () if rule.never else rule.most_looks(rule.min_blur)
@@ -138,15 +140,16 @@ class QualityGate:
             return Decision("kept", "sure")
         measured = estimate(rgb)
         blur = None if measured.is_blank else measured.blur
-        rule, asked = self._rule(policy)
+        rule, asked = self._rule((rgb.shape[0], rgb.shape[1]), policy)
         finding = asked or rule.finding(measured)
         if asked or finding == "blurred":
             return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur, rule.looks(blur))
         return Decision("enlarged" if policy.recogniser is None else "kept", finding, blur=blur)
 
-    def _rule(self, policy: RoutingPolicy) -> tuple[Rule, Reason | None]:
-        """The rule of a policy, and the reason if it super-resolves every crop."""
+    def _rule(self, size: Size, policy: RoutingPolicy) -> tuple[Rule, Reason | None]:
+        """The rule for a crop of this size, and the reason if it super-resolves every crop."""
         asked: Reason | None = "always" if policy.mode == "always" else "unsure" if policy.sure is False else None
-        if not self.calibration or policy == ALWAYS:
+        if not self.calibration or replace(policy, one_view=False) == ALWAYS:
             return UNCALIBRATED, asked or "uncalibrated"
-        return self.calibration.rule(policy.recogniser, every_crop=asked is not None), asked
+        rule = self.calibration.rule(policy.recogniser, every_crop=asked is not None)
+        return rule.with_one_view() if policy.one_view or prod(size) > VIEWED_PIXELS else rule, asked

@@ -50,7 +50,7 @@ class CropPipeline:
         """The views of most pixels that `prepare` may choose; None: the network is never used."""
         if options.geometry == "telescope":
             return views.stretched(self.spec)
-        looks = self.gate.most(options.policy)
+        looks = self.gate.most((height, width), options.policy)
         return self._views(height, width, looks) if looks else None
 
     def prepare(self, rgb: Rgb, options: CropOptions) -> Prepared:

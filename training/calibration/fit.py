@@ -38,6 +38,7 @@ class Treatment(NamedTuple):
 # PP-OCR gains most at less than half of one view's strength, and more of six views at more. A further target blur,
 # 2.5 px, gained no more; and with each treatment chance looks like help more often.
 TREATMENTS = (Treatment(2.0, 0.4), Treatment(2.0, 1.0), Treatment(2.0, 0.6, 6), Treatment(2.0, 1.0, 6))
+STRENGTHS_OF_ONE = [one.strength for one in TREATMENTS if one.views == 1]
 
 HARM = 0.3  # points that a group may lose: the project's limit
 ALIKE = 0.5  # standard errors within which two gains count as equal
@@ -117,11 +118,19 @@ def fit(samples: Samples) -> Rule:
     gained, chosen = cross_validated(samples)
     if not chosen.any() or sum(float(values.mean()) for values in gained.values()) <= 0:
         return NEVER
-    points = min(
-        100 * float(values[chosen].mean()) for values in gained.values()
-    )  # of the recogniser that gains least
+    points = min(100 * float(own[chosen].mean()) for own in gained.values())  # of the recogniser that gains least
     best = _best(samples)
-    return best if best.never else replace(best, points=round(points, 2))
+    if best.never:
+        return best
+    best = replace(best, points=round(points, 2))
+    if best.views == 1:
+        return best
+
+    def with_one_view(strength: float) -> float:
+        rule = replace(best, views=1, strength=strength)
+        return min(float(samples.gained(name, rule).mean()) for name in gained)
+
+    return replace(best, strength_of_one=max(STRENGTHS_OF_ONE, key=with_one_view))
 
 
 def cross_validated(samples: Samples) -> tuple[dict[str, Floats], Chosen]:

@@ -16,7 +16,7 @@ not measured, must be allowed for every measured one, and count by the one that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -28,6 +28,7 @@ from model_store.calibration import ANY, SecondOpinion
 from training.calibration.fit import (
     ALIKE,
     FOLDS,
+    STRENGTHS_OF_ONE,
     TREATMENTS,
     Chosen,
     Floats,
@@ -85,7 +86,17 @@ def fit(*opinions: Opinions) -> SecondOpinion | None:
 
     None if one of them gains nothing on words that the limits were not chosen by.
     """
-    return best(*opinions) if cross_validated(*opinions).sum(axis=1).min() > 0 else None
+    if cross_validated(*opinions).sum(axis=1).min() <= 0:
+        return None
+    limits = best(*opinions)
+    if limits is None or limits.views == 1:
+        return limits
+
+    def with_one_view(strength: float) -> float:
+        one_view = replace(limits, views=1, strength=strength)
+        return min(float(own.gained(one_view).mean()) for own in opinions)
+
+    return replace(limits, strength_of_one=max(STRENGTHS_OF_ONE, key=with_one_view))
 
 
 def cross_validated(*opinions: Opinions) -> Floats:
@@ -147,7 +158,7 @@ def report(opinions: Mapping[str, Opinions]) -> dict[str, Any]:
     used |= {of_any(name): (own, limits.get(ANY, NONE)) for name, own in opinions.items()}
     word = next(iter(opinions.values())).word
     return {
-        "limits": {name: asdict(chosen) for name, chosen in limits.items()},
+        "limits": {name: chosen.as_json() for name, chosen in limits.items()},
         "sent": {name: round(float(own.sent(chosen).mean()), 4) for name, (own, chosen) in used.items()},
         "points_over_plain": {
             "chosen": gain({name: own.gained(chosen) for name, (own, chosen) in used.items()}, word),

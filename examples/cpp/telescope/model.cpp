@@ -40,7 +40,8 @@ double limit(const json& value) { return value.is_null() ? NO_LIMIT : value.get<
 
 Rule rule(const json& raw) {
     const Rule found{limit(raw.at("min_blur")), limit(raw.at("max_noise")), limit(raw.at("target_blur")),
-                     limit(raw.at("strength")), raw.value("views", 1)};
+                     limit(raw.at("strength")), raw.value("views", 1),
+                     raw.value("strength_of_one", raw.at("strength").get<double>())};
     found.looks(1);  // throws if there is no such set of views
     if (found.target_blur > 0 && found.strength > 0 && found.strength <= 1) return found;
     throw Error("target_blur must be positive, and strength in (0, 1]");
@@ -48,7 +49,15 @@ Rule rule(const json& raw) {
 
 }  // namespace
 
-const Rule UNCALIBRATED{0, NO_LIMIT, 1.8, 1, 1};
+const Rule UNCALIBRATED{0, NO_LIMIT, 1.8, 1};
+
+Rule Rule::for_size(cv::Size crop) const {
+    if (crop.area() <= VIEWED_PIXELS) return *this;
+    Rule one_view = *this;
+    one_view.views = 1;
+    if (views > 1) one_view.strength = strength_of_one;
+    return one_view;
+}
 
 std::vector<Look> Rule::looks(double blur) const {
     return telescope::looks(views, blur > 0 ? target_blur / blur : NO_LIMIT);
@@ -89,7 +98,7 @@ Model::Model(const fs::path& folder) {
         for (const auto& [recogniser, limits] : raw.at("rules").items()) {
             json treatment = limits;
             const json own = opinions.value(recogniser, json::object());
-            for (const char* key : {"target_blur", "strength", "views"}) {
+            for (const char* key : {"target_blur", "strength", "views", "strength_of_one"}) {
                 if (own.contains(key)) treatment[key] = own.at(key);
             }
             every_crop[recogniser] = rule(treatment);

@@ -20,6 +20,10 @@ struct Rule {
     double target_blur;  ///< blur of the crop at its working scale; a crop blurred less keeps its scale
     double strength;     ///< share of the network's picture in the output; the rest is the enlarged crop
     int views = 1;       ///< of the network at the crop, which are averaged
+    double strength_of_one = strength;  ///< of one view, in a crop of more than VIEWED_PIXELS
+
+    /// The rule for a crop of this size.
+    Rule for_size(cv::Size crop) const;
 
     /// The looks at a crop of this blur; at its own scale for a blank crop, whose blur is NaN.
     std::vector<Look> looks(double blur) const;
@@ -28,6 +32,7 @@ struct Rule {
     std::string finding(const Estimate& estimate) const;
 };
 
+constexpr int VIEWED_PIXELS = 16384;  ///< a larger crop gets one view
 extern const Rule UNCALIBRATED;  ///< super-resolves every crop
 inline const std::string ANY_RECOGNISER = "any";
 

@@ -38,7 +38,8 @@ Decision Upscaler::decide(const cv::Mat& crop) const {
     const Estimate measured = estimate(crop);
     const std::string finding = always_ ? "always" : rule_.finding(measured);
     if (!always_ && finding != "blurred") return {otherwise_, finding, {}, 1};
-    return {Decision::SUPER_RESOLVED, finding, rule_.looks(measured.blur), rule_.strength};
+    const Rule rule = rule_.for_size(crop.size());
+    return {Decision::SUPER_RESOLVED, finding, rule.looks(measured.blur), rule.strength};
 }
 
 Upscaler::Prepared Upscaler::prepare(const cv::Mat& crop) const {

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,7 @@ from app.serving.pipeline import CropPipeline
 from app.telemetry.metrics import Metrics, ModelMetrics
 from model_store import BUNDLED
 from model_store.blur import estimate
-from model_store.calibration import ANY, Calibration, Rule, SecondOpinion, calibration_path
+from model_store.calibration import ANY, VIEWED_PIXELS, Calibration, Rule, SecondOpinion, calibration_path
 from model_store.errors import InvalidCalibration
 from model_store.pixels import Rgb, resize
 from model_store.store import ModelStore
@@ -38,6 +39,8 @@ HELPS_BLURRED = QualityGate(Calibration({ANY: BLURRED}))
 HELPS_ONE = QualityGate(
     Calibration({ANY: NEVER, "tesseract": BLURRED, "rapidocr-v6": NEVER}, {"tesseract": SecondOpinion(0.9, 0.1)})
 )
+SIX = Rule(min_blur=3.2, max_noise=math.inf, target_blur=1.6, strength=0.9, views=6, strength_of_one=0.4)
+SIX_VIEWS = QualityGate(Calibration({ANY: SIX}))
 AUTO = RoutingPolicy("auto")
 
 
@@ -153,12 +156,27 @@ def test_a_crop_blurred_by_5_px_is_never_called_sharp() -> None:
 
 
 def test_the_most_work_is_known_before_a_crop_is_decoded() -> None:
-    assert HELPS_BLURRED.most(ALWAYS) == (Look(1),)
-    assert HELPS_BLURRED.most(AUTO) == (Look(1),)  # min_blur is below the target
-    soft = Rule(min_blur=3.2, max_noise=math.inf, target_blur=1.6, strength=0.5, views=6)
-    most = QualityGate(Calibration({ANY: soft})).most(AUTO)
-    assert most == tuple(Look(scale, inverted) for scale in (0.375, 0.5, 0.625) for inverted in (False, True))
-    assert HELPS_ONE.most(RoutingPolicy("auto", ANY)) == ()
+    size = (48, 200)
+    assert HELPS_BLURRED.most(size, ALWAYS) == (Look(1),)
+    assert HELPS_BLURRED.most(size, AUTO) == (Look(1),)  # min_blur is below the target
+    six = tuple(Look(scale, inverted) for scale in (0.375, 0.5, 0.625) for inverted in (False, True))
+    assert SIX_VIEWS.most(size, AUTO) == six
+    assert HELPS_ONE.most(size, RoutingPolicy("auto", ANY)) == ()
+
+
+def test_large_crops_and_those_of_a_page_get_one_view_at_the_strength_for_it() -> None:
+    word, line = written(sigma=4, height=64), np.tile(written(sigma=4, height=64), (1, 8, 1))
+    assert line.size / 3 > VIEWED_PIXELS > word.size / 3
+    for crop, policy, views in (
+        (word, AUTO, 6),
+        (word, replace(AUTO, one_view=True), 1),
+        (line, AUTO, 1),
+    ):
+        decision = SIX_VIEWS.decide(crop, policy)
+        assert len(decision.looks) == views
+        assert decision.strength == (0.9 if views == 6 else 0.4)
+        assert len(SIX_VIEWS.most(crop.shape[:2], policy)) == views
+    assert SIX_VIEWS.decide(word, replace(ALWAYS, one_view=True)) == SIX_VIEWS.decide(word, ALWAYS)
 
 
 def test_without_calibration_auto_super_resolves_every_crop() -> None:
