@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,12 +41,16 @@ Read = tuple[Sequence[Reading], Flags]  # of each crop: its reading; whether it 
 
 @dataclass(frozen=True)
 class Subject:
-    """inferred: the network's outputs so far, which further policies reuse; None: each policy infers anew."""
+    """inferred: the network's outputs so far, which further policies reuse; None: each policy infers anew.
+
+    one_view: the crops are lines of a page.
+    """
 
     artefact: Artefact
     predictor: Predictor
     gate: QualityGate
     inferred: dict[tuple[bytes, Views], list[Chw]] | None = None
+    one_view: bool = False
 
     @property
     def name(self) -> str:
@@ -59,7 +63,7 @@ class Subject:
     def treated(self, crops: Sequence[Rgb], policy: RoutingPolicy) -> Treated:
         """The crops as the service returns them, by its own code in this process."""
         pipeline = CropPipeline(self.predictor.spec, self.gate, sizes=self.artefact.manifest.input_sizes)
-        service = InProcess(self.predictor, pipeline, policy=policy)
+        service = InProcess(self.predictor, pipeline, policy=replace(policy, one_view=self.one_view))
         prepared = [pipeline.prepare(crop, service.options) for crop in crops]
         inferred = {} if self.inferred is None else self.inferred
         new = {_key(one): one for one in prepared if one.decision.infers and _key(one) not in inferred}
