@@ -104,7 +104,7 @@ class Rule:
         return f"super-resolves {every}{noise}; {self.points:+.1f} points on those"
 
 
-# Without calibration, and for mode=always: full strength, at the target blur that most recognisers read best.
+# Without calibration: full strength, at the target blur that most recognisers read best.
 UNCALIBRATED = Rule(min_blur=0, max_noise=math.inf, target_blur=1.8, strength=1)
 
 

@@ -24,7 +24,6 @@ from model_store.tiling import SMALL_PIXELS, Layout
 # Number of views -> of each, the share of the working scale, and whether the crop is inverted.
 SETS = {
     1: ((1.0, False),),
-    3: ((0.75, False), (1.0, True), (1.25, False)),
     6: tuple(product((0.75, 1.0, 1.25), (False, True))),
 }
 

@@ -6,7 +6,7 @@
 A model without calibration super-resolves every crop.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
@@ -41,8 +41,8 @@ REASONS: dict[Reason, str] = {
 class RoutingPolicy:
     """Which crops go through the network.
 
-    recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, and every crop is
-    returned at the model's scale. With mode "always", by the target blur and strength of its second opinions.
+    recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, so the rule for ANY
+    decides, and every crop is returned at the model's scale. Mode "always" uses the treatment of second opinions.
     sure: whether the recogniser has read the crop and is sure of it: then it is kept, else super-resolved as with
     mode "always". None: it has not read it. one_view: the crop is one of the many of a page.
     """
@@ -149,7 +149,7 @@ class QualityGate:
     def _rule(self, size: Size, policy: RoutingPolicy) -> tuple[Rule, Reason | None]:
         """The rule for a crop of this size, and the reason if it super-resolves every crop."""
         asked: Reason | None = "always" if policy.mode == "always" else "unsure" if policy.sure is False else None
-        if not self.calibration or replace(policy, one_view=False) == ALWAYS:
+        if not self.calibration:
             return UNCALIBRATED, asked or "uncalibrated"
         rule = self.calibration.rule(policy.recogniser, every_crop=asked is not None)
         return rule.with_one_view() if policy.one_view or prod(size) > VIEWED_PIXELS else rule, asked

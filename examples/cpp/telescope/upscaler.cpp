@@ -10,7 +10,7 @@ namespace {
 constexpr int MAX_BATCH = 8;  // tiles; larger batches take memory, and are no faster
 
 Rule rule_for(const Model& model, Mode mode, const std::string& recogniser) {
-    if (recogniser.empty() && (mode == Mode::ALWAYS || model.rules.empty())) return UNCALIBRATED;
+    if (recogniser.empty() && model.rules.empty()) return UNCALIBRATED;
     const auto& rules = mode == Mode::ALWAYS ? model.every_crop : model.rules;
     const auto found = rules.find(recogniser.empty() ? ANY_RECOGNISER : recogniser);
     if (found != rules.end()) return found->second;
