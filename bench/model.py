@@ -76,10 +76,11 @@ def _rules(calibration: Json) -> Rows:
 def _limits(found: Json, rules: Json) -> Rows:
     for side, sent in found["sent"].items():
         reader, _, as_any = side.partition(" as ")
-        limits = rules[as_any or reader] | found["limits"].get(as_any or reader, {"below": 0, "margin": 0})
+        own = found["limits"].get(as_any or reader, {"below": 0, "margin": 0})
+        limits = {"views": 1, **rules[as_any or reader], **own}
         points = (_points(found["points_over_plain"][way][side]) for way in ("chosen", "cross_validated"))
         name = f"`any`, read by {READER_NAMES[reader]}" if as_any else READER_NAMES[reader]
-        given = (f"{limits.get(key, 1):g}" for key in ("below", "margin", "target_blur", "views", "strength"))
+        given = (f"{limits[key]:g}" for key in ("below", "margin", "target_blur", "views", "strength"))
         yield [name, *given, f"{100 * sent:.0f} %", *points]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from app.bulk.in_process import InProcess
 from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, Decision, QualityGate, RoutingPolicy
 from app.inference.predictor import Predictor
 from app.serving.loading import open_predictor
-from app.serving.pipeline import CropPipeline, Prepared
+from app.serving.pipeline import CropOptions, CropPipeline, Prepared
 from app.settings import load_settings
 from model_store.calibration import Calibration, SecondOpinion
 from model_store.pixels import Chw, Rgb
@@ -63,8 +63,9 @@ class Subject:
     def treated(self, crops: Sequence[Rgb], policy: RoutingPolicy) -> Treated:
         """The crops as the service returns them, by its own code in this process."""
         pipeline = CropPipeline(self.predictor.spec, self.gate, sizes=self.artefact.manifest.input_sizes)
-        service = InProcess(self.predictor, pipeline, policy=replace(policy, one_view=self.one_view))
-        prepared = [pipeline.prepare(crop, service.options) for crop in crops]
+        service = InProcess(self.predictor, pipeline, policy=policy)
+        options = CropOptions("native", policy, self.one_view)
+        prepared = [pipeline.prepare(crop, options) for crop in crops]
         inferred = {} if self.inferred is None else self.inferred
         new = {_key(one): one for one in prepared if one.decision.infers and _key(one) not in inferred}
         inferred.update(zip(new, service.infer(list(new.values())), strict=True))

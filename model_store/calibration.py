@@ -50,12 +50,16 @@ class Rule:
         """Raises KeyError, TypeError or ValueError."""
         found = {name: limits[name] for name in ("min_blur", "max_noise", "target_blur", "strength", "points")}
         numbers = {name: math.inf if limit is None else float(limit) for name, limit in found.items()}
-        return cls(**numbers, views=int(limits.get("views") or 1), strength_of_one=limits.get("strength_of_one"))
+        views = limits.get("views")
+        return cls(
+            **numbers, views=1 if views is None else int(views), strength_of_one=limits.get("strength_of_one")
+        )
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
-        if not (self.target_blur > 0 and 0 < self.strength <= 1):
-            raise ValueError(f"target_blur must be positive, and strength in (0, 1], not {self}")
+        strengths = self.strength, self.strength if self.strength_of_one is None else self.strength_of_one
+        if not (self.target_blur > 0 and all(0 < strength <= 1 for strength in strengths)):
+            raise ValueError(f"target_blur must be positive, and each strength in (0, 1], not {self}")
         if self.views not in SETS:
             raise ValueError(f"views must be one of {sorted(SETS)}, not {self.views}")
 
@@ -68,22 +72,19 @@ class Rule:
     def never(self) -> bool:
         return math.isinf(self.min_blur)
 
-    def with_one_view(self) -> Self:
-        """The same rule with one view, at the strength for it."""
-        one = self.strength if self.views == 1 or self.strength_of_one is None else self.strength_of_one
-        return replace(self, views=1, strength=one)
+    def for_crop(self, height: int, width: int, *, one_view: bool = False) -> Self:
+        """The rule for a crop of this size: with one view, at the strength for it, if the crop is large."""
+        if self.views == 1 or not (one_view or height * width > VIEWED_PIXELS):
+            return self
+        return replace(self, views=1, strength=self.strength_of_one or self.strength, strength_of_one=None)
 
     def scale(self, blur: float | None) -> float:
         """Working scale of a crop of this blur, in (0, 1]; 1 for an unknown blur (None)."""
         return min(1.0, self.target_blur / blur) if blur else 1.0
 
     def looks(self, blur: float | None) -> tuple[Look, ...]:
-        """The network's looks at a crop of this blur, all different."""
-        return tuple(dict.fromkeys(self.most_looks(blur)))
-
-    def most_looks(self, least_blur: float | None) -> tuple[Look, ...]:
-        """Looks that take no less time than those at any crop of this blur or more; some may be equal."""
-        return looks(self.views, self.target_blur / least_blur if least_blur else math.inf)
+        """The network's looks at a crop of this blur, or of an unknown one (None)."""
+        return looks(self.views, self.target_blur / blur if blur else math.inf)
 
     def finding(self, estimate: Estimate) -> Finding:
         """`blurred`: super-resolve the crop; any other finding is the reason not to."""

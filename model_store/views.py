@@ -10,7 +10,6 @@ network's time for its pixels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice, product
 from typing import NamedTuple
 
@@ -18,9 +17,10 @@ import numpy as np
 
 from model_store import tiling
 from model_store.manifest import PixelSpec
-from model_store.pixels import Chw, Rgb, Size
-from model_store.tiling import SMALL_PIXELS, Layout
+from model_store.pixels import Chw, Nchw, Rgb, Size
+from model_store.tiling import Layout
 
+SMALL_PIXELS = 4096  # of tiles: cut and blended in a fraction of a millisecond
 # Number of views -> of each, the share of the working scale, and whether the crop is inverted.
 SETS = {
     1: ((1.0, False),),
@@ -36,17 +36,23 @@ class Look(NamedTuple):
 
 
 def looks(views: int, scale: float) -> tuple[Look, ...]:
-    """Of so many views, one of SETS; no view is larger than the crop. scale: positive."""
+    """So many looks, one of SETS, of which some may be equal: none is larger than the crop. scale: positive."""
     return tuple(Look(min(1.0, share * scale), inverted) for share, inverted in SETS[views])
 
 
 @dataclass(frozen=True)
 class View:
+    """One look with its tiles."""
+
     layout: Layout
     inverted: bool = False
 
+    def split(self, rgb: Rgb, spec: PixelSpec) -> Nchw:
+        """A crop, uint8 (H, W, 3) -> its LR tiles, as `tiling.split`."""
+        return tiling.split(255 - rgb if self.inverted else rgb, self.layout, spec)
+
     def merge(self, sr_tiles: Sequence[Chw], spec: PixelSpec) -> Rgb:
-        """The picture, uint8 (*layout.output, 3)."""
+        """The picture, as `tiling.merge`."""
         picture = tiling.merge(sr_tiles, self.layout, spec)
         return 255 - picture if self.inverted else picture
 
@@ -80,10 +86,13 @@ class Views:
         """True if cutting and blending take a fraction of a millisecond."""
         return self.pixels <= SMALL_PIXELS
 
+    def distinct(self) -> "Views":
+        """Without views that are equal to others: the network computes each once."""
+        return Views(tuple(dict.fromkeys(self.each)))
+
     def split(self, rgb: Rgb, spec: PixelSpec) -> list[Chw]:
         """A crop, uint8 (H, W, 3) -> the LR tiles of every view, each float32 (3, h, w)."""
-        seen = {False: rgb, True: 255 - rgb}
-        return [tile for view in self.each for tile in tiling.split(seen[view.inverted], view.layout, spec)]
+        return [tile for view in self.each for tile in view.split(rgb, spec)]
 
     def merge(self, sr_tiles: Sequence[Chw], spec: PixelSpec) -> Rgb:
         """The network's outputs for the tiles of `split` -> the mean picture, uint8 (*output, 3)."""
@@ -100,15 +109,11 @@ def stretched(spec: PixelSpec) -> Views:
     return Views((View(tiling.stretched(spec)),))
 
 
-@lru_cache(maxsize=1024)
-def plan(height: int, width: int, each: tuple[Look, ...], *, spec: PixelSpec, sizes: tuple[Size, ...]) -> Views:
+def plan(height: int, width: int, each: Sequence[Look], *, spec: PixelSpec, sizes: tuple[Size, ...]) -> Views:
     """The views of a crop of `height` x `width` pixels. sizes: the network's input sizes.
 
-    Smaller scales never take more pixels.
+    Looks at smaller scales never take more pixels, view by view. Views may be equal.
     """
-    return Views(
-        tuple(
-            View(tiling.plan(height, width, scale=look.scale, spec=spec, sizes=sizes), look.inverted)
-            for look in each
-        )
-    )
+    layouts = (tiling.plan(height, width, scale=look.scale, spec=spec, sizes=sizes) for look in each)
+    views = (View(layout, look.inverted) for layout, look in zip(layouts, each, strict=True))
+    return Views(tuple(views))

@@ -127,7 +127,6 @@ def done(result: CropResult, index: int, filename: str | None, files: Files) -> 
         blur_px=_rounded(decision.blur),
         working_scale=_rounded(decision.scale) if decision.infers else None,
         strength=decision.strength if decision.infers else None,
-        views=len(decision.looks) if decision.infers else None,
         media_type=files.media_type,
         data=files.put(result, filename, otherwise=f"{index:03d}"),
     )

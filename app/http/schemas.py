@@ -51,9 +51,6 @@ class DoneImage(BaseModel):
     strength: float | None = Field(
         description="Share of the network's picture in the result, the rest being the enlarged crop; null: none."
     )
-    views: int | None = Field(
-        description="How many times the network saw the crop, at other scales and inverted; null: it did not."
-    )
     media_type: str = Field(examples=["image/png"])
     data: str | None = Field(
         description="The picture: base64, or its name in the ZIP; null if it was put back onto its page."

@@ -7,12 +7,11 @@ A model without calibration super-resolves every crop.
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 from app.errors import InvalidParameter
 from model_store.blur import estimate
-from model_store.calibration import UNCALIBRATED, VIEWED_PIXELS, Calibration, Rule, SecondOpinion
+from model_store.calibration import UNCALIBRATED, Calibration, Rule, SecondOpinion
 from model_store.pixels import Rgb, Size
 from model_store.tiling import Geometry
 from model_store.views import Look
@@ -44,13 +43,12 @@ class RoutingPolicy:
     recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, so the rule for ANY
     decides, and every crop is returned at the model's scale. Mode "always" uses the treatment of second opinions.
     sure: whether the recogniser has read the crop and is sure of it: then it is kept, else super-resolved as with
-    mode "always". None: it has not read it. one_view: the crop is one of the many of a page.
+    mode "always". None: it has not read it.
     """
 
     mode: Mode = DEFAULT_MODE
     recogniser: str | None = None
     sure: bool | None = None
-    one_view: bool = False
 
 
 ALWAYS = RoutingPolicy("always")
@@ -125,31 +123,34 @@ class QualityGate:
             choices = f"known are {', '.join(known)}" if known else "it has no calibration"
             raise InvalidParameter(f"The model was not calibrated for the recogniser {recogniser!r}; {choices}.")
 
-    def most(self, size: Size, policy: RoutingPolicy) -> tuple[Look, ...]:
-        """Looks that take no less time than those of any crop of this size; none: the network is never used."""
+    def most(self, size: Size, policy: RoutingPolicy, *, one_view: bool = False) -> tuple[Look, ...]:
+        """Looks that take no less time than those of any crop of this size; none: the network is never used.
+
+        one_view: as for `decide`.
+        """
         if policy.sure:
             return ()
-        rule, asked = self._rule(size, policy)
+        rule, asked = self._rule(size, policy, one_view)
         if asked:
-            return rule.most_looks(None)
-        return () if rule.never else rule.most_looks(rule.min_blur)
+            return rule.looks(None)
+        return () if rule.never else rule.looks(rule.min_blur)
 
-    def decide(self, rgb: Rgb, policy: RoutingPolicy) -> Decision:
-        """The treatment of a crop, uint8 (H, W, 3)."""
+    def decide(self, rgb: Rgb, policy: RoutingPolicy, *, one_view: bool = False) -> Decision:
+        """The treatment of a crop, uint8 (H, W, 3). one_view: it is one of the many of a page."""
         if policy.sure:
             return Decision("kept", "sure")
         measured = estimate(rgb)
         blur = None if measured.is_blank else measured.blur
-        rule, asked = self._rule((rgb.shape[0], rgb.shape[1]), policy)
+        rule, asked = self._rule((rgb.shape[0], rgb.shape[1]), policy, one_view)
         finding = asked or rule.finding(measured)
         if asked or finding == "blurred":
             return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur, rule.looks(blur))
         return Decision("enlarged" if policy.recogniser is None else "kept", finding, blur=blur)
 
-    def _rule(self, size: Size, policy: RoutingPolicy) -> tuple[Rule, Reason | None]:
+    def _rule(self, size: Size, policy: RoutingPolicy, one_view: bool) -> tuple[Rule, Reason | None]:
         """The rule for a crop of this size, and the reason if it super-resolves every crop."""
         asked: Reason | None = "always" if policy.mode == "always" else "unsure" if policy.sure is False else None
         if not self.calibration:
             return UNCALIBRATED, asked or "uncalibrated"
         rule = self.calibration.rule(policy.recogniser, every_crop=asked is not None)
-        return rule.with_one_view() if policy.one_view or prod(size) > VIEWED_PIXELS else rule, asked
+        return rule.for_crop(*size, one_view=one_view), asked

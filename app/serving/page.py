@@ -6,7 +6,7 @@ Every method blocks; call them in a worker thread, in this order.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from app.errors import BadRegion, ServiceError
@@ -96,7 +96,7 @@ class Page:
         self, source: RegionSource, policy: RoutingPolicy, image_format: Format | None, *, encoded: bool = True
     ) -> Crop:
         """image_format: None keeps the result's pixels. encoded: later on, in any case. Raises ResultTooLarge."""
-        options = CropOptions("native", replace(policy, one_view=True))
+        options = CropOptions("native", policy, one_view=True)
         output = self._pipeline.output_size(source.height, source.width, options)
         if encoded:
             encode.check_result(self._format, *output)

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from app.imaging.quality_gate import DEFAULT_POLICY, REFERENCE, Decision, QualityGate, RoutingPolicy
 from model_store import tiling, views
 from model_store.manifest import PixelSpec
-from model_store.pixels import Chw, Nchw, Rgb, Size
+from model_store.pixels import Chw, Rgb, Size
 from model_store.tiling import Geometry
 from model_store.views import Look, Views
 
 
 @dataclass(frozen=True)
 class CropOptions:
-    """The treatment that a request asks for."""
+    """The treatment that a request asks for. one_view: the crop is one of the many of a page."""
 
     geometry: Geometry = "native"
     policy: RoutingPolicy = DEFAULT_POLICY
+    one_view: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Prepared:
     rgb: Rgb
     decision: Decision
     views: Views
-    tiles: Sequence[Chw] | Nchw
+    tiles: Sequence[Chw]
 
 
 class CropPipeline:
@@ -50,7 +51,7 @@ class CropPipeline:
         """The views of most pixels that `prepare` may choose; None: the network is never used."""
         if options.geometry == "telescope":
             return views.stretched(self.spec)
-        looks = self.gate.most((height, width), options.policy)
+        looks = self.gate.most((height, width), options.policy, one_view=options.one_view)
         return self._views(height, width, looks) if looks else None
 
     def prepare(self, rgb: Rgb, options: CropOptions) -> Prepared:
@@ -58,8 +59,8 @@ class CropPipeline:
         if options.geometry == "telescope":
             decision, chosen = REFERENCE, views.stretched(self.spec)
         else:
-            decision = self.gate.decide(rgb, options.policy)
-            chosen = self._views(rgb.shape[0], rgb.shape[1], decision.looks)
+            decision = self.gate.decide(rgb, options.policy, one_view=options.one_view)
+            chosen = self._views(rgb.shape[0], rgb.shape[1], decision.looks).distinct()
         return Prepared(rgb, decision, chosen, chosen.split(rgb, self.spec) if decision.infers else ())
 
     def finish(self, prepared: Prepared, sr_tiles: Sequence[Chw]) -> Rgb:

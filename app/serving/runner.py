@@ -207,15 +207,16 @@ class CropRunner:
         return 3 * (prod(crop.size) + prod(crop.output)) + tiles
 
     def _most_windows(self, crop: Crop) -> int:
-        """The work of any views that the crop may get: none have more pixels than the largest.
+        """The work of any views that the crop may get: none have more pixels than the largest, view by view.
 
         The largest need not be the most work: a tile of 24x96 is 2.25 times as many pixels as a window, and counts
         as three.
         """
-        if not crop.largest:
-            return 0
-        pixels = crop.largest.pixels
-        return max(pixels // prod(tile) * self._batcher.windows(tile) for tile in self._pipeline.sizes)
+        layouts = crop.largest.layouts if crop.largest else []
+        return sum(
+            max(layout.pixels // prod(tile) * self._batcher.windows(tile) for tile in self._pipeline.sizes)
+            for layout in layouts
+        )
 
     def _windows(self, views: Views | None) -> int:
         return sum(one.tiles * self._batcher.windows(one.tile) for one in views.layouts) if views else 0

@@ -8,7 +8,7 @@ import pytest
 from model_store import tiling, views
 from model_store.calibration import UNCALIBRATED, Rule, SecondOpinion
 from model_store.pixels import Nchw, Rgb
-from model_store.views import SETS, Look
+from model_store.views import Look
 from tests.app.conftest import SPEC
 from tests.app.fakes import nearest_x2
 
@@ -36,12 +36,19 @@ def test_one_view_is_the_crop_at_its_working_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    ("blur", "scales"), [(4.0, (0.375, 0.5, 0.625)), (2.0, (0.75, 1.0)), (1.0, (1.0,)), (None, (1.0,))]
+    ("blur", "scales"),
+    [(4.0, (0.375, 0.5, 0.625)), (2.0, (0.75, 1.0, 1.0)), (1.0, (1.0, 1.0, 1.0)), (None, (1.0, 1.0, 1.0))],
 )
-def test_six_views_see_three_scales_as_they_are_and_inverted_but_none_twice(
+def test_six_looks_are_at_three_scales_as_the_crop_is_and_inverted(
     blur: float | None, scales: tuple[float, ...]
 ) -> None:
     assert SIX.looks(blur) == tuple(Look(scale, inverted) for scale in scales for inverted in BOTH)
+
+
+@pytest.mark.parametrize(("height", "blur", "different"), [(48, 4.0, 6), (48, 2.0, 4), (48, 1.0, 2), (12, 4.0, 2)])
+def test_the_network_never_computes_a_view_twice(height: int, blur: float, different: int) -> None:
+    planned = views.plan(height, 3 * height, SIX.looks(blur), spec=SPEC, sizes=SIZES).distinct()
+    assert len(planned.each) == different  # no crop is shrunk to fewer than 12 rows
 
 
 def test_an_inverted_view_is_inverted_back() -> None:
@@ -77,6 +84,14 @@ def test_a_rule_without_views_has_one_and_an_unknown_number_is_refused() -> None
     assert Rule.from_json({name: value for name, value in limits.items() if name != "views"}).views == 1
     with pytest.raises(ValueError, match=r"views must be one of \[1, 6\], not 3"):
         Rule.from_json({**limits, "views": 3})
-    second = SecondOpinion.from_json({"below": 0.9, "margin": 0.1, "views": 6})
-    assert second.treatment(UNCALIBRATED) == replace(UNCALIBRATED, views=6)
-    assert sorted(SETS) == [1, 6]
+    second = SecondOpinion.from_json({"below": 0.9, "margin": 0.1, "views": 6, "strength_of_one": 0.4})
+    assert second.treatment(UNCALIBRATED) == replace(UNCALIBRATED, views=6, strength_of_one=0.4)
+    for one in (SIX, replace(SIX, strength_of_one=0.4), UNCALIBRATED):
+        assert Rule.from_json(one.as_json()) == one
+    assert SecondOpinion.from_json(second.as_json()) == second
+
+
+@pytest.mark.parametrize("strength", [0, 1.1, -0.4])
+def test_a_strength_of_one_view_beyond_its_range_is_refused(strength: float) -> None:
+    with pytest.raises(ValueError, match="each strength in"):
+        replace(SIX, strength_of_one=strength)

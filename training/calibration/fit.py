@@ -9,7 +9,8 @@ A rule may be for one recogniser or for several. It is allowed if
   by blur and the groups of heights, script by script.
 
 A rule's gain is the mean over scripts, for the recogniser that gains least. Among the allowed rules within half a
-standard error of the largest gain, `fit` takes the one that leaves most crops alone. It takes NEVER if rules
+standard error of the largest gain, `fit` takes one with fewest views, and of these the one that leaves most crops
+alone. It takes NEVER if rules
 chosen this way gain nothing on words that they were not chosen by.
 """
 
@@ -33,12 +34,18 @@ class Treatment(NamedTuple):
     target_blur: float
     strength: float
     views: int = 1
+    strength_of_one: float | None = None
 
 
 # PP-OCR gains most at less than half of one view's strength, and more of six views at more. A further target blur,
 # 2.5 px, gained no more; and with each treatment chance looks like help more often.
-TREATMENTS = (Treatment(2.0, 0.4), Treatment(2.0, 1.0), Treatment(2.0, 0.6, 6), Treatment(2.0, 1.0, 6))
-STRENGTHS_OF_ONE = [one.strength for one in TREATMENTS if one.views == 1]
+TREATMENTS = (
+    Treatment(2.0, 0.4),
+    Treatment(2.0, 1.0),
+    Treatment(2.0, 0.6, 6, 0.4),
+    Treatment(2.0, 1.0, 6, 0.4),
+    Treatment(2.0, 1.0, 6, 1.0),
+)
 
 HARM = 0.3  # points that a group may lose: the project's limit
 ALIKE = 0.5  # standard errors within which two gains count as equal
@@ -95,7 +102,7 @@ class Samples:
 
 
 def treatment(rule: Rule) -> Treatment:
-    return Treatment(rule.target_blur, rule.strength, rule.views)
+    return Treatment(rule.target_blur, rule.strength, rule.views, rule.strength_of_one)
 
 
 def groups(chosen: Chosen, script: npt.NDArray[np.str_], blur: Floats, height: Floats) -> Iterator[Chosen]:
@@ -120,17 +127,7 @@ def fit(samples: Samples) -> Rule:
         return NEVER
     points = min(100 * float(own[chosen].mean()) for own in gained.values())  # of the recogniser that gains least
     best = _best(samples)
-    if best.never:
-        return best
-    best = replace(best, points=round(points, 2))
-    if best.views == 1:
-        return best
-
-    def with_one_view(strength: float) -> float:
-        rule = replace(best, views=1, strength=strength)
-        return min(float(samples.gained(name, rule).mean()) for name in gained)
-
-    return replace(best, strength_of_one=max(STRENGTHS_OF_ONE, key=with_one_view))
+    return best if best.never else replace(best, points=round(points, 2))
 
 
 def cross_validated(samples: Samples) -> tuple[dict[str, Floats], Chosen]:
@@ -164,13 +161,13 @@ def _best(samples: Samples) -> Rule:
                 continue
             if all(harmless(g[group]) for g in gains for group in tested):
                 limits = round(float(min_blur), 2), float(max_noise)
-                rule = Rule(*limits, one.target_blur, one.strength, views=one.views)
+                rule = Rule(*limits, **one._asdict())
                 allowed.append((gain, error, rule))
     if not allowed:
         return NEVER
     most, error, _ = max(allowed, key=lambda found: found[0])
     as_good = [(gain, rule) for gain, _, rule in allowed if gain >= most - ALIKE * error]
-    return max(as_good, key=lambda found: (found[1].min_blur, found[0]))[1]
+    return max(as_good, key=lambda found: (-found[1].views, found[1].min_blur, found[0]))[1]
 
 
 def over_scripts(means: list[tuple[float, float]]) -> tuple[float, float]:

@@ -16,7 +16,7 @@ not measured, must be allowed for every measured one, and count by the one that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
 from typing import Any
@@ -28,7 +28,6 @@ from model_store.calibration import ANY, SecondOpinion
 from training.calibration.fit import (
     ALIKE,
     FOLDS,
-    STRENGTHS_OF_ONE,
     TREATMENTS,
     Chosen,
     Floats,
@@ -72,7 +71,7 @@ class Opinions:
         """1: read by the second opinion alone; -1: by the plain reading alone."""
         if not limits.below:
             return np.zeros(len(self.word))
-        treatment = limits.target_blur, limits.strength, limits.views
+        treatment = limits.target_blur, limits.strength, limits.views, limits.strength_of_one
         place = TREATMENTS.index(treatment)  # type: ignore[arg-type]  # all are given
         kept = self.sent(limits) & (self.second_sure[place] > self.sure + limits.margin)
         return np.where(kept, self.second_right[place].astype(float) - self.right, 0.0)
@@ -86,17 +85,7 @@ def fit(*opinions: Opinions) -> SecondOpinion | None:
 
     None if one of them gains nothing on words that the limits were not chosen by.
     """
-    if cross_validated(*opinions).sum(axis=1).min() <= 0:
-        return None
-    limits = best(*opinions)
-    if limits is None or limits.views == 1:
-        return limits
-
-    def with_one_view(strength: float) -> float:
-        one_view = replace(limits, views=1, strength=strength)
-        return min(float(own.gained(one_view).mean()) for own in opinions)
-
-    return replace(limits, strength_of_one=max(STRENGTHS_OF_ONE, key=with_one_view))
+    return best(*opinions) if cross_validated(*opinions).sum(axis=1).min() > 0 else None
 
 
 def cross_validated(*opinions: Opinions) -> Floats:
@@ -117,7 +106,7 @@ def best(*opinions: Opinions) -> SecondOpinion | None:
     if most is None:
         return None
     as_good = [one for one in found if one.points >= most.points - ALIKE * most.error]
-    by_cost = sorted(as_good, key=lambda one: (one.sent, -one.points))
+    by_cost = sorted(as_good, key=lambda one: (one.limits.views, one.sent, -one.points))
     return next(one.limits for one in by_cost if one.is_harmless())
 
 

@@ -30,18 +30,22 @@ def treated(network: Network, crops: Sequence[Rgb], estimates: Sequence[Estimate
     scale = network.spec.scale
     enlarged = [tiling.enlarge(rgb, (scale * rgb.shape[0], scale * rgb.shape[1])) for rgb in crops]
     pictures: dict[Treatment, list[Rgb]] = {}
-    for target, views in dict.fromkeys((one.target_blur, one.views) for one in TREATMENTS):
-        rule = Rule(min_blur=0, max_noise=math.inf, target_blur=target, strength=1, views=views)
-        chosen = [place for place, own in enumerate(estimates) if rule.finding(own) == "blurred"]
-        looks = [rule.looks(estimates[place].blur) for place in chosen]
-        found = super_resolve(network, [crops[place] for place in chosen], looks)
-        sr = dict(zip(chosen, found, strict=True))
-        for one in TREATMENTS:
-            if (one.target_blur, one.views) == (target, views):
-                pictures[one] = [
-                    tiling.mixed(sr[place], enlarged[place], one.strength) if place in sr else rgb
-                    for place, rgb in enumerate(crops)
-                ]
+    made: dict[tuple[int, tuple[Look, ...]], Rgb] = {}  # shared by treatments that differ in strength
+    for treatment in TREATMENTS:
+        rule = Rule(min_blur=0, max_noise=math.inf, **treatment._asdict())
+        own = {
+            place: rule.for_crop(rgb.shape[0], rgb.shape[1])
+            for place, rgb in enumerate(crops)
+            if rule.finding(estimates[place]) == "blurred"
+        }
+        keys = {place: (place, rule.looks(estimates[place].blur)) for place, rule in own.items()}
+        new = [key for key in keys.values() if key not in made]
+        sr = super_resolve(network, [crops[place] for place, _ in new], [looks for _, looks in new])
+        made.update(zip(new, sr, strict=True))
+        pictures[treatment] = [
+            tiling.mixed(made[keys[place]], enlarged[place], own[place].strength) if place in own else rgb
+            for place, rgb in enumerate(crops)
+        ]
     return pictures
 
 
@@ -49,7 +53,7 @@ def super_resolve(network: Network, crops: Sequence[Rgb], looks: Sequence[tuple[
     """Each crop, seen by the network in these ways, as uint8 (scale * H, scale * W, 3)."""
     spec, sizes = network.spec, tuple(network.runs)
     planned = [
-        plan(rgb.shape[0], rgb.shape[1], own, spec=spec, sizes=sizes)
+        plan(rgb.shape[0], rgb.shape[1], own, spec=spec, sizes=sizes).distinct()
         for rgb, own in zip(crops, looks, strict=True)
     ]
     tiles = [tile for rgb, own in zip(crops, planned, strict=True) for tile in own.split(rgb, spec)]

@@ -5,7 +5,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -167,16 +166,16 @@ def test_the_most_work_is_known_before_a_crop_is_decoded() -> None:
 def test_large_crops_and_those_of_a_page_get_one_view_at_the_strength_for_it() -> None:
     word, line = written(sigma=4, height=64), np.tile(written(sigma=4, height=64), (1, 8, 1))
     assert line.size / 3 > VIEWED_PIXELS > word.size / 3
-    for crop, policy, views in (
-        (word, AUTO, 6),
-        (word, ALWAYS, 6),
-        (word, replace(AUTO, one_view=True), 1),
-        (line, AUTO, 1),
+    for crop, policy, one_view, views in (
+        (word, AUTO, False, 6),
+        (word, ALWAYS, False, 6),
+        (word, AUTO, True, 1),
+        (line, AUTO, False, 1),
     ):
-        decision = SIX_VIEWS.decide(crop, policy)
+        decision = SIX_VIEWS.decide(crop, policy, one_view=one_view)
         assert len(decision.looks) == views
         assert decision.strength == (0.9 if views == 6 else 0.4)
-        assert len(SIX_VIEWS.most(crop.shape[:2], policy)) == views
+        assert len(SIX_VIEWS.most(crop.shape[:2], policy, one_view=one_view)) == views
 
 
 def test_without_calibration_auto_super_resolves_every_crop() -> None:
@@ -383,7 +382,6 @@ def test_every_image_reports_method_and_reason_and_the_counters_agree(
     assert told == [("enlarged", "sharp"), ("super_resolved", "blurred"), ("enlarged", "blank")]
     sharp, blurred = images[:2]
     assert (sharp["working_scale"], sharp["strength"], blurred["strength"]) == (None, None, 1)
-    assert (sharp["views"], blurred["views"]) == (None, 1)
     assert sharp["blur_px"] < 1 < 1.6 < blurred["blur_px"]
     assert blurred["working_scale"] == pytest.approx(1.6 / blurred["blur_px"], abs=2e-3)
     for method, reason in told:

@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import product
 
 import cv2
 import numpy as np
@@ -65,12 +66,12 @@ def crop(runner: CropRunner, source: Written) -> Crop:
 def test_no_views_take_more_work_than_was_admitted(runner: CropRunner) -> None:
     for height in range(8, 80, 5):
         for width in range(16, 500, 17):
-            for rule in (UNCALIBRATED, replace(UNCALIBRATED, views=6)):
-                most = views.plan(height, width, rule.most_looks(None), spec=SPEC, sizes=runner._pipeline.sizes)
+            for rule, least in product((UNCALIBRATED, replace(UNCALIBRATED, views=6)), (1.0, 1.9, 2.1, 3.3)):
+                most = views.plan(height, width, rule.looks(least), spec=SPEC, sizes=runner._pipeline.sizes)
                 admitted = runner._most_windows(replace(crop(runner, Written(height, width, 1)), largest=most))
-                for blur in np.linspace(1, 18, 19):
+                for blur in least * np.geomspace(1, 12, 12):
                     looks = rule.looks(float(blur))
-                    taken = views.plan(height, width, looks, spec=SPEC, sizes=runner._pipeline.sizes)
+                    taken = views.plan(height, width, looks, spec=SPEC, sizes=runner._pipeline.sizes).distinct()
                     assert runner._windows(taken) <= admitted, (height, width, blur)
 
 
