@@ -43,8 +43,10 @@ Rule rule(const json& raw) {
                      limit(raw.at("strength")), raw.value("views", 1),
                      raw.value("strength_of_one", raw.at("strength").get<double>())};
     found.looks(1);  // throws if there is no such set of views
-    if (found.target_blur > 0 && found.strength > 0 && found.strength <= 1) return found;
-    throw Error("target_blur must be positive, and strength in (0, 1]");
+    const double least = std::min(found.strength, found.strength_of_one);
+    const double most = std::max(found.strength, found.strength_of_one);
+    if (found.target_blur > 0 && least > 0 && most <= 1) return found;
+    throw Error("target_blur must be positive, and each strength in (0, 1]");
 }
 
 }  // namespace

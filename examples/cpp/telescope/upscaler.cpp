@@ -45,8 +45,12 @@ Decision Upscaler::decide(const cv::Mat& crop) const {
 Upscaler::Prepared Upscaler::prepare(const cv::Mat& crop) const {
     Prepared prepared{crop, decide(crop), {}, {}};
     for (const Look& look : prepared.decision.looks) {
-        const Layout layout = plan(crop.size(), look.scale, model_.spec, model_.sizes);
-        const View& view = prepared.views.emplace_back(View{layout, look.inverted});
+        const View view{plan(crop.size(), look.scale, model_.spec, model_.sizes), look.inverted};
+        const auto is_equal = [&](const View& other) {  // the same crop in the same size has the same layout
+            return other.layout.size == view.layout.size && other.inverted == view.inverted;
+        };
+        if (std::any_of(prepared.views.begin(), prepared.views.end(), is_equal)) continue;
+        prepared.views.push_back(view);
         prepared.tiles.push_back(split(crop, view, model_.spec));
     }
     return prepared;

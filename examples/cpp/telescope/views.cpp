@@ -23,12 +23,9 @@ cv::Mat inverted(const cv::Mat& picture) { return cv::Scalar::all(255) - picture
 std::vector<Look> looks(int views, double scale) {
     const auto set = SETS.find(views);
     if (set == SETS.end()) throw Error("there is no set of " + std::to_string(views) + " views");
-    std::vector<double> scales;
-    for (double share : set->second.shares) scales.push_back(std::min(1.0, share * scale));
-    scales.erase(std::unique(scales.begin(), scales.end()), scales.end());
     std::vector<Look> found;
-    for (double own : scales) {
-        for (bool is_inverted : set->second.inversions) found.push_back({own, is_inverted});
+    for (double share : set->second.shares) {
+        for (bool is_inverted : set->second.inversions) found.push_back({std::min(1.0, share * scale), is_inverted});
     }
     return found;
 }

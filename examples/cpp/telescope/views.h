@@ -13,8 +13,8 @@ struct Look {
     bool inverted;  ///< the network sees 255 minus each pixel, and its picture is inverted back
 };
 
-/// Looks of so many views, all different. scale: working scale before its limit of 1. Throws Error for a number of
-/// views that there is no set of.
+/// So many looks, of which some may be equal. scale: working scale before its limit of 1. Throws Error for a number
+/// of views that there is no set of.
 std::vector<Look> looks(int views, double scale);
 
 /// One look with its tiles.
