@@ -27,7 +27,7 @@ Finding = Literal["blurred", "sharp", "noisy", "blank", "no_gain_for_recogniser"
 
 @dataclass(frozen=True)
 class Rule:
-    """Which crops one recogniser reads better after super-resolution, and at which scale and strength.
+    """Which crops one recogniser reads better after super-resolution, and by which treatment.
 
     min_blur: the least blur that is super-resolved; inf: no crop is. max_noise: the largest noise, relative to the
     crop's contrast; inf: no limit. target_blur: blur of the crop at its working scale; a crop blurred less keeps

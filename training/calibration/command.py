@@ -7,7 +7,8 @@
           -> for each, the confidences and the treatment by which second opinions gain most
           -> model_store/tbsrn/calibration-4.json, curve.svg
 
-A treatment is the blur at which the network sees the crop, and the share of its picture in the output.
+A treatment is the blur at which the network sees the crop, in how many views, and the share of its picture in the
+output.
 `python -m bench ocr` measures the rules on the other half of the words; train the model on neither half. The
 service loads the file at its next start, and refuses it for other weights. After an interruption the same command
 goes on with the readings in --out.

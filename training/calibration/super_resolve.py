@@ -1,6 +1,6 @@
 """Super-resolves crops as the service does, by each treatment that a rule can choose.
 
-    crop, its blur -> working scale -> tiles -> network -> one picture -> mixed with the enlarged crop
+    crop, its blur -> views, each: tiles -> network -> picture -> their mean -> mixed with the enlarged crop
 
 The service uses the same steps of `model_store.views` and `model_store.calibration`; a test compares the
 pictures.

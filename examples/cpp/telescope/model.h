@@ -11,7 +11,7 @@
 
 namespace telescope {
 
-/// Which crops one recogniser reads better after super-resolution, and at which scale and strength.
+/// Which crops one recogniser reads better after super-resolution, and by which treatment.
 ///
 /// Lengths are in pixels of the crop. model_store/calibration.py makes and explains these rules.
 struct Rule {
