@@ -4,8 +4,8 @@
          -> the mean of the pictures
 
 Where the network makes a stroke up, it makes up another one at another scale, or with dark and light exchanged.
-The strokes of the crop stay the same. So the mean keeps what is there, and fades the rest. Each view takes the
-network's time for its pixels.
+The strokes of the crop stay the same. So the mean keeps them, and fades the others. Each view takes the network's
+time for its pixels.
 """
 
 from collections.abc import Sequence

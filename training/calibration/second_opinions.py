@@ -4,13 +4,14 @@
 
 A crop is read again if the plain reading's confidence is below `below`; the second reading is kept if it is surer
 by more than `margin`. Every crop with text is super-resolved, also a sharp one: here the confidence, and not the
-blur, guards against harm. So the best treatment may differ from that of the recogniser's rule, and is chosen together
-with the limits.
+blur, guards against harm. So the best treatment may differ from that of the recogniser's rule, and is chosen
+together with the limits.
 
 Allowed are limits by which no script loses words, and no group of crops that are sent loses more than
 `training.calibration.fit.HARM` points, or one standard error. Among the allowed limits within half a standard
-error of the largest gain, `fit` takes those with fewest views, and of these the ones that send fewest crops. The limits for ANY, a recogniser that was
-not measured, must be allowed for every measured one, and count by the one that gains least.
+error of the largest gain, `fit` takes those with fewest views, and of these the ones that send fewest crops. The
+limits for ANY, a recogniser that was not measured, must be allowed for every measured one, and count by the one
+that gains least.
 """
 
 from __future__ import annotations
