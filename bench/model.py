@@ -32,7 +32,7 @@ def measure(args: argparse.Namespace) -> Report:
     )
     whole = score["scores"][-1]
     left_out = ("points over all crops", "on words left out")
-    limits = ("", "below", "margin", "target, px", "strength", "crops sent", *left_out)
+    limits = ("", "below", "margin", "target, px", "views", "strength", "crops sent", *left_out)
     tables = {
         "quality": Table("Degraded crops", ("", "bicubic", f"`{model.manifest.ref}`", "HR"), [*_quality(whole)]),
         "parity": Table("Largest difference from the trained network", [*FORMS.values()], [_differences(parity)]),
@@ -69,17 +69,18 @@ def _rules(calibration: Json) -> Rows:
         of = READER_NAMES if reader == ANY else [reader]
         ways = ("any", None) if reader == ANY else ("named", "named_cross_validated")
         cells = (", ".join(_points(points[way][one]) for one in of) if way else "" for way in ways)
-        limits = f"blur {rule.min_blur:.1f} px and more, target {rule.target_blur} px, strength {rule.strength:g}"
-        yield [name, limits, *cells]
+        limits = f"blur {rule.min_blur:.1f} px and more, target {rule.target_blur} px"
+        yield [name, f"{limits}, {rule.views} view{'s' * (rule.views > 1)}, strength {rule.strength:g}", *cells]
 
 
 def _limits(found: Json, rules: Json) -> Rows:
     for side, sent in found["sent"].items():
         reader, _, as_any = side.partition(" as ")
-        limits = rules[as_any or reader] | found["limits"].get(as_any or reader, {"below": 0, "margin": 0})
+        own = found["limits"].get(as_any or reader, {"below": 0, "margin": 0})
+        limits = {"views": 1, **rules[as_any or reader], **own}
         points = (_points(found["points_over_plain"][way][side]) for way in ("chosen", "cross_validated"))
         name = f"`any`, read by {READER_NAMES[reader]}" if as_any else READER_NAMES[reader]
-        given = (f"{limits[key]:g}" for key in ("below", "margin", "target_blur", "strength"))
+        given = (f"{limits[key]:g}" for key in ("below", "margin", "target_blur", "views", "strength"))
         yield [name, *given, f"{100 * sent:.0f} %", *points]
 
 

@@ -102,7 +102,7 @@ def _read(args: argparse.Namespace, subject: Subject) -> Results:
     ):
         for script, own in chosen.items():
             for cell in CELLS:
-                subject = replace(subject, inferred={})  # the ways differ in little but strength
+                subject = replace(subject, inferred={})  # which several ways share
                 crops = [crop(word, cell, seed=args.seed) for word in own]
                 treated = {way: subject.treated(crops, policy) for way, policy in POLICIES.items()}
                 for reader in readers.values():

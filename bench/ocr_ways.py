@@ -20,12 +20,12 @@ from app.bulk.in_process import InProcess
 from app.imaging.quality_gate import ALWAYS, DEFAULT_POLICY, Decision, QualityGate, RoutingPolicy
 from app.inference.predictor import Predictor
 from app.serving.loading import open_predictor
-from app.serving.pipeline import CropPipeline, Prepared
+from app.serving.pipeline import CropOptions, CropPipeline, Prepared
 from app.settings import load_settings
 from model_store.calibration import Calibration, SecondOpinion
 from model_store.pixels import Chw, Rgb
 from model_store.store import Artefact, ModelStore
-from model_store.tiling import Layout
+from model_store.views import Views
 from training.calibration.readers import SharedReader
 from training.ocr import Reading
 from training.readings import Readings
@@ -41,12 +41,16 @@ Read = tuple[Sequence[Reading], Flags]  # of each crop: its reading; whether it 
 
 @dataclass(frozen=True)
 class Subject:
-    """inferred: the network's outputs so far, which further policies reuse; None: each policy infers anew."""
+    """inferred: the network's outputs so far, which further policies reuse; None: each policy infers anew.
+
+    one_view: the crops are lines of a page.
+    """
 
     artefact: Artefact
     predictor: Predictor
     gate: QualityGate
-    inferred: dict[tuple[bytes, Layout], list[Chw]] | None = None
+    inferred: dict[tuple[bytes, Views], list[Chw]] | None = None
+    one_view: bool = False
 
     @property
     def name(self) -> str:
@@ -60,15 +64,16 @@ class Subject:
         """The crops as the service returns them, by its own code in this process."""
         pipeline = CropPipeline(self.predictor.spec, self.gate, sizes=self.artefact.manifest.input_sizes)
         service = InProcess(self.predictor, pipeline, policy=policy)
-        prepared = [pipeline.prepare(crop, service.options) for crop in crops]
+        options = CropOptions("native", policy, self.one_view)
+        prepared = [pipeline.prepare(crop, options) for crop in crops]
         inferred = {} if self.inferred is None else self.inferred
         new = {_key(one): one for one in prepared if one.decision.infers and _key(one) not in inferred}
         inferred.update(zip(new, service.infer(list(new.values())), strict=True))
         return [(pipeline.finish(one, inferred.get(_key(one), [])), one.decision) for one in prepared]
 
 
-def _key(prepared: Prepared) -> tuple[bytes, Layout]:
-    return prepared.rgb.tobytes(), prepared.layout
+def _key(prepared: Prepared) -> tuple[bytes, Views]:
+    return prepared.rgb.tobytes(), prepared.views
 
 
 def open_subject(args: argparse.Namespace) -> Subject:

@@ -13,6 +13,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -93,7 +94,7 @@ def measure(args: argparse.Namespace) -> Report:
 def _read(args: argparse.Namespace, names: list[str], scripts: list[str], kinds: list[str]) -> Iterator[Measured]:
     from rapidocr import RapidOCR
 
-    subject, service = open_subject(args), OcrEngine(threads=1)
+    subject, service = replace(open_subject(args), one_view=True), OcrEngine(threads=1)
     rapidocr: Any = RapidOCR(params={"Global.log_level": "warning"})  # the type of its result depends on the flags
     with (
         closing(subject.predictor),

@@ -4,6 +4,7 @@
     store.py        ModelStore: resolve, list, verify, publish
     pixels.py       RGB uint8 crops <-> float32 NCHW tensors
     tiling.py       a crop of any size -> tiles of the network's input sizes -> one picture
+    views.py        the network's views of one crop, and the mean of their pictures
     blur.py         the blur, contrast and noise of a crop
     calibration.py  Rule, Calibration: which crops to super-resolve for which recogniser, and how
     pictures.py     encoded pictures -> RGB: the project's one decoder

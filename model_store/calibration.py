@@ -17,7 +17,9 @@ from typing import Any, Literal, Self
 from model_store.blur import Estimate
 from model_store.errors import InvalidCalibration
 from model_store.store import Artefact
+from model_store.views import SETS, Look, looks
 
+VIEWED_PIXELS = 16_384  # a word, or a short line: larger crops take long enough with one view
 ANY = "any"  # an unknown recogniser; its rule suits every recogniser that was measured
 SCHEMA_VERSION = 3
 Finding = Literal["blurred", "sharp", "noisy", "blank", "no_gain_for_recogniser"]
@@ -25,12 +27,14 @@ Finding = Literal["blurred", "sharp", "noisy", "blank", "no_gain_for_recogniser"
 
 @dataclass(frozen=True)
 class Rule:
-    """Which crops one recogniser reads better after super-resolution, and at which scale and strength.
+    """Which crops one recogniser reads better after super-resolution, and by which treatment.
 
     min_blur: the least blur that is super-resolved; inf: no crop is. max_noise: the largest noise, relative to the
     crop's contrast; inf: no limit. target_blur: blur of the crop at its working scale; a crop blurred less keeps
     its scale. strength: share of the network's picture in the output; the rest is the bicubically enlarged crop.
     points: words of 100 that the super-resolved crops gain, measured on words that the rule was not chosen by.
+    views: how many of the network are averaged (`model_store/views.py`). strength_of_one: the strength where one
+    view must do: in crops of more than VIEWED_PIXELS, and on pages.
     """
 
     min_blur: float
@@ -38,29 +42,49 @@ class Rule:
     target_blur: float
     strength: float
     points: float = 0.0
+    views: int = 1
+    strength_of_one: float | None = None
 
     @classmethod
     def from_json(cls, limits: Mapping[str, float | None]) -> Self:
         """Raises KeyError, TypeError or ValueError."""
-        found = {field.name: limits[field.name] for field in fields(cls)}
-        return cls(**{name: math.inf if limit is None else float(limit) for name, limit in found.items()})
+        found = {name: limits[name] for name in ("min_blur", "max_noise", "target_blur", "strength", "points")}
+        numbers = {name: math.inf if limit is None else float(limit) for name, limit in found.items()}
+        views = limits.get("views")
+        return cls(
+            **numbers, views=1 if views is None else int(views), strength_of_one=limits.get("strength_of_one")
+        )
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
-        if not (self.target_blur > 0 and 0 < self.strength <= 1):
-            raise ValueError(f"target_blur must be positive, and strength in (0, 1], not {self}")
+        strengths = self.strength, self.strength if self.strength_of_one is None else self.strength_of_one
+        if not (self.target_blur > 0 and all(0 < strength <= 1 for strength in strengths)):
+            raise ValueError(f"target_blur must be positive, and each strength in (0, 1], not {self}")
+        if self.views not in SETS:
+            raise ValueError(f"views must be one of {sorted(SETS)}, not {self.views}")
 
     def as_json(self) -> dict[str, float | None]:
-        """Infinity, which JSON lacks, becomes null."""
-        return {name: None if math.isinf(limit) else limit for name, limit in asdict(self).items()}
+        """Infinity, which JSON lacks, becomes null; what does not apply is left out."""
+        given = {name: limit for name, limit in asdict(self).items() if limit is not None}
+        return {name: None if math.isinf(limit) else limit for name, limit in given.items()}
 
     @property
     def never(self) -> bool:
         return math.isinf(self.min_blur)
 
+    def for_crop(self, height: int, width: int, *, one_view: bool = False) -> Self:
+        """The rule for a crop of this size: with one view, at the strength for it, if the crop is large."""
+        if self.views == 1 or not (one_view or height * width > VIEWED_PIXELS):
+            return self
+        return replace(self, views=1, strength=self.strength_of_one or self.strength, strength_of_one=None)
+
     def scale(self, blur: float | None) -> float:
         """Working scale of a crop of this blur, in (0, 1]; 1 for an unknown blur (None)."""
         return min(1.0, self.target_blur / blur) if blur else 1.0
+
+    def looks(self, blur: float | None) -> tuple[Look, ...]:
+        """The network's looks at a crop of this blur, or of an unknown one (None)."""
+        return looks(self.views, self.target_blur / blur if blur else math.inf)
 
     def finding(self, estimate: Estimate) -> Finding:
         """`blurred`: super-resolve the crop; any other finding is the reason not to."""
@@ -81,7 +105,7 @@ class Rule:
         return f"super-resolves {every}{noise}; {self.points:+.1f} points on those"
 
 
-# Without calibration, and for mode=always: full strength, at the target blur that most recognisers read best.
+# Without calibration: full strength, at the target blur that most recognisers read best.
 UNCALIBRATED = Rule(min_blur=0, max_noise=math.inf, target_blur=1.8, strength=1)
 
 
@@ -90,27 +114,34 @@ class SecondOpinion:
     """When a recogniser should read a crop again, super-resolved, and which reading it should keep.
 
     below: the recogniser's confidence, in [0, 1], under which it should. margin: the second reading is kept if its
-    confidence is larger than the first one's by more than this. target_blur, strength: of the super-resolution, as
-    in `Rule`; None: those of the recogniser's rule.
+    confidence is larger than the first one's by more than this. The other fields are of the
+    super-resolution, as in `Rule`; None: that of the recogniser's rule.
     """
 
     below: float
     margin: float
     target_blur: float | None = None
     strength: float | None = None
+    views: int | None = None
+    strength_of_one: float | None = None
 
     @classmethod
     def from_json(cls, limits: Mapping[str, float]) -> Self:
         """Raises KeyError, TypeError or ValueError."""
         given = (field.name for field in fields(cls) if field.name in limits or field.default is MISSING)
-        found = cls(**{name: float(limits[name]) for name in given})
+        numbers = {name: float(limits[name]) for name in given if name != "views"}
+        found = cls(**numbers, views=int(limits["views"]) if "views" in limits else None)
         if not (0 <= found.below <= 1 and -1 <= found.margin <= 1):
             raise ValueError(f"below must be in [0, 1], and margin in [-1, 1], not {found}")
         return found
 
+    def as_json(self) -> dict[str, float]:
+        """What is not given is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
     def treatment(self, rule: Rule) -> Rule:
-        """The recogniser's rule with the target blur and strength of its second opinions. Raises ValueError."""
-        own = {"target_blur": self.target_blur, "strength": self.strength}
+        """The recogniser's rule with the treatment of its second opinions. Raises ValueError."""
+        own = {name: getattr(self, name) for name in ("target_blur", "strength", "views", "strength_of_one")}
         return replace(rule, **{name: value for name, value in own.items() if value is not None})
 
     def sends(self, confidence: float) -> bool:
@@ -173,7 +204,7 @@ class Calibration:
     def rule(self, recogniser: str | None, *, every_crop: bool = False) -> Rule:
         """The recogniser's rule; that of ANY for one without.
 
-        every_crop: with the target blur and strength for crops that are super-resolved at any blur.
+        every_crop: with target blur, strength and views for crops that are super-resolved at any blur.
         """
         name = recogniser if recogniser and recogniser in self.rules else ANY
         opinion = self.second_opinions.get(name) if every_crop else None

@@ -30,7 +30,6 @@ OVERLAP_SHARE = 1 / 4  # of a tile's side at most
 SHRINKS = (1.0, 0.97, 0.94, 0.91, 0.88)  # of the working scale where that saves tiles; blur is known to a tenth
 MIN_ROWS = 12  # of text, before SHRINKS, which may leave 11: with fewer, letters fall together
 TURN_ROWS, TURN_ASPECT = 64, 1.5  # a crop this high, and this much higher than wide, is text on its side
-SMALL_PIXELS = 4096  # of tiles: cut and blended in a fraction of a millisecond
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,6 @@ class Layout:
     def pixels(self) -> int:
         """Pixels that the network computes."""
         return self.tiles * prod(self.tile)
-
-    @property
-    def is_small(self) -> bool:
-        """True if cutting and blending take a fraction of a millisecond."""
-        return self.pixels <= SMALL_PIXELS
 
 
 def stretched(spec: PixelSpec) -> Layout:

@@ -44,7 +44,7 @@ class Query(BaseModel):
     mode: Mode = Field(
         DEFAULT_MODE,
         description="`auto`: super-resolves the crops that it helps to read, and enlarges the others without the "
-        "network. `always`: super-resolves every crop, with `recogniser` as it is best for that recogniser.",
+        "network. `always`: super-resolves every crop as it is best for `recogniser`, or for any.",
     )
     recogniser: str | None = Field(
         None,

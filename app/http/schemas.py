@@ -45,7 +45,8 @@ class DoneImage(BaseModel):
         description="Measured: standard deviation of a Gaussian, in pixels of the crop; null: not measured."
     )
     working_scale: float | None = Field(
-        description="Scale at which the network saw the crop; null if it did not.", examples=[0.64]
+        description="Scale at which the network saw the crop; of several views, the middle one; null: none.",
+        examples=[0.64],
     )
     strength: float | None = Field(
         description="Share of the network's picture in the result, the rest being the enlarged crop; null: none."

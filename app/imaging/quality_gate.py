@@ -11,9 +11,10 @@ from typing import Literal
 
 from app.errors import InvalidParameter
 from model_store.blur import estimate
-from model_store.calibration import UNCALIBRATED, Calibration, SecondOpinion
-from model_store.pixels import Rgb
+from model_store.calibration import UNCALIBRATED, Calibration, Rule, SecondOpinion
+from model_store.pixels import Rgb, Size
 from model_store.tiling import Geometry
+from model_store.views import Look
 
 Mode = Literal["auto", "always"]
 Method = Literal["super_resolved", "enlarged", "kept"]
@@ -39,8 +40,8 @@ REASONS: dict[Reason, str] = {
 class RoutingPolicy:
     """Which crops go through the network.
 
-    recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, and every crop is
-    returned at the model's scale. With mode "always", by the target blur and strength of its second opinions.
+    recogniser: the reader of the output, as the calibration names it, or ANY. None: unknown, so the rule for ANY
+    decides, and every crop is returned at the model's scale. Mode "always" uses the treatment of second opinions.
     sure: whether the recogniser has read the crop and is sure of it: then it is kept, else super-resolved as with
     mode "always". None: it has not read it.
     """
@@ -59,7 +60,8 @@ class Decision:
     """The treatment of one crop, and the reason for it.
 
     scale: working scale, in (0, 1]. strength: share of the network's picture in the output, the rest being the
-    bicubically enlarged crop. blur: as measured, in pixels of the crop; None if it was not measured.
+    bicubically enlarged crop. blur: as measured, in pixels of the crop; None if it was not measured. looks: of the
+    network at the crop (`model_store/views.py`).
     """
 
     method: Method
@@ -67,6 +69,7 @@ class Decision:
     scale: float = 1.0
     strength: float = 1.0
     blur: float | None = None
+    looks: tuple[Look, ...] = (Look(),)
 
     @property
     def infers(self) -> bool:
@@ -120,28 +123,34 @@ class QualityGate:
             choices = f"known are {', '.join(known)}" if known else "it has no calibration"
             raise InvalidParameter(f"The model was not calibrated for the recogniser {recogniser!r}; {choices}.")
 
-    def largest_scale(self, policy: RoutingPolicy) -> float | None:
-        """The largest working scale that `decide` may choose for any crop; None: it never infers."""
-        if policy.sure:
-            return None
-        if policy.mode == "always" or policy.sure is False or not self.calibration:
-            return 1.0
-        rule = self.calibration.rule(policy.recogniser)
-        return None if rule.never else rule.scale(rule.min_blur)
+    def most(self, size: Size, policy: RoutingPolicy, *, one_view: bool = False) -> tuple[Look, ...]:
+        """Looks that take no less time than those of any crop of this size; none: the network is never used.
 
-    def decide(self, rgb: Rgb, policy: RoutingPolicy) -> Decision:
-        """The treatment of a crop, uint8 (H, W, 3)."""
+        one_view: as for `decide`.
+        """
+        if policy.sure:
+            return ()
+        rule, asked = self._rule(size, policy, one_view)
+        if asked:
+            return rule.looks(None)
+        return () if rule.never else rule.looks(rule.min_blur)
+
+    def decide(self, rgb: Rgb, policy: RoutingPolicy, *, one_view: bool = False) -> Decision:
+        """The treatment of a crop, uint8 (H, W, 3). one_view: it is one of the many of a page."""
         if policy.sure:
             return Decision("kept", "sure")
         measured = estimate(rgb)
         blur = None if measured.is_blank else measured.blur
-        asked: Reason | None = "always" if policy.mode == "always" else "unsure" if policy.sure is False else None
-        if not self.calibration or policy == ALWAYS:
-            return Decision("super_resolved", asked or "uncalibrated", UNCALIBRATED.scale(blur), blur=blur)
-        rule = self.calibration.rule(policy.recogniser, every_crop=asked is not None)
-        if asked:
-            return Decision("super_resolved", asked, rule.scale(blur), rule.strength, blur)
-        finding = rule.finding(measured)
-        if finding == "blurred":
-            return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur)
+        rule, asked = self._rule((rgb.shape[0], rgb.shape[1]), policy, one_view)
+        finding = asked or rule.finding(measured)
+        if asked or finding == "blurred":
+            return Decision("super_resolved", finding, rule.scale(blur), rule.strength, blur, rule.looks(blur))
         return Decision("enlarged" if policy.recogniser is None else "kept", finding, blur=blur)
+
+    def _rule(self, size: Size, policy: RoutingPolicy, one_view: bool) -> tuple[Rule, Reason | None]:
+        """The rule for a crop of this size, and the reason if it super-resolves every crop."""
+        asked: Reason | None = "always" if policy.mode == "always" else "unsure" if policy.sure is False else None
+        if not self.calibration:
+            return UNCALIBRATED, asked or "uncalibrated"
+        rule = self.calibration.rule(policy.recogniser, every_crop=asked is not None)
+        return rule.for_crop(*size, one_view=one_view), asked

@@ -241,7 +241,7 @@ class ServedModel:
         except ServiceError as exc:
             exc.__cause__ = exc.__context__ = None  # they refer to Pillow's view of the file
             return exc.with_traceback(None)
-        largest = self._pipeline.largest_layout(picture.height, picture.width, options)
+        largest = self._pipeline.largest_views(picture.height, picture.width, options)
         small = (largest is None or largest.is_small) and picture.is_small(image_format)
         return Crop(picture, options, output, largest, image_format, small)
 

@@ -96,11 +96,11 @@ class Page:
         self, source: RegionSource, policy: RoutingPolicy, image_format: Format | None, *, encoded: bool = True
     ) -> Crop:
         """image_format: None keeps the result's pixels. encoded: later on, in any case. Raises ResultTooLarge."""
-        options = CropOptions("native", policy)
+        options = CropOptions("native", policy, one_view=True)
         output = self._pipeline.output_size(source.height, source.width, options)
         if encoded:
             encode.check_result(self._format, *output)
-        largest = self._pipeline.largest_layout(source.height, source.width, options)
+        largest = self._pipeline.largest_views(source.height, source.width, options)
         return Crop(source, options, output, largest, image_format)
 
     def decode(self) -> None:

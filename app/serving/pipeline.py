@@ -1,6 +1,6 @@
 """One crop's way through the network, without queue or event loop; the same for the service and for bulk jobs.
 
-header   -> output_size, largest_layout     before decoding: how much a crop may take
+header   -> output_size, largest_views     before decoding: how much a crop may take
 pixels   -> prepare: decide, cut into tiles -> [network] -> finish: merge, enlarge or keep
 """
 
@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.imaging.quality_gate import DEFAULT_POLICY, REFERENCE, Decision, QualityGate, RoutingPolicy
-from model_store import tiling
+from model_store import tiling, views
 from model_store.manifest import PixelSpec
-from model_store.pixels import Chw, Nchw, Rgb, Size
-from model_store.tiling import Geometry, Layout
+from model_store.pixels import Chw, Rgb, Size
+from model_store.tiling import Geometry
+from model_store.views import Look, Views
 
 
 @dataclass(frozen=True)
 class CropOptions:
-    """The treatment that a request asks for."""
+    """The treatment that a request asks for. one_view: the crop is one of the many of a page."""
 
     geometry: Geometry = "native"
     policy: RoutingPolicy = DEFAULT_POLICY
+    one_view: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Prepared:
 
     rgb: Rgb
     decision: Decision
-    layout: Layout
-    tiles: Sequence[Chw] | Nchw
+    views: Views
+    tiles: Sequence[Chw]
 
 
 class CropPipeline:
@@ -45,33 +47,33 @@ class CropPipeline:
             return tiling.stretched(self.spec).output
         return self.spec.scale * height, self.spec.scale * width
 
-    def largest_layout(self, height: int, width: int, options: CropOptions) -> Layout | None:
-        """The layout of most pixels that `prepare` may choose; None: the network is never used."""
+    def largest_views(self, height: int, width: int, options: CropOptions) -> Views | None:
+        """The views of most pixels that `prepare` may choose; None: the network is never used."""
         if options.geometry == "telescope":
-            return tiling.stretched(self.spec)
-        scale = self.gate.largest_scale(options.policy)
-        return None if scale is None else self._layout(height, width, scale)
+            return views.stretched(self.spec)
+        looks = self.gate.most((height, width), options.policy, one_view=options.one_view)
+        return self._views(height, width, looks) if looks else None
 
     def prepare(self, rgb: Rgb, options: CropOptions) -> Prepared:
         """rgb: uint8 (H, W, 3)."""
         if options.geometry == "telescope":
-            decision, layout = REFERENCE, tiling.stretched(self.spec)
+            decision, chosen = REFERENCE, views.stretched(self.spec)
         else:
-            decision = self.gate.decide(rgb, options.policy)
-            layout = self._layout(rgb.shape[0], rgb.shape[1], decision.scale)
-        return Prepared(rgb, decision, layout, tiling.split(rgb, layout, self.spec) if decision.infers else ())
+            decision = self.gate.decide(rgb, options.policy, one_view=options.one_view)
+            chosen = self._views(rgb.shape[0], rgb.shape[1], decision.looks).distinct()
+        return Prepared(rgb, decision, chosen, chosen.split(rgb, self.spec) if decision.infers else ())
 
     def finish(self, prepared: Prepared, sr_tiles: Sequence[Chw]) -> Rgb:
         """The result, uint8 (H, W, 3). sr_tiles: the network's outputs for the tiles, in their order."""
-        decision, output = prepared.decision, prepared.layout.output
+        decision, output = prepared.decision, prepared.views.output
         if decision.method == "kept":
             return prepared.rgb
         if not decision.infers:
             return tiling.enlarge(prepared.rgb, output)
-        sr = tiling.merge(sr_tiles, prepared.layout, self.spec)
+        sr = prepared.views.merge(sr_tiles, self.spec)
         if decision.strength == 1:
             return sr
         return tiling.mixed(sr, tiling.enlarge(prepared.rgb, output), decision.strength)
 
-    def _layout(self, height: int, width: int, scale: float) -> Layout:
-        return tiling.plan(height, width, scale=scale, spec=self.spec, sizes=self.sizes)
+    def _views(self, height: int, width: int, looks: tuple[Look, ...]) -> Views:
+        return views.plan(height, width, looks, spec=self.spec, sizes=self.sizes)

@@ -29,7 +29,7 @@ from app.serving.pipeline import CropOptions, CropPipeline, Prepared
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import OFF, Tracing
 from model_store.pixels import Chw, Nchw, Rgb, Size
-from model_store.tiling import Layout
+from model_store.views import Views
 
 T = TypeVar("T")
 log = logging.getLogger("telescope.crops")
@@ -53,7 +53,7 @@ class CropSource(Protocol):
 class Crop:
     """One crop before decoding.
 
-    output: height and width of its result. largest: the layout of most pixels that it may get; None: the network
+    output: height and width of its result. largest: the views of most pixels that it may get; None: the network
     is never used. image_format: of the result; None: the result keeps its pixels, for its page. small:
     decoding and encoding take about a millisecond at most, for any pixels.
     """
@@ -61,7 +61,7 @@ class Crop:
     source: CropSource
     options: CropOptions
     output: Size
-    largest: Layout | None
+    largest: Views | None
     image_format: Format | None
     small: bool = False
 
@@ -172,7 +172,7 @@ class CropRunner:
                 with self._tracing.span("crop"):
                     with self._tracing.span("decode"):
                         prepared, decode_s = await self.call(self._prepare, crop, inline=crop.small)
-                    used = prepared.layout if prepared.decision.infers else None
+                    used = prepared.views if prepared.decision.infers else None
                     admission.release(self._most_windows(crop) - self._windows(used))
                     tiles = await admission.infer(prepared.tiles) if used else []
                     self._inferred(tiles, timings)
@@ -207,18 +207,19 @@ class CropRunner:
         return 3 * (prod(crop.size) + prod(crop.output)) + tiles
 
     def _most_windows(self, crop: Crop) -> int:
-        """The work of any layout that the crop may get: none has more pixels than the largest.
+        """The work of any views that the crop may get: none have more pixels than the largest, view by view.
 
         The largest need not be the most work: a tile of 24x96 is 2.25 times as many pixels as a window, and counts
         as three.
         """
-        if not crop.largest:
-            return 0
-        pixels = crop.largest.pixels
-        return max(pixels // prod(tile) * self._batcher.windows(tile) for tile in self._pipeline.sizes)
+        layouts = crop.largest.layouts if crop.largest else []
+        return sum(
+            max(layout.pixels // prod(tile) * self._batcher.windows(tile) for tile in self._pipeline.sizes)
+            for layout in layouts
+        )
 
-    def _windows(self, layout: Layout | None) -> int:
-        return layout.tiles * self._batcher.windows(layout.tile) if layout else 0
+    def _windows(self, views: Views | None) -> int:
+        return sum(one.tiles * self._batcher.windows(one.tile) for one in views.layouts) if views else 0
 
     def _prepare(self, crop: Crop) -> tuple[Prepared, float]:
         """The prepared crop, and the seconds taken."""

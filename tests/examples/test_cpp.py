@@ -1,6 +1,7 @@
 """The C++ sample, built by the commands of its README, against the service's own steps."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from app.inference.runtimes import open_runtime
 from app.serving.pipeline import CropOptions, CropPipeline
 from model_store import BUNDLED
 from model_store.blur import estimate
-from model_store.calibration import Calibration
+from model_store.calibration import Calibration, Rule
 from model_store.pixels import Rgb
 from model_store.store import ModelStore
 from tests.conftest import REPOSITORY
@@ -146,9 +147,10 @@ def copied_model(folder: Path) -> Path:
 
 def test_the_crops_take_every_way(crops: dict[Path, Rgb]) -> None:
     always = [PIPELINE.prepare(rgb, CropOptions(policy=RoutingPolicy("always"))) for rgb in crops.values()]
-    assert {one.layout.tile for one in always} == set(PIPELINE.sizes)
-    assert {one.layout.turned for one in always} == {False, True}
-    rows_of_tiles = {(min(len(one.layout.tops), 2), min(len(one.layout.lefts), 9)) for one in always}
+    layouts = [layout for one in always for layout in one.views.layouts]
+    assert {layout.tile for layout in layouts} == set(PIPELINE.sizes)
+    assert {layout.turned for layout in layouts} == {False, True}
+    rows_of_tiles = {(min(len(layout.tops), 2), min(len(layout.lefts), 9)) for layout in layouts}
     assert rows_of_tiles >= {(1, 1), (1, 2), (2, 1), (2, 2), (1, 9)}, "9: more than one batch"
     auto = [PIPELINE.gate.decide(rgb, RoutingPolicy("auto", "rapidocr-v6")) for rgb in crops.values()]
     assert {one.reason for one in auto} == {"blurred", "sharp", "blank"}
@@ -269,7 +271,7 @@ def test_an_unreadable_picture_spares_the_others(program: Program, tmp_path: Pat
 def test_a_model_without_calibration_super_resolves_every_crop(program: Program, tmp_path: Path) -> None:
     copied_model(tmp_path)
     outputs = []
-    for options in (["--model", tmp_path / "4"], ["--mode", "always"]):
+    for options in (["--model", tmp_path / "4"], ["--model", tmp_path / "4", "--mode", "always"]):
         assert program.run(CROPS / "harbour.png", "-o", tmp_path / "out", *options).returncode == 0
         outputs.append((tmp_path / "out" / "harbour.png").read_bytes())
     assert outputs[0] == outputs[1]
@@ -277,6 +279,28 @@ def test_a_model_without_calibration_super_resolves_every_crop(program: Program,
     done = program.run(CROPS / "harbour.png", "-o", tmp_path / "out", "--model", tmp_path / "4")
     assert done.returncode == 2
     assert "calibration-4.json cannot be used (it must be of schema 3 and for tbsrn:4)" in done.stderr
+
+
+def test_six_views_equal_the_services_in_every_size(
+    program: Program, crops: dict[Path, Rgb], tmp_path: Path
+) -> None:
+    model = copied_model(tmp_path)
+    rule = Rule(min_blur=0, max_noise=math.inf, target_blur=2, strength=0.7, views=6, strength_of_one=0.4)
+    calibration = {"schema_version": 3, "model": "tbsrn:4", "rules": {"any": rule.as_json()}}
+    (tmp_path / "calibration-4.json").write_text(json.dumps(calibration))
+    done = program.run(*crops, "-o", tmp_path / "out", "--recogniser", "any", "--model", model)
+    assert done.returncode == 0, done.stderr
+    pipeline = CropPipeline(PIPELINE.spec, QualityGate(Calibration({"any": rule})), sizes=PIPELINE.sizes)
+    options = CropOptions(policy=RoutingPolicy(recogniser="any"))
+    runtime = open_runtime("openvino", ARTEFACT, device="cpu", threads=0, precision="fp32")
+    seen = set()
+    for path, rgb in crops.items():
+        prepared = pipeline.prepare(rgb, options)
+        seen.add(len(prepared.views.each) if prepared.decision.infers else 0)
+        ours = pipeline.finish(prepared, [runtime.run(tile[None])[0] for tile in prepared.tiles])
+        theirs = picture(tmp_path / "out" / f"{path.stem}.png")
+        assert np.abs(ours.astype(int) - theirs).max() <= 1, path.stem
+    assert seen >= {1, 2, 6}
 
 
 def test_always_with_a_recogniser_takes_the_strength_of_its_second_opinions(
@@ -329,7 +353,8 @@ def test_the_library_works_as_the_readme_shows(root: Path, program: Program, tmp
     page, written, cut = REPOSITORY / "examples" / "pages" / "market.png", tmp_path / "a.png", tmp_path / "cut.png"
     subprocess.run([tmp_path / "build" / "reader", page, written], cwd=REPOSITORY, check=True)
     crop = picture(page)[20:40, 10:100]
-    layout = PIPELINE.prepare(crop, CropOptions(policy=RoutingPolicy(recogniser="tesseract"))).layout
+    chosen = PIPELINE.prepare(crop, CropOptions(policy=RoutingPolicy(recogniser="tesseract"))).views
+    layout = chosen.layouts[0]
     assert layout.tile[0] > layout.size[0], "no pixels of the page around the region could get into a tile"
     Image.fromarray(crop).save(cut)
     assert program.run(cut, "-o", tmp_path / "out", "--recogniser", "tesseract").returncode == 0

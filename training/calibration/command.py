@@ -7,7 +7,8 @@
           -> for each, the confidences and the treatment by which second opinions gain most
           -> model_store/tbsrn/calibration-4.json, curve.svg
 
-A treatment is the blur at which the network sees the crop, and the share of its picture in the output.
+A treatment is the blur at which the network sees the crop, in how many views, and the share of its picture in the
+output.
 `python -m bench ocr` measures the rules on the other half of the words; train the model on neither half. The
 service loads the file at its next start, and refuses it for other weights. After an interruption the same command
 goes on with the readings in --out.
@@ -35,7 +36,7 @@ from model_store.errors import ModelStoreError
 from training.calibration import second_opinions
 from training.calibration.cells import Word, add_data, words
 from training.calibration.chart import write_curve
-from training.calibration.fit import TARGETS, Samples, cross_validated, curve, fit, gain
+from training.calibration.fit import Samples, Treatment, cross_validated, curve, fit, gain
 from training.calibration.measure import draw, measure
 from training.calibration.network import PRECISION, Network, add_network, open_network
 from training.calibration.readers import SharedReader, shared_readers
@@ -158,7 +159,7 @@ def points(samples: Samples, rules: Mapping[str, Rule]) -> dict[str, dict[str, d
         return gain(gained, samples.word)
 
     names = list(samples.gains)
-    always = Rule(min_blur=0, max_noise=math.inf, target_blur=TARGETS[1], strength=1)
+    always = Rule(min_blur=0, max_noise=math.inf, target_blur=2.0, strength=1)
     left_out = {name: cross_validated(samples.of_readers(name))[0][name] for name in names}
     return {
         "always": by(dict.fromkeys(names, always)),
@@ -175,7 +176,7 @@ def summary(report: dict[str, Any]) -> str:
         f"{report['model']}: each rule, and the share of these crops that it super-resolves",
         *(
             f"  {name}: {rule.description()}; {share[name]:.0%}, "
-            f"target {rule.target_blur}, strength {rule.strength}"
+            f"target {rule.target_blur}, strength {rule.strength}, views {rule.views}"
             for name, rule in rules.items()
         ),
         "",
@@ -192,17 +193,27 @@ def summary(report: dict[str, Any]) -> str:
 
 
 def _second_opinions(found: Mapping[str, Any]) -> Iterator[str]:
-    yield "| second opinions | below | margin | target, strength | crops sent | points | on words left out |"
-    yield "|---|---|---|---|---|---|---|"
+    columns = (
+        "second opinions",
+        "below",
+        "margin",
+        "target, strength, views",
+        "crops sent",
+        "points",
+        "words left out",
+    )
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
     for reader in found["sent"]:
         of = reader if reader in found["recognisers"] else ANY
-        none = dict.fromkeys(("below", "margin", "target_blur", "strength"), "none")
-        limits = found["limits"].get(of, none)
+        limits = found["limits"].get(of, {})
+        names = ("below", "margin", *Treatment._fields)
+        below, margin, *treatment = (str(limits.get(name, "none")) for name in names)
         chosen, left_out = (
             f"{own[reader]['points']:+.2f} ± {1.96 * own[reader]['error']:.2f}"
             for own in found["points_over_plain"].values()
         )
         yield (
-            f"| {reader} | {limits['below']} | {limits['margin']} | {limits['target_blur']}, {limits['strength']} "
+            f"| {reader} | {below} | {margin} | {', '.join(treatment)} "
             f"| {found['sent'][reader]:.0%} | {chosen} | {left_out} |"
         )

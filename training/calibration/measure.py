@@ -24,7 +24,7 @@ from training.data.crops import sample_seed
 from training.readings import Readings
 
 CHUNK = 48  # crops whose pictures are held at once
-PLAIN: Treatment = (0.0, 0.0)
+PLAIN = Treatment(0.0, 0.0)
 Drawn = tuple[int, Word, Cell]  # the word's number first
 Read = tuple[bool, float]  # whether the word is right, and the recogniser's confidence
 Reads = dict[Treatment, list[Read]]

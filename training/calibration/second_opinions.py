@@ -4,19 +4,20 @@
 
 A crop is read again if the plain reading's confidence is below `below`; the second reading is kept if it is surer
 by more than `margin`. Every crop with text is super-resolved, also a sharp one: here the confidence, and not the
-blur, guards against harm. So the best target blur and strength may differ from those of the recogniser's rule, and
-are chosen together with the limits.
+blur, guards against harm. So the best treatment may differ from that of the recogniser's rule, and is chosen
+together with the limits.
 
 Allowed are limits by which no script loses words, and no group of crops that are sent loses more than
 `training.calibration.fit.HARM` points, or one standard error. Among the allowed limits within half a standard
-error of the largest gain, `fit` takes the ones that send fewest crops. The limits for ANY, a recogniser that was
-not measured, must be allowed for every measured one, and count by the one that gains least.
+error of the largest gain, `fit` takes those with fewest views, and of these the ones that send fewest crops. The
+limits for ANY, a recogniser that was not measured, must be allowed for every measured one, and count by the one
+that gains least.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
 from typing import Any
@@ -40,7 +41,10 @@ from training.calibration.fit import (
 
 BELOW = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)  # above, hardly a word is gained
 MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-_ALL = [SecondOpinion(*limits, *treatment) for limits, treatment in product(product(BELOW, MARGINS), TREATMENTS)]
+_ALL = [
+    SecondOpinion(*limits, **treatment._asdict())
+    for limits, treatment in product(product(BELOW, MARGINS), TREATMENTS)
+]
 NONE = SecondOpinion(below=0.0, margin=0.0)  # sends no crop
 
 
@@ -68,7 +72,8 @@ class Opinions:
         """1: read by the second opinion alone; -1: by the plain reading alone."""
         if not limits.below:
             return np.zeros(len(self.word))
-        place = TREATMENTS.index((limits.target_blur, limits.strength))  # type: ignore[arg-type]  # both are given
+        treatment = limits.target_blur, limits.strength, limits.views, limits.strength_of_one
+        place = TREATMENTS.index(treatment)  # type: ignore[arg-type]  # all are given
         kept = self.sent(limits) & (self.second_sure[place] > self.sure + limits.margin)
         return np.where(kept, self.second_right[place].astype(float) - self.right, 0.0)
 
@@ -102,7 +107,7 @@ def best(*opinions: Opinions) -> SecondOpinion | None:
     if most is None:
         return None
     as_good = [one for one in found if one.points >= most.points - ALIKE * most.error]
-    by_cost = sorted(as_good, key=lambda one: (one.sent, -one.points))
+    by_cost = sorted(as_good, key=lambda one: (one.limits.views, one.sent, -one.points))
     return next(one.limits for one in by_cost if one.is_harmless())
 
 
@@ -143,7 +148,7 @@ def report(opinions: Mapping[str, Opinions]) -> dict[str, Any]:
     used |= {of_any(name): (own, limits.get(ANY, NONE)) for name, own in opinions.items()}
     word = next(iter(opinions.values())).word
     return {
-        "limits": {name: asdict(chosen) for name, chosen in limits.items()},
+        "limits": {name: chosen.as_json() for name, chosen in limits.items()},
         "sent": {name: round(float(own.sent(chosen).mean()), 4) for name, (own, chosen) in used.items()},
         "points_over_plain": {
             "chosen": gain({name: own.gained(chosen) for name, (own, chosen) in used.items()}, word),

@@ -40,16 +40,30 @@ double limit(const json& value) { return value.is_null() ? NO_LIMIT : value.get<
 
 Rule rule(const json& raw) {
     const Rule found{limit(raw.at("min_blur")), limit(raw.at("max_noise")), limit(raw.at("target_blur")),
-                     limit(raw.at("strength"))};
-    if (found.target_blur > 0 && found.strength > 0 && found.strength <= 1) return found;
-    throw Error("target_blur must be positive, and strength in (0, 1]");
+                     limit(raw.at("strength")), raw.value("views", 1),
+                     raw.value("strength_of_one", raw.at("strength").get<double>())};
+    found.looks(1);  // throws if there is no such set of views
+    const double least = std::min(found.strength, found.strength_of_one);
+    const double most = std::max(found.strength, found.strength_of_one);
+    if (found.target_blur > 0 && least > 0 && most <= 1) return found;
+    throw Error("target_blur must be positive, and each strength in (0, 1]");
 }
 
 }  // namespace
 
 const Rule UNCALIBRATED{0, NO_LIMIT, 1.8, 1};
 
-double Rule::scale(double blur) const { return blur > 0 ? std::min(1.0, target_blur / blur) : 1.0; }
+Rule Rule::for_size(cv::Size crop) const {
+    if (crop.area() <= VIEWED_PIXELS) return *this;
+    Rule one_view = *this;
+    one_view.views = 1;
+    if (views > 1) one_view.strength = strength_of_one;
+    return one_view;
+}
+
+std::vector<Look> Rule::looks(double blur) const {
+    return telescope::looks(views, blur > 0 ? target_blur / blur : NO_LIMIT);
+}
 
 std::string Rule::finding(const Estimate& estimate) const {
     if (std::isinf(min_blur)) return "no gain for this recogniser";
@@ -86,7 +100,9 @@ Model::Model(const fs::path& folder) {
         for (const auto& [recogniser, limits] : raw.at("rules").items()) {
             json treatment = limits;
             const json own = opinions.value(recogniser, json::object());
-            for (const char* key : {"target_blur", "strength"}) treatment[key] = own.value(key, limits.at(key));
+            for (const char* key : {"target_blur", "strength", "views", "strength_of_one"}) {
+                if (own.contains(key)) treatment[key] = own.at(key);
+            }
             every_crop[recogniser] = rule(treatment);
         }
     });

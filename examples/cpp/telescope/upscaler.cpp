@@ -10,7 +10,7 @@ namespace {
 constexpr int MAX_BATCH = 8;  // tiles; larger batches take memory, and are no faster
 
 Rule rule_for(const Model& model, Mode mode, const std::string& recogniser) {
-    if (recogniser.empty() && (mode == Mode::ALWAYS || model.rules.empty())) return UNCALIBRATED;
+    if (recogniser.empty() && model.rules.empty()) return UNCALIBRATED;
     const auto& rules = mode == Mode::ALWAYS ? model.every_crop : model.rules;
     const auto found = rules.find(recogniser.empty() ? ANY_RECOGNISER : recogniser);
     if (found != rules.end()) return found->second;
@@ -37,32 +37,43 @@ cv::Mat Upscaler::operator()(const cv::Mat& crop) const {
 Decision Upscaler::decide(const cv::Mat& crop) const {
     const Estimate measured = estimate(crop);
     const std::string finding = always_ ? "always" : rule_.finding(measured);
-    if (!always_ && finding != "blurred") return {otherwise_, finding, 1, 1};
-    return {Decision::SUPER_RESOLVED, finding, rule_.scale(measured.blur), rule_.strength};
+    if (!always_ && finding != "blurred") return {otherwise_, finding, {}, 1};
+    const Rule rule = rule_.for_size(crop.size());
+    return {Decision::SUPER_RESOLVED, finding, rule.looks(measured.blur), rule.strength};
 }
 
 Upscaler::Prepared Upscaler::prepare(const cv::Mat& crop) const {
-    const Decision decision = decide(crop);
-    const Layout layout = plan(crop.size(), decision.scale, model_.spec, model_.sizes);
-    const bool infers = decision.method == Decision::SUPER_RESOLVED;
-    return {crop, decision, layout, infers ? split(crop, layout, model_.spec) : Tensor(0, layout.tile)};
-}
-
-Tensor Upscaler::infer(Prepared& prepared) const {
-    Tensor& lr = prepared.tiles;
-    Tensor sr(lr.count, lr.size * model_.spec.scale);
-    for (int first = 0; first < lr.count; first += MAX_BATCH) {
-        network_.run(lr.image(first), sr.image(first), std::min(MAX_BATCH, lr.count - first), lr.size);
+    Prepared prepared{crop, decide(crop), {}, {}};
+    for (const Look& look : prepared.decision.looks) {
+        const View view{plan(crop.size(), look.scale, model_.spec, model_.sizes), look.inverted};
+        const auto is_equal = [&](const View& other) {  // the same crop in the same size has the same layout
+            return other.layout.size == view.layout.size && other.inverted == view.inverted;
+        };
+        if (std::any_of(prepared.views.begin(), prepared.views.end(), is_equal)) continue;
+        prepared.views.push_back(view);
+        prepared.tiles.push_back(split(crop, view, model_.spec));
     }
-    return sr;
+    return prepared;
 }
 
-cv::Mat Upscaler::finish(const Prepared& prepared, const Tensor& sr) const {
-    const auto& [crop, decision, layout, tiles] = prepared;
+std::vector<Tensor> Upscaler::infer(Prepared& prepared) const {
+    std::vector<Tensor> found;
+    for (Tensor& lr : prepared.tiles) {
+        Tensor& sr = found.emplace_back(lr.count, lr.size * model_.spec.scale);
+        for (int first = 0; first < lr.count; first += MAX_BATCH) {
+            network_.run(lr.image(first), sr.image(first), std::min(MAX_BATCH, lr.count - first), lr.size);
+        }
+    }
+    return found;
+}
+
+cv::Mat Upscaler::finish(const Prepared& prepared, const std::vector<Tensor>& sr) const {
+    const auto& [crop, decision, views, tiles] = prepared;
     if (decision.method == Decision::KEPT) return crop;
-    if (decision.method == Decision::ENLARGED) return resize(crop, layout.output);
-    const cv::Mat picture = merge(sr, layout, model_.spec);
-    return decision.strength == 1 ? picture : mixed(picture, resize(crop, layout.output), decision.strength);
+    const cv::Size output = crop.size() * model_.spec.scale;
+    if (decision.method == Decision::ENLARGED) return resize(crop, output);
+    const cv::Mat picture = merge(sr, views, model_.spec);
+    return decision.strength == 1 ? picture : mixed(picture, resize(crop, output), decision.strength);
 }
 
 }  // namespace telescope

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "telescope/network.h"
-#include "telescope/tiling.h"
+#include "telescope/views.h"
 
 namespace telescope {
 
@@ -11,8 +11,8 @@ namespace telescope {
 struct Decision {
     enum Method { SUPER_RESOLVED, ENLARGED, KEPT } method;
     std::string reason;
-    double scale;     ///< working scale, in (0, 1]
-    double strength;  ///< share of the network's picture in the output
+    std::vector<Look> looks;  ///< of the network at the crop; none if it does not go through the network
+    double strength;          ///< share of the network's picture in the output
 };
 
 enum class Mode {
@@ -25,12 +25,12 @@ enum class Mode {
 ///     crop -> prepare -> infer -> finish -> picture of twice the size
 class Upscaler {
  public:
-    /// A crop with its tiles: none if it does not go through the network.
+    /// A crop with the tiles of each view: none if it does not go through the network.
     struct Prepared {
         cv::Mat crop;
         Decision decision;
-        Layout layout;
-        Tensor tiles;
+        std::vector<View> views;
+        std::vector<Tensor> tiles;
     };
 
     /// recogniser: the reader of the results, as the calibration names it; crops that it reads better unchanged
@@ -43,8 +43,8 @@ class Upscaler {
 
     Decision decide(const cv::Mat& crop) const;
     Prepared prepare(const cv::Mat& crop) const;
-    Tensor infer(Prepared& prepared) const;
-    cv::Mat finish(const Prepared& prepared, const Tensor& sr) const;
+    std::vector<Tensor> infer(Prepared& prepared) const;
+    cv::Mat finish(const Prepared& prepared, const std::vector<Tensor>& sr) const;
 
  private:
     const Model& model_;

@@ -24,10 +24,11 @@ from app.serving.pipeline import CropPipeline
 from app.telemetry.metrics import Metrics, ModelMetrics
 from model_store import BUNDLED
 from model_store.blur import estimate
-from model_store.calibration import ANY, Calibration, Rule, SecondOpinion, calibration_path
+from model_store.calibration import ANY, VIEWED_PIXELS, Calibration, Rule, SecondOpinion, calibration_path
 from model_store.errors import InvalidCalibration
 from model_store.pixels import Rgb, resize
 from model_store.store import ModelStore
+from model_store.views import Look
 from tests.app.conftest import SPEC, Server, assert_reconciled, png
 from tests.app.fakes import FakeRuntime
 
@@ -37,6 +38,8 @@ HELPS_BLURRED = QualityGate(Calibration({ANY: BLURRED}))
 HELPS_ONE = QualityGate(
     Calibration({ANY: NEVER, "tesseract": BLURRED, "rapidocr-v6": NEVER}, {"tesseract": SecondOpinion(0.9, 0.1)})
 )
+SIX = Rule(min_blur=3.2, max_noise=math.inf, target_blur=1.6, strength=0.9, views=6, strength_of_one=0.4)
+SIX_VIEWS = QualityGate(Calibration({ANY: SIX}))
 AUTO = RoutingPolicy("auto")
 
 
@@ -151,12 +154,28 @@ def test_a_crop_blurred_by_5_px_is_never_called_sharp() -> None:
             assert decided(written(sigma=5, height=64), gate, policy)[1] != "sharp"
 
 
-def test_the_largest_scale_is_known_before_a_crop_is_decoded() -> None:
-    assert HELPS_BLURRED.largest_scale(ALWAYS) == 1
-    assert HELPS_BLURRED.largest_scale(AUTO) == 1  # min_blur is below the target
-    soft = Rule(min_blur=3.2, max_noise=math.inf, target_blur=1.6, strength=0.5)
-    assert QualityGate(Calibration({ANY: soft})).largest_scale(AUTO) == pytest.approx(0.5)
-    assert HELPS_ONE.largest_scale(RoutingPolicy("auto", ANY)) is None
+def test_the_most_work_is_known_before_a_crop_is_decoded() -> None:
+    size = (48, 200)
+    assert HELPS_BLURRED.most(size, ALWAYS) == (Look(1),)
+    assert HELPS_BLURRED.most(size, AUTO) == (Look(1),)  # min_blur is below the target
+    six = tuple(Look(scale, inverted) for scale in (0.375, 0.5, 0.625) for inverted in (False, True))
+    assert SIX_VIEWS.most(size, AUTO) == six
+    assert HELPS_ONE.most(size, RoutingPolicy("auto", ANY)) == ()
+
+
+def test_large_crops_and_those_of_a_page_get_one_view_at_the_strength_for_it() -> None:
+    word, line = written(sigma=4, height=64), np.tile(written(sigma=4, height=64), (1, 8, 1))
+    assert line.size / 3 > VIEWED_PIXELS > word.size / 3
+    for crop, policy, one_view, views in (
+        (word, AUTO, False, 6),
+        (word, ALWAYS, False, 6),
+        (word, AUTO, True, 1),
+        (line, AUTO, False, 1),
+    ):
+        decision = SIX_VIEWS.decide(crop, policy, one_view=one_view)
+        assert len(decision.looks) == views
+        assert decision.strength == (0.9 if views == 6 else 0.4)
+        assert len(SIX_VIEWS.most(crop.shape[:2], policy, one_view=one_view)) == views
 
 
 def test_without_calibration_auto_super_resolves_every_crop() -> None:
@@ -202,7 +221,7 @@ def test_always_with_a_recogniser_super_resolves_every_crop_by_its_target_and_st
         assert (decision.method, decision.reason, decision.strength) == ("super_resolved", "always", 0.5)
         assert decision.blur is not None
         assert decision.scale == half.scale(decision.blur)
-    assert gate.decide(blurred, ALWAYS).strength == 1
+    assert gate.decide(blurred, ALWAYS).strength == NEVER.strength, "by the treatment for any recogniser"
 
 
 def test_an_unknown_recogniser_is_refused_with_the_known_ones() -> None:

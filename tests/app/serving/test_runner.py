@@ -2,7 +2,8 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from app.imaging.quality_gate import ALWAYS, QualityGate
 from app.serving.pipeline import CropOptions, CropPipeline
 from app.serving.runner import Crop, CropResult, CropRunner, Timings
 from app.telemetry.metrics import Metrics
-from model_store import tiling
+from model_store import views
+from model_store.calibration import UNCALIBRATED
 from model_store.pixels import Nchw, Rgb
 from tests.app.conftest import SPEC
 from tests.app.fakes import NoObserver, nearest_x2
@@ -57,17 +59,20 @@ class Written:
 def crop(runner: CropRunner, source: Written) -> Crop:
     size = source.height, source.width
     pipeline = runner._pipeline
-    largest = pipeline.largest_layout(*size, OPTIONS)
+    largest = pipeline.largest_views(*size, OPTIONS)
     return Crop(source, OPTIONS, pipeline.output_size(*size, OPTIONS), largest, "png")
 
 
-def test_no_layout_takes_more_work_than_was_admitted(runner: CropRunner) -> None:
+def test_no_views_take_more_work_than_was_admitted(runner: CropRunner) -> None:
     for height in range(8, 80, 5):
         for width in range(16, 500, 17):
-            admitted = runner._most_windows(crop(runner, Written(height, width, 1)))
-            for scale in np.linspace(0.1, 1, 19):
-                layout = tiling.plan(height, width, scale=float(scale), spec=SPEC, sizes=runner._pipeline.sizes)
-                assert runner._windows(layout) <= admitted, (height, width, scale)
+            for rule, least in product((UNCALIBRATED, replace(UNCALIBRATED, views=6)), (1.0, 1.9, 2.1, 3.3)):
+                most = views.plan(height, width, rule.looks(least), spec=SPEC, sizes=runner._pipeline.sizes)
+                admitted = runner._most_windows(replace(crop(runner, Written(height, width, 1)), largest=most))
+                for blur in least * np.geomspace(1, 12, 12):
+                    looks = rule.looks(float(blur))
+                    taken = views.plan(height, width, looks, spec=SPEC, sizes=runner._pipeline.sizes).distinct()
+                    assert runner._windows(taken) <= admitted, (height, width, blur)
 
 
 def test_crops_of_every_size_and_blur_have_a_result(runner: CropRunner) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.calibration import fit as module
-from training.calibration.fit import NEVER, TREATMENTS, Samples, curve, fit, gain
+from training.calibration.fit import NEVER, TREATMENTS, Samples, Treatment, curve, fit, gain, treatment
 
 CROPS = 2400
 HELPFUL = TREATMENTS[1]
@@ -30,9 +30,9 @@ def samples(share_gained: float, share_lost: float, *, seed: int = 0, readers: i
     sign = np.where(blur > 2, 1, -1)
     chance = np.where(blur > 2, share_gained, share_lost)
 
-    def gains() -> dict[tuple[float, float], np.ndarray]:
+    def gains() -> dict[Treatment, np.ndarray]:
         helped = sign * (draw.random(CROPS) < chance).astype(float)
-        return {treatment: helped if treatment == HELPFUL else np.zeros(CROPS) for treatment in TREATMENTS}
+        return {own: helped if own == HELPFUL else np.zeros(CROPS) for own in TREATMENTS}
 
     return Samples(
         word=np.arange(CROPS) // 4,
@@ -50,7 +50,7 @@ def changed(data: Samples, change: object) -> Samples:
 
 
 def with_loser(data: Samples) -> Samples:
-    loser = {treatment: -np.abs(gains) for treatment, gains in data.gains["reader 0"].items()}
+    loser = {own: -np.abs(gains) for own, gains in data.gains["reader 0"].items()}
     return replace(data, gains={**data.gains, "loser": loser})
 
 
@@ -58,7 +58,7 @@ def test_a_model_that_helps_what_is_blurred_is_used_there_alone_and_by_the_treat
     data = samples(0.3, 0.3)
     rule = fit(data)
     assert rule.min_blur == pytest.approx(2, abs=0.15)
-    assert (rule.target_blur, rule.strength) == HELPFUL
+    assert treatment(rule) == HELPFUL
     assert rule.points == pytest.approx(30, abs=6)
     gained = gain({name: data.gained(name, rule) for name in data.gains}, data.word)
     assert all(found["points"] > 12 for found in gained.values())

@@ -55,8 +55,8 @@ def test_calibration_and_service_make_the_same_pixels(crops: list[Rgb], sizes: S
     network = Network("fake", "", "", SPEC, dict.fromkeys(sizes, inverted_x2))
     pictures = treated(network, crops, [estimate(rgb) for rgb in crops])
     assert list(pictures) == list(TREATMENTS)
-    for (target, strength), made in pictures.items():
-        rule = Rule(min_blur=0, max_noise=math.inf, target_blur=target, strength=strength)
+    for treatment, made in pictures.items():
+        rule = Rule(min_blur=0, max_noise=math.inf, **treatment._asdict())
         served = by_the_service(crops, rule, inverted_x2, sizes)
         for ours, theirs in zip(made, served, strict=True):
             np.testing.assert_array_equal(ours, theirs)
