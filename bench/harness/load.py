@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SCRIPT = Path(__file__).with_suffix(".lua")
-PATH = "/v1/super-resolve?mode=always"  # super-resolve every crop, also sharp ones
+PATH = "/v1/super-resolve?geometry=telescope"  # one window of the network for every crop, as the runtime alone has
 PRIORITY = -10  # if permitted: waiting for the processor would count as the service's time
 
 

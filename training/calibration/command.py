@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
 import sys
 from collections import Counter
@@ -159,10 +158,8 @@ def points(samples: Samples, rules: Mapping[str, Rule]) -> dict[str, dict[str, d
         return gain(gained, samples.word)
 
     names = list(samples.gains)
-    always = Rule(min_blur=0, max_noise=math.inf, target_blur=2.0, strength=1)
     left_out = {name: cross_validated(samples.of_readers(name))[0][name] for name in names}
     return {
-        "always": by(dict.fromkeys(names, always)),
         "any": by(dict.fromkeys(names, rules[ANY])),
         "named": by({name: rules[name] for name in names}),
         "named_cross_validated": gain(left_out, samples.word),
@@ -181,7 +178,7 @@ def summary(report: dict[str, Any]) -> str:
         ),
         "",
         "| points over the plain crop | " + " | ".join(report["points_over_plain"]) + " |",
-        "|---|---|---|---|---|",
+        "|---|---|---|---|",
     ]
     for reader in report["recognisers"]:
         cells = (

@@ -10,8 +10,7 @@ A rule may be for one recogniser or for several. It is allowed if
 
 A rule's gain is the mean over scripts, for the recogniser that gains least. Among the allowed rules within half a
 standard error of the largest gain, `fit` takes one with fewest views, and of these the one that leaves most crops
-alone. It takes NEVER if rules
-chosen this way gain nothing on words that they were not chosen by.
+alone. It takes NEVER if rules chosen this way gain nothing on words that they were not chosen by.
 """
 
 from __future__ import annotations

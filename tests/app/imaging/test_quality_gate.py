@@ -20,7 +20,7 @@ from app.imaging.decode import decode
 from app.imaging.encode import encode
 from app.imaging.quality_gate import ALWAYS, DECISIONS, REASONS, QualityGate, RoutingPolicy, routing_policy
 from app.inference.predictor import Predictor
-from app.serving.pipeline import CropPipeline
+from app.serving.pipeline import CropOptions, CropPipeline
 from app.telemetry.metrics import Metrics, ModelMetrics
 from model_store import BUNDLED
 from model_store.blur import estimate
@@ -30,7 +30,7 @@ from model_store.pixels import Rgb, resize
 from model_store.store import ModelStore
 from model_store.views import Look
 from tests.app.conftest import SPEC, Server, assert_reconciled, png
-from tests.app.fakes import FakeRuntime
+from tests.app.fakes import FakeRuntime, nearest_x2
 
 NEVER = Rule(min_blur=math.inf, max_noise=math.inf, target_blur=1.8, strength=1)
 BLURRED = Rule(min_blur=1.4, max_noise=0.1, target_blur=1.6, strength=1, points=4.1)
@@ -410,6 +410,26 @@ def test_each_region_has_its_own_decision(start_server: Callable[..., Server]) -
         data={"regions": boxes},
     )
     assert [image["reason"] for image in answer.json()["images"]] == ["sharp", "blurred"]
+    assert_reconciled(server)
+
+
+def test_a_word_is_seen_in_every_view_and_a_region_of_a_page_in_one(start_server: Callable[..., Server]) -> None:
+    server, pipeline = start_server(gate=SIX_VIEWS), CropPipeline(SPEC, SIX_VIEWS)
+    word = written(sigma=4, height=64)
+    height, width = word.shape[:2]
+    boxes = {"regions": json.dumps([[0, 0, width, height]])}
+    for path, form, one_view in (("", {}, False), ("/regions", boxes, True)):
+        prepared = pipeline.prepare(word, CropOptions(one_view=one_view))
+        assert (prepared.views.tiles > 6) == (not one_view)
+        before = server.metric("telescope_batch_size_sum")
+        files = {"image": ("word.png", encode(word, "png"))}
+        answer = server.client.post(
+            f"/v1/super-resolve{path}", files=files, data=form, headers={"accept": "image/*"}
+        )
+        assert server.metric("telescope_batch_size_sum") - before == prepared.views.tiles
+        if not one_view:
+            seen = [nearest_x2(tile[None])[0] for tile in prepared.tiles]
+            assert (decode(answer.content) == pipeline.finish(prepared, seen)).all()
     assert_reconciled(server)
 
 

@@ -52,7 +52,7 @@ def test_a_calibration_lands_beside_its_model_and_the_service_takes_it(
     report = json.loads((store / "tbsrn" / "calibration-3.json").read_text())
     assert report["digest"] == artefact.digest
     assert report["precision"] == "fp32"
-    assert report["points_over_plain"].keys() == {"always", "any", "named", "named_cross_validated"}
+    assert report["points_over_plain"].keys() == {"any", "named", "named_cross_validated"}
     assert report["rules"].keys() == {"any", reader}
     ElementTree.parse(out / "curve.svg")
     readings = (out / "readings.jsonl").read_text().split()

@@ -10,6 +10,7 @@ from training.calibration.fit import NEVER, TREATMENTS, Samples, Treatment, curv
 
 CROPS = 2400
 HELPFUL = TREATMENTS[1]
+SIX_VIEWS = TREATMENTS[3]
 BLUR_SHARES = module._BLUR_SHARES
 
 
@@ -76,6 +77,17 @@ def test_a_model_that_harms_is_never_used() -> None:
 def test_of_rules_that_gain_alike_the_one_that_leaves_most_crops_alone_is_taken() -> None:
     """Below 2 px nothing is gained or lost."""
     assert fit(samples(0.3, 0.0)).min_blur >= 1.9
+
+
+@pytest.mark.parametrize(("kept", "views"), [(1.0, 1), (0.7, 6)])
+def test_six_views_are_taken_only_where_they_gain_more_words(kept: float, views: int) -> None:
+    """One view gains the share `kept` of the words that six gain."""
+    data = samples(0.3, 0.1)
+    is_kept = np.random.default_rng(1).random(CROPS) < kept
+    for by_treatment in data.gains.values():
+        by_treatment[SIX_VIEWS] = by_treatment[HELPFUL]
+        by_treatment[HELPFUL] = np.where(is_kept, by_treatment[HELPFUL], 0)
+    assert fit(data).views == views
 
 
 def test_one_recogniser_that_loses_forbids_what_another_gains_by() -> None:
