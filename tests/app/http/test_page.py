@@ -122,7 +122,7 @@ def test_each_line_comes_with_its_place_and_picture_in_reading_order(reading: Se
 def test_a_line_that_is_read_surely_is_kept_and_an_unsure_one_is_read_again(
     reading: Server, engine: FakeEngine
 ) -> None:
-    body = post(reading, bars(199, 100, 140), read="true").json()
+    body = post(reading, bars(199, 100, 130), read="true").json()
     found = [(line["method"], line["reason"], line["reading"]["kept"]) for line in body["lines"]]
     assert found == [("kept", "sure", "plain"), *[("super_resolved", "unsure", "super_resolved")] * 2]
     assert engine.read_crops == [3, 2]  # the sure line was read once
