@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from model_store.blur import Estimate
 from model_store.errors import InvalidCalibration
@@ -166,11 +166,6 @@ class Calibration:
         path = calibration_path(artefact)
         return cls.read(path, digest=artefact.digest) if path.exists() else None
 
-    @staticmethod
-    def rules_of(raw: Mapping[str, Any]) -> dict[str, Rule]:
-        """Of a calibration's JSON. Raises KeyError, TypeError, ValueError or AttributeError."""
-        return {name: Rule.from_json(limits) for name, limits in raw["rules"].items()}
-
     @classmethod
     def read(cls, path: Path, *, digest: str) -> "Calibration":
         """digest: of the manifest of the model in use.
@@ -180,25 +175,23 @@ class Calibration:
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
             made_for, version = str(raw["digest"]), raw["schema_version"]
-            fits = (made_for, version) == (digest, SCHEMA_VERSION)
-            rules = cls.rules_of(raw) if fits else {}
-            pairs = raw.get("second_opinions", {}).get("limits", {}) if fits else {}
-            second_opinions = {name: SecondOpinion.from_json(limits) for name, limits in pairs.items()}
-            if fits and ANY not in rules:
-                raise KeyError(ANY)
-            found = cls(rules, second_opinions)
-            for name in second_opinions:
+            if (made_for, version) != (digest, SCHEMA_VERSION):
+                raise InvalidCalibration(
+                    f"{path} was made for another model (digest {made_for[:12]}, schema {version}) than this one "
+                    f"(digest {digest[:12]}, schema {SCHEMA_VERSION}); make it again with "
+                    "`python -m training calibrate` or remove it"
+                )
+            limits = raw.get("second_opinions", {}).get("limits", {})
+            found = cls(
+                {name: Rule.from_json(one) for name, one in raw["rules"].items()},
+                {name: SecondOpinion.from_json(one) for name, one in limits.items()},
+            )
+            for name in (ANY, *found.second_opinions):
                 found.rule(name, every_crop=True)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise InvalidCalibration(
                 f"{path} cannot be read ({exc!r}); make it again with `python -m training calibrate`, or remove it"
             ) from exc
-        if not fits:
-            raise InvalidCalibration(
-                f"{path} was made for another model (digest {made_for[:12]}, schema {version}) than this one "
-                f"(digest {digest[:12]}, schema {SCHEMA_VERSION}); make it again with "
-                "`python -m training calibrate` or remove it"
-            )
         return found
 
     def rule(self, recogniser: str | None, *, every_crop: bool = False) -> Rule:
