@@ -84,10 +84,11 @@ def test_six_views_are_taken_only_where_they_gain_more_words(kept: float, views:
     """One view gains the share `kept` of the words that six gain."""
     data = samples(0.3, 0.1)
     is_kept = np.random.default_rng(1).random(CROPS) < kept
-    for by_treatment in data.gains.values():
-        by_treatment[SIX_VIEWS] = by_treatment[HELPFUL]
-        by_treatment[HELPFUL] = np.where(is_kept, by_treatment[HELPFUL], 0)
-    assert fit(data).views == views
+    gains = {
+        name: {**found, SIX_VIEWS: found[HELPFUL], HELPFUL: np.where(is_kept, found[HELPFUL], 0)}
+        for name, found in data.gains.items()
+    }
+    assert fit(replace(data, gains=gains)).views == views
 
 
 def test_one_recogniser_that_loses_forbids_what_another_gains_by() -> None:
