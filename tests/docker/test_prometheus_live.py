@@ -58,7 +58,7 @@ async def _load(url: str, key: str, over: threading.Event) -> None:
     async def client(data: bytes) -> None:
         while not over.is_set():
             with suppress(httpx.TransportError):  # on a busy machine an idle connection may be closed
-                response = await http.post("/v1/super-resolve?mode=always", content=data)
+                response = await http.post("/v1/super-resolve?geometry=telescope", content=data)
                 await asyncio.sleep(0.3 if response.is_error else 0)
 
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "image/png"}
