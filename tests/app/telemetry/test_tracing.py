@@ -79,7 +79,9 @@ def url(collector: Collector) -> Iterator[str]:
 def post(url: str, *, image: bytes = CROP, images: int = 1, trace: str | None = None) -> int:
     headers = {"traceparent": f"00-{trace}-{PARENT}-01"} if trace else {}
     files = [("image", image)] * images
-    return httpx.post(f"{url}/v1/super-resolve?geometry=telescope", files=files, headers=headers, timeout=60).status_code
+    return httpx.post(
+        f"{url}/v1/super-resolve?geometry=telescope", files=files, headers=headers, timeout=60
+    ).status_code
 
 
 def stopped(service: Process) -> int:
