@@ -9,9 +9,9 @@ together with the limits.
 
 Allowed are limits by which no script loses words, and no group of crops that are sent loses more than
 `training.calibration.fit.HARM` points, or one standard error. Among the allowed limits within half a standard
-error of the largest gain, `fit` takes those with fewest views, and of these the ones that send fewest crops. The
-limits for ANY, a recogniser that was not measured, must be allowed for every measured one, and count by the one
-that gains least.
+error of the largest gain, `fit` takes those with fewest views, of these the ones of least strength, and of these
+the one that gains most. The limits for ANY, a recogniser that was not measured, must be allowed for every measured
+one, and count by the one that gains least.
 """
 
 from __future__ import annotations
@@ -107,14 +107,14 @@ def best(*opinions: Opinions) -> SecondOpinion | None:
     if most is None:
         return None
     as_good = [one for one in found if one.points >= most.points - ALIKE * most.error]
-    by_cost = sorted(as_good, key=lambda one: (one.limits.views, one.sent, -one.points))
-    return next(one.limits for one in by_cost if one.is_harmless())
+    gentlest = sorted(as_good, key=lambda one: (one.limits.views, one.limits.strength, -one.points))
+    return next(one.limits for one in gentlest if one.is_harmless())
 
 
 class _Tried:
     """Limits and their effect. points: mean over scripts, with its error, of the recogniser that gains least.
 
-    least: of the worst script. sent: share of the crops.
+    least: of the worst script.
     """
 
     def __init__(self, opinions: Sequence[Opinions], limits: SecondOpinion) -> None:
@@ -122,7 +122,6 @@ class _Tried:
         self._opinions = opinions
         self._gained = [own.gained(limits) for own in opinions]
         self._sent = [own.sent(limits) for own in opinions]
-        self.sent = float(np.mean(self._sent))
         by_script = [
             [spread(gained[own.script == name]) for name in np.unique(own.script)]
             for own, gained in zip(opinions, self._gained, strict=True)

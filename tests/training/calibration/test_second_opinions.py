@@ -98,3 +98,9 @@ def test_the_treatment_that_gains_most_belongs_to_the_limits() -> None:
     treatment = limits.as_json()
     assert {name: treatment.get(name) for name in best._fields} == best._asdict()
     assert report({"a": found})["limits"]["a"].keys() >= {"below", "margin", "target_blur", "strength", "views"}
+
+
+def test_of_treatments_that_gain_alike_the_gentlest_is_taken() -> None:
+    limits = fit(opinions())
+    assert limits is not None
+    assert (limits.views, limits.strength) == (1, min(own.strength for own in TREATMENTS if own.views == 1))
